@@ -130,7 +130,7 @@ def warn(message: str) -> None:
     while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
         level += 1
-    warnings.warn(message, OutlastWarning, stacklevel=level - 1)
+    warnings.warn(message, OutlastWarning, stacklevel=level)
 
 
 def _is_library(module: str) -> bool:
