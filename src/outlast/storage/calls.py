@@ -1,0 +1,98 @@
+"""The seam: the system calls that change the disk, and how their errors are told.
+
+A test replaces a method of ``calls`` to record what happens or to let it fail.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from outlast.exceptions import FileError
+
+BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Calls:
+    """One method a system call, and nothing else."""
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+        """Open or create a file; returns the descriptor, closed in child programs."""
+        return os.open(path, flags | BINARY, mode)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """Write at the descriptor's position; returns how many bytes were taken."""
+        return os.write(fd, data)
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write at ``offset``; returns how many bytes were taken."""
+        return os.pwrite(fd, data, offset)
+
+    def ftruncate(self, fd: int, length: int) -> None:
+        """Cut or extend the file to ``length`` bytes."""
+        os.ftruncate(fd, length)
+
+    def fsync(self, fd: int) -> None:
+        """Return when the content, or a folder's names, are on the disk."""
+        if sys.platform == "darwin":  # its fsync leaves the data in the drive's cache
+            import fcntl
+
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        """Close the descriptor."""
+        os.close(fd)
+
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name, which must be free."""
+        os.link(source, target)
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a name onto another, which may be taken, in one step."""
+        os.replace(source, target)
+
+    def unlink(self, path: str) -> None:
+        """Delete a name."""
+        os.unlink(path)
+
+    def mkdir(self, path: str) -> None:
+        """Make one folder."""
+        os.mkdir(path)
+
+
+calls = Calls()
+
+
+@contextmanager
+def explained(path: str, action: str, needed: int | None = None) -> Iterator[None]:
+    """Turn an ``OSError`` inside into a ``FileError`` that a user can act upon.
+
+    Args:
+        path: the file that it is about, as the user knows it.
+        action: what was tried, as in "Cannot ... runs/digits".
+        needed: bytes that were to be written, if that is known.
+    """
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        cause = error.strerror or str(error)
+        text = f"Cannot {action} {path}: {cause}."
+        if error.errno in _NO_SPACE:
+            text += _space(path, needed)
+        raise FileError(text, path=path, errno=error.errno) from error
+
+
+def _space(path: str, needed: int | None) -> str:
+    import shutil
+
+    free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+    needs = "" if needed is None else f"{needed:,} bytes are needed, "
+    return f" {needs}{free:,} bytes are free; make room, then start again."
