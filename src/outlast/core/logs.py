@@ -1,0 +1,57 @@
+"""Logs: the metrics of an epoch, made complete once for all who read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlast.core.numbers import number
+from outlast.exceptions import MetricError
+
+Logs = dict[str, Any]
+
+
+def rate_columns(rates: Mapping[str, float]) -> dict[str, float]:
+    """Learning rates under the names that they have in logs.
+
+    Source: Keras's ``ReduceLROnPlateau``: one rate is ``learning_rate``, several are
+    ``learning_rate_<name>``.
+
+    Example:
+        >>> rate_columns({"adam": 0.1}), rate_columns({"a": 0.1, "b": 0.2})
+        ({'learning_rate': 0.1}, {'learning_rate_a': 0.1, 'learning_rate_b': 0.2})
+    """
+    if len(rates) == 1:
+        return {"learning_rate": next(iter(rates.values()))}
+    return {f"learning_rate_{name}": rate for name, rate in rates.items()}
+
+
+def completed(logs: Mapping[str, Any] | None, rates: Mapping[str, float]) -> Logs:
+    """The learning rates first, then the metrics: nested ones flattened, numbers as floats.
+
+    What is no single number (an array with several elements, a text) stays as it is.
+
+    Example:
+        >>> completed({"loss": 1, "b": {"c": "x"}}, {"sgd": 0.1})
+        {'learning_rate': 0.1, 'loss': 1.0, 'c': 'x'}
+    """
+    return {**rate_columns(rates), **_flat(logs or {})}
+
+
+def _flat(logs: Mapping[str, Any]) -> Logs:
+    flat: Logs = {}
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value)
+        else:
+            flat[name] = _as_float(value)
+    return flat
+
+
+def _as_float(value: Any) -> Any:
+    if value is None or isinstance(value, str) or getattr(value, "shape", ()):
+        return value
+    try:
+        return number(value)
+    except MetricError:
+        return value

@@ -1,0 +1,131 @@
+"""Monitor: which metric is watched, and when one value is better than another.
+
+The one place that compares metrics.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from outlast.core.numbers import real
+from outlast.exceptions import ArgumentError, UnknownDirection, nearest
+
+Direction = Literal["min", "max"]
+Mode = Literal["auto", "min", "max"]
+ThresholdMode = Literal["abs", "rel"]
+
+_DOWN = frozenset(
+    "loss losses error errors err mae mse rmse mape msle msd nll bce ce crossentropy entropy hinge "
+    "kl kld divergence perplexity ppl logloss logcosh huber poisson wer cer fid distance regret".split()
+)
+_UP = frozenset(
+    "accuracy acc auc auroc auprc aucpr roc precision recall sensitivity specificity f1 f2 fbeta fscore "
+    "iou miou jaccard dice r2 correlation corr pearson spearman kendall mcc kappa similarity map ndcg mrr "
+    "bleu rouge meteor psnr ssim tpr tnr".split()
+)
+
+
+def direction_of(name: str) -> Direction | None:
+    """Where a metric should go, told by its name; None if the name does not tell.
+
+    The last word that is known decides: ``val_decoder_accuracy`` goes up,
+    ``accuracy_loss`` down.
+
+    Example:
+        >>> direction_of("val_loss"), direction_of("val_f1_score"), direction_of("temperature")
+        ('min', 'max', None)
+    """
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    for word in reversed(re.split(r"[^a-z0-9]+", spaced.lower())):
+        if word in _DOWN:
+            return "min"
+        if word in _UP:
+            return "max"
+    return None
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Which metric is watched, and what counts as an improvement of it.
+
+    Args:
+        name: the metric's name in the logs.
+        mode: ``"min"``, ``"max"``, or ``"auto"``: told by the framework, else by the name.
+        min_delta: least change that counts, in the metric's unit; its sign is ignored.
+        threshold_mode: ``"abs"``: ``min_delta`` is a difference; ``"rel"``: it is a share of
+            ``abs(best)``, so that it means the same below zero.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    Source: the comparison is that of Keras's ``MonitorCallback`` (strict, ``min_delta`` taken
+    from the value), in float64 and with NaN never better.
+
+    Example:
+        >>> Monitor("loss", min_delta=0.1).better(0.85, than=1.0, direction="min")
+        True
+        >>> Monitor("loss", min_delta=0.1, threshold_mode="rel").better(-10.5, than=-10.0, direction="min")
+        False
+    """
+
+    name: str = "val_loss"
+    mode: Mode = "auto"
+    min_delta: float = 0.0
+    threshold_mode: ThresholdMode = "abs"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ArgumentError(
+                f"monitor must be the name of a metric, such as 'val_loss', but is {self.name!r}."
+            )
+        if self.threshold_mode not in get_args(ThresholdMode):
+            raise ArgumentError(
+                f"threshold_mode must be 'abs' or 'rel', but is {self.threshold_mode!r}."
+                + nearest(str(self.threshold_mode), get_args(ThresholdMode))
+            )
+        object.__setattr__(self, "min_delta", abs(real(self.min_delta, "min_delta")))
+
+    def better(self, value: float, than: float | None, direction: Direction) -> bool:
+        """Whether ``value`` improves on ``than``; anything but NaN improves on None."""
+        if math.isnan(value):
+            return False
+        if than is None:
+            return True
+        delta = self.min_delta
+        if self.threshold_mode == "rel":
+            delta = delta * abs(than) if math.isfinite(than) else 0.0
+        return value + delta < than if direction == "min" else value - delta > than
+
+    def direction(
+        self, told: Direction | None = None, *, who: str = "", available: Iterable[str] = ()
+    ) -> Direction:
+        """Where the metric should go.
+
+        Args:
+            told: what the framework says of it, if it says anything.
+            who: the callback that asks, for the error.
+            available: the metrics that there are, for the error.
+
+        Raises:
+            UnknownDirection: nobody can tell.
+        """
+        found = self.mode if self.mode != "auto" else told or direction_of(self.name)
+        if found:
+            return found
+        names = list(available)
+        among = f" Metrics that there are: {', '.join(names)}.{nearest(self.name, names)}" if names else ""
+        raise UnknownDirection(
+            f"{who or 'A callback'} monitors {self.name!r}, and whether that should go up or down can be told "
+            f"neither from the model nor from the name. Pass mode='max' if higher is better, or mode='min'." + among
+        )
+
+
+def mode_problem(mode: object, who: str) -> str | None:
+    """The warning for a mode that does not exist, in Keras's words; None if it does."""
+    if mode in get_args(Mode):
+        return None
+    return f"{who} mode '{mode}' is unknown, fallback to auto mode.{nearest(str(mode), get_args(Mode))}"

@@ -1,0 +1,149 @@
+"""When to cut the learning rate, and to what."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from outlast.core.decision import Action, Decision, Reason
+from outlast.core.monitor import Direction, Monitor
+from outlast.core.numbers import real, whole
+from outlast.exceptions import ArgumentError
+
+
+@dataclass(frozen=True)
+class PlateauState:
+    """What the plateau rule remembers between epochs."""
+
+    best: float | None = None  # best value so far, in the metric's unit
+    wait: int = 0  # epochs since
+    cooldown_counter: int | float = 0  # epochs of rest left after a cut
+    direction: Direction | None = None  # what mode="auto" came to
+
+
+@dataclass(frozen=True)
+class PlateauRule:
+    """Cut the learning rate when the metric has not improved for ``patience`` epochs.
+
+    The arguments are those of :class:`outlast.ReduceLROnPlateau`.
+
+    Source: Keras's ``ReduceLROnPlateau``; the cooldown is counted down before it is looked
+    at, so that ``cooldown=n`` rests for n - 1 epochs, as there.
+    """
+
+    monitor: Monitor = field(default_factory=lambda: Monitor(min_delta=1e-4))
+    factor: float = 0.1
+    patience: int | float = 10
+    cooldown: int | float = 0
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        factor = real(self.factor, "factor")
+        if factor >= 1.0:
+            raise ArgumentError(
+                f"ReduceLROnPlateau does not support a factor >= 1.0. Received factor={self.factor}. "
+                "The rate is multiplied by it: use a number between 0 and 1, such as 0.5."
+            )
+        if factor <= 0.0:
+            raise ArgumentError(f"factor must lie between 0 and 1, such as 0.5, but is {self.factor!r}.")
+        object.__setattr__(self, "min_lr", real(self.min_lr, "min_lr"))
+        for name in ("patience", "cooldown"):
+            object.__setattr__(self, name, whole(getattr(self, name), name))
+
+    @staticmethod
+    def start() -> PlateauState:
+        """The state before the first epoch."""
+        return PlateauState()
+
+    def update(
+        self, state: PlateauState, value: float | None, rates: Mapping[str, float], *, epoch: int
+    ) -> tuple[PlateauState, Decision]:
+        """Judge the metric at the end of an epoch.
+
+        Args:
+            state: what is remembered.
+            value: the metric, None where it is missing.
+            rates: the learning rates in force, by name; empty where nobody knows them.
+            epoch: from 0.
+
+        Returns:
+            The next state and a decision; if it cuts, ``values["learning_rate"]`` has the new
+            rates, of those alone that change.
+        """
+        direction = state.direction or self.monitor.direction(who="ReduceLROnPlateau")
+        state = replace(state, direction=direction)
+        if value is None:
+            return state, self._decision(state, Reason.MISSING, epoch)
+        before = state.best
+        if state.cooldown_counter > 0:
+            state = replace(state, cooldown_counter=state.cooldown_counter - 1, wait=0)
+        if self.monitor.better(value, state.best, direction):
+            state = replace(state, best=value, wait=0)
+            reason = Reason.FIRST_VALUE if before is None else Reason.IMPROVED
+            return state, self._decision(state, reason, epoch, value, previous=before)
+        if state.cooldown_counter > 0:
+            return state, self._decision(state, Reason.COOLING_DOWN, epoch, value)
+        state = replace(state, wait=state.wait + 1)
+        if state.wait < self.patience:
+            reason = Reason.NOT_A_NUMBER if math.isnan(value) else Reason.NO_IMPROVEMENT
+            return state, self._decision(state, reason, epoch, value)
+        return self._plateau(state, value, rates, epoch)
+
+    def _plateau(
+        self, state: PlateauState, value: float, rates: Mapping[str, float], epoch: int
+    ) -> tuple[PlateauState, Decision]:
+        cut = {
+            name: max(rate * self.factor, self.min_lr)
+            for name, rate in rates.items()
+            if rate > _as_held(self.min_lr, rate)
+        }
+        if rates and not cut:
+            return state, self._decision(state, Reason.AT_MINIMUM, epoch, value)
+        decision = self._decision(state, Reason.PLATEAU, epoch, value, cut=cut)
+        return replace(state, cooldown_counter=self.cooldown, wait=0), decision
+
+    def _decision(
+        self,
+        state: PlateauState,
+        reason: Reason,
+        epoch: int,
+        value: float | None = None,
+        *,
+        previous: float | None = None,
+        cut: Mapping[str, float] | None = None,
+    ) -> Decision:
+        values: dict[str, Any] = {
+            "monitor": self.monitor.name,
+            "value": value,
+            "best": state.best,
+            "wait": state.wait,
+            "patience": self.patience,
+            "cooldown": state.cooldown_counter,
+        }
+        if reason is Reason.IMPROVED:
+            values["previous"] = previous
+        if reason is Reason.AT_MINIMUM:
+            values["min_lr"] = self.min_lr
+        if cut is not None:
+            values["learning_rate"] = dict(cut)
+        action = Action.CONTINUE if cut is None else Action.REDUCE
+        return Decision("ReduceLROnPlateau", action, reason, epoch, values=values)
+
+
+def _as_held(min_lr: float, rate: float) -> float:
+    """``min_lr`` in the precision that the rate is held in.
+
+    A framework that keeps its rate in float32 can never hold 0.05; compared with the
+    float64, a rate at its minimum would be cut for ever.
+    """
+    return _float32(min_lr) if rate == _float32(rate) else min_lr
+
+
+def _float32(value: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)

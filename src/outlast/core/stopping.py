@@ -1,0 +1,179 @@
+"""When to stop: no improvement, thresholds, time, a loss that is not a number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from outlast.core.decision import Action, Decision, Reason
+from outlast.core.monitor import Direction, Monitor
+from outlast.core.numbers import real, whole
+from outlast.exceptions import ArgumentError
+
+
+@dataclass(frozen=True)
+class EarlyStoppingState:
+    """What early stopping remembers between epochs."""
+
+    best: float | None = None  # best value so far, in the metric's unit
+    best_epoch: int = 0  # its epoch, from 0
+    wait: int = 0  # epochs since
+    stopped_epoch: int = 0  # epoch that asked to stop, from 0; 0 too if none did
+    direction: Direction | None = None  # what mode="auto" came to
+
+
+@dataclass(frozen=True)
+class EarlyStoppingRule:
+    """Stop when the metric has not improved for ``patience`` epochs.
+
+    The arguments are those of :class:`outlast.EarlyStopping`.
+
+    Source: Keras's ``EarlyStopping``, decision by decision: the first epoch never stops, an
+    improvement returns before patience is looked at, and with a ``baseline`` the count starts
+    anew only when the baseline is beaten. The two thresholds are Lightning's.
+    """
+
+    monitor: Monitor = field(default_factory=Monitor)
+    patience: int | float = 0
+    baseline: float | None = None
+    start_from_epoch: int | float = 0
+    stopping_threshold: float | None = None
+    divergence_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("patience", "start_from_epoch"):
+            object.__setattr__(self, name, whole(getattr(self, name), name))
+        for name in ("baseline", "stopping_threshold", "divergence_threshold"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, real(getattr(self, name), name))
+
+    @staticmethod
+    def start() -> EarlyStoppingState:
+        """The state before the first epoch."""
+        return EarlyStoppingState()
+
+    def update(
+        self, state: EarlyStoppingState, value: float | None, *, epoch: int
+    ) -> tuple[EarlyStoppingState, Decision]:
+        """Judge the metric at the end of an epoch; None where it is missing."""
+        direction = state.direction or self.monitor.direction(who="EarlyStopping")
+        state = replace(state, direction=direction)
+        if value is None:
+            return state, self._decision(state, Reason.MISSING, epoch)
+        if epoch < self.start_from_epoch:
+            return state, self._decision(state, Reason.WARMING_UP, epoch)
+        better = self.monitor.better(value, state.best, direction)
+        after = self._improved(state, value, epoch) if better else replace(state, wait=state.wait + 1)
+        reason = self._stop_reason(after, value, epoch, better)
+        if reason is not None:
+            after = replace(after, stopped_epoch=epoch)
+            return after, self._decision(after, reason, epoch, value, previous=state.best, stop=True)
+        return after, self._decision(after, _judged(state, value, better), epoch, value, previous=state.best)
+
+    def _improved(self, state: EarlyStoppingState, value: float, epoch: int) -> EarlyStoppingState:
+        assert state.direction
+        beats_baseline = self.monitor.better(value, self.baseline, state.direction)
+        wait = 0 if beats_baseline else state.wait + 1
+        return replace(state, best=value, best_epoch=epoch, wait=wait)
+
+    def _stop_reason(
+        self, state: EarlyStoppingState, value: float, epoch: int, better: bool
+    ) -> Reason | None:
+        beyond = _below if state.direction == "min" else _above
+        if self.stopping_threshold is not None and beyond(value, self.stopping_threshold):
+            return Reason.REACHED
+        if self.divergence_threshold is not None and beyond(self.divergence_threshold, value):
+            return Reason.DIVERGED
+        if not better and state.wait >= self.patience and epoch > 0:
+            return Reason.PATIENCE
+        return None
+
+    def _decision(
+        self,
+        state: EarlyStoppingState,
+        reason: Reason,
+        epoch: int,
+        value: float | None = None,
+        *,
+        previous: float | None = None,
+        stop: bool = False,
+    ) -> Decision:
+        threshold = self.stopping_threshold if reason is Reason.REACHED else self.divergence_threshold
+        values: dict[str, Any] = {
+            "monitor": self.monitor.name,
+            "value": value,
+            "best": state.best,
+            "best_epoch": state.best_epoch,
+            "wait": state.wait,
+            "patience": self.patience,
+        }
+        if reason in (Reason.REACHED, Reason.DIVERGED):
+            values["threshold"] = threshold
+        if reason is Reason.IMPROVED:
+            values["previous"] = previous
+        if reason is Reason.WARMING_UP:
+            values["start_from_epoch"] = self.start_from_epoch
+        action = Action.STOP if stop else Action.CONTINUE
+        return Decision("EarlyStopping", action, reason, epoch, values=values)
+
+
+def _below(value: float, threshold: float) -> bool:
+    return value < threshold
+
+
+def _above(value: float, threshold: float) -> bool:
+    return value > threshold
+
+
+def _judged(before: EarlyStoppingState, value: float, better: bool) -> Reason:
+    if math.isnan(value):
+        return Reason.NOT_A_NUMBER
+    if not better:
+        return Reason.NO_IMPROVEMENT
+    return Reason.FIRST_VALUE if before.best is None else Reason.IMPROVED
+
+
+@dataclass(frozen=True)
+class TimeLimitState:
+    """What the time limit remembers."""
+
+    elapsed: float = 0.0  # seconds of training, over all starts of the run
+
+
+@dataclass(frozen=True)
+class TimeLimitRule:
+    """Stop at the first epoch's end at which training has taken ``seconds``."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if real(self.seconds, "seconds") <= 0:
+            raise ArgumentError(f"seconds must be more than 0, but is {self.seconds!r}.")
+
+    @staticmethod
+    def start() -> TimeLimitState:
+        """The state before the first epoch."""
+        return TimeLimitState()
+
+    def update(
+        self, state: TimeLimitState, seconds: float, *, epoch: int
+    ) -> tuple[TimeLimitState, Decision]:
+        """Count ``seconds`` more of training, at the end of an epoch."""
+        state = replace(state, elapsed=state.elapsed + seconds)
+        action = Action.STOP if state.elapsed >= self.seconds else Action.CONTINUE
+        values = {"elapsed": state.elapsed, "limit": self.seconds}
+        return state, Decision("TimeLimit", action, Reason.TIME, epoch, values=values)
+
+
+def invalid_loss(loss: float, *, epoch: int, batch: int) -> Decision:
+    """Stop if the loss is NaN or infinite.
+
+    Source: Keras's ``TerminateOnNaN``.
+
+    Example:
+        >>> invalid_loss(math.inf, epoch=0, batch=3).stop
+        True
+    """
+    action = Action.CONTINUE if math.isfinite(loss) else Action.STOP
+    return Decision("TerminateOnNaN", action, Reason.INVALID_LOSS, epoch, batch, {"value": loss})
