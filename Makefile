@@ -1,0 +1,27 @@
+# make demo shows the library at work; make test checks everything. Each makes .venv first, once.
+
+python = .venv/bin/python
+
+.PHONY: help demo test check clean
+
+help:
+	@echo "make demo   train the digits for real, with the callbacks, and show what they did"
+	@echo "make test   every check and test, on every backend (PARTS='checks torch' runs those alone)"
+	@echo "make check  style, types, architecture: seconds"
+	@echo "make clean  remove caches and outputs (not .venv)"
+
+demo:
+	@sh scripts/setup.sh demo
+	@$(python) -m outlast demo $(ARGS)
+
+test:
+	@sh scripts/setup.sh test
+	@$(python) scripts/run_tests.py $(PARTS)
+
+check:
+	@sh scripts/setup.sh test
+	@$(python) scripts/run_tests.py checks
+
+clean:
+	rm -rf build dist outlast-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests scripts bench -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,63 @@
+"""Rules for every test, those in docstrings included. Fixtures for tests stand beside the tests.
+
+In CI nothing may be left out: there a skip is an error, unless its reason begins with "only"
+("only on torch", "only where strace is"): then the test has no meaning in this process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports them: Keras takes its backend at import, TensorFlow its log level.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# The same examples in every run, and no test that fails because the machine is slow.
+settings.register_profile(
+    "outlast", max_examples=200, derandomize=True, deadline=None, database=None, print_blob=True
+)
+settings.load_profile("outlast")
+
+
+def pytest_report_header() -> str:
+    try:
+        keras = version("keras")
+    except PackageNotFoundError:
+        keras = "missing"
+    return f"keras {keras} on {os.environ['KERAS_BACKEND']}"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test or an example writes under a bare name does not land in the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_if_left_out(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_left_out(report)
+    return report
+
+
+def _fail_if_left_out(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not (os.environ.get("CI") and report.skipped) or hasattr(report, "wasxfail"):
+        return
+    assert isinstance(report.longrepr, tuple)  # file, line, "Skipped: reason"
+    reason = report.longrepr[2].removeprefix("Skipped: ")
+    if not reason.startswith("only"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where nothing may be left out: {reason}"

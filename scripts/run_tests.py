@@ -1,0 +1,138 @@
+"""Runs the checks and the tests in parts, two at a time, and ends with one line that sums them up.
+
+    python scripts/run_tests.py [PART ...]     all parts by default
+
+A Keras process has one backend for life, so each backend's tests are a part of their own, and so
+are those against the oldest Keras. A part that fails stops no other; the exit code tells.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_KERAS = ROOT / ".venv" / "keras-3.10.0"
+AT_A_TIME = 2
+
+CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
+ON_EACH_BACKEND = ("tests/frameworks", "tests/parity")
+COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Commands that are run one after the other, whatever came of the former."""
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a part; ``counts`` sums up pytest's last lines: passed, failed, error ..."""
+
+    part: Part
+    ok: bool
+    output: str
+    seconds: float
+    counts: Counter[str]
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)
+
+
+def tests(name: str, *arguments: str, backend: str = "jax", **env: str) -> Part:
+    command = python("pytest", "-q", *arguments)
+    return Part(name, (command,), {"KERAS_BACKEND": backend, **env})
+
+
+def but(*paths: str) -> Iterator[str]:
+    return (f"--ignore={path}" for path in paths)
+
+
+# The longest first, so that the last to end is a short one.
+PARTS = [
+    Part("checks", (python("ruff", "check"), python("mypy"))),
+    tests("core", *CORE),
+    tests("rest", "src", "tests", *but(*CORE, *ON_EACH_BACKEND)),
+    tests("tensorflow", *ON_EACH_BACKEND, backend="tensorflow"),
+    tests("torch", *ON_EACH_BACKEND, backend="torch"),
+    tests("jax", *ON_EACH_BACKEND),
+    tests("oldest-keras", "tests", *but(*CORE, "tests/parity"), PYTHONPATH=str(OLDEST_KERAS)),
+]
+
+
+def run(part: Part) -> Result:
+    started = time.monotonic()
+    done = [
+        subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **part.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        for command in part.commands
+    ]
+    output = "".join(process.stdout for process in done)
+    ok = all(process.returncode == 0 for process in done)
+    return Result(part, ok, output, time.monotonic() - started, count(output, ok))
+
+
+def count(output: str, ok: bool) -> Counter[str]:
+    """The numbers in the last line of pytest's; a part that failed without any counts as one."""
+    last = output.strip().rpartition("\n")[2]
+    counts = Counter({word: int(n) for n, word in COUNT.findall(last)})
+    counts["failed"] += counts.pop("error", 0)
+    if not ok and not counts["failed"]:
+        counts["failed"] = 1
+    return counts
+
+
+def tell(result: Result) -> None:
+    print(f"\n=== {result.part.name} ===\n{result.output.rstrip()}", flush=True)
+
+
+def main(names: list[str]) -> int:
+    """Runs the parts named, or all."""
+    unknown = set(names) - {part.name for part in PARTS}
+    if unknown:
+        print(f"no such part: {', '.join(sorted(unknown))}; there are:", *(p.name for p in PARTS))
+        return 2
+    results = []
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for future in as_completed(
+            [pool.submit(run, part) for part in PARTS if not names or part.name in names]
+        ):
+            results.append(future.result())
+            tell(results[-1])
+
+    print("\n=== all parts ===")
+    for result in results:
+        state = "ok" if result.ok else "FAILED"
+        print(f"{result.part.name:<14}{state:<8}{result.seconds:6.0f} s  {describe(result.counts)}")
+    total = sum((result.counts for result in results), Counter[str]())
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    return 0 if all(result.ok for result in results) else 1
+
+
+def describe(counts: Counter[str]) -> str:
+    return ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
