@@ -1,0 +1,287 @@
+"""Metrics: the rows and columns of one training's history.
+
+It takes text and values and never opens a file. The CSV is Keras's format:
+``epoch`` first, ``NA`` where a metric did not come, arrays as ``"[a, b]"``.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from outlast.core.numbers import number
+from outlast.exceptions import ArgumentError, MetricError, MissingExtra, nearest
+
+Cell = float | str | tuple[float, ...] | None
+
+_MISSING = {"", "NA"}  # csv writes None as nothing
+_WHOLE_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
+_HEADER = re.compile(r'("?)epoch\1([^"\r\n]?)')  # quoted where the separator is one of its letters
+
+
+class Metrics(Mapping[str, list[float]]):
+    r"""The history of one training: a mapping from a metric's name to its values.
+
+    Made by :meth:`from_csv`, :meth:`from_rows` or :meth:`from_columns`; it never
+    changes, and what it hands out are copies. An epoch may stand in several rows
+    (after Keras resumed an interrupted training into the same file): all are kept,
+    in their order.
+
+    Example:
+        >>> metrics = Metrics.from_csv("epoch,loss,val_loss\r\n0,0.5,NA\r\n1,0.25,0.75\r\n")
+        >>> metrics["val_loss"], metrics.epochs, metrics.columns
+        ([nan, 0.75], (0, 1), ('loss', 'val_loss'))
+        >>> metrics.rows[0]
+        {'epoch': 0, 'loss': 0.5, 'val_loss': None}
+    """
+
+    __slots__ = ("_cells", "_epochs")
+
+    def __init__(self, epochs: Iterable[int], cells: Mapping[str, Iterable[Cell]]) -> None:
+        self._epochs = tuple(epochs)
+        self._cells = {name: tuple(column) for name, column in cells.items()}
+
+    @classmethod
+    def from_csv(cls, text: str) -> Metrics:
+        """Read what a CSVLogger wrote, Keras's or ours.
+
+        Args:
+            text: the file's content. Any separator of one character is recognised
+                from the header. A last line without its line end was torn by a
+                crash and is left out; an empty text has no rows.
+
+        Raises:
+            ArgumentError: the text is something else; the line is named.
+        """
+        lines = _WHOLE_LINE.findall(text.removeprefix("\ufeff"))
+        records = _records(lines, _separator(next(filter(str.strip, lines), text)))
+        _, header = next(records, (1, ["epoch"]))
+        rows = [_row(header, line, fields) for line, fields in records]
+        columns = dict.fromkeys(header[1:])
+        return cls(
+            (row["epoch"] for row in rows), {name: [row[name] for row in rows] for name in columns}
+        )
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> Metrics:
+        """Take the logs of epochs, each with its ``"epoch"`` (counted from 0).
+
+        Args:
+            rows: mappings from names to numbers, arrays or texts of any framework.
+                Names may differ from row to row.
+
+        Raises:
+            ArgumentError: a row without an epoch.
+            MetricError: a value that is neither a number, an array nor a text.
+
+        Example:
+            >>> Metrics.from_rows([{"epoch": 0, "loss": 1}, {"epoch": 1, "f1": [0.5, 1]}]).rows[1]
+            {'epoch': 1, 'loss': None, 'f1': (0.5, 1.0)}
+        """
+        rows = list(rows)
+        columns = dict.fromkeys(name for row in rows for name in row if name != "epoch")
+        return cls(
+            (_epoch(row.get("epoch"), f"row {index}") for index, row in enumerate(rows)),
+            {name: [_cell(row.get(name), name) for row in rows] for name in columns},
+        )
+
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int] | None = None
+    ) -> Metrics:
+        """Take one list a metric, as in the ``history`` of Keras's ``History``.
+
+        Args:
+            columns: lists of numbers. A shorter one is taken for validation at every
+                second (third, ...) epoch, an empty one for a metric that never came.
+            epochs: the rows' epochs, counted from 0; else those in ``columns["epoch"]``,
+                else 0, 1, 2 ...
+
+        Raises:
+            ArgumentError: a value is no list, or it cannot be told which epochs its
+                numbers belong to.
+
+        Example:
+            >>> Metrics.from_columns({"loss": [3, 2, 1, 0], "val_loss": [4, 3]})["val_loss"]
+            [nan, 4.0, nan, 3.0]
+        """
+        for name, column in columns.items():
+            if not hasattr(column, "__len__"):
+                raise ArgumentError(
+                    f"{name} must be a list with one value an epoch, but is {column!r}."
+                )
+        if epochs is None:
+            longest = max(map(len, columns.values()), default=0)
+            epochs = columns.get("epoch", range(longest))
+        length = len(epochs)
+        spread = {name: _spread(c, length, name) for name, c in columns.items() if name != "epoch"}
+        return cls.from_rows(
+            {"epoch": epoch, **{name: column[index] for name, column in spread.items()}}
+            for index, epoch in enumerate(epochs)
+        )
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epoch of each row, counted from 0."""
+        return self._epochs
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the metrics, in the order of the file."""
+        return tuple(self._cells)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict a row: ``"epoch"`` (int), then each metric.
+
+        A metric is a float, a text, a tuple of floats, or None where it did not come.
+        """
+        names = ("epoch", *self._cells)
+        columns = (self._epochs, *self._cells.values())
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` of the rows, with ``epoch`` as its first column.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra("pandas", extra="pandas", purpose="Metrics.to_pandas()") from error
+        columns = {
+            name: self[name]
+            if all(cell is None or isinstance(cell, float) for cell in cells)
+            else cells
+            for name, cells in self._cells.items()
+        }
+        return pandas.DataFrame({"epoch": self._epochs, **columns})
+
+    def __getitem__(self, name: str) -> list[float]:
+        """The metric's value in each row; NaN where there is none, or no single number."""
+        try:
+            cells = self._cells[name]
+        except KeyError:
+            known = ", ".join(self._cells) or "none"
+            hint = nearest(name, self._cells) if isinstance(name, str) else ""
+            raise KeyError(f"no metric {name!r}; there are: {known}.{hint}") from None
+        return [cell if isinstance(cell, float) else math.nan for cell in cells]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cells)
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Metrics):
+            return NotImplemented
+        return self._epochs == other._epochs and self._cells == other._cells
+
+    def __repr__(self) -> str:
+        return f"<Metrics: {len(self._epochs)} rows of {', '.join(('epoch', *self._cells))}>"
+
+
+def _separator(header: str) -> str:
+    found = _HEADER.match(header)
+    if found is None and not "epoch".startswith(header):  # a header may be torn, too
+        raise ArgumentError(
+            "A history starts with a header whose first column is 'epoch', but this starts "
+            f"with {header.strip()[:60]!r}. Pass a file that a CSVLogger wrote."
+        )
+    return (found and found[2]) or ","
+
+
+def _records(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The number of each line and its fields, without empty lines (Keras's, on Windows)."""
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    try:
+        for fields in reader:
+            if fields:
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise ArgumentError(f"Line {reader.line_num} is not CSV: {error}.") from error
+
+
+def _row(header: list[str], line: int, fields: list[str]) -> dict[str, Any]:
+    if len(fields) != len(header):
+        raise ArgumentError(
+            f"Line {line} has {len(fields)} fields where the header has {len(header)} "
+            f"({', '.join(header)}): perhaps a training with other metrics was appended. "
+            "Cut the file there, and give each part its header."
+        )
+    cells = {name: _parsed(text) for name, text in zip(header, fields, strict=True)}
+    return {**cells, "epoch": _epoch(fields[0], f"line {line}")}
+
+
+def _epoch(value: Any, place: str) -> int:
+    try:
+        epoch = float(value)
+    except (TypeError, ValueError):
+        epoch = math.nan
+    if not epoch.is_integer():
+        raise ArgumentError(f"epoch must be a whole number, but in {place} it is {value!r}.")
+    return int(epoch)
+
+
+def _cell(value: Any, name: str) -> Cell:
+    if value is None or isinstance(value, str):
+        return _parsed(value or "")
+    try:
+        return _one_nan(number(value, name))
+    except MetricError:
+        if not isinstance(value, Iterable):
+            raise
+    return _array(value, name)
+
+
+def _array(value: Iterable[Any], name: str) -> Cell:
+    """The numbers of an array with one axis; of one with more, the text that a CSV holds."""
+    items = list(value)
+    try:
+        return _unwrapped(number(item, name) for item in items)
+    except MetricError:
+        return f"[{', '.join(map(str, items))}]"
+
+
+def _parsed(text: str) -> Cell:
+    """A field's number, or array, or else its text."""
+    if text in _MISSING:
+        return None
+    try:
+        inner = text.strip('"')  # Keras writes arrays with quotes of their own
+        if not (inner.startswith("[") and inner.endswith("]")):
+            return _one_nan(float(text))
+        return _unwrapped(float(item) for item in inner[1:-1].split(",") if item.strip())
+    except ValueError:
+        return text
+
+
+def _unwrapped(numbers: Iterable[float]) -> float | tuple[float, ...]:
+    """A tuple, or its number if there is only one: size-1 arrays are numbers everywhere."""
+    items = tuple(map(_one_nan, numbers))
+    return items[0] if len(items) == 1 else items
+
+
+def _one_nan(value: float) -> float:
+    """Let all NaN be one object: histories then compare equal where both have NaN."""
+    return math.nan if math.isnan(value) else value
+
+
+def _spread(values: Sequence[Any], length: int, name: str) -> list[Any]:
+    """Put a short column where ``validation_freq`` would have put its values."""
+    column: list[Any] = [None] * length
+    if not len(values):
+        return column
+    every = [step for step in range(1, length + 1) if length // step == len(values)]
+    if len(every) != 1:
+        raise ArgumentError(
+            f"{name} has {len(values)} values for {length} epochs, and it cannot be told which "
+            "epochs have them. Use the CSV, or Metrics.from_rows."
+        )
+    column[every[0] - 1 :: every[0]] = values
+    return column
