@@ -109,9 +109,7 @@ class MissingExtra(OutlastError, ImportError):
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(
-            f'{purpose} needs {package}, which is not installed: pip install "outlast[{extra}]"'
-        )
+        super().__init__(f'{purpose} needs {package}, which is not installed: pip install "outlast[{extra}]"')
         self.name = package
 
 

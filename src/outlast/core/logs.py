@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from outlast.core.numbers import number
+from outlast.core.numbers import is_scalar, number
 from outlast.exceptions import MetricError
 
 Logs = dict[str, Any]
@@ -49,7 +49,7 @@ def _flat(logs: Mapping[str, Any]) -> Logs:
 
 
 def _as_float(value: Any) -> Any:
-    if value is None or isinstance(value, str) or getattr(value, "shape", ()):
+    if value is None or isinstance(value, str) or not is_scalar(value):
         return value
     try:
         return number(value)

@@ -61,9 +61,7 @@ class Metrics(Mapping[str, list[float]]):
         _, header = next(records, (1, ["epoch"]))
         rows = [_row(header, line, fields) for line, fields in records]
         columns = dict.fromkeys(header[1:])
-        return cls(
-            (row["epoch"] for row in rows), {name: [row[name] for row in rows] for name in columns}
-        )
+        return cls((row["epoch"] for row in rows), {name: [row[name] for row in rows] for name in columns})
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> Metrics:
@@ -110,9 +108,7 @@ class Metrics(Mapping[str, list[float]]):
         """
         for name, column in columns.items():
             if not hasattr(column, "__len__"):
-                raise ArgumentError(
-                    f"{name} must be a list with one value an epoch, but is {column!r}."
-                )
+                raise ArgumentError(f"{name} must be a list with one value an epoch, but is {column!r}.")
         if epochs is None:
             longest = max(map(len, columns.values()), default=0)
             epochs = columns.get("epoch", range(longest))
@@ -143,6 +139,16 @@ class Metrics(Mapping[str, list[float]]):
         columns = (self._epochs, *self._cells.values())
         return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
+    def points(self, name: str) -> list[tuple[int, float]]:
+        """The epoch and value of each row in which the metric came as a number (NaN is one).
+
+        Example:
+            >>> Metrics.from_columns({"loss": [3, 2, 1, 0], "val_loss": [4, 3]}).points("val_loss")
+            [(1, 4.0), (3, 3.0)]
+        """
+        pairs = zip(self._epochs, self._column(name), strict=True)
+        return [(epoch, cell) for epoch, cell in pairs if isinstance(cell, float)]
+
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame`` of the rows, with ``epoch`` as its first column.
 
@@ -154,22 +160,14 @@ class Metrics(Mapping[str, list[float]]):
         except ImportError as error:
             raise MissingExtra("pandas", extra="pandas", purpose="Metrics.to_pandas()") from error
         columns = {
-            name: self[name]
-            if all(cell is None or isinstance(cell, float) for cell in cells)
-            else cells
+            name: self[name] if all(cell is None or isinstance(cell, float) for cell in cells) else cells
             for name, cells in self._cells.items()
         }
         return pandas.DataFrame({"epoch": self._epochs, **columns})
 
     def __getitem__(self, name: str) -> list[float]:
         """The metric's value in each row; NaN where there is none, or no single number."""
-        try:
-            cells = self._cells[name]
-        except KeyError:
-            known = ", ".join(self._cells) or "none"
-            hint = nearest(name, self._cells) if isinstance(name, str) else ""
-            raise KeyError(f"no metric {name!r}; there are: {known}.{hint}") from None
-        return [cell if isinstance(cell, float) else math.nan for cell in cells]
+        return [cell if isinstance(cell, float) else math.nan for cell in self._column(name)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._cells)
@@ -184,6 +182,14 @@ class Metrics(Mapping[str, list[float]]):
 
     def __repr__(self) -> str:
         return f"<Metrics: {len(self._epochs)} rows of {', '.join(('epoch', *self._cells))}>"
+
+    def _column(self, name: str) -> tuple[Cell, ...]:
+        try:
+            return self._cells[name]
+        except KeyError:
+            known = ", ".join(self._cells) or "none"
+            hint = nearest(str(name), self._cells)
+            raise KeyError(f"no metric {name!r}; there are: {known}.{hint}") from None
 
 
 def _separator(header: str) -> str:

@@ -18,14 +18,15 @@ Direction = Literal["min", "max"]
 Mode = Literal["auto", "min", "max"]
 ThresholdMode = Literal["abs", "rel"]
 
+# Last words of metrics' names that go down, and up.
 _DOWN = frozenset(
-    "loss losses error errors err mae mse rmse mape msle msd nll bce ce crossentropy entropy hinge "
-    "kl kld divergence perplexity ppl logloss logcosh huber poisson wer cer fid distance regret".split()
+    "loss losses error errors err mae mse rmse mape msle msd nll bce ce crossentropy entropy hinge kl kld "
+    "divergence perplexity ppl logloss logcosh huber poisson wer cer fid distance regret".split()
 )
 _UP = frozenset(
-    "accuracy acc auc auroc auprc aucpr roc precision recall sensitivity specificity f1 f2 fbeta fscore "
-    "iou miou jaccard dice r2 correlation corr pearson spearman kendall mcc kappa similarity map ndcg mrr "
-    "bleu rouge meteor psnr ssim tpr tnr".split()
+    "accuracy acc auc auroc auprc aucpr roc precision recall sensitivity specificity f1 f2 fbeta fscore iou "
+    "miou jaccard dice r2 correlation corr pearson spearman kendall mcc kappa similarity map ndcg mrr bleu "
+    "rouge meteor psnr ssim tpr tnr".split()
 )
 
 
@@ -119,8 +120,9 @@ class Monitor:
         names = list(available)
         among = f" Metrics that there are: {', '.join(names)}.{nearest(self.name, names)}" if names else ""
         raise UnknownDirection(
-            f"{who or 'A callback'} monitors {self.name!r}, and whether that should go up or down can be told "
-            f"neither from the model nor from the name. Pass mode='max' if higher is better, or mode='min'." + among
+            f"{who or 'A callback'} monitors {self.name!r}, and whether that should go up or down can be "
+            f"told neither from the model nor from the name. Pass mode='max' if higher is better, or mode='min'."
+            + among
         )
 
 

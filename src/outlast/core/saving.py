@@ -89,9 +89,7 @@ class SavingRule:
         state = replace(state, direction=direction)
         values = {"monitor": self.monitor.name, "value": value, "best": state.best}
         if value is None:
-            action, reason = (
-                (Action.SKIP, Reason.MISSING) if saved else (Action.SAVE, Reason.NOTHING_SAVED)
-            )
+            action, reason = (Action.SKIP, Reason.MISSING) if saved else (Action.SAVE, Reason.NOTHING_SAVED)
         elif self.monitor.better(value, state.best, direction):
             reason = Reason.FIRST_VALUE if state.best is None else Reason.IMPROVED
             values |= {"previous": state.best, "best": value}
@@ -101,9 +99,7 @@ class SavingRule:
             reason = Reason.NOT_A_NUMBER if math.isnan(value) else Reason.NOT_BETTER
         return state, Decision("ModelCheckpoint", action, reason, epoch, batch, values)
 
-    def unconditional(
-        self, epoch: int, batch: int | None = None, *, scalar: bool = True
-    ) -> Decision:
+    def unconditional(self, epoch: int, batch: int | None = None, *, scalar: bool = True) -> Decision:
         """Save whatever the metric is."""
         values: dict[str, Any] = {"monitor": self.monitor.name}
         if batch is not None:

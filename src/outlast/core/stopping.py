@@ -156,9 +156,7 @@ class TimeLimitRule:
         """The state before the first epoch."""
         return TimeLimitState()
 
-    def update(
-        self, state: TimeLimitState, seconds: float, *, epoch: int
-    ) -> tuple[TimeLimitState, Decision]:
+    def update(self, state: TimeLimitState, seconds: float, *, epoch: int) -> tuple[TimeLimitState, Decision]:
         """Count ``seconds`` more of training, at the end of an epoch."""
         state = replace(state, elapsed=state.elapsed + seconds)
         action = Action.STOP if state.elapsed >= self.seconds else Action.CONTINUE

@@ -1,0 +1,302 @@
+"""Callback: hooks that do nothing yet, a context, and a state that can be saved."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar, TypeVar
+
+from outlast.callbacks.context import Context
+from outlast.core.logs import Logs, rate_columns
+from outlast.core.numbers import decoded, encoded
+from outlast.exceptions import ArgumentError, UnknownArgument, UsageError, nearest
+from outlast.frameworks.base import Adapter, Capability, Snapshot, find
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+JSON = dict[str, Any]
+
+HOOKS = tuple(
+    f"on_{phase}_{moment}"
+    for phase in (
+        "train", "epoch", "batch", "train_batch", "test", "test_batch", "predict", "predict_batch"
+    )
+    for moment in ("begin", "end")
+)  # fmt: skip
+
+
+def unused(hook: Hook) -> Hook:
+    """Mark a hook as doing nothing, so that nobody need call it.
+
+    Keras looks for the same mark before it gives up its asynchronous path for a callback.
+    """
+    hook._is_default = True  # type: ignore[attr-defined]
+    return hook
+
+
+def is_unused(hook: Callable[..., Any]) -> bool:
+    """Whether a hook is marked as doing nothing, by us or by Keras."""
+    return getattr(hook, "_is_default", False)
+
+
+def batch_hook(hook: Hook) -> Hook:
+    """Refuse to run a batch hook on another thread than the training's.
+
+    Keras runs the hooks of a callback that is not in a list on worker threads, out of order.
+    """
+
+    @functools.wraps(hook)
+    def checked(self: Callback, batch: int, logs: Logs | None = None) -> None:
+        if self._thread not in (None, threading.get_ident()):
+            raise UsageError(
+                f"{type(self).__name__} looks at every batch and must hear them in order, but was called "
+                "from a worker thread, as Keras does with a callback that is not in a list. Pass a list: "
+                "callbacks=[...]."
+            )
+        hook(self, batch, logs)
+
+    return checked  # type: ignore[return-value]
+
+
+def part(holder: str, name: str, doc: str) -> Any:
+    """An attribute that shows, and sets, one field of the rule or of the state."""
+
+    def get(self: Callback) -> Any:
+        return getattr(getattr(self, holder), name)
+
+    def put(self: Callback, value: Any) -> None:
+        setattr(self, holder, replace(getattr(self, holder), **{name: value}))
+
+    return property(get, put, doc=doc)
+
+
+class Callback:
+    """Base of all callbacks: Keras's hooks, each of which does nothing until it is overridden.
+
+    It needs no framework. Keras's ``fit`` takes it as it is; other loops call the hooks through
+    :class:`outlast.CallbackList`. Give it to ``fit`` in a list.
+
+    Attributes:
+        params: what the loop told: ``epochs``, ``steps``, ``verbose``; None before.
+        model: the model that is trained; None before.
+
+    Source: the hooks and their arguments are those of ``keras.callbacks.Callback``.
+
+    Example:
+        >>> class Count(Callback):
+        ...     epochs = 0
+        ...     def on_epoch_end(self, epoch, logs=None):
+        ...         self.epochs += 1
+        >>> from outlast.testing import drive
+        >>> drive(Count(), [{"loss": 1.0}, {"loss": 0.5}]).epochs
+        2
+    """
+
+    params: Mapping[str, Any] | None = None
+    requires: ClassVar[tuple[Capability, ...]] = ()
+    _rule: Any = None  # what the callback was asked to do: a frozen value of core
+    _state: Any = None  # what it remembers: another
+    _context: Context | None = None
+    _host: weakref.ref[Any] | None = None
+    _loaded = False  # state was loaded, so the next training goes on from it
+    _thread: int | None = None  # of the training
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _naming_the_nearest(cls.__init__)  # type: ignore[method-assign]
+
+    # Binding: who is trained, and where files go.
+
+    def set_params(self, params: Mapping[str, Any] | None) -> None:
+        """Take the loop's parameters."""
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        """Take the model to be trained: what a loop calls that knows Keras's hooks.
+
+        Raises:
+            UsageError: the callback belongs to a ``Run`` or a ``CallbackList`` already.
+        """
+        host = self._host() if self._host is not None else None
+        if host is not None:
+            raise UsageError(
+                f"This {type(self).__name__} is already in {host!r}: give fit that one alone, "
+                "or make another."
+            )
+        self._context = Context.plain(find(model))
+
+    def bind(self, context: Context, host: Any = None) -> None:
+        """Take a context from a host, which then alone decides over the callback."""
+        self._context = context
+        self._host = weakref.ref(host) if host is not None else None
+
+    @property
+    def context(self) -> Context:
+        """The world as this callback sees it.
+
+        Raises:
+            UsageError: it is in no training yet.
+        """
+        if self._context is None:
+            raise UsageError(
+                f"{type(self).__name__} is in no training yet: give it to fit(callbacks=[...]), to "
+                "outlast.CallbackList(model=...) or to outlast.Run."
+            )
+        return self._context
+
+    @property
+    def adapter(self) -> Adapter:
+        """What may be done to the training."""
+        return self.context.adapter
+
+    @property
+    def model(self) -> Any:
+        """The model that is trained, its weights readable; None before."""
+        return None if self._context is None else self._context.adapter.model
+
+    def __getstate__(self) -> JSON:
+        """Copies and pickles belong to no training."""
+        bound = {"_context", "_host", "_thread", "params"}
+        return {key: value for key, value in self.__dict__.items() if key not in bound}
+
+    # State: what a later decision depends on.
+
+    def state_dict(self) -> JSON:
+        """What the callback remembers, as JSON values; infinities are "inf" and "-inf"."""
+        if self._state is None:
+            return {}
+        state = {field.name: getattr(self._state, field.name) for field in fields(self._state)}
+        return dict(encoded(state))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what another callback of the class remembered; the next training goes on from it.
+
+        Raises:
+            ArgumentError: it is the state of something else.
+        """
+        known = [field.name for field in fields(self._state)] if self._state is not None else []
+        unknown = sorted(set(state) - set(known))
+        if unknown:
+            raise ArgumentError(
+                f"This is not the state of a {type(self).__name__}: it has {', '.join(unknown)}; expected "
+                f"{', '.join(known) or 'nothing'}."
+            )
+        if self._state is not None:
+            self._state = replace(self._state, **decoded(dict(state)))
+        self._loaded = True
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """Weights that the callback keeps, by name."""
+        return {}
+
+    def load_snapshots(self, snapshots: Mapping[str, Snapshot]) -> None:
+        """Keep the weights that another callback of the class kept."""
+
+    def _begin(self) -> bool:
+        """At a training's begin: check what is required. Returns whether to start from nothing."""
+        self._thread = threading.get_ident()
+        for capability in self.requires:
+            self.adapter.require(capability, type(self).__name__)
+        fresh, self._loaded = not self._loaded, False
+        return fresh
+
+    def _with_rates(self, logs: Logs | None) -> Logs:
+        """The logs with the learning rate, where the loop has not completed them.
+
+        Keras's own loop has not; it is put into the dict that all callbacks share, at this
+        callback's place among them, as Keras's do.
+        """
+        logs = {} if logs is None else logs
+        if not self.context.logs_are_complete:
+            logs.update(rate_columns(self.adapter.learning_rates()))
+        return logs
+
+    # Hooks, in Keras's words.
+
+    @unused
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Before the first epoch."""
+
+    @unused
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """After the last epoch."""
+
+    @unused
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Before an epoch; ``epoch`` counts from 0."""
+
+    @unused
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """After an epoch and its validation; ``logs`` has the metrics."""
+
+    @unused
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a training batch (older name)."""
+
+    @unused
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a training batch (older name)."""
+
+    @unused
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a training batch; ``batch`` counts from 0 in each epoch."""
+        self.on_batch_begin(batch, logs=logs)
+
+    @unused
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a training batch."""
+        self.on_batch_end(batch, logs=logs)
+
+    @unused
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before an evaluation."""
+
+    @unused
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After an evaluation."""
+
+    @unused
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch of an evaluation."""
+
+    @unused
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch of an evaluation."""
+
+    @unused
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Before a prediction."""
+
+    @unused
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """After a prediction."""
+
+    @unused
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch of a prediction."""
+
+    @unused
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch of a prediction."""
+
+
+def _naming_the_nearest(init: Callable[..., None]) -> Callable[..., None]:
+    """Let ``__init__`` answer an unknown keyword with the nearest that exists."""
+    code = init.__code__
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    takes_any = bool(code.co_flags & 0x08)  # **kwargs
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        unknown = [] if takes_any else [key for key in kwargs if key not in names]
+        if unknown:
+            raise UnknownArgument(
+                f"{type(self).__name__} has no argument {unknown[0]!r}.{nearest(unknown[0], names)} "
+                f"It takes: {', '.join(names)}."
+            )
+        init(self, *args, **kwargs)
+
+    return checked

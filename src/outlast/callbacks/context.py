@@ -1,0 +1,63 @@
+"""Context: the world as a callback sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from outlast.core.decision import Decision
+from outlast.frameworks.base import Adapter
+from outlast.storage.output import LooseOutput, Output
+
+
+class Report(Protocol):
+    """Where decisions and messages go."""
+
+    def __call__(self, decision: Decision) -> None:
+        """Take note of a decision, after its effect has succeeded."""
+
+    def message(self, text: str) -> None:
+        """Print what ``verbose=1`` prints."""
+
+
+class PlainReport:
+    """Prints messages as the framework does; hands decisions to a listener, if there is one."""
+
+    def __init__(self, adapter: Adapter, listen: Callable[[Decision], None] | None = None) -> None:
+        self._adapter = adapter
+        self._listen = listen
+
+    def __call__(self, decision: Decision) -> None:
+        """Hand the decision on."""
+        if self._listen is not None:
+            self._listen(decision)
+
+    def message(self, text: str) -> None:
+        """Print the text through the framework."""
+        self._adapter.print(text)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that a callback may touch.
+
+    Args:
+        adapter: does things to the training.
+        output: does things to files.
+        report: hears every decision.
+        clock: seconds, from any origin.
+        logs_are_complete: the host has put the learning rate into the logs already.
+    """
+
+    adapter: Adapter
+    output: Output
+    report: Report
+    clock: Callable[[], float] = time.monotonic
+    logs_are_complete: bool = False
+
+    @classmethod
+    def plain(cls, adapter: Adapter) -> Context:
+        """The context of a callback without a host: files where the user said, and no listener."""
+        return cls(adapter, LooseOutput(), PlainReport(adapter))

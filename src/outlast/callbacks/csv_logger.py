@@ -1,0 +1,114 @@
+"""CSVLogger: one row an epoch, in a file that is whole at every instant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from outlast.callbacks.base import Callback
+from outlast.core.csv_rows import Table, cell
+from outlast.core.logs import Logs
+from outlast.exceptions import ArgumentError, UsageError, warn
+
+
+class CSVLogger(Callback):
+    r"""Write the metrics of every epoch to a CSV file.
+
+    Columns: ``epoch`` (from 0), then the metrics in the order of their names. A metric that first
+    appears later becomes a column at the right. What is missing is ``NA``.
+
+    Args:
+        filename: the file. May be left out in a ``Run``.
+        separator: one character.
+        append: go on with the file that is there, instead of beginning it anew.
+
+    Raises:
+        UnknownArgument, ArgumentError: at once, for an argument that cannot work.
+        FileError: before the first batch, if the file cannot be written.
+        ArgumentError: before the first batch, if the file to append to is no history of epochs.
+
+    Source: file format and defaults are those of ``keras.callbacks.CSVLogger``; later columns are
+    kept, and an array reads back as ``[1.0, 2.0]``.
+
+    Example:
+        >>> from outlast.testing import MemoryOutput, drive
+        >>> output = MemoryOutput()
+        >>> _ = drive(CSVLogger("history.csv"), [{"loss": 1.0}, {"loss": 0.5}], output=output)
+        >>> output.files["history.csv"]
+        b'epoch,loss,val_loss\r\n0,1.0,NA\r\n1,0.5,NA\r\n'
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        separator: str = ",",
+        append: bool = False,
+    ) -> None:
+        if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
+            raise ArgumentError(f"separator must be one character, such as ',', but is {separator!r}.")
+        self.sep = separator
+        self.filename = None if filename is None else os.fspath(filename)
+        if self.filename is not None and "\0" in self.filename:
+            raise ArgumentError(f"The file name {self.filename!r} has a NUL character.")
+        self.append = append
+        self._table = Table(separator)
+
+    @property
+    def keys(self) -> list[str] | None:
+        """The metrics' columns; None before the first row."""
+        return list(self._table.columns[1:]) or None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Begin the file, or read the header of the one to go on with."""
+        fresh = self._begin()
+        if self.filename is None:
+            raise UsageError("CSVLogger needs a filename outside a Run, such as CSVLogger('history.csv').")
+        self.context.output.prepare(self.filename)
+        if fresh:
+            self._table = Table(self.sep)
+            self._open()
+
+    def _open(self) -> None:
+        assert self.filename is not None
+        output = self.context.output
+        content = output.read(self.filename) if self.append else None
+        if content:
+            self._table, completion = Table.found(content, self.sep, self.filename)
+            if completion:
+                output.append(self.filename, completion)
+        elif not self.append:
+            output.replace(self.filename, b"")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write the epoch's row, widening the file first if it has new columns."""
+        assert self.filename is not None
+        logs = logs or {}
+        first, before = not self._table.ready, self._table
+        self._table = self._table.with_columns(logs)
+        output = self.context.output
+        if before.columns and self._table.columns != before.columns:
+            self._widen(before, first)
+        header = b"" if before.columns else self._table.header()
+        row = self._table.row(epoch, {name: cell(value) for name, value in logs.items()})
+        output.append(self.filename, header + row)
+
+    def _widen(self, before: Table, first: bool) -> None:
+        assert self.filename is not None
+        new = [name for name in self._table.columns if name not in before.columns]
+        if first:  # of this training: the file is an older one's
+            warn(
+                f"{self.filename} has the columns {', '.join(before.columns)}; this training adds "
+                f"{', '.join(new)}, which are NA in the rows before."
+            )
+        content = self.context.output.read(self.filename) or b""
+        self.context.output.replace(self.filename, self._table.widened(content))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The columns, in their order."""
+        return {"columns": list(self._table.columns)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the columns of another CSVLogger."""
+        self._table = Table(self.sep, tuple(state["columns"]), ready=True)
+        self._loaded = True

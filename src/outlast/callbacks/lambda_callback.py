@@ -1,0 +1,63 @@
+"""LambdaCallback: functions of your own as hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from outlast.callbacks.base import HOOKS, Callback
+from outlast.exceptions import ArgumentError, UnknownArgument, nearest
+
+Function = Callable[..., Any]
+
+
+class LambdaCallback(Callback):
+    """Call functions of yours at the hooks that they are given for.
+
+    Args:
+        on_epoch_begin, on_epoch_end: called as ``f(epoch, logs)``.
+        on_train_begin, on_train_end: called as ``f(logs)``.
+        on_train_batch_begin, on_train_batch_end: called as ``f(batch, logs=logs)``. With one of
+            these for a batch's end Keras waits for each batch.
+        **hooks: any other hook by its name, such as ``on_test_end``.
+
+    Raises:
+        UnknownArgument: there is no such hook.
+        ArgumentError: a value is no function.
+
+    Source: ``keras.callbacks.LambdaCallback``.
+
+    Example:
+        >>> from outlast.testing import drive
+        >>> _ = drive(LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs)), [{"loss": 1.0}])
+        0 {'loss': 1.0}
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Function | None = None,
+        on_epoch_end: Function | None = None,
+        on_train_begin: Function | None = None,
+        on_train_end: Function | None = None,
+        on_train_batch_begin: Function | None = None,
+        on_train_batch_end: Function | None = None,
+        **hooks: Function | None,
+    ) -> None:
+        hooks |= {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+        }
+        for name, function in hooks.items():
+            if name not in HOOKS:
+                raise UnknownArgument(
+                    f"LambdaCallback has no hook {name!r}.{nearest(name, HOOKS)} "
+                    f"It takes: {', '.join(HOOKS)}."
+                )
+            if function is not None:
+                if not callable(function):
+                    raise ArgumentError(f"{name} must be a function, but is {function!r}.")
+                setattr(self, name, function)

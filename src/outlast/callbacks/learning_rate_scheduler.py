@@ -1,0 +1,82 @@
+"""LearningRateScheduler: a function of the epoch sets the learning rate."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from outlast.callbacks.base import Callback
+from outlast.core.logs import Logs
+from outlast.exceptions import ArgumentError
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate at every epoch's begin.
+
+    Args:
+        schedule: called as ``schedule(epoch, learning_rate)``, or ``schedule(epoch)`` if it takes one
+            argument; epoch counts from 0. It returns the rate, a float.
+        verbose: 1 prints what it sets.
+
+    Raises:
+        ArgumentError: the schedule is no function, or returns no float.
+        CapabilityError: before the first batch, if the rate cannot be set.
+
+    Source: ``keras.callbacks.LearningRateScheduler``; an error inside the schedule is not hidden.
+
+    Example:
+        >>> from outlast.testing import FakeAdapter, drive
+        >>> adapter = FakeAdapter(learning_rate=0.1)
+        >>> _ = drive(LearningRateScheduler(lambda epoch, lr: lr / 2), [{"loss": 1.0}], adapter=adapter)
+        >>> adapter.learning_rates()
+        {'fake': 0.05}
+    """
+
+    requires = ("learning_rate",)
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        if not callable(schedule):
+            raise ArgumentError(
+                f"schedule must be a function of (epoch, learning_rate), but is {schedule!r}."
+            )
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Check that the rate can be set."""
+        self._begin()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Ask the schedule and set the rate."""
+        rates = self.adapter.learning_rates()
+        for name, rate in rates.items():
+            new = self._asked(epoch, rate)
+            self.adapter.set_learning_rate(name, new)
+            if self.verbose > 0:
+                who = f"{name} " if len(rates) > 1 else ""
+                self.context.report.message(
+                    f"\nEpoch {epoch + 1}: LearningRateScheduler setting {who}learning rate to {new}."
+                )
+
+    def _asked(self, epoch: int, rate: float) -> float:
+        new: Any = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
+        if not isinstance(new, float) and type(new).__name__ != "float32":  # numpy.float64 is a float
+            raise ArgumentError(
+                f"The output of the `schedule` function should be a float. Got: {new!r}. Return float(...)."
+            )
+        return new  # type: ignore[no-any-return]  # NumPy's float32 goes on as it is
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Put the rate into the logs."""
+        self._with_rates(logs)
+
+
+def _takes_two(schedule: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(schedule).bind(0, 0.0)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True

@@ -1,0 +1,210 @@
+"""CallbackList: one object that is all callbacks, for any loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from outlast.callbacks.base import HOOKS, Callback, is_unused
+from outlast.callbacks.context import Context, PlainReport
+from outlast.callbacks.history import History
+from outlast.callbacks.progress_line import ProgressLine
+from outlast.core.decision import Decision
+from outlast.core.logs import Logs, completed
+from outlast.exceptions import ArgumentError
+from outlast.frameworks.base import Adapter, find
+from outlast.storage.output import LooseOutput, Output
+
+# A batch's hook of the older name is called through the newer one.
+_OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
+_BATCH_HOOKS = tuple(hook for hook in HOOKS if "batch" in hook)
+
+
+class CallbackList(Callback):
+    """Call several callbacks as one, from a loop of your own or inside Keras's ``fit``.
+
+    The logs are completed with the learning rate before any callback sees them, and who hears which
+    hook is decided once: a hook that nobody hears costs nothing.
+
+    Args:
+        callbacks: callbacks of ours or of Keras's, in the order in which they are called.
+        add_history: add a :class:`History` if there is none.
+        add_progbar: add a line of progress an epoch.
+        model: a Keras model or a PyTorch module; None if the callbacks need only stop.
+        optimizer: PyTorch's optimizer; several in a list or a dict by name.
+        adapter: how the training is stopped and saved, for a framework of your own.
+        output: where files go; files where the callbacks say, if left out.
+        listen: called with every :class:`Decision`, after its effect.
+        clock: seconds, from any origin.
+        **params: told to each callback by ``set_params``: ``epochs``, ``steps``, ``verbose``.
+
+    Attributes:
+        callbacks: the list.
+        stop_training: whether a callback asked for the end; the loop looks at it after each epoch.
+
+    Source: ``keras.callbacks.CallbackList``.
+
+    Example:
+        >>> from outlast import CallbackList, EarlyStopping
+        >>> callbacks = CallbackList([EarlyStopping(monitor="loss", patience=1)])
+        >>> callbacks.on_train_begin()
+        >>> for epoch, loss in enumerate([1.0, 2.0, 3.0]):
+        ...     callbacks.on_epoch_end(epoch, {"loss": loss})
+        ...     if callbacks.stop_training:
+        ...         break
+        >>> epoch
+        1
+    """
+
+    def __init__(
+        self,
+        callbacks: Iterable[Any] | Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        *,
+        optimizer: Any = None,
+        adapter: Adapter | None = None,
+        output: Output | None = None,
+        listen: Callable[[Decision], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **params: Any,
+    ) -> None:
+        self.callbacks = _flat(callbacks)
+        if add_history and not any(isinstance(c, History) for c in self.callbacks):
+            self.callbacks.append(History())
+        if add_progbar:
+            self.callbacks.append(ProgressLine())
+        self._optimizer, self._given, self._listen, self._clock = optimizer, adapter, listen, clock
+        self._output: Output = output or LooseOutput()
+        self._bind_all(adapter or find(model, optimizer), model)
+        self.set_params(params)
+        self._hear()
+
+    def __repr__(self) -> str:
+        return f"CallbackList({', '.join(type(c).__name__ for c in self.callbacks)})"
+
+    def append(self, callback: Any) -> None:
+        """Add a callback at the end."""
+        self.callbacks.append(callback)
+        self._bind_all(self.adapter, self.model)
+        self._hear()
+
+    def set_params(self, params: Mapping[str, Any] | None) -> None:
+        """Tell each callback the loop's parameters."""
+        self.params = params
+        if params:
+            for callback in self.callbacks:
+                callback.set_params(params)
+
+    def set_model(self, model: Any) -> None:
+        """Take the model, for all callbacks."""
+        super().set_model(model)
+        self._bind_all(self._given or find(model, self._optimizer), model)
+
+    def _bind_all(self, adapter: Adapter, model: Any) -> None:
+        report = PlainReport(adapter, self._listen)
+        context = Context(adapter, self._output, report, self._clock, logs_are_complete=True)
+        self._context = context
+        for callback in self.callbacks:
+            if isinstance(callback, Callback):
+                callback.bind(context, self)
+            elif model is not None:
+                callback.set_model(model)
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback asked for the training's end."""
+        return self.adapter.stopping
+
+    def _hear(self) -> None:
+        """Decide who hears which hook; a batch hook that somebody hears becomes one of this object."""
+        self._heard = {hook: _listeners(self.callbacks, hook) for hook in HOOKS}
+        for hook in _BATCH_HOOKS:
+            if self._heard[hook]:
+                setattr(self, hook, _calling(self._heard[hook]))
+
+    def _call(self, hook: str, *args: Any) -> None:
+        for listener in self._heard[hook]:
+            listener(*args)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Before the first epoch."""
+        self.adapter.begin()
+        self._call("on_train_begin", logs or {})
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """After the last epoch."""
+        self._call("on_train_end", self._completed(logs))
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Before an epoch."""
+        self._call("on_epoch_begin", epoch, logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """After an epoch: every callback sees the same completed logs, even if one stops."""
+        complete = self._completed(logs)
+        if isinstance(logs, dict):  # who comes after this list in Keras's own sees the rate too
+            logs.update(complete)
+        self._call("on_epoch_end", epoch, complete)
+
+    def _completed(self, logs: Logs | None) -> Logs:
+        return completed(logs, self.adapter.learning_rates())
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before an evaluation."""
+        self._call("on_test_begin", logs or {})
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After an evaluation."""
+        self._call("on_test_end", logs or {})
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Before a prediction."""
+        self._call("on_predict_begin", logs or {})
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """After a prediction."""
+        self._call("on_predict_end", logs or {})
+
+
+def _flat(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, (list, tuple)):
+        return [one for item in callbacks for one in _flat(item)]
+    if not callable(getattr(callbacks, "on_epoch_end", None)):
+        raise ArgumentError(
+            f"callbacks must be callbacks, such as outlast.EarlyStopping(), but one is {callbacks!r}"
+            + (": call the class." if isinstance(callbacks, type) else ".")
+        )
+    if isinstance(callbacks, type):
+        raise ArgumentError(f"{callbacks.__name__} is a class: write {callbacks.__name__}(...).")
+    return [callbacks]
+
+
+def _listeners(callbacks: Iterable[Any], hook: str) -> tuple[Callable[..., Any], ...]:
+    return tuple(getattr(c, hook) for c in callbacks if _hears(c, hook))
+
+
+def _hears(callback: Any, hook: str) -> bool:
+    method = getattr(callback, hook, None)
+    if method is None:
+        return False
+    older = _OLDER.get(hook)
+    return not is_unused(method) or (older is not None and not is_unused(getattr(callback, older)))
+
+
+def _calling(listeners: tuple[Callable[..., Any], ...]) -> Callable[..., None]:
+    def call(batch: int, logs: Logs | None = None) -> None:
+        logs = logs or {}
+        for listener in listeners:
+            listener(batch, logs=logs)
+
+    return call
+
+
+def each(callbacks: Iterable[Any]) -> Iterator[Callback]:
+    """Those of the callbacks that are ours."""
+    return (callback for callback in callbacks if isinstance(callback, Callback))

@@ -1,0 +1,204 @@
+"""ModelCheckpoint: save the model, every time or when it is the best so far."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from outlast.callbacks.base import batch_hook, part
+from outlast.callbacks.monitored import MonitoredCallback
+from outlast.core.decision import Decision
+from outlast.core.logs import Logs
+from outlast.core.numbers import is_scalar, number
+from outlast.core.saving import SavingRule, SavingState, Template
+from outlast.exceptions import ArgumentError, UsageError, warn
+
+
+class ModelCheckpoint(MonitoredCallback):
+    """Save the model at the end of every epoch, or every so many batches; always, or the best.
+
+    The file is the old one or the new one at every instant, never a part of one.
+
+    Args:
+        filepath: where to save; fields such as ``{epoch:02d}`` (from 1) and ``{val_loss:.2f}`` are
+            filled. It ends as the framework's files do: ``.keras`` (or ``.weights.h5`` with
+            ``save_weights_only``) for Keras, ``.pt`` for PyTorch. May be left out in a ``Run``.
+        monitor: name of the metric that tells the best.
+        verbose: 1 prints when it acts.
+        save_best_only: save only when the metric is better than at every save before.
+        save_weights_only: the weights alone; with PyTorch it is the state dict in either case.
+        mode: ``"min"``, ``"max"`` or ``"auto"`` (told by the model, else by the metric's name).
+        save_freq: ``"epoch"``, or a number of batches; counted across epochs.
+        initial_value_threshold: value that the first save must beat.
+
+    Attributes:
+        best: as in Keras; it outlives a fit.
+
+    Raises:
+        UnknownArgument, ArgumentError: at once, for an argument that cannot work.
+        FileError: before the first batch, if the place cannot be written; or a save failed, and the
+            file before it is whole.
+        TemplateError: a field of ``filepath`` is not among the metrics.
+        UnknownDirection: at the first save, if ``save_best_only`` and nobody knows what is better.
+
+    Source: decisions, texts and defaults are those of ``keras.callbacks.ModelCheckpoint``, but
+    that NaN is never best and a missing metric overwrites nothing.
+
+    Example:
+        >>> checkpoint = ModelCheckpoint("best.keras", save_best_only=True)
+        >>> [checkpoint.update(loss).save for loss in (1.0, 1.2, 0.8)]
+        [True, False, True]
+    """
+
+    save_best_only = part("_rule", "save_best_only", "Whether only improvements are saved.")
+    save_freq = part("_rule", "save_freq", '"epoch", or a number of batches.')
+
+    _rule: SavingRule
+    _state: SavingState
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str] | None = None,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        self.verbose = verbose
+        self.save_weights_only = save_weights_only
+        self.filepath = None if filepath is None else os.fspath(filepath)
+        self._template = None if self.filepath is None else Template(self.filepath)
+        self._rule = SavingRule(
+            self._monitor(monitor, mode),
+            save_best_only=bool(save_best_only),
+            save_freq=save_freq,
+            initial_value_threshold=initial_value_threshold,
+        )
+        self._state = self._rule.start()
+        self._epoch = 0
+        self._hear_batches()
+
+    requires = ("saving",)
+
+    def _hear_batches(self) -> None:
+        """Have a batch hook only if batches are counted: Keras waits for each batch of one who has."""
+        if self.save_freq != "epoch":
+            self.on_train_batch_end = self._save_on_batch  # type: ignore[method-assign]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("on_train_batch_end", None)  # bound to this instance, not to the copy
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._hear_batches()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Check that the place can be written. As in Keras, ``best`` goes on from the last fit."""
+        self._begin()
+        suffixes = self.adapter.suffixes(self.save_weights_only)
+        if self._template is None:
+            raise UsageError(
+                "ModelCheckpoint needs a filepath outside a Run, such as "
+                f"ModelCheckpoint('best{suffixes[0]}')."
+            )
+        self._check_suffix(self._template.text, suffixes)
+        self.context.output.prepare(self._template.text)
+
+    def _check_suffix(self, name: str, suffixes: tuple[str, ...]) -> None:
+        if not name.endswith(suffixes):
+            option = "save_weights_only=True, " if self.save_weights_only else ""
+            raise ArgumentError(
+                f"With {option}{self.adapter.framework}, the filepath provided must end in "
+                f"{' or '.join(f'`{suffix}`' for suffix in suffixes)}. Received: filepath={name}"
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Remember the epoch, for the batches in it."""
+        self._epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save, if the epoch's end is the moment and the rule says so."""
+        if self.save_best_only:
+            self._settle_direction(logs or {})
+        if self.save_freq == "epoch":
+            self._judge(epoch, None, logs or {})
+
+    @batch_hook
+    def _save_on_batch(self, batch: int, logs: Logs | None = None) -> None:
+        """Save, if enough batches have passed and the rule says so."""
+        self._state, due = self._rule.count(self._state, batch)
+        if due:
+            self._judge(self._epoch, batch, logs or {})
+
+    def _judge(self, epoch: int, batch: int | None, logs: Logs) -> None:
+        name = self._name(epoch, batch, logs)
+        before = self.best
+        decision = self._decide(epoch, batch, logs, name)
+        self._announce(decision, before, name)
+        if decision.save:
+            path = self.context.output.publish(name, self.adapter.saving(self.save_weights_only))
+            decision.values["path"] = os.path.basename(path)  # type: ignore[index]
+            if self.verbose > 0:
+                self.context.report.message(f"\nEpoch {epoch + 1}: finished saving model to {name}")
+        self.context.report(decision)
+
+    def _name(self, epoch: int, batch: int | None, logs: Logs) -> str:
+        assert self._template is not None
+        values: Logs = {"epoch": epoch + 1}
+        if batch is not None and "batch" not in logs:
+            values["batch"] = batch + 1
+        return self._template.fill({**logs, **values})
+
+    def _decide(self, epoch: int, batch: int | None, logs: Logs, name: str) -> Decision:
+        if not self.save_best_only:
+            return self._rule.unconditional(epoch, batch)
+        self._settle_direction(logs)
+        value = logs.get(self.monitor)
+        if value is not None and not is_scalar(value):
+            warn(
+                "Can save best model only when `monitor` is a scalar value. "
+                f"Received: {value}. Falling back to `save_best_only=False`."
+            )
+            return self._rule.unconditional(epoch, batch, scalar=False)
+        current = self._current(
+            logs,
+            f"Can save best model only with {self.monitor} available. "
+            f"Available metrics are: {','.join(logs)}. What is saved already is kept.",
+        )
+        saved = self.context.output.exists(name)
+        self._state, decision = self._rule.update(self._state, current, epoch=epoch, batch=batch, saved=saved)
+        return decision
+
+    def _announce(self, decision: Decision, before: float | None, name: str) -> None:
+        """Print Keras's lines: whether it improved, and what is saved."""
+        if self.verbose <= 0 or (self.save_best_only and decision.values.get("value") is None):
+            return
+        start = f"\nEpoch {decision.epoch + 1}: "
+        best = "None" if before is None else f"{before:.5f}"
+        if not self.save_best_only:
+            text = f"saving model to {name}"
+        elif decision.save:
+            value = decision.values["value"]
+            text = f"{self.monitor} improved from {best} to {value:.5f}, saving model to {name}"
+        else:
+            text = f"{self.monitor} did not improve from {best}"
+        self.context.report.message(start + text)
+
+    def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
+        """Judge one value without any loop: the same decision, and nothing else happens.
+
+        Args:
+            value: the metric; None if it is missing.
+            epoch: from 0; without it calls are counted.
+            learning_rate: taken for the sake of one signature; not used.
+        """
+        current = None if value is None else number(value, self.monitor)
+        if self.save_best_only:
+            self._settle_direction({})
+        self._state, decision = self._rule.update(self._state, current, epoch=self._epoch_of_call(epoch))
+        return decision

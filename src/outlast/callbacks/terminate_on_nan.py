@@ -1,0 +1,64 @@
+"""TerminateOnNaN: end the training when the loss is no number."""
+
+from __future__ import annotations
+
+from outlast.callbacks.base import Callback, batch_hook
+from outlast.core.logs import Logs
+from outlast.core.numbers import number
+from outlast.core.stopping import invalid_loss
+from outlast.exceptions import UsageError
+
+
+class TerminateOnNaN(Callback):
+    """Stop training at the first batch after which the loss is NaN or infinite.
+
+    It looks at every batch, so Keras waits for each one.
+
+    Args:
+        raise_error: raise an error instead, so that no callback's ``on_train_end`` runs.
+
+    Raises:
+        UsageError: with ``raise_error``, when it happens (a RuntimeError, as in Keras).
+
+    Source: ``keras.callbacks.TerminateOnNaN``.
+
+    Example:
+        >>> from outlast.testing import FakeAdapter
+        >>> from outlast.callbacks.context import Context
+        >>> callback, adapter = TerminateOnNaN(), FakeAdapter()
+        >>> callback.bind(Context.plain(adapter))
+        >>> callback.on_batch_end(3, {"loss": float("nan")})
+        Batch 3: Invalid loss, terminating training
+        >>> adapter.stopping
+        True
+    """
+
+    def __init__(self, raise_error: bool = False) -> None:
+        self.raise_error = raise_error
+        self._epoch = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Remember the training's thread."""
+        self._begin()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Remember the epoch, for the decision."""
+        self._epoch = epoch
+
+    @batch_hook
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Look at the loss."""
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        decision = invalid_loss(number(loss, "loss"), epoch=self._epoch, batch=batch)
+        if not decision.stop:
+            return
+        if self.raise_error:
+            raise UsageError(
+                f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}. "
+                "Terminating training immediately."
+            )
+        self.context.report.message(f"Batch {batch}: Invalid loss, terminating training")
+        self.adapter.stop(decision.sentence)
+        self.context.report(decision)

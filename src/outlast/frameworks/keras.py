@@ -1,0 +1,198 @@
+"""Keras: how its models are stopped, slowed, copied and saved, on every backend."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from outlast.core.monitor import Direction
+from outlast.exceptions import ArgumentError, CapabilityError
+from outlast.frameworks.base import Adapter, Capability, Snapshot
+
+
+def adapt(model: Any, optimizer: Any) -> Adapter:
+    """The adapter for a Keras model, or for an object that looks like one."""
+    if optimizer is not None:
+        raise ArgumentError(
+            "optimizer= is for PyTorch; a Keras model has its own: model.compile(optimizer=...)."
+        )
+    return KerasAdapter(model)
+
+
+class KerasAdapter(Adapter):
+    """Does to a Keras model what the callbacks decide."""
+
+    framework = "this Keras model"
+    capabilities: frozenset[Capability] = frozenset({"learning_rate", "weights", "saving"})
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+
+    @property
+    def model(self) -> Any:
+        """The model, its variables filled.
+
+        On JAX the variables are empty between steps, until the trainer is asked to sync; a
+        distributed torch model wraps the one that can be saved.
+        """
+        if type(self._model).__name__ == "DistributedDataParallel":
+            return self._model.module
+        if hasattr(self._model, "jax_state_sync"):
+            self._model.jax_state_sync()
+        return self._model
+
+    def require(self, capability: Capability, who: str) -> None:
+        """Check that the callback can do its work with this model."""
+        super().require(capability, who)
+        if capability == "learning_rate":
+            self._require_learning_rate(who)
+
+    def _require_learning_rate(self, who: str) -> None:
+        if getattr(self._model, "optimizer", None) is None:
+            raise CapabilityError(
+                f"{who} needs an optimizer, and this model has none: call model.compile(optimizer=...) first."
+            )
+        for optimizer in self._optimizers().values():
+            if not hasattr(optimizer, "learning_rate"):
+                raise CapabilityError(f'Optimizer must have a "learning_rate" attribute for {who}.')
+            held = getattr(optimizer, "_learning_rate", None)
+            if callable(held) and not hasattr(held, "assign"):
+                raise CapabilityError(
+                    "This optimizer was created with a `LearningRateSchedule` object (or a function) as its "
+                    f"`learning_rate`, which {who} cannot set. Create it with a number, such as "
+                    "learning_rate=1e-3, or leave the callback out."
+                )
+
+    def _optimizers(self) -> dict[str, Any]:
+        optimizer = self._model.optimizer
+        if hasattr(optimizer, "optimizers"):
+            return {inner.name: inner for inner in optimizer.optimizers}
+        return {getattr(optimizer, "name", "optimizer"): optimizer}
+
+    def stop(self, reason: str) -> None:
+        """Set ``stop_training``, which ``fit`` reads after the epoch's callbacks."""
+        super().stop(reason)
+        self._model.stop_training = True
+
+    @property
+    def stopping(self) -> bool:
+        """Whether anybody, a callback of Keras's included, asked for the end."""
+        return bool(getattr(self._model, "stop_training", False))
+
+    def learning_rates(self) -> dict[str, float]:
+        """The rates in force, by the optimizer's name."""
+        if getattr(self._model, "optimizer", None) is None:
+            return {}
+        return {
+            name: _float(optimizer.learning_rate)
+            for name, optimizer in self._optimizers().items()
+            if hasattr(optimizer, "learning_rate")
+        }
+
+    def set_learning_rate(self, name: str, value: float) -> None:
+        """Set the rate of the optimizer of that name."""
+        self._optimizers()[name].learning_rate = value
+
+    def take(self) -> Snapshot:
+        """Copies of ``model.get_weights()``."""
+        return Snapshot(self.model.get_weights())
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Put weights back by ``model.set_weights``."""
+        self.model.set_weights(snapshot.weights)
+
+    def arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
+        """Named by position: paths are not unique keys (they count up in a notebook)."""
+        return [(f"{index:05d}", array) for index, array in enumerate(snapshot.weights)]
+
+    def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
+        """The inverse of :meth:`arrays`."""
+        return Snapshot([array for _, array in sorted(pairs, key=lambda pair: pair[0])])
+
+    def suffixes(self, weights_only: bool) -> tuple[str, ...]:
+        """What Keras's own savers take."""
+        return (".weights.h5",) if weights_only else (".keras", ".h5")
+
+    def saving(self, weights_only: bool) -> KerasSave:
+        """The whole model, or its weights."""
+        return KerasSave(self, weights_only)
+
+    def direction(self, metric: str) -> Direction | None:
+        """What a compiled metric of that name says of itself.
+
+        Source: Keras's ``MonitorCallback``: a leading ``val_`` is ignored, the last match wins.
+        """
+        name = metric.removeprefix("val_")
+        found: Direction | None = "min" if name == "loss" else None
+        for compiled in getattr(self._model, "metrics", ()):
+            if type(compiled).__name__ not in ("CompileMetrics", "MetricsList"):
+                continue
+            for inner in compiled.metrics:
+                if inner.name == name and hasattr(inner, "_direction"):
+                    found = "max" if inner._direction == "up" else "min"
+        return found
+
+    def comparison(self, direction: Direction) -> Callable[[Any, Any], Any]:
+        """Keras's own operation, the one that its users find in ``monitor_op``."""
+        from keras import ops
+
+        compare: Callable[[Any, Any], Any] = ops.less if direction == "min" else ops.greater
+        return compare
+
+    def attach_history(self, history: Any) -> None:
+        """Set ``model.history``, as Keras's own History does."""
+        self._model.history = history
+
+    def print(self, text: str) -> None:
+        """Print through Keras, which may have been told to log instead."""
+        from keras.src.utils import io_utils
+
+        io_utils.print_msg(text)
+
+
+class KerasSave:
+    """Writes a Keras model with Keras's own savers."""
+
+    def __init__(self, adapter: KerasAdapter, weights_only: bool) -> None:
+        self._adapter = adapter
+        self._weights_only = weights_only
+
+    def write(self, path: str) -> None:
+        """Write the model while training waits."""
+        model = self._adapter.model
+        if self._weights_only:
+            model.save_weights(path, overwrite=True)
+        else:
+            model.save(path, overwrite=True)
+
+    def capture(self) -> Callable[[str], object]:
+        """The finished file in memory: Keras's savers need the live model."""
+        suffix = self._adapter.suffixes(self._weights_only)[0]
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model" + suffix)
+            self.write(path)
+            with open(path, "rb") as file:
+                content = file.read()
+        return lambda path: _write(path, content)
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def _float(value: Any) -> float:
+    from keras import ops
+
+    return float(ops.convert_to_numpy(value))
+
+
+def plain_logs(logs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Logs as Python values, as Keras hands them to callbacks."""
+    from keras.src.utils.python_utils import pythonify_logs
+
+    result: dict[str, Any] = pythonify_logs(logs)
+    return result

@@ -1,0 +1,113 @@
+"""Output: what a callback may do to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from outlast.exceptions import FileError
+from outlast.storage import files
+
+
+class Save(Protocol):
+    """How a model is written, in two halves, so that training need not wait for the second."""
+
+    def capture(self) -> Callable[[str], object]:
+        """On the training thread: take what is needed, return what writes it to a path.
+
+        The returned function may run on any thread, and later; it uses only what was taken.
+        """
+
+    def write(self, path: str) -> object:
+        """Both halves at once, on the training thread."""
+
+
+class Output(Protocol):
+    """What a callback may do to files; names are relative to wherever the output writes."""
+
+    def prepare(self, name: str) -> None:
+        """Before the first batch: make the folder, and refuse a name that cannot be written."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    def read(self, name: str) -> bytes | None:
+        """The file's content, None if there is no such file."""
+
+    def append(self, name: str, data: bytes) -> None:
+        """Add whole lines at the end, in one write."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write the file anew: the old content or the new one, never less."""
+
+    def publish(self, name: str, save: Save) -> str:
+        """Write a model: the old file or the new one, never less. Returns the path."""
+
+    def remove(self, name: str) -> None:
+        """Delete the file, if there is one."""
+
+
+class LooseOutput:
+    r"""Files where the user said, each of them whole or not at all.
+
+    What callbacks use without a ``Run``.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> LooseOutput().replace(folder + "/a.csv", b"epoch,loss\\r\\n")
+        >>> LooseOutput().read(folder + "/a.csv")
+        b'epoch,loss\\r\\n'
+    """
+
+    def prepare(self, name: str) -> None:
+        """Make the folder of ``name`` and try whether a file can be made there.
+
+        A template's folder is known as far as its first field.
+
+        Raises:
+            FileError: it cannot, or a folder stands where the file should be.
+        """
+        if os.path.isdir(name):
+            raise FileError(
+                f"Please specify a non-directory filepath. The path used is an existing directory: {name}",
+                path=name,
+            )
+        literal = name.partition("{")[0]
+        folder = os.path.dirname(literal) or "."
+        files.make_folder(folder)
+        files.probe_writable(folder)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return os.path.exists(name)
+
+    def read(self, name: str) -> bytes | None:
+        """The file's content, None if there is no such file."""
+        try:
+            with open(name, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise FileError(f"Cannot read {name}: {error.strerror}.", path=name, errno=error.errno) from error
+
+    def append(self, name: str, data: bytes) -> None:
+        """Add whole lines at the end, in one write."""
+        files.append(name, data)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write the file anew, atomically."""
+        files.publish_bytes(name, data)
+
+    def publish(self, name: str, save: Save) -> str:
+        """Write a model, atomically."""
+        files.make_folder(os.path.dirname(name) or ".")
+        files.publish(name, save.write)
+        return name
+
+    def remove(self, name: str) -> None:
+        """Delete the file, if there is one."""
+        if os.path.exists(name):
+            files.remove(name)
