@@ -1,0 +1,1 @@
+"""What a training looks like: texts and pictures, made from values, read only."""

@@ -1,0 +1,272 @@
+"""What a history shows, found before anything is drawn: curves, the best epoch, cuts.
+
+Pure functions from Metrics to values; pictures, pages and tables share them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from outlast.core.metrics import Metrics
+from outlast.core.monitor import direction_of
+from outlast.exceptions import ArgumentError, UnknownDirection, nearest
+
+_PREFIXES = ("val_", "train_")
+_RATE = "learning_rate"
+_LARGEST = 1e300  # beyond it, a drawing's margins overflow
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric over the epochs, ready to be drawn.
+
+    Args:
+        name: the column it comes from.
+        xs: epochs, counted from 1.
+        ys: the values; NaN where the line breaks: at what is not finite, and where
+            an epoch was trained again.
+        lost: epochs whose value is NaN or infinite, counted from 1.
+    """
+
+    name: str
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    lost: tuple[int, ...]
+
+    @property
+    def finite(self) -> list[float]:
+        """The values that can be drawn."""
+        return [y for y in self.ys if not math.isnan(y)]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best value of a metric, and its epoch, counted from 0."""
+
+    epoch: int
+    monitor: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A learning rate that fell: the last epoch before, counted from 0, and both values."""
+
+    epoch: int
+    name: str
+    before: float
+    after: float
+
+
+def curve(metrics: Metrics, name: str) -> Curve:
+    """The drawable line of one column.
+
+    Example:
+        >>> line = curve(Metrics.from_columns({"loss": [3.0, float("inf"), 1.0]}), "loss")
+        >>> line.xs, line.ys, line.lost
+        ((1, 2, 3), (3.0, nan, 1.0), (2,))
+    """
+    xs: list[float] = []
+    ys: list[float] = []
+    lost: list[int] = []
+    for epoch, value in metrics.points(name):
+        x = epoch + 1
+        if xs and x <= xs[-1]:  # resumed: the line starts anew
+            xs.append(x)
+            ys.append(math.nan)
+        xs.append(x)
+        ys.append(value if abs(value) < _LARGEST else math.nan)
+        if math.isnan(ys[-1]):
+            lost.append(x)
+    return Curve(name, tuple(xs), tuple(ys), tuple(lost))
+
+
+def groups(metrics: Metrics) -> dict[str, list[str]]:
+    """The columns that belong into one panel, by their common name: loss first, then accuracy.
+
+    Learning rates are left out, and columns without any number.
+
+    Example:
+        >>> groups(Metrics.from_columns({"mae": [2], "acc": [0], "val_loss": [1], "loss": [1]}))
+        {'loss': ['loss', 'val_loss'], 'acc': ['acc'], 'mae': ['mae']}
+    """
+    found: dict[str, list[str]] = {}
+    for name in metrics.columns:
+        if not _is_rate(name) and metrics.points(name):
+            found.setdefault(_common(name), []).append(name)
+    order = sorted(found, key=lambda name: (name != "loss", not name.endswith(("accuracy", "acc"))))
+    return {name: sorted(found[name], key=_is_validation) for name in order}
+
+
+def rates(metrics: Metrics) -> list[str]:
+    """The columns that hold learning rates."""
+    return [name for name in metrics.columns if _is_rate(name) and metrics.points(name)]
+
+
+def rate_label(name: str) -> str:
+    """A rate's column as a person calls it.
+
+    Example:
+        >>> rate_label("learning_rate"), rate_label("learning_rate_head")
+        ('learning rate', 'learning rate head')
+    """
+    return name.replace("_", " ", 2) if name.startswith(f"{_RATE}_") else "learning rate"
+
+
+def cuts(metrics: Metrics) -> list[Cut]:
+    """Every fall of a learning rate from one epoch to the next, in the order of the epochs.
+
+    Example:
+        >>> cuts(Metrics.from_columns({"learning_rate": [0.1, 0.1, 0.05]}))
+        [Cut(epoch=1, name='learning_rate', before=0.1, after=0.05)]
+    """
+    found = []
+    for name in rates(metrics):
+        points = metrics.points(name)
+        for (epoch, before), (following, after) in pairwise(points):
+            if after < before and following > epoch:
+                found.append(Cut(epoch, name, before, after))
+    return sorted(found, key=lambda cut: cut.epoch)
+
+
+def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | None = None) -> Best | None:
+    """The best epoch of a history; None if no metric tells.
+
+    Args:
+        metrics: the history.
+        monitor: the column that decides. None: ``val_loss``, else ``loss``, else the
+            first whose name tells where it should go, validation first.
+        epoch: which epoch was the best, counted from 0, where that is known. None: the
+            first with the best finite value.
+
+    Raises:
+        ArgumentError: there is no such column or epoch.
+        UnknownDirection: neither ``epoch`` nor the metric's name tells.
+    """
+    if monitor is not None and monitor not in metrics.columns:
+        raise ArgumentError(
+            f"monitor={monitor!r} is not in the history, which has {', '.join(metrics.columns)}."
+            + nearest(monitor, metrics.columns)
+        )
+    name = monitor or _telling(metrics)
+    if name is None:
+        return None
+    points = [(e, v) for e, v in metrics.points(name) if math.isfinite(v)]
+    if epoch is not None:
+        points = _only(points, epoch, name)
+    if not points:
+        return None
+    direction = "min" if len(points) == 1 else direction_of(name)
+    if direction is None:
+        raise UnknownDirection(
+            f"The name {name!r} does not tell whether it should go up or down: give best=, the "
+            "number of the best epoch, counted from 0."
+        )
+    pick = min if direction == "min" else max
+    found, value = pick(points, key=lambda point: point[1])
+    return Best(found, name, value)
+
+
+def wants_log(curves: Iterable[Curve]) -> bool:
+    """Whether only a logarithmic axis shows anything: one value dwarfs the usual ones.
+
+    The last curve, which is the validation's where there is one, says what is usual.
+    """
+    values = [curve.finite for curve in curves if curve.finite]
+    if not values or min(map(min, values)) <= 0:
+        return False
+    return max(map(max, values)) > 100 * median(values[-1])
+
+
+def thinned(line: Curve, limit: int = 2000) -> Curve:
+    """The same picture from at most about ``limit`` points.
+
+    Of each stretch of epochs the first, lowest, highest and last point are kept, and
+    one break, so that no peak and no gap is lost.
+    """
+    if len(line.xs) <= limit:
+        return line
+    size = math.ceil(5 * len(line.xs) / limit)
+    kept = [i for start in range(0, len(line.xs), size) for i in _corners(line.ys, start, size)]
+    return Curve(line.name, tuple(line.xs[i] for i in kept), tuple(line.ys[i] for i in kept), line.lost)
+
+
+def steps(line: Curve) -> Curve:
+    """The line of a value that holds for a whole epoch: from half before to half after."""
+    xs = [x + half for x in line.xs for half in (-0.5, 0.5)]
+    return Curve(line.name, tuple(xs), tuple(y for y in line.ys for _ in range(2)), line.lost)
+
+
+def epoch_ticks(first: int, last: int, most: int = 12) -> list[int]:
+    """Round numbers from ``first`` to ``last``, and ``first`` itself.
+
+    Example:
+        >>> epoch_ticks(1, 26), epoch_ticks(1, 1)
+        ([1, 5, 10, 15, 20, 25], [1])
+    """
+    powers = (base * 10**power for power in range(18) for base in (1, 2, 5))
+    step = next(step for step in powers if (last - first) / step < most)
+    round_ones = range(math.ceil(first / step) * step, last + 1, step)
+    return sorted({first, *(tick for tick in round_ones if tick - first >= step / 2)})
+
+
+def rate_ticks(values: Iterable[float]) -> list[float]:
+    """Where to label a logarithmic axis of rates: at the rates, if few, else from end to end.
+
+    Ticks that would stand too close are left out.
+
+    Example:
+        >>> rate_ticks([0.01, 0.01, 0.005])
+        [0.005, 0.01]
+    """
+    distinct = sorted(set(values))
+    low, high = distinct[0], distinct[-1]
+    decades = [10.0**n for n in range(math.ceil(math.log10(low)), math.ceil(math.log10(high)))]
+    inner = distinct[1:-1] if len(distinct) <= 6 else decades
+    room = math.log(high / low) / 6
+    ticks = [low]
+    for tick in inner:
+        if math.log(tick / ticks[-1]) >= room <= math.log(high / tick):
+            ticks.append(tick)
+    return ticks if high == low else [*ticks, high]
+
+
+def _corners(ys: tuple[float, ...], start: int, size: int) -> list[int]:
+    indices = range(start, min(start + size, len(ys)))
+    solid = [i for i in indices if not math.isnan(ys[i])]
+    broken = [i for i in indices if math.isnan(ys[i])][:1]
+    if not solid:
+        return broken
+    extremes = min(solid, key=ys.__getitem__), max(solid, key=ys.__getitem__)
+    return sorted({solid[0], solid[-1], *extremes, *broken})
+
+
+def _is_rate(name: str) -> bool:
+    return name == _RATE or name.startswith(f"{_RATE}_")
+
+
+def _is_validation(name: str) -> bool:
+    return name.startswith("val_")
+
+
+def _common(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _telling(metrics: Metrics) -> str | None:
+    names = [name for group in groups(metrics).values() for name in group if direction_of(name)]
+    preferred = ["val_loss", "loss", *filter(_is_validation, names), *names]
+    return next((name for name in preferred if name in names), None)
+
+
+def _only(points: list[tuple[int, float]], epoch: int, name: str) -> list[tuple[int, float]]:
+    found = [point for point in points if point[0] == epoch]
+    if not found:
+        raise ArgumentError(f"best={epoch!r} is no epoch with a finite {name}. Epochs are counted from 0.")
+    return found[-1:]

@@ -1,0 +1,148 @@
+"""Tables for the terminal: from values to text, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from outlast.core.metrics import Metrics
+from outlast.views.curves import best_epoch, cuts, rate_label, rates
+from outlast.views.text import clipped, escaped, shown, size, text_width
+
+_GAP = "  "
+_LABEL = 15  # a summary's left column: as wide as "learning rate" and a gap
+_NARROWEST = 6  # so many characters a column keeps, however narrow the terminal is
+_MOST_CUTS = 10  # more of them are a schedule, of which only the ends are told
+
+
+def table(rows: Iterable[Sequence[Any]], headers: Sequence[str] = (), *, width: int | None = None) -> str:
+    """Lay out rows in columns: numbers to the right, texts to the left.
+
+    Args:
+        rows: the cells: numbers, texts, or None for an empty one. Rows may be short.
+        headers: the columns' names; none: no line of headers.
+        width: the terminal's width in characters. Where lines would be longer, the
+            widest columns are cut and end with dots. None: no limit.
+
+    Returns:
+        Lines without spaces at their ends, joined by newlines.
+
+    Example:
+        >>> print(table([("val_loss", 0.0608), ("accuracy", 0.97881)], ["metric", "best"]))
+        metric      best
+        --------  ------
+        val_loss  0.0608
+        accuracy  0.9788
+    """
+    columns = list(zip_longest(headers, *rows))
+    right = [_is_numeric(column[1:]) for column in columns]
+    texts = [[_cell(cell) for cell in column] for column in columns]
+    widths = _fitted([max(map(text_width, column)) for column in texts], width)
+    lines = [_line(cells, widths, right) for cells in zip(*texts, strict=True)]
+    rule = _GAP.join("-" * room for room in widths)
+    return "\n".join([lines[0], rule, *lines[1:]] if headers else lines[1:])
+
+
+def summary(
+    metrics: Metrics,
+    *,
+    best: int | None = None,
+    monitor: str | None = None,
+    stopped: str | None = None,
+    files: Mapping[str, int] | None = None,
+    width: int | None = None,
+) -> str:
+    """Tell a training in a few lines: epochs, the best, why it ended, the rates, the files.
+
+    Args:
+        metrics: its history.
+        best: the best epoch, counted from 0. None: where ``monitor`` was best.
+        monitor: the metric that the best epoch is judged by. None: ``val_loss``, else
+            ``loss``, else the first whose name tells where it should go.
+        stopped: why it ended, in words.
+        files: what it left behind: names and their sizes in bytes.
+        width: the terminal's width in characters. None: no limit.
+
+    Raises:
+        ArgumentError: ``best`` or ``monitor`` is not in the history.
+        UnknownDirection: ``monitor`` does not tell what is better, and ``best`` is None.
+
+    Example:
+        >>> history = Metrics.from_columns(
+        ...     {"val_loss": [0.9, 0.5, 0.7], "learning_rate": [0.1, 0.1, 0.05]}
+        ... )
+        >>> print(summary(history, stopped="no improvement", files={"best.keras": 9_100_000}))
+        epochs         3
+        best           epoch 2, val_loss 0.5
+        stopped        no improvement
+        learning rate  0.1 from epoch 1
+                       0.05 after epoch 2
+        files          best.keras  9.1 MB
+    """
+    found = best_epoch(metrics, monitor=monitor, epoch=best)
+    lines = {
+        "epochs": [str(len(set(metrics.epochs)))],
+        "best": [f"epoch {found.epoch + 1}, {found.monitor} {shown(found.value)}"] if found else [],
+        "stopped": [stopped] if stopped else [],
+        **{rate_label(name): _falls(metrics, name) for name in rates(metrics)},
+        "files": _listed(files or {}, width),
+    }
+    return _labelled({escaped(label): found for label, found in lines.items() if found}, width)
+
+
+def _falls(metrics: Metrics, name: str) -> list[str]:
+    """A rate's first value, and what it fell to after which epochs."""
+    points = metrics.points(name)
+    fell = [cut for cut in cuts(metrics) if cut.name == name]
+    start = f"{shown(points[0][1])} from epoch {points[0][0] + 1}"
+    if len(fell) > _MOST_CUTS:
+        return [start, f"{shown(points[-1][1])} in the end, after {len(fell)} cuts"]
+    return [start, *(f"{shown(cut.after)} after epoch {cut.epoch + 1}" for cut in fell)]
+
+
+def _listed(files: Mapping[str, int], width: int | None) -> list[str]:
+    rows = [(name, f"{size(count):>8}") for name, count in files.items()]
+    return table(rows, width=width and width - _LABEL).splitlines()
+
+
+def _labelled(sections: Mapping[str, Sequence[str]], width: int | None) -> str:
+    """Labels to the left, their lines to the right of them, wrapped at ``width``."""
+    indent = max(_LABEL, *(text_width(label) + len(_GAP) for label in sections))
+    room = max(_NARROWEST, width - indent) if width else sys.maxsize
+    lines: list[str] = []
+    for label, texts in sections.items():
+        wrapped = [line for text in texts for line in textwrap.wrap(escaped(text), room)]
+        lines += map("".join, zip_longest([label.ljust(indent)], wrapped, fillvalue=" " * indent))
+    return "\n".join(lines)
+
+
+def _is_numeric(cells: Sequence[Any]) -> bool:
+    there = [cell for cell in cells if cell is not None]
+    return bool(there) and all(isinstance(cell, int | float) for cell in there)
+
+
+def _cell(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return shown(cell) if isinstance(cell, float) else escaped(str(cell))
+
+
+def _fitted(widths: list[int], width: int | None) -> list[int]:
+    """The widths, the widest taken from until a line fits."""
+    allowed = (width or sum(widths) + len(_GAP) * len(widths)) - len(_GAP) * (len(widths) - 1)
+    while sum(widths) > allowed and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    return _GAP.join(map(_aligned, cells, widths, right)).rstrip()
+
+
+def _aligned(text: str, room: int, right: bool) -> str:
+    text = clipped(text, room)
+    space = " " * (room - text_width(text))
+    return space + text if right else text + space

@@ -1,0 +1,76 @@
+"""Text that is safe to show: escaped, measured, cut; numbers and sizes as people read them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_DOTS = "..."
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def escaped(text: str) -> str:
+    r"""The text with everything that does not print written as an escape.
+
+    A metric's or a file's name can then move no cursor, change no colour and reorder
+    nothing that a person reads.
+
+    Example:
+        >>> print(escaped("loss\x1b[31m\u202e"))
+        loss\x1b[31m\u202e
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def text_width(text: str) -> int:
+    """How many cells of a terminal a printable text takes.
+
+    Example:
+        >>> text_width("loss"), text_width("損失"), text_width("e\u0301")
+        (4, 4, 1)
+    """
+    return sum(map(_cells, text))
+
+
+def clipped(text: str, room: int) -> str:
+    """The text, cut and ended with dots if it takes more than ``room`` cells (at least 3).
+
+    Example:
+        >>> clipped("validation_accuracy", 12)
+        'validatio...'
+    """
+    if text_width(text) <= room:
+        return text
+    while text_width(text) > room - len(_DOTS):
+        text = text[:-1]
+    return text + _DOTS
+
+
+def shown(value: float, digits: int = 4) -> str:
+    """A number with so many digits that count.
+
+    Example:
+        >>> shown(0.009999999776482582), shown(0.00001234567), shown(4.2e14), shown(26)
+        ('0.01', '1.235e-5', '4.2e14', '26')
+    """
+    mantissa, e, exponent = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def size(count: int) -> str:
+    """A number of bytes, in decimal units.
+
+    Example:
+        >>> size(999), size(1_234), size(9_100_000)
+        ('999 B', '1.2 kB', '9.1 MB')
+    """
+    amount, unit = float(count), 0
+    while amount >= 999.95 and unit < len(_UNITS) - 1:
+        amount /= 1000
+        unit += 1
+    return f"{amount:.1f} {_UNITS[unit]}" if unit else f"{count} B"
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
