@@ -1,0 +1,106 @@
+"""What type checkers see of the public names. This file never runs: mypy reads it.
+
+A line that must not type-check carries an ignore; mypy reports the ignore when the line does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, assert_type
+
+import outlast
+from outlast.testing import FakeAdapter, MemoryOutput, drive
+
+Logs = Mapping[str, Any]
+
+
+def all_callbacks() -> list[outlast.Callback]:
+    return [
+        outlast.EarlyStopping(),
+        outlast.EarlyStopping("val_loss", 0, 3, 1, "min", 0.5, True, 2),
+        outlast.EarlyStopping(threshold_mode="rel", stopping_threshold=0.1, divergence_threshold=1e3),
+        outlast.ModelCheckpoint("best.keras", save_best_only=True),
+        outlast.ModelCheckpoint(Path("best.pt"), save_weights_only=True, save_freq=100),
+        outlast.CSVLogger("history.csv", separator=";", append=True),
+        outlast.CSVLogger(Path("history.csv")),
+        outlast.ReduceLROnPlateau(factor=0.5, patience=3, min_delta=1e-4, min_lr=1e-5),
+        outlast.History(),
+        outlast.LambdaCallback(on_epoch_end=lambda epoch, logs: None),
+        outlast.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
+        outlast.TerminateOnNaN(),
+        outlast.TimeLimit(3600),
+        outlast.TimeLimit(timedelta(hours=1)),
+    ]
+
+
+def mistakes() -> None:
+    outlast.EarlyStopping(patience="3")  # type: ignore[arg-type]
+    outlast.EarlyStopping(patiance=3)  # type: ignore[call-arg]
+    outlast.TimeLimit()  # type: ignore[call-arg]
+    outlast.CSVLogger(3)  # type: ignore[arg-type]
+
+
+def decisions_without_a_loop() -> None:
+    stopping = outlast.EarlyStopping(patience=3)
+    decision = stopping.update(0.5)
+    assert_type(decision, outlast.Decision)
+    assert_type(decision.stop, bool)
+    assert_type(decision.sentence, str)
+    assert_type(outlast.ModelCheckpoint("best.keras").update(0.5, epoch=3), outlast.Decision)
+    rates = outlast.ReduceLROnPlateau().update(0.5, learning_rate=0.1)
+    assert_type(rates.learning_rate, float | dict[str, float] | None)
+
+
+def state_of_a_callback(callback: outlast.Callback) -> None:
+    assert_type(callback.state_dict(), dict[str, Any])
+    callback.load_state_dict({})
+    callback.load_snapshots(callback.snapshots())
+
+
+def a_loop_of_ones_own(model: object, optimizer: object) -> None:
+    callbacks = outlast.CallbackList(all_callbacks(), model=model, optimizer=optimizer)
+    callbacks.on_train_begin()
+    for epoch in range(100):
+        callbacks.on_epoch_begin(epoch)
+        callbacks.on_epoch_end(epoch, {"loss": 0.5, "val_loss": 0.6})
+        if callbacks.stop_training:
+            break
+    callbacks.on_train_end()
+    assert_type(callbacks.stop_training, bool)
+
+
+class Shouting(outlast.Callback):
+    """Users subclass callbacks and override hooks."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        print(epoch, logs)
+
+
+class Patient(outlast.EarlyStopping):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        super().on_train_begin(logs)
+        self.patience = 10
+
+
+def history_and_pictures(metrics: outlast.Metrics) -> None:
+    assert_type(metrics["val_loss"], list[float])
+    assert_type(metrics.rows, list[dict[str, Any]])
+    outlast.plot_history("history.csv", "history.png")
+    outlast.plot_history(Path("history.csv"), Path("history.png"))
+
+
+def doubles() -> None:
+    stopping = drive(outlast.EarlyStopping(patience=1), [{"val_loss": 0.5}])
+    assert_type(stopping, outlast.EarlyStopping)
+    drive(outlast.CSVLogger("h.csv"), [{"loss": 1.0}], adapter=FakeAdapter(), output=MemoryOutput())
+
+
+def errors() -> None:
+    try:
+        outlast.EarlyStopping(mode="mni")
+    except outlast.OutlastError as error:
+        print(error)
+    except outlast.OutlastWarning:
+        pass
