@@ -30,6 +30,9 @@ class Calls:
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         """Write at ``offset``; returns how many bytes were taken."""
+        if sys.platform == "win32":
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.write(fd, data)
         return os.pwrite(fd, data, offset)
 
     def ftruncate(self, fd: int, length: int) -> None:

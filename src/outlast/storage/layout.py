@@ -1,0 +1,119 @@
+"""Every name in a run's folder, and the version of the format.
+
+A run's folder holds::
+
+    LOCK                the one writer, and who it is
+    run.json            what was asked for
+    resume-00000042     resume point 42: everything that a run needs to go on
+    blob-00000040.keras immutable, named by resume points: a kept model
+    blob-rows-00000040  immutable, named by resume points: older lines of a log
+    best.keras, ...     views: copies of blobs, for people
+    history.csv, ...    views: the logs, for people
+    events.jsonl        starts, resumes, repairs; only ever appended
+
+Anything else is somebody else's and is left alone, and so is what was set
+aside (``resume-00000043.damaged``, ``history.csv.conflict``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePath
+
+from outlast.exceptions import ArgumentError
+from outlast.storage.files import is_temporary
+
+VERSION = 1  # of the resume point's format, docs/format.md
+
+LOCK = "LOCK"
+LOCK_WITHOUT_FLOCK = "LOCK.held"
+RUN = "run.json"
+JOURNAL = "journal.jsonl"
+EVENTS = "events.jsonl"
+
+DAMAGED = ".damaged"
+CONFLICT = ".conflict"
+
+_RESUME = re.compile(r"resume-(\d{8,})")
+_BLOB = re.compile(r"blob-(rows-)?\d{8,}(-\d+)?(\..+)?")
+_OURS = {LOCK, LOCK_WITHOUT_FLOCK, RUN, EVENTS}
+
+
+def resume_name(number: int) -> str:
+    """The name of resume point ``number``.
+
+    Example:
+        >>> resume_name(42)
+        'resume-00000042'
+    """
+    return f"resume-{number:08d}"
+
+
+def resume_number(name: str) -> int | None:
+    """The number of the resume point that is called ``name``, if it is one."""
+    match = _RESUME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def blob_names(number: int, view: str, *, rows: bool = False) -> list[str]:
+    """Names for a blob of resume point ``number``, to be tried in this order.
+
+    Example:
+        >>> blob_names(40, "best.weights.h5")[:2]
+        ['blob-00000040.weights.h5', 'blob-00000040-1.weights.h5']
+        >>> blob_names(40, "history.csv", rows=True)[0]
+        'blob-rows-00000040'
+    """
+    stem = f"blob-rows-{number:08d}" if rows else f"blob-{number:08d}"
+    suffix = "" if rows else "".join(PurePath(view).suffixes[-2:])
+    return [stem + suffix, *(f"{stem}-{i}{suffix}" for i in range(1, 10_000))]
+
+
+def is_blob(name: str) -> bool:
+    """Whether ``name`` is one that :func:`blob_names` gives."""
+    return _BLOB.fullmatch(name) is not None
+
+
+def view_path(folder: str, name: str) -> str:
+    """The path of the view ``name``, which must stay inside the run's folder.
+
+    Raises:
+        ArgumentError: the name leads out of the folder, is one that the run
+            keeps for itself, or holds control characters.
+
+    Example:
+        >>> view_path("runs/digits", "best.keras")
+        'runs/digits/best.keras'
+        >>> view_path("runs/digits", "../../.bashrc")
+        Traceback (most recent call last):
+        ...
+        outlast.exceptions.ArgumentError: '../../.bashrc' cannot be a file of the run \
+runs/digits: it leads out of the folder; use a name inside it, such as 'best.keras'.
+    """
+    fault = _fault(folder, name)
+    if fault:
+        raise ArgumentError(
+            f"{name!r} cannot be a file of the run {folder}: {fault}; "
+            "use a name inside it, such as 'best.keras'."
+        )
+    return os.path.join(folder, name)
+
+
+def _fault(folder: str, name: str) -> str | None:
+    parts = name.replace(os.sep, "/").split("/")
+    if not name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        return "it is empty or holds control characters"
+    if os.path.isabs(name) or os.path.splitdrive(name)[0] or ".." in parts:
+        return "it leads out of the folder"
+    if not {"", "."}.isdisjoint(parts):
+        return "it has an empty part"
+    if parts[0] in _OURS or resume_number(parts[0]) is not None or is_blob(parts[0]):
+        return "the run keeps that name for itself"
+    if is_temporary(parts[-1]):
+        return "that is the name of a temporary file"
+    inside = os.path.realpath(os.path.join(folder, *parts[:-1]))
+    root = os.path.realpath(folder)
+    if os.path.commonpath([inside, root]) != root:
+        return "a symbolic link on the way leads out of the folder"
+    return None

@@ -1,0 +1,172 @@
+"""Reads what ``tensors.py`` wrote, believes nothing, and never unpickles.
+
+Every length is checked against the file before memory is taken for it, the
+header's checksum before its JSON is parsed, and a tensor's before it is handed
+out. What does not fit is a ``DamagedFile`` that says where.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.exceptions import DamagedFile
+from outlast.storage.dtypes import NAMES, Array, from_bytes
+from outlast.storage.files import open_regular
+from outlast.storage.tensors import crc_place, sealed_header
+
+HEADER_LIMIT = 100_000_000  # bytes; safetensors' own limit
+_PIECE = 4 << 20
+_WIDTHS = {"BOOL": 1, "F16": 2, "BF16": 2, "C64": 8} | {
+    f"{kind}{bits}": bits // 8 for kind in "UIF" for bits in (8, 16, 32, 64)
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in its file, and what it is."""
+
+    dtype: str  # the true one, by NumPy's or ml_dtypes' name
+    shape: tuple[int, ...]
+    start: int  # from the file's first byte
+    size: int  # in bytes
+    crc32: int
+
+
+class TensorFile:
+    """An open file of tensors whose header has been verified.
+
+    Args:
+        fd: descriptor of a regular file.
+        path: for the text of errors.
+
+    Attributes:
+        metadata: the texts that the writer was given.
+        places: where each tensor lies.
+
+    Raises:
+        DamagedFile: the header does not fit its checksum, or the file its header.
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._file = io.FileIO(fd, closefd=False)
+        self._path = path
+        size = os.fstat(fd).st_size
+        header = self._header(size)
+        try:
+            self.metadata, self.places = _parsed(header)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise self._damaged(f"its header makes no sense ({error})") from error
+        end = max((p.start + p.size for p in self.places.values()), default=len(header))
+        if end != size:
+            raise self._damaged(f"it has {size:,} bytes instead of {end:,}")
+
+    def read(self, name: str) -> Array:
+        """The tensor ``name``, after its checksum was found right."""
+        import numpy as np
+
+        place = self.places[name]
+        raw = np.empty(place.size, np.uint8)
+        self._load(name, (raw.data[i : i + _PIECE] for i in range(0, place.size, _PIECE)))
+        return from_bytes(raw, place.dtype, place.shape)
+
+    def verify(self) -> None:
+        """Check every tensor's checksum, in little memory."""
+        spare = memoryview(bytearray(_PIECE))
+        for name, place in self.places.items():
+            self._load(name, (spare[: place.size - i] for i in range(0, place.size, _PIECE)))
+
+    def _load(self, name: str, parts: Iterable[memoryview]) -> None:
+        """Fill ``parts`` of memory one after the other with the tensor's bytes."""
+        place = self.places[name]
+        self._file.seek(place.start)
+        crc = 0
+        for part in parts:
+            self._read_into(part)
+            crc = zlib.crc32(part, crc)
+        if crc != place.crc32:
+            raise self._damaged(f"the checksum of {name!r} does not fit")
+
+    def _read_into(self, part: memoryview) -> None:
+        while len(part):
+            taken = self._file.readinto(part)
+            if not taken:
+                raise self._damaged("it became shorter while it was read")
+            part = part[taken:]
+
+    def _header(self, size: int) -> bytes:
+        start = self._file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(size - 8, HEADER_LIMIT):
+            raise self._damaged("it is too short for its header")
+        header = bytearray(8 + length)
+        header[:8] = start
+        self._read_into(memoryview(header)[8:])
+        if crc_place(header) < 0 or sealed_header(header) != header:
+            raise self._damaged("the checksum of its header does not fit")
+        return bytes(header)
+
+    def _damaged(self, what: str) -> DamagedFile:
+        return DamagedFile(f"{self._path} is damaged: {what}.", path=self._path)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[TensorFile]:
+    """The file at ``path``, its header verified; see :class:`TensorFile`."""
+    with open_regular(path) as fd:
+        yield TensorFile(fd, path)
+
+
+def read(path: str) -> dict[str, Array]:
+    """All tensors of a file, verified; types that NumPy lacks come as ``Bits``.
+
+    Raises:
+        DamagedFile: it is not what was written.
+        OSError: it cannot be opened.
+    """
+    with opened(path) as file:
+        return {name: file.read(name) for name in file.places}
+
+
+def _parsed(header: bytes) -> tuple[dict[str, str], dict[str, Place]]:
+    parts = json.loads(header[8:], object_pairs_hook=_without_twins, parse_constant=_refuse)
+    metadata = parts.pop("__metadata__")
+    places = {}
+    start = len(header)
+    for name, entry in parts.items():
+        place = _place(name, entry, metadata, start)
+        if entry["data_offsets"] != [start - len(header), start - len(header) + place.size]:
+            raise ValueError(f"{name!r} does not lie where the one before ends")
+        places[name] = place
+        start += place.size
+    ours = tuple(f"{kind}{name}" for name in places for kind in ("crc32.", "dtype."))
+    return {key: text for key, text in metadata.items() if key not in {*ours}}, places
+
+
+def _place(name: str, entry: dict[str, Any], metadata: dict[str, str], start: int) -> Place:
+    shape = entry["shape"]
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"{name!r} has the shape {shape}")
+    size = math.prod(shape) * _WIDTHS[entry["dtype"].partition("_")[0]]
+    crc = int(metadata[f"crc32.{name}"], 16)
+    if dtype := metadata.get(f"dtype.{name}"):  # stored as bytes, along one more axis
+        return Place(dtype, tuple(shape[:-1]), start, size, crc)
+    return Place(NAMES[entry["dtype"]], tuple(shape), start, size, crc)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
