@@ -2,12 +2,13 @@
 
 python = .venv/bin/python
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench clean
 
 help:
 	@echo "make demo   train the digits for real, with the callbacks, and show what they did"
 	@echo "make test   every check and test, on every backend (PARTS='checks torch' runs those alone)"
 	@echo "make check  style, types, architecture: seconds"
+	@echo "make bench  measure"
 	@echo "make clean  remove caches and outputs (not .venv)"
 
 demo:
@@ -21,6 +22,10 @@ test:
 check:
 	@sh scripts/setup.sh test
 	@$(python) scripts/run_tests.py checks
+
+bench:
+	@sh scripts/setup.sh test
+	@for file in bench/*.py; do echo "--- $$file"; $(python) $$file || exit 1; done
 
 clean:
 	rm -rf build dist outlast-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -254,8 +254,8 @@ def test_an_early_import_of_a_package_is_found() -> None:
     assert early_foreign_imports({"outlast.frameworks.torch": early}) == []
 
 
-def imported_by(statement: str) -> set[str]:
-    """The modules that a fresh interpreter has imported after a statement and had not before."""
+def foreign_modules_after(statement: str) -> set[str]:
+    """What a fresh interpreter imports for a statement, beside outlast and the standard library."""
     program = f"""
 import json, sys
 before = set(sys.modules)
@@ -264,9 +264,19 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    return set(json.loads(run.stdout))
+    return {name for name in json.loads(run.stdout) if not (is_ours(name) or is_standard(name))}
 
 
-def test_importing_outlast_imports_nothing_but_outlast_and_the_standard_library() -> None:
-    foreign = {name for name in imported_by("import outlast") if not is_standard(name)}
-    assert {name for name in foreign if not is_ours(name)} == set()
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import outlast",
+        "import outlast; [getattr(outlast, name) for name in outlast.__all__]",
+    ],
+)
+def test_importing_outlast_and_naming_all_it_has_imports_no_package(statement: str) -> None:
+    assert foreign_modules_after(statement) == set()
+
+
+def test_an_import_of_a_package_would_be_seen() -> None:
+    assert "numpy" in foreign_modules_after("import outlast, numpy")
