@@ -53,7 +53,7 @@ def python(*arguments: str) -> tuple[str, ...]:
 
 
 def tests(name: str, *arguments: str, backend: str = "jax", **env: str) -> Part:
-    command = python("pytest", "-q", *arguments)
+    command = python("pytest", "--durations=5", "--durations-min=5", *arguments)
     return Part(name, (command,), {"KERAS_BACKEND": backend, **env})
 
 

@@ -91,8 +91,7 @@ install_tests() {
     # (PIP_FIND_LINKS) then wins over the index's, which brings several GB of CUDA.
     install "torch==$torch"
     install --editable ".[test]"
-    [ -d ".venv/keras-$oldest_keras" ] ||
-        install --no-deps --target ".venv/keras-$oldest_keras" "keras==$oldest_keras"
+    install --no-deps --upgrade --target ".venv/keras-$oldest_keras" "keras==$oldest_keras"
     require_strace
 }
 
