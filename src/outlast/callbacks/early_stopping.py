@@ -80,6 +80,7 @@ class EarlyStopping(MonitoredCallback):
         self.verbose = verbose
         self.restore_best_weights = restore_best_weights
         self._best: Snapshot | None = None
+        self._epoch = 0  # the last one seen
         self._rule = EarlyStoppingRule(
             self._monitor(monitor, mode, min_delta, threshold_mode),
             patience=patience,
@@ -115,7 +116,7 @@ class EarlyStopping(MonitoredCallback):
             f"Early stopping conditioned on metric `{self.monitor}` which is not available. "
             f"Available metrics are: {','.join(logs)}",
         )
-        before = self._state.best
+        before, self._epoch = self._state.best, epoch
         self._state, decision = self._rule.update(self._state, current, epoch=epoch)
         if self.restore_best_weights and self.best != before:
             self._best = self.adapter.take()
@@ -140,7 +141,7 @@ class EarlyStopping(MonitoredCallback):
         self.adapter.put(best)
         values = {"monitor": self.monitor, "best": self.best, "best_epoch": self.best_epoch}
         self.context.report(
-            Decision("EarlyStopping", Action.RESTORE, Reason.BEST_EPOCH, self.best_epoch, values=values)
+            Decision("EarlyStopping", Action.RESTORE, Reason.BEST_EPOCH, self._epoch, values=values)
         )
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -70,7 +71,7 @@ class Decision:
         >>> state, decision = rule.update(rule.start(), 0.5, epoch=0)
         >>> state, decision = rule.update(state, 0.6, epoch=1)
         >>> decision.stop, decision.sentence
-        (True, 'Epoch 2: EarlyStopping stops: val_loss has not improved on 0.5 for 1 epochs')
+        (True, 'Epoch 2: EarlyStopping stops: val_loss has not improved on 0.5 for 1 epoch')
     """
 
     callback: str
@@ -99,7 +100,8 @@ class Decision:
     @property
     def because(self) -> str:
         """The reason, in words."""
-        return self.reason.value.format_map({k: _shown(v) for k, v in self.values.items()})
+        text = self.reason.value.format_map({k: _shown(v) for k, v in self.values.items()})
+        return re.sub(r"\b1 (epoch|batche)s\b", lambda one: f"1 {one[1].removesuffix('e')}", text)
 
     @property
     def sentence(self) -> str:

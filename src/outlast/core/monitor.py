@@ -120,8 +120,8 @@ class Monitor:
         names = list(available)
         among = f" Metrics that there are: {', '.join(names)}.{nearest(self.name, names)}" if names else ""
         raise UnknownDirection(
-            f"{who or 'A callback'} monitors {self.name!r}, and whether that should go up or down can be "
-            f"told neither from the model nor from the name. Pass mode='max' if higher is better, or mode='min'."
+            f"{who or 'A callback'} monitors {self.name!r}, and neither the model nor the name tells whether "
+            f"that should go up or down. Pass mode='max' if higher is better, or mode='min' if lower is."
             + among
         )
 
