@@ -103,8 +103,28 @@ def count(output: str, ok: bool) -> Counter[str]:
     return counts
 
 
-def tell(result: Result) -> None:
-    print(f"\n=== {result.part.name} ===\n{result.output.rstrip()}", flush=True)
+def run_all(parts: list[Part]) -> list[Result]:
+    results = []
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        try:
+            for future in as_completed([pool.submit(run, part) for part in parts]):
+                result = future.result()
+                print(f"\n=== {result.part.name} ===\n{result.output.rstrip()}", flush=True)
+                results.append(result)
+        except KeyboardInterrupt:  # has reached the running parts too; those that wait must not start
+            pool.shutdown(cancel_futures=True)
+            raise SystemExit(130) from None
+    return results
+
+
+def sum_up(results: list[Result]) -> None:
+    print("\n=== all parts ===")
+    for result in results:
+        state = "ok" if result.ok else "FAILED"
+        numbers = ", ".join(f"{n} {word}" for word, n in result.counts.items() if n)
+        print(f"{result.part.name:<14}{state:<8}{result.seconds:6.0f} s  {numbers}")
+    total = sum((result.counts for result in results), Counter[str]())
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
 
 
 def main(names: list[str]) -> int:
@@ -113,25 +133,9 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no such part: {', '.join(sorted(unknown))}; there are:", *(p.name for p in PARTS))
         return 2
-    results = []
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for future in as_completed(
-            [pool.submit(run, part) for part in PARTS if not names or part.name in names]
-        ):
-            results.append(future.result())
-            tell(results[-1])
-
-    print("\n=== all parts ===")
-    for result in results:
-        state = "ok" if result.ok else "FAILED"
-        print(f"{result.part.name:<14}{state:<8}{result.seconds:6.0f} s  {describe(result.counts)}")
-    total = sum((result.counts for result in results), Counter[str]())
-    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    results = run_all([part for part in PARTS if not names or part.name in names])
+    sum_up(results)
     return 0 if all(result.ok for result in results) else 1
-
-
-def describe(counts: Counter[str]) -> str:
-    return ", ".join(f"{n} {word}" for word, n in counts.items() if n)
 
 
 if __name__ == "__main__":
