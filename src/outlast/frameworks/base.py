@@ -12,7 +12,7 @@ from outlast.core.monitor import Direction
 from outlast.exceptions import ArgumentError, CapabilityError
 from outlast.storage.output import Save
 
-Capability = Literal["learning_rate", "weights", "saving"]
+Capability = Literal["learning_rate", "weights", "saving", "state"]
 
 _NEEDS: dict[Capability, tuple[str, str]] = {
     "learning_rate": (
@@ -24,6 +24,7 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
         "pass model=, a Keras model or a PyTorch module",
     ),
     "saving": ("a model that can be saved", "pass model=, a Keras model or a PyTorch module"),
+    "state": ("a training whose state can be read and put back", "give it to Keras's fit, or pass model="),
 }
 
 # Package of a model's class -> module with its `adapt`. Keras comes first: on its torch backend a
@@ -108,6 +109,27 @@ class Adapter:
 
     def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
         """The inverse of :meth:`arrays`."""
+        raise NotImplementedError
+
+    def state(self) -> Any:
+        """All that later steps depend on: weights, optimizer, what the framework counts.
+
+        Returns:
+            A tree of dicts, lists, numbers and arrays (NumPy's, or ``Bits``). The arrays may be
+            the live ones: whoever keeps them copies them before the next step.
+        """
+        raise NotImplementedError
+
+    def load_state(self, state: Any) -> None:
+        """Put back what :meth:`state` gave.
+
+        Raises:
+            RunChanged: the model or the optimizer is another than the one that was saved.
+        """
+        raise NotImplementedError
+
+    def load_file(self, path: str) -> Any:
+        """What :meth:`saving` wrote, in the framework's own kind."""
         raise NotImplementedError
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from outlast.core.monitor import Direction
-from outlast.exceptions import ArgumentError, CapabilityError
+from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks.base import Adapter, Capability, Snapshot
+from outlast.storage.dtypes import Bits
 
 
 def adapt(model: Any, optimizer: Any) -> Adapter:
@@ -25,7 +26,7 @@ class KerasAdapter(Adapter):
     """Does to a Keras model what the callbacks decide."""
 
     framework = "this Keras model"
-    capabilities: frozenset[Capability] = frozenset({"learning_rate", "weights", "saving"})
+    capabilities: frozenset[Capability] = frozenset({"learning_rate", "weights", "saving", "state"})
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -112,6 +113,45 @@ class KerasAdapter(Adapter):
         """The inverse of :meth:`arrays`."""
         return Snapshot([array for _, array in sorted(pairs, key=lambda pair: pair[0])])
 
+    def state(self) -> Any:
+        """All variables: weights, seed generators, the optimizer's, by position.
+
+        Paths are no keys: they count up in a notebook, and change with what builds the optimizer.
+        """
+        from keras import ops
+
+        model = self.model
+        optimizer = getattr(model, "optimizer", None)
+        return {
+            "model": [ops.convert_to_numpy(variable) for variable in model.variables],
+            "optimizer": [
+                ops.convert_to_numpy(variable) for variable in (optimizer.variables if optimizer else ())
+            ],
+        }
+
+    def load_state(self, state: Any) -> None:
+        """Assign all variables."""
+        model = self.model
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        parts = {"model": model.variables, "optimizer": optimizer.variables if optimizer else []}
+        for part, variables in parts.items():
+            _check_variables(part, variables, state[part])
+        for part, variables in parts.items():
+            for variable, array in zip(variables, state[part], strict=True):
+                variable.assign(_native(array))
+
+    def load_file(self, path: str) -> Any:
+        """The whole model; or this model's architecture with the weights of a weights file."""
+        import keras
+
+        if not path.endswith(".weights.h5"):
+            return keras.saving.load_model(path)
+        model = keras.models.clone_model(self.model)
+        model.load_weights(path)
+        return model
+
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """What Keras's own savers take."""
         return (".weights.h5",) if weights_only else (".keras", ".h5")
@@ -190,9 +230,19 @@ def _float(value: Any) -> float:
     return float(ops.convert_to_numpy(value))
 
 
-def plain_logs(logs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Logs as Python values, as Keras hands them to callbacks."""
-    from keras.src.utils.python_utils import pythonify_logs
+def _check_variables(part: str, variables: Sequence[Any], arrays: Sequence[Any]) -> None:
+    """Compare shapes and types by position, before anything is assigned."""
+    differences = [
+        f"{variable.path}: {array.dtype} {tuple(array.shape)} in the run, "
+        f"{variable.dtype} {tuple(variable.shape)} in this code"
+        for variable, array in zip(variables, map(_native, arrays), strict=False)
+        if tuple(variable.shape) != tuple(array.shape) or str(variable.dtype) != str(array.dtype)
+    ]
+    if len(variables) != len(arrays):
+        differences.append(f"{len(arrays)} variables in the run, {len(variables)} in this code")
+    if differences:
+        raise RunChanged(f"the {part} is another one: " + "; ".join(differences[:5]))
 
-    result: dict[str, Any] = pythonify_logs(logs)
-    return result
+
+def _native(array: Any) -> Any:
+    return array.numpy() if isinstance(array, Bits) else array

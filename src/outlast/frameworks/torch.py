@@ -6,8 +6,9 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from outlast.exceptions import CapabilityError
+from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Adapter, Capability, Snapshot
+from outlast.storage.dtypes import Bits
 
 
 def adapt(model: Any, optimizer: Any) -> Adapter:
@@ -31,7 +32,7 @@ class TorchAdapter(Adapter):
         self._optimizers = _by_name(optimizer)
         can: set[Capability] = set()
         if model is not None:
-            can |= {"weights", "saving"}
+            can |= {"weights", "saving", "state"}
         if self._optimizers:
             can |= {"learning_rate"}
         self.capabilities = frozenset(can)
@@ -79,13 +80,51 @@ class TorchAdapter(Adapter):
                 f"The state of {', '.join(others)} is no tensor and cannot be stored; leave it out of "
                 "state_dict(), or give restore_best_weights=False."
             )
-        return list(snapshot.weights.items())
+        return [(name, to_array(value)) for name, value in snapshot.weights.items()]
 
     def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
         """The inverse of :meth:`arrays`; NumPy arrays become tensors."""
+        return Snapshot({name: to_tensor(array) for name, array in pairs})
+
+    def state(self) -> Any:
+        """The state dicts of the module and of each optimizer."""
+        model = {} if self._model is None else dict(self._model.state_dict())
+        optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
+        return map_leaves({"model": model, "optimizers": optimizers}, to_array)
+
+    def load_state(self, state: Any) -> None:
+        """Load the state dicts."""
+        self._check(state)
+        state = map_leaves(state, to_tensor)
+        if self._model is not None:
+            self._model.load_state_dict(state["model"])
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def _check(self, state: Any) -> None:
+        """Compare names, shapes and types, before anything is loaded."""
+        here = map_leaves(dict(self._model.state_dict()) if self._model is not None else {}, to_array)
+        there = state["model"]
+        differences = [f"{name}: only in the run" for name in there if name not in here]
+        differences += [f"{name}: only in this code" for name in here if name not in there]
+        differences += [
+            f"{name}: {_described(there[name])} in the run, {_described(here[name])} in this code"
+            for name in there
+            if name in here and _described(there[name]) != _described(here[name])
+        ]
+        if set(state["optimizers"]) != set(self._optimizers):
+            differences.append(
+                f"optimizers {sorted(state['optimizers'])} in the run, "
+                f"{sorted(self._optimizers)} in this code"
+            )
+        if differences:
+            raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
+
+    def load_file(self, path: str) -> Any:
+        """The state dict; no code in the file is run."""
         import torch
 
-        return Snapshot({k: v if hasattr(v, "detach") else torch.from_numpy(v.copy()) for k, v in pairs})
+        return torch.load(path, weights_only=True, map_location="cpu")
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """A state dict's usual endings."""
@@ -133,3 +172,42 @@ def _by_name(optimizer: Any) -> dict[str, Any]:
     if isinstance(optimizer, (list, tuple)):
         return {str(index): one for index, one in enumerate(optimizer)}
     return {type(optimizer).__name__.lower(): optimizer}
+
+
+def to_array(value: Any) -> Any:
+    """A tensor as a NumPy array that shares its memory where it can; anything else as it is."""
+    if not hasattr(value, "detach"):
+        return value
+    tensor = value.detach().cpu().contiguous().resolve_conj().resolve_neg()
+    name = str(tensor.dtype).removeprefix("torch.")
+    if not name.startswith(("bfloat", "float8")):
+        return tensor.numpy()
+    import torch
+
+    bits = {1: torch.uint8, 2: torch.uint16}[tensor.element_size()]
+    return Bits(name, tensor.view(bits).numpy())
+
+
+def to_tensor(value: Any) -> Any:
+    """The inverse of :func:`to_array`, in memory of its own."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, Bits):
+        return torch.from_numpy(value.array.copy()).view(getattr(torch, value.dtype))
+    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+
+def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
+    """The same dicts, lists and tuples with other leaves."""
+    if isinstance(tree, Mapping):
+        return {key: map_leaves(value, function) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)([map_leaves(value, function) for value in tree])
+    return function(tree)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Bits):
+        return f"{value.dtype} {tuple(value.array.shape)}"
+    return f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "dtype") else type(value).__name__

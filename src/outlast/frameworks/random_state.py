@@ -1,0 +1,76 @@
+"""The state of every generator of random numbers that a training may draw from."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any
+
+from outlast.frameworks.torch import to_array, to_tensor
+
+
+def collect() -> dict[str, Any]:
+    """The states of Python's, NumPy's, PyTorch's and Keras's generators, where they are in use.
+
+    JAX has no global generator; keys that a program holds are part of its own state.
+    """
+    state: dict[str, Any] = {"python": random.getstate()}
+    if "numpy" in sys.modules:
+        import numpy as np
+
+        state["numpy"] = np.random.get_state()
+    if "torch" in sys.modules:
+        state["torch"] = _torch()
+    generator = _keras_generator()
+    if generator is not None:
+        from keras import ops
+
+        state["keras"] = ops.convert_to_numpy(generator.state)
+    return state
+
+
+def restore(state: dict[str, Any]) -> None:
+    """Set every generator to its state."""
+    random.setstate(state["python"])
+    if "numpy" in state:
+        import numpy as np
+
+        np.random.set_state(state["numpy"])
+    if "torch" in state:
+        _set_torch(state["torch"])
+    if "keras" in state:
+        _set_keras(state["keras"])
+
+
+def _torch() -> dict[str, Any]:
+    import torch
+
+    state: dict[str, Any] = {"cpu": to_array(torch.get_rng_state()).copy()}
+    if torch.cuda.is_available():
+        state["cuda"] = [to_array(one).copy() for one in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def _set_torch(state: dict[str, Any]) -> None:
+    import torch
+
+    torch.set_rng_state(to_tensor(state["cpu"]))
+    if "cuda" in state:
+        torch.cuda.set_rng_state_all([to_tensor(one) for one in state["cuda"]])
+
+
+def _keras_generator() -> Any:
+    """Keras's generator for ops without a seed; it has no public handle, and may not be made yet."""
+    if "keras" not in sys.modules:
+        return None
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute("global_seed_generator")
+
+
+def _set_keras(state: Any) -> None:
+    import keras
+
+    if _keras_generator() is None:
+        keras.random.uniform((1,))  # makes the generator
+    _keras_generator().state.assign(state)
