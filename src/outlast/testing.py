@@ -117,6 +117,10 @@ class MemoryOutput:
     def prepare(self, name: str) -> None:
         """Nothing to prepare."""
 
+    def named(self, default: str) -> str | None:
+        """The default, as in a run."""
+        return default
+
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
         return name in self.files

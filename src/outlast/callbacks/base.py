@@ -6,10 +6,11 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from outlast.callbacks.context import Context
+from outlast.core.decision import Decision
 from outlast.core.logs import Logs, rate_columns
 from outlast.core.numbers import decoded, encoded
 from outlast.exceptions import ArgumentError, UnknownArgument, UsageError, nearest
@@ -188,6 +189,20 @@ class Callback:
             self._state = replace(self._state, **decoded(dict(state)))
         self._loaded = True
 
+    def forget(self) -> None:
+        """Remember nothing: the callback is as it was when it was made."""
+        if self._rule is not None:
+            self._state = self._rule.start()
+        self._loaded = False
+
+    def configuration(self) -> JSON:
+        """What the callback was asked to do, as JSON values; compared at a resume, never restored."""
+        return dict(encoded(_flat(asdict(self._rule)))) if self._rule is not None else {}
+
+    def still_stops(self, decision: Decision) -> bool:
+        """Whether a decision of this callback to stop holds under what it is asked to do now."""
+        return True
+
     def snapshots(self) -> dict[str, Snapshot]:
         """Weights that the callback keeps, by name."""
         return {}
@@ -281,6 +296,15 @@ class Callback:
     @unused
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a batch of a prediction."""
+
+
+def _flat(configuration: Mapping[str, Any]) -> JSON:
+    """The monitor's settings beside the rule's, under Keras's names."""
+    flat = dict(configuration)
+    monitor = flat.pop("monitor", None)
+    if monitor is not None:
+        flat = {"monitor": monitor.pop("name"), **monitor, **flat}
+    return flat
 
 
 def _naming_the_nearest(init: Callable[..., None]) -> Callable[..., None]:

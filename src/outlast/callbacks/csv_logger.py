@@ -53,6 +53,7 @@ class CSVLogger(Callback):
             raise ArgumentError(f"The file name {self.filename!r} has a NUL character.")
         self.append = append
         self._table = Table(separator)
+        self._name: str | None = None  # in use
 
     @property
     def keys(self) -> list[str] | None:
@@ -62,27 +63,28 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begin the file, or read the header of the one to go on with."""
         fresh = self._begin()
-        if self.filename is None:
+        self._name = self.filename or self.context.output.named("history.csv")
+        if self._name is None:
             raise UsageError("CSVLogger needs a filename outside a Run, such as CSVLogger('history.csv').")
-        self.context.output.prepare(self.filename)
+        self.context.output.prepare(self._name)
         if fresh:
             self._table = Table(self.sep)
             self._open()
 
     def _open(self) -> None:
-        assert self.filename is not None
+        assert self._name is not None
         output = self.context.output
-        content = output.read(self.filename) if self.append else None
+        content = output.read(self._name) if self.append else None
         if content:
-            self._table, completion = Table.found(content, self.sep, self.filename)
+            self._table, completion = Table.found(content, self.sep, self._name)
             if completion:
-                output.append(self.filename, completion)
+                output.append(self._name, completion)
         elif not self.append:
-            output.replace(self.filename, b"")
+            output.replace(self._name, b"")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the epoch's row, widening the file first if it has new columns."""
-        assert self.filename is not None
+        assert self._name is not None
         logs = logs or {}
         first, before = not self._table.ready, self._table
         self._table = self._table.with_columns(logs)
@@ -91,18 +93,27 @@ class CSVLogger(Callback):
             self._widen(before, first)
         header = b"" if before.columns else self._table.header()
         row = self._table.row(epoch, {name: cell(value) for name, value in logs.items()})
-        output.append(self.filename, header + row)
+        output.append(self._name, header + row)
 
     def _widen(self, before: Table, first: bool) -> None:
-        assert self.filename is not None
+        assert self._name is not None
         new = [name for name in self._table.columns if name not in before.columns]
         if first:  # of this training: the file is an older one's
             warn(
-                f"{self.filename} has the columns {', '.join(before.columns)}; this training adds "
+                f"{self._name} has the columns {', '.join(before.columns)}; this training adds "
                 f"{', '.join(new)}, which are NA in the rows before."
             )
-        content = self.context.output.read(self.filename) or b""
-        self.context.output.replace(self.filename, self._table.widened(content))
+        content = self.context.output.read(self._name) or b""
+        self.context.output.replace(self._name, self._table.widened(content))
+
+    def forget(self) -> None:
+        """Forget the columns."""
+        self._table = Table(self.sep)
+        self._loaded = False
+
+    def configuration(self) -> dict[str, Any]:
+        """What it was asked to do."""
+        return {"filename": self.filename, "separator": self.sep, "append": self.append}
 
     def state_dict(self) -> dict[str, Any]:
         """The columns, in their order."""

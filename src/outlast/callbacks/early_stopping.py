@@ -157,6 +157,19 @@ class EarlyStopping(MonitoredCallback):
         self._state, decision = self._rule.update(self._state, current, epoch=self._epoch_of_call(epoch))
         return decision
 
+    def forget(self) -> None:
+        """Remember nothing, weights included."""
+        super().forget()
+        self._best = None
+
+    def configuration(self) -> dict[str, Any]:
+        """What it was asked to do."""
+        return {**super().configuration(), "restore_best_weights": self.restore_best_weights}
+
+    def still_stops(self, decision: Decision) -> bool:
+        """Whether it would stop there with the present patience and thresholds."""
+        return self._rule.still_stops(self._state, decision)
+
     def snapshots(self) -> dict[str, Snapshot]:
         """The best epoch's weights."""
         return {} if self._best is None else {"best_weights": self._best}

@@ -40,6 +40,10 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
         self.adapter.attach_history(self)
 
+    def forget(self) -> None:
+        """Forget the epochs."""
+        self.epoch, self.history, self._loaded = [], {}, False
+
     def state_dict(self) -> dict[str, Any]:
         """The epochs and the values, arrays as lists."""
         return {

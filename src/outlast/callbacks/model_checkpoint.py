@@ -97,10 +97,21 @@ class ModelCheckpoint(MonitoredCallback):
         self.__dict__.update(state)
         self._hear_batches()
 
+    def configuration(self) -> dict[str, Any]:
+        """What it was asked to do."""
+        return {
+            "filepath": self.filepath,
+            **super().configuration(),
+            "save_weights_only": self.save_weights_only,
+        }
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Check that the place can be written. As in Keras, ``best`` goes on from the last fit."""
         self._begin()
         suffixes = self.adapter.suffixes(self.save_weights_only)
+        if self.filepath is None:
+            default = self.context.output.named("best" + suffixes[0])
+            self._template = None if default is None else Template(default)
         if self._template is None:
             raise UsageError(
                 "ModelCheckpoint needs a filepath outside a Run, such as "

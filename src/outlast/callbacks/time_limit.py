@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from outlast.callbacks.base import Callback
+from outlast.core.decision import Decision
 from outlast.core.logs import Logs
-from outlast.core.stopping import TimeLimitRule
+from outlast.core.stopping import TimeLimitRule, TimeLimitState
 
 
 class TimeLimit(Callback):
@@ -27,11 +28,18 @@ class TimeLimit(Callback):
         'Epoch 2: TimeLimit stops: training has taken 40 s of the 30 s allowed'
     """
 
+    _rule: TimeLimitRule
+    _state: TimeLimitState
+
     def __init__(self, seconds: float | timedelta) -> None:
         limit = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         self._rule = TimeLimitRule(limit)
         self._state = self._rule.start()
         self._since = 0.0
+
+    def still_stops(self, decision: Decision) -> bool:
+        """Whether the time is still used up."""
+        return self._rule.still_stops(self._state)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start the clock."""

@@ -48,6 +48,8 @@ class Reason(Enum):
     PLATEAU = "{monitor} has not improved on {best} for {wait} epochs"
     AT_MINIMUM = "{monitor} has not improved for {wait} epochs, and the rate is at min_lr={min_lr}"
 
+    ASKED = "{text}"
+
     BEST_EPOCH = "{monitor} was best there, at {best}"
     NOTHING_TO_RESTORE = "{monitor} was never a number, so there are no best weights"
 

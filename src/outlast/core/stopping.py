@@ -71,6 +71,14 @@ class EarlyStoppingRule:
             return after, self._decision(after, reason, epoch, value, previous=state.best, stop=True)
         return after, self._decision(after, _judged(state, value, better), epoch, value, previous=state.best)
 
+    def still_stops(self, state: EarlyStoppingState, decision: Decision) -> bool:
+        """Whether a stop that was decided with other settings holds with these."""
+        value = decision.values.get("value")
+        if value is None:
+            return True
+        better = decision.reason is not Reason.PATIENCE
+        return self._stop_reason(state, value, decision.epoch, better) is not None
+
     def _improved(self, state: EarlyStoppingState, value: float, epoch: int) -> EarlyStoppingState:
         assert state.direction
         beats_baseline = self.monitor.better(value, self.baseline, state.direction)
@@ -150,6 +158,10 @@ class TimeLimitRule:
     def __post_init__(self) -> None:
         if real(self.seconds, "seconds") <= 0:
             raise ArgumentError(f"seconds must be more than 0, but is {self.seconds!r}.")
+
+    def still_stops(self, state: TimeLimitState) -> bool:
+        """Whether the time is still used up."""
+        return state.elapsed >= self.seconds
 
     @staticmethod
     def start() -> TimeLimitState:

@@ -29,6 +29,9 @@ class Output(Protocol):
     def prepare(self, name: str) -> None:
         """Before the first batch: make the folder, and refuse a name that cannot be written."""
 
+    def named(self, default: str) -> str | None:
+        """The name of a file that the user gave none; None if there must be one."""
+
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
 
@@ -78,6 +81,10 @@ class LooseOutput:
         folder = os.path.dirname(literal) or "."
         files.make_folder(folder)
         files.probe_writable(folder)
+
+    def named(self, default: str) -> str | None:
+        """The user must say where files go."""
+        return None
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
