@@ -6,7 +6,7 @@ Pure functions from Metrics to values; pictures, pages and tables share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -17,7 +17,7 @@ from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
 _PREFIXES = ("val_", "train_")
 _RATE = "learning_rate"
-_LARGEST = 1e300  # beyond it, a drawing's margins overflow
+_LARGEST = 1e300  # beyond it or its inverse, the margins of a drawing overflow
 
 
 @dataclass(frozen=True)
@@ -176,10 +176,14 @@ def wants_log(curves: Iterable[Curve]) -> bool:
 
     The last curve, which is the validation's where there is one, says what is usual.
     """
-    values = [curve.finite for curve in curves if curve.finite]
-    if not values or min(map(min, values)) <= 0:
-        return False
-    return max(map(max, values)) > 100 * median(values[-1])
+    values = [line.finite for line in curves if line.finite]
+    together = [value for part in values for value in part]
+    return loggable(together) and max(together) > 100 * median(values[-1])
+
+
+def loggable(values: Sequence[float]) -> bool:
+    """Whether there are values, all positive and of a size that a logarithmic axis can hold."""
+    return bool(values) and min(values) > 1 / _LARGEST
 
 
 def thinned(line: Curve, limit: int = 2000) -> Curve:
@@ -208,10 +212,23 @@ def epoch_ticks(first: int, last: int, most: int = 12) -> list[int]:
         >>> epoch_ticks(1, 26), epoch_ticks(1, 1)
         ([1, 5, 10, 15, 20, 25], [1])
     """
-    powers = (base * 10**power for power in range(18) for base in (1, 2, 5))
-    step = next(step for step in powers if (last - first) / step < most)
+    widths = (base * 10**power for power in range(18) for base in (1, 2, 5))
+    step = next(step for step in widths if step != 2 and (last - first) / step < most)
     round_ones = range(math.ceil(first / step) * step, last + 1, step)
     return sorted({first, *(tick for tick in round_ones if tick - first >= step / 2)})
+
+
+def digits_between(low: float, high: float) -> int:
+    """How many digits tell apart some ten numbers between two.
+
+    Example:
+        >>> digits_between(0, 1), digits_between(0.69314, 0.69315), digits_between(5, 5)
+        (4, 7, 4)
+    """
+    largest = max(abs(low), abs(high))
+    if high == low or largest > _LARGEST * (high - low):
+        return 4
+    return max(4, min(9, 2 + math.ceil(math.log10(largest / (high - low)))))
 
 
 def rate_ticks(values: Iterable[float]) -> list[float]:

@@ -10,11 +10,10 @@ from typing import Any
 
 from outlast.core.metrics import Metrics
 from outlast.views.curves import best_epoch, cuts, rate_label, rates
-from outlast.views.text import clipped, escaped, shown, size, text_width
+from outlast.views.text import clipped, escaped, fitted, shown, size, text_width
 
 _GAP = "  "
 _LABEL = 15  # a summary's left column: as wide as "learning rate" and a gap
-_NARROWEST = 6  # so many characters a column keeps, however narrow the terminal is
 _MOST_CUTS = 10  # more of them are a schedule, of which only the ends are told
 
 
@@ -40,7 +39,9 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str] = (), *, width: 
     columns = list(zip_longest(headers, *rows))
     right = [_is_numeric(column[1:]) for column in columns]
     texts = [[_cell(cell) for cell in column] for column in columns]
-    widths = _fitted([max(map(text_width, column)) for column in texts], width)
+    widths = [max(map(text_width, column)) for column in texts]
+    if width is not None:
+        widths = fitted(widths, width - len(_GAP) * (len(widths) - 1))
     lines = [_line(cells, widths, right) for cells in zip(*texts, strict=True)]
     rule = _GAP.join("-" * room for room in widths)
     return "\n".join([lines[0], rule, *lines[1:]] if headers else lines[1:])
@@ -111,7 +112,7 @@ def _listed(files: Mapping[str, int], width: int | None) -> list[str]:
 def _labelled(sections: Mapping[str, Sequence[str]], width: int | None) -> str:
     """Labels to the left, their lines to the right of them, wrapped at ``width``."""
     indent = max(_LABEL, *(text_width(label) + len(_GAP) for label in sections))
-    room = max(_NARROWEST, width - indent) if width else sys.maxsize
+    room = max(20, width - indent) if width else sys.maxsize
     lines: list[str] = []
     for label, texts in sections.items():
         wrapped = [line for text in texts for line in textwrap.wrap(escaped(text), room)]
@@ -128,14 +129,6 @@ def _cell(cell: Any) -> str:
     if cell is None:
         return ""
     return shown(cell) if isinstance(cell, float) else escaped(str(cell))
-
-
-def _fitted(widths: list[int], width: int | None) -> list[int]:
-    """The widths, the widest taken from until a line fits."""
-    allowed = (width or sum(widths) + len(_GAP) * len(widths)) - len(_GAP) * (len(widths) - 1)
-    while sum(widths) > allowed and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    return widths
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

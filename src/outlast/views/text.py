@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 _DOTS = "..."
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -45,6 +46,19 @@ def clipped(text: str, room: int) -> str:
     return text + _DOTS
 
 
+def fitted(widths: Iterable[int], room: int, least: int = 6) -> list[int]:
+    """Widths that together take no more than ``room``: the widest give way, down to ``least``.
+
+    Example:
+        >>> fitted([4, 20, 30], 40)
+        [4, 18, 18]
+    """
+    given = list(widths)
+    while sum(given) > room and max(given) > least:
+        given[given.index(max(given))] -= 1
+    return given
+
+
 def shown(value: float, digits: int = 4) -> str:
     """A number with so many digits that count.
 
@@ -54,6 +68,19 @@ def shown(value: float, digits: int = 4) -> str:
     """
     mantissa, e, exponent = f"{value:.{digits}g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def shown_rate(value: float) -> str:
+    """A learning rate, short.
+
+    Example:
+        >>> shown_rate(0.00125), shown_rate(0.0005), shown_rate(0.0)
+        ('0.00125', '5e-4', '0')
+    """
+    if abs(value) >= 1e-3 or value == 0:
+        return shown(value, 3)
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def size(count: int) -> str:

@@ -1,0 +1,274 @@
+"""The panels of a picture: curves, steps and marks on matplotlib's axes.
+
+Each function adds one thing to axes; ``plots`` decides which things there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from outlast.core.metrics import Metrics
+from outlast.views.curves import (
+    Best,
+    Curve,
+    Cut,
+    curve,
+    cuts,
+    digits_between,
+    epoch_ticks,
+    loggable,
+    rate_ticks,
+    rates,
+    steps,
+    thinned,
+    wants_log,
+)
+from outlast.views.text import clipped, escaped, fitted, shown, shown_rate, text_width
+
+_MOST_CUTS = 12  # more of them are a schedule, whose steps speak for themselves
+_FEW_POINTS = 60  # up to here, each has a marker
+_MOST_CROSSES = 200
+_LEGEND = 88  # so many characters wide is a legend, in which a handle takes six
+
+PAPER, INK, FAINT, RULE = "#ffffff", "#1f2933", "#66717e", "#e3e7eb"
+_TRAINING, _VALIDATION, _RATE = "#8d9aab", "#1d5fc4", "#0f766e"
+_MARK, _MARK_FAINT = "#d1450f", "#f5cdbd"
+_OTHERS = (_RATE, "#8250c4", "#b45309", "#be3a7b", "#4d7c0f", "#0e7490")
+
+
+def style(axes: Any) -> None:
+    """Quiet axes: a paper, a few lines across, no box."""
+    axes.set_facecolor(PAPER)
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, axis="y", color=RULE, linewidth=0.8)
+    axes.yaxis.set_label_coords(-0.12, 0.5)
+    axes.tick_params(colors=FAINT, labelsize=9, length=0, labelbottom=False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set(color=FAINT, linewidth=0.8)
+
+
+def draw_metric(axes: Any, name: str, lines: Sequence[Curve]) -> None:
+    """One panel: the curves of a metric, its training behind, its validation in front."""
+    axes.set_ylabel(plain(name, 19), color=INK, fontsize=10)
+    colors = _colors(lines)
+    for line, color in zip(lines, colors, strict=True):
+        few_points = len(line.xs) <= _FEW_POINTS
+        axes.plot(
+            line.xs,
+            line.ys,
+            color=color,
+            label=plain(line.name),
+            linewidth=1.8 if few_points else 1.0,
+            marker="o" if few_points else "",
+            markersize=3,
+        )
+    _mark_lost(axes, lines, colors)
+    _scale_values(axes, lines)
+
+
+def _colors(lines: Sequence[Curve]) -> list[str]:
+    """Blue for validation, or for what stands alone; grey for training; others as they come."""
+    others = iter(_OTHERS)
+    colors = []
+    for line in lines:
+        if line.name.startswith("val_") or len(lines) == 1:
+            colors.append(_VALIDATION)
+        else:
+            colors.append(next(others) if _TRAINING in colors else _TRAINING)
+    return colors
+
+
+def _scale_values(axes: Any, lines: Sequence[Curve]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    values = [value for line in lines for value in line.finite]
+    if not values:
+        axes.set(ylim=(0, 1), yticks=[])
+        return
+    axes.margins(y=0.08)
+    if wants_log(lines):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    digits = digits_between(min(values), max(values))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, digits)))
+
+
+def _mark_lost(axes: Any, lines: Sequence[Curve], colors: Sequence[str]) -> None:
+    """Crosses along the upper edge, at the epochs whose value is NaN or infinite."""
+    label: str | None = "NaN or infinite"
+    for line, color in zip(lines, colors, strict=True):
+        crosses = line.lost[:: 1 + len(line.lost) // _MOST_CROSSES]
+        if crosses:
+            axes.plot(
+                crosses,
+                [0.96] * len(crosses),
+                color=color,
+                label=label,
+                linestyle="",
+                marker="x",
+                markersize=5,
+                transform=axes.get_xaxis_transform(),
+            )
+            label = None  # told once
+
+
+def mark_best(axes: Any, found: Best, last: int) -> None:
+    """A dot at the best value, with its number beside it, off the edges and the last line."""
+    from matplotlib.patheffects import withStroke
+
+    axes.plot(
+        [found.epoch + 1],
+        [found.value],
+        color=_MARK,
+        label=f"best (epoch {found.epoch + 1})",
+        linestyle="",
+        marker="o",
+        markeredgecolor=PAPER,
+        markersize=9,
+        zorder=5,
+    )
+    side, over = _label_side(axes, found, last)
+    axes.annotate(
+        shown(found.value),
+        (found.epoch + 1, found.value),
+        ({"left": 4, "center": 0, "right": -5}[side], 9 if over else -9),
+        textcoords="offset points",
+        color=_MARK,
+        fontsize=10,
+        fontweight="bold",
+        ha=side,
+        va="bottom" if over else "top",
+        path_effects=[withStroke(linewidth=3, foreground=PAPER)],
+        zorder=6,
+    )
+
+
+def _label_side(axes: Any, found: Best, last: int) -> tuple[str, bool]:
+    """How the best value's number is aligned to its dot, and whether it stands over it."""
+    axes.get_ylim()  # brings the transformations up to date
+    place = axes.transData.transform((found.epoch + 1, found.value))
+    across, up = axes.transAxes.inverted().transform(place)
+    if across > 0.94 or found.epoch == last:
+        return "right", up < 0.85
+    return "left" if across < 0.06 else "center", up < 0.85
+
+
+def draw_rates(axes: Any, metrics: Metrics) -> None:
+    """The lowest panel: each rate as steps, with its cuts."""
+    names = rates(metrics)
+    axes.set_ylabel("learning rate", color=INK, fontsize=10)
+    lines = [curve(metrics, name) for name in names]
+    for index, line in enumerate(lines):
+        drawn = steps(thinned(line))
+        axes.plot(
+            drawn.xs,
+            drawn.ys,
+            color=_OTHERS[index % len(_OTHERS)],
+            label=plain(line.name.removeprefix("learning_rate_")) if len(names) > 1 else None,
+            linewidth=1.8,
+        )
+    _scale_rates(axes, [value for line in lines for value in line.finite])
+    fell = cuts(metrics)
+    if few(fell):
+        _mark_cuts(axes, fell)
+
+
+def _scale_rates(axes: Any, values: Sequence[float]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    if loggable(values):
+        pad = max((max(values) / min(values)) ** 0.15, 1.4)
+        axes.set(yscale="log", ylim=(min(values) / pad, max(values) * pad))
+        axes.yaxis.set_major_locator(FixedLocator(rate_ticks(values)))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown_rate(value)))
+
+
+def _mark_cuts(axes: Any, fell: Sequence[Cut]) -> None:
+    axes.plot(
+        [cut.epoch + 1.5 for cut in fell],
+        [cut.after for cut in fell],
+        color=INK,
+        label="cut after epoch",
+        linestyle="",
+        marker="v",
+        markersize=6,
+    )
+    for cut in fell:
+        axes.annotate(
+            str(cut.epoch + 1),
+            (cut.epoch + 1.5, cut.after),
+            (5, 4),
+            textcoords="offset points",
+            color=INK,
+            fontsize=9,
+        )
+
+
+def mark_epochs(sheet: Sequence[Any], found: Best | None, fell: Sequence[Cut]) -> None:
+    """Faint lines down through all panels: where it was best, where the rate fell."""
+    lines = [(cut.epoch + 1.5, RULE) for cut in fell if few(fell)]
+    if found is not None:
+        lines.append((found.epoch + 1, _MARK_FAINT))
+    for axes in sheet:
+        for x, color in lines:
+            axes.axvline(x, color=color, linewidth=0.9, zorder=0.5)
+
+
+def draw_epochs(sheet: Sequence[Any], first: int, last: int) -> None:
+    """The axis that all panels share, counted from 1."""
+    pad = max(0.5, (last - first) / 80)
+    sheet[-1].set(xlim=(first - pad, last + pad), xticks=epoch_ticks(first, last))
+    sheet[-1].tick_params(labelbottom=True)
+    sheet[-1].set_xlabel("epoch", color=INK, fontsize=10)
+
+
+def mark_end(sheet: Sequence[Any], epoch: int, text: str) -> None:
+    """A line down through all panels where the training ended, told on top."""
+    for axes in sheet:
+        label = f"{text} {epoch}" if axes is sheet[0] else None
+        axes.axvline(epoch, color=FAINT, label=label, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+
+
+def few(fell: Sequence[Cut]) -> bool:
+    """Whether there are cuts, and not so many that they are a schedule."""
+    return 0 < len({cut.epoch for cut in fell}) <= _MOST_CUTS
+
+
+def say_empty(axes: Any, text: str) -> None:
+    """Nothing to draw, in words."""
+    axes.set(yticks=[])
+    axes.text(0.5, 0.5, text, color=FAINT, fontsize=11, ha="center", transform=axes.transAxes)
+
+
+def explain(axes: Any) -> None:
+    """The legend, in a strip of its own above the panel, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    rooms = fitted(map(text_width, labels), _LEGEND - 6 * len(labels))
+    if labels:
+        axes.legend(
+            handles,
+            map(clipped, labels, rooms),
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0.2,
+            borderpad=0.2,
+            columnspacing=1.5,
+            fontsize=9,
+            frameon=False,
+            handlelength=1.6,
+            handletextpad=0.5,
+            labelcolor=INK,
+            loc="lower left",
+            ncols=len(labels),
+        )
+
+
+def plain(name: str, room: int = 40) -> str:
+    """A name as a label: escaped, cut; matplotlib hides those with a leading underscore."""
+    text = clipped(escaped(name), room)
+    return f" {text}" if text.startswith("_") else text

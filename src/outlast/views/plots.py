@@ -1,0 +1,242 @@
+"""The picture of a training: what was learned, when it was best, what the rate did.
+
+Drawn on matplotlib's ``Figure``, never through pyplot: no window opens, no global
+state is touched, and any thread may draw.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from outlast.core.metrics import Metrics
+from outlast.exceptions import ArgumentError, FileError, MissingExtra
+from outlast.storage.calls import explained
+from outlast.storage.files import publish
+from outlast.views.curves import Best, best_epoch, curve, cuts, groups, rates, thinned
+from outlast.views.panels import (
+    FAINT,
+    INK,
+    PAPER,
+    draw_epochs,
+    draw_metric,
+    draw_rates,
+    explain,
+    few,
+    mark_best,
+    mark_end,
+    mark_epochs,
+    plain,
+    say_empty,
+    style,
+)
+from outlast.views.text import shown
+
+_FORMATS = ("png", "svg", "pdf")
+_DPI = 160
+
+# Lengths in inches. The layout is fixed, so that nothing can overlap.
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, 1.05, 0.3, 0.8, 0.55
+_STRIP = 0.34  # above each panel, for its legend
+_LOSS, _METRIC, _RATE = 2.6, 1.6, 1.25
+
+_MOST_PANELS = 4
+
+
+def plot_history(
+    source: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    best: int | None = None,
+    stopped: int | None = None,
+    title: str | None = None,
+    monitor: str | None = None,
+) -> Any:
+    """Draw a history: losses, other metrics and the learning rate over the epochs.
+
+    Args:
+        source: a CSV file that Keras's CSVLogger or ours wrote, a ``Metrics``, what
+            Keras's ``fit`` returns, or a dict of lists.
+        path: where to put the picture: ``.png``, ``.svg`` or ``.pdf``. It appears whole
+            or not at all. None: the figure is returned.
+        best: the best epoch, counted from 0. None: where ``monitor`` was best.
+        stopped: the epoch after which training was stopped, counted from 0. None: the
+            last epoch is marked as no more than that.
+        title: the first line. None: a sentence with the best value.
+        monitor: the metric that the best epoch is judged by. None: ``val_loss``, else
+            ``loss``, else the first whose name tells where it should go.
+
+    Returns:
+        The matplotlib ``Figure`` if there is no path, else None.
+
+    Raises:
+        ArgumentError: a source, suffix or argument that cannot work.
+        FileError: the CSV cannot be read, or the picture cannot be written.
+        MissingExtra: matplotlib is not installed.
+
+    Example:
+        >>> picture = plot_history({"loss": [0.9, 0.5], "val_loss": [0.8, 0.6]})
+        >>> [axes.get_ylabel() for axes in picture.axes]
+        ['loss']
+    """
+    kind = None if path is None else _format(os.fsdecode(path))
+    picture = figure(_metrics(source), best=best, stopped=stopped, title=title, monitor=monitor)
+    if path is None:
+        return picture
+    save = partial(picture.savefig, format=kind, dpi=_DPI, facecolor=PAPER)
+    return publish(os.fsdecode(path), save)
+
+
+def figure(
+    metrics: Metrics,
+    *,
+    best: int | None = None,
+    stopped: int | None = None,
+    title: str | None = None,
+    monitor: str | None = None,
+) -> Any:
+    """Build the picture of a history; arguments and errors are :func:`plot_history`'s.
+
+    Returns:
+        A matplotlib ``Figure``: the losses on top, up to three further metrics, and the
+        learning rate on a logarithmic axis; epochs are counted from 1.
+    """
+    found = best_epoch(metrics, monitor=monitor, epoch=best)
+    panels = _panels(metrics, found)
+    heights = [_LOSS, *[_METRIC] * len(panels)][: len(panels)] + [_RATE] * bool(rates(metrics))
+    picture, sheet = _sheet(heights or [_LOSS])
+    for axes, (name, columns) in zip(sheet, panels.items(), strict=False):
+        draw_metric(axes, name, [thinned(curve(metrics, column)) for column in columns])
+    if rates(metrics):
+        draw_rates(sheet[-1], metrics)
+    if heights:
+        _mark(sheet, panels, metrics, found, stopped)
+    else:
+        say_empty(sheet[0], "no numbers to draw")
+    for axes in sheet:
+        explain(axes)
+    headline, *more = _sentences(metrics, found)
+    _write(picture, title or headline, " · ".join([headline, *more] if title else more))
+    _write_left_out(picture, [name for name in groups(metrics) if name not in panels])
+    for text in picture.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+        text.set_parse_math(False)  # a dollar in a metric's name is a dollar
+    return picture
+
+
+def _mark(
+    sheet: Sequence[Any],
+    panels: Mapping[str, Sequence[str]],
+    metrics: Metrics,
+    found: Best | None,
+    stopped: int | None,
+) -> None:
+    """What happened when: the best epoch, the cuts, the end."""
+    first, last = min(metrics.epochs), max(metrics.epochs)
+    end = last if stopped is None else stopped
+    draw_epochs(sheet, first + 1, max(last, end) + 1)
+    mark_epochs(sheet, found, cuts(metrics))
+    for axes, columns in zip(sheet, panels.values(), strict=False):
+        if found is not None and found.monitor in columns:
+            mark_best(axes, found, end)
+    mark_end(sheet, end + 1, "last epoch" if stopped is None else "stopped after epoch")
+
+
+def _metrics(source: Any) -> Metrics:
+    if isinstance(source, str | os.PathLike):
+        return _read(os.fsdecode(source))
+    if isinstance(source, Metrics):
+        return source
+    if isinstance(source, Mapping):
+        return Metrics.from_columns(source)
+    history = getattr(source, "history", None)
+    if isinstance(history, Mapping) and not isinstance(history, Metrics):
+        return Metrics.from_columns(history, getattr(source, "epoch", None))
+    if history is None:
+        raise ArgumentError(
+            "A history is the path of a CSV, a Metrics, what Keras's fit returns, or a dict of "
+            f"lists, but this is {type(source).__name__}. Rows fit into Metrics.from_rows."
+        )
+    return _metrics(history)
+
+
+def _read(path: str) -> Metrics:
+    with explained(path, "read"), open(path, "rb") as file:
+        text = file.read().decode("utf-8", "replace")
+    try:
+        return Metrics.from_csv(text)
+    except ArgumentError as error:
+        raise FileError(f"Cannot read {path} as a history: {error}", path=path) from error
+
+
+def _format(path: str) -> str:
+    kind = os.path.splitext(path)[1].removeprefix(".").lower()
+    if kind not in _FORMATS:
+        raise ArgumentError(f"A picture's name ends in .png, .svg or .pdf, but this is {path!r}.")
+    return kind
+
+
+def _panels(metrics: Metrics, found: Best | None) -> dict[str, list[str]]:
+    """The groups of columns that are drawn: loss, what was monitored, then others."""
+    monitor = found.monitor if found else None
+    order = sorted(groups(metrics).items(), key=lambda item: (item[0] != "loss", monitor not in item[1]))
+    return dict(order[:_MOST_PANELS])
+
+
+def _sheet(heights: Sequence[float]) -> tuple[Any, list[Any]]:
+    """An empty figure, and axes of these heights under each other."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("matplotlib", extra="plot", purpose="A picture") from error
+    height = _TOP + sum(heights) + _STRIP * len(heights) + _BOTTOM
+    picture = Figure(figsize=(_WIDTH, height), facecolor=PAPER)
+    left, width = _LEFT / _WIDTH, (_WIDTH - _LEFT - _RIGHT) / _WIDTH
+    sheet: list[Any] = []
+    top = height - _TOP
+    for room in heights:
+        top -= _STRIP + room
+        box = (left, top / height, width, room / height)
+        sheet.append(picture.add_axes(box, sharex=sheet[0] if sheet else None))
+        style(sheet[-1])
+    return picture, sheet
+
+
+def _sentences(metrics: Metrics, found: Best | None) -> list[str]:
+    """What the picture says, the most important first."""
+    count = len(set(metrics.epochs))
+    told = [f"{count} epoch{'s' * (count != 1)}" if count else "No epochs yet"]
+    if found is not None:
+        name, best = plain(found.monitor, 28), found.epoch + 1
+        told.insert(0, f"{name} was best at epoch {best}: {shown(found.value)}")
+    fell = cuts(metrics)
+    if few(fell):
+        after = sorted({cut.epoch + 1 for cut in fell})
+        told.append(f"learning rate cut after epoch{'s' * (len(after) > 1)} {_list(after)}")
+    return told
+
+
+def _list(numbers: Sequence[int]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _write(picture: Any, title: str, subtitle: str) -> None:
+    left, height = _LEFT / _WIDTH, picture.get_figheight()
+    picture.text(
+        left,
+        1 - 0.22 / height,
+        plain(title, 64),
+        color=INK,
+        fontsize=14,
+        fontweight="bold",
+        va="top",
+    )
+    picture.text(left, 1 - 0.53 / height, plain(subtitle, 100), color=FAINT, fontsize=10, va="top")
+
+
+def _write_left_out(picture: Any, names: Sequence[str]) -> None:
+    if names:
+        text = plain(f"not drawn: {', '.join(names)}", 110)
+        picture.text(1 - _RIGHT / _WIDTH, 0.02, text, color=FAINT, fontsize=8, ha="right")
