@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, unique
 from typing import Any
 
 from outlast.core.numbers import decoded, encoded
@@ -22,6 +22,7 @@ class Action(Enum):
     RESTORE = "restore"
 
 
+@unique  # equal texts would make one reason of two
 class Reason(Enum):
     """Why; each text is the sentence that the user reads, filled from ``Decision.values``."""
 
@@ -32,9 +33,10 @@ class Reason(Enum):
     NOT_A_NUMBER = "{monitor} is {value}, which never counts as better"
     MISSING = "{monitor} is not among the metrics"
     WARMING_UP = "epochs before {start_from_epoch} are not judged"
-    COOLING_DOWN = "the learning rate was cut lately; {cooldown} epochs of rest remain"
+    COOLING_DOWN = "the learning rate was cut lately and rests for {cooldown} epochs, this one included"
 
     PATIENCE = "{monitor} has not improved on {best} for {wait} epochs"
+    NEVER_A_NUMBER = "{monitor} has not been a number for {wait} epochs"
     REACHED = "{monitor} is {value}, better than stopping_threshold={threshold}"
     DIVERGED = "{monitor} is {value}, worse than divergence_threshold={threshold}"
     TIME = "training has taken {elapsed} s of the {limit} s allowed"
@@ -45,13 +47,12 @@ class Reason(Enum):
     NOTHING_SAVED = "{monitor} is not among the metrics, and nothing is saved yet"
     NOT_SCALAR = "{monitor} is not a single number, so every epoch is saved"
 
-    PLATEAU = "{monitor} has not improved on {best} for {wait} epochs"
+    PLATEAU = "{monitor} has been no better than {best} for {wait} epochs"
     AT_MINIMUM = "{monitor} has not improved for {wait} epochs, and the rate is at min_lr={min_lr}"
 
     ASKED = "{text}"
 
     BEST_EPOCH = "{monitor} was best there, at {best}"
-    NOTHING_TO_RESTORE = "{monitor} was never a number, so there are no best weights"
 
 
 @dataclass(frozen=True)

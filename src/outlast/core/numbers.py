@@ -56,13 +56,14 @@ def whole(value: Any, name: str, least: int = 0) -> int | float:
     Raises:
         ArgumentError: it is no whole number, or too small.
     """
-    if isinstance(value, bool) or not hasattr(value, "__float__") or math.isnan(value):
+    try:
+        result = math.inf if value == math.inf else int(value)
+        valid = result == value and result >= least and not isinstance(value, bool)
+    except (TypeError, ValueError, OverflowError):
+        valid = False
+    if not valid:
         raise ArgumentError(f"{name} must be a whole number, at least {least}, but is {value!r}.")
-    if value == math.inf:
-        return math.inf
-    if value != int(value) or value < least:
-        raise ArgumentError(f"{name} must be a whole number, at least {least}, but is {value!r}.")
-    return int(value)
+    return result
 
 
 def real(value: Any, name: str) -> float:

@@ -49,6 +49,7 @@ class PlateauRule:
             )
         if factor <= 0.0:
             raise ArgumentError(f"factor must lie between 0 and 1, such as 0.5, but is {self.factor!r}.")
+        object.__setattr__(self, "factor", factor)
         object.__setattr__(self, "min_lr", real(self.min_lr, "min_lr"))
         for name in ("patience", "cooldown"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
@@ -102,7 +103,8 @@ class PlateauRule:
         }
         if rates and not cut:
             return state, self._decision(state, Reason.AT_MINIMUM, epoch, value)
-        decision = self._decision(state, Reason.PLATEAU, epoch, value, cut=cut)
+        reason = Reason.NEVER_A_NUMBER if state.best is None else Reason.PLATEAU
+        decision = self._decision(state, reason, epoch, value, cut=cut)
         return replace(state, cooldown_counter=self.cooldown, wait=0), decision
 
     def _decision(

@@ -76,7 +76,7 @@ class EarlyStoppingRule:
         value = decision.values.get("value")
         if value is None:
             return True
-        better = decision.reason is not Reason.PATIENCE
+        better = state.best is not None and state.best_epoch == decision.epoch
         return self._stop_reason(state, value, decision.epoch, better) is not None
 
     def _improved(self, state: EarlyStoppingState, value: float, epoch: int) -> EarlyStoppingState:
@@ -94,7 +94,7 @@ class EarlyStoppingRule:
         if self.divergence_threshold is not None and beyond(self.divergence_threshold, value):
             return Reason.DIVERGED
         if not better and state.wait >= self.patience and epoch > 0:
-            return Reason.PATIENCE
+            return Reason.NEVER_A_NUMBER if state.best is None else Reason.PATIENCE
         return None
 
     def _decision(
@@ -156,8 +156,10 @@ class TimeLimitRule:
     seconds: float
 
     def __post_init__(self) -> None:
-        if real(self.seconds, "seconds") <= 0:
+        seconds = real(self.seconds, "seconds")
+        if seconds <= 0:
             raise ArgumentError(f"seconds must be more than 0, but is {self.seconds!r}.")
+        object.__setattr__(self, "seconds", seconds)
 
     def still_stops(self, state: TimeLimitState) -> bool:
         """Whether the time is still used up."""

@@ -1,0 +1,194 @@
+"""Which way is better, and by how much."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outlast.core.monitor import Direction, Mode, Monitor, direction_of, mode_problem
+from outlast.exceptions import ArgumentError, UnknownDirection
+
+INF, NAN = math.inf, math.nan
+
+DOWN = """
+    loss losses error errors err mae mse rmse mape msle msd nll bce ce crossentropy entropy hinge kl kld
+    divergence perplexity ppl logloss logcosh huber poisson wer cer fid distance regret
+"""
+UP = """
+    accuracy acc auc auroc auprc aucpr roc precision recall sensitivity specificity f1 f2 fbeta fscore iou
+    miou jaccard dice r2 correlation corr pearson spearman kendall mcc kappa similarity map ndcg mrr bleu
+    rouge meteor psnr ssim tpr tnr
+"""
+
+
+@pytest.mark.parametrize("word", DOWN.split())
+def test_these_words_go_down(word: str) -> None:
+    assert direction_of(word) == "min"
+
+
+@pytest.mark.parametrize("word", UP.split())
+def test_these_words_go_up(word: str) -> None:
+    assert direction_of(word) == "max"
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        ("val_loss", "min"),
+        ("val_decoder_accuracy", "max"),
+        ("accuracy_loss", "min"),
+        ("loss_of_accuracy", "max"),
+        ("mean_absolute_error", "min"),
+        ("word_error_rate", "min"),
+        ("val/f1-score", "max"),
+        ("valLoss", "min"),
+        ("BinaryAccuracy", "max"),
+        ("MSE", "min"),
+        ("AUC", "max"),
+        ("top 5 acc", "max"),
+        ("temperature", None),
+        ("learning_rate", None),
+        ("lossy", None),
+        ("mse2", None),
+        ("", None),
+    ],
+)
+def test_the_last_word_that_is_known_decides(name: str, direction: str | None) -> None:
+    assert direction_of(name) == direction
+
+
+# min_delta, mode of it, value, than, better when it should go down, better when up
+BETTER: list[tuple[float, str, float, float | None, bool, bool]] = [
+    (0.0, "abs", 0.5, 1.0, True, False),
+    (0.0, "abs", 1.0, 0.5, False, True),
+    (0.0, "abs", 1.0, 1.0, False, False),
+    (0.0, "abs", 1.0 - 2**-40, 1.0, True, False),
+    (0.0, "abs", 1.0 + 2**-40, 1.0, False, True),
+    (0.25, "abs", 0.75, 1.0, False, False),
+    (0.25, "abs", 0.7499, 1.0, True, False),
+    (0.25, "abs", 1.25, 1.0, False, False),
+    (0.25, "abs", 1.2501, 1.0, False, True),
+    (0.25, "abs", 0.9, 1.0, False, False),
+    (0.25, "abs", -1.25, -1.0, False, False),
+    (0.25, "abs", -1.2501, -1.0, True, False),
+    (0.5, "rel", 1.0, 2.0, False, False),
+    (0.5, "rel", 0.999, 2.0, True, False),
+    (0.5, "rel", 3.0, 2.0, False, False),
+    (0.5, "rel", 3.001, 2.0, False, True),
+    (0.5, "rel", -3.0, -2.0, False, False),
+    (0.5, "rel", -3.001, -2.0, True, False),
+    (0.5, "rel", -1.0, -2.0, False, False),
+    (0.5, "rel", -0.999, -2.0, False, True),
+    (0.5, "rel", 0.001, 0.0, False, True),
+    (0.5, "rel", 5.0, INF, True, False),
+    (0.5, "rel", 5.0, -INF, False, True),
+    (0.0, "abs", 5.0, INF, True, False),
+    (0.0, "abs", INF, INF, False, False),
+    (0.0, "abs", -INF, 5.0, True, False),
+    (0.0, "abs", 5.0, None, True, True),
+    (0.0, "abs", INF, None, True, True),
+    (9.0, "abs", 5.0, None, True, True),
+    (9.0, "rel", 5.0, None, True, True),
+    (0.0, "abs", NAN, None, False, False),
+    (0.0, "abs", NAN, 1.0, False, False),
+    (0.0, "abs", NAN, INF, False, False),
+]
+
+
+@pytest.mark.parametrize(("min_delta", "threshold_mode", "value", "than", "down", "up"), BETTER)
+def test_better_is_strictly_more_than_min_delta_and_never_nan(
+    min_delta: float, threshold_mode: Any, value: float, than: float | None, down: bool, up: bool
+) -> None:
+    monitor = Monitor("m", "auto", min_delta, threshold_mode)
+    assert monitor.better(value, than, "min") is down
+    assert monitor.better(value, than, "max") is up
+
+
+def test_values_are_compared_in_float64() -> None:
+    assert Monitor().better(0.99999999, 1.0, "min")
+    assert Monitor().better(16777217.0, 16777216.0, "max")
+
+
+def test_the_defaults_are_those_of_keras() -> None:
+    monitor = Monitor()
+    assert (monitor.name, monitor.mode, monitor.min_delta, monitor.threshold_mode) == (
+        "val_loss", "auto", 0.0, "abs",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "kept"), [(-0.5, 0.5), (0.5, 0.5), (1, 1.0), (np.float32(0.5), 0.5)])
+def test_the_sign_of_min_delta_is_ignored(given: Any, kept: float) -> None:
+    min_delta = Monitor(min_delta=given).min_delta
+    assert (min_delta, type(min_delta)) == (kept, float)
+
+
+@pytest.mark.parametrize("name", ["", None, 3, b"loss"])
+def test_a_monitor_has_a_name(name: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Monitor(name)
+    assert str(caught.value) == f"monitor must be the name of a metric, such as 'val_loss', but is {name!r}."
+
+
+def test_a_threshold_mode_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Monitor(threshold_mode="reel")  # type: ignore[arg-type]
+    assert str(caught.value) == "threshold_mode must be 'abs' or 'rel', but is 'reel'. Did you mean 'rel'?"
+
+
+def test_a_min_delta_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="min_delta must be a number, but is 'small'"):
+        Monitor(min_delta="small")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "told", "direction"),
+    [
+        ("val_loss", "max", "min", "max"),
+        ("accuracy", "min", "max", "min"),
+        ("val_loss", "auto", "max", "max"),
+        ("accuracy", "auto", "min", "min"),
+        ("temperature", "auto", "max", "max"),
+        ("val_loss", "auto", None, "min"),
+        ("accuracy", "auto", None, "max"),
+        ("temperature", "min", None, "min"),
+    ],
+)
+def test_the_mode_is_heard_first_then_the_framework_then_the_name(
+    name: str, mode: Mode, told: Direction | None, direction: str
+) -> None:
+    assert Monitor(name, mode).direction(told) == direction
+
+
+def unknown(**context: Any) -> str:
+    with pytest.raises(UnknownDirection) as caught:
+        Monitor("temperature").direction(**context)
+    return str(caught.value)
+
+
+def test_a_direction_that_nobody_knows_is_asked_for() -> None:
+    text = unknown(who="EarlyStopping", available=["temperatures", "loss"])
+    assert text.startswith("EarlyStopping monitors 'temperature', and ")
+    assert "Pass mode='max' if higher is better, or mode='min'" in text
+    assert text.endswith("Metrics that there are: temperatures, loss. Did you mean 'temperatures'?")
+
+
+def test_the_question_is_short_where_nothing_else_is_known() -> None:
+    text = unknown()
+    assert text.startswith("A callback monitors 'temperature', and ")
+    assert "Metrics" not in text
+    assert text.endswith(".")
+
+
+@pytest.mark.parametrize("mode", ["auto", "min", "max"])
+def test_a_known_mode_is_no_problem(mode: str) -> None:
+    assert mode_problem(mode, "EarlyStopping") is None
+
+
+def test_an_unknown_mode_is_told_in_the_words_of_keras_and_with_the_nearest() -> None:
+    assert mode_problem("mni", "EarlyStopping") == (
+        "EarlyStopping mode 'mni' is unknown, fallback to auto mode. Did you mean 'min'?"
+    )
+    assert mode_problem(3, "ModelCheckpoint") == "ModelCheckpoint mode '3' is unknown, fallback to auto mode."
