@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from outlast.exceptions import FileError
 
 BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+_CANNOT_SYNC_A_FOLDER = {errno.EINVAL, errno.ENOTSUP}
+_FICLONE = 0x40049409  # linux/fs.h
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -52,6 +54,18 @@ class Calls:
         """Close the descriptor."""
         os.close(fd)
 
+    def clone(self, source: int, target: int) -> bool:
+        """Let an empty file share the blocks of another, where the file system can."""
+        if sys.platform != "linux":
+            return False
+        import fcntl
+
+        try:
+            fcntl.ioctl(target, _FICLONE, source)
+        except OSError:
+            return False
+        return True
+
     def link(self, source: str, target: str) -> None:
         """Give a file a second name, which must be free."""
         os.link(source, target)
@@ -70,6 +84,36 @@ class Calls:
 
 
 calls = Calls()
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``; a system may take it in several parts."""
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[calls.write(fd, rest) :]
+
+
+def sync_file(path: str) -> None:
+    """Wait until the file's content is on the disk."""
+    fd = calls.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        calls.fsync(fd)
+    finally:
+        calls.close(fd)
+
+
+def sync_folder(path: str) -> None:
+    """Wait until the folder's names are on the disk, where a system can do that."""
+    if os.name == "nt":
+        return
+    fd = calls.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        calls.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC_A_FOLDER:
+            raise
+    finally:
+        calls.close(fd)
 
 
 @contextmanager

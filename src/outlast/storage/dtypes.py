@@ -60,6 +60,11 @@ class Bits:
     dtype: str
     array: npt.NDArray[Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return self.array.nbytes
+
     def numpy(self) -> npt.NDArray[Any]:
         """The same memory as an array of the true type; needs ml_dtypes."""
         import ml_dtypes

@@ -9,25 +9,49 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import stat
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import PurePath
 
 from outlast.exceptions import FileError
-from outlast.storage.calls import BINARY, calls, explained
+from outlast.storage.calls import calls, explained, sync_file, sync_folder, write_all
+from outlast.storage.reading import open_regular
+from outlast.storage.temporary import is_temporary, temporary_name
 
-_TEMPORARY = re.compile(r"\..*\.x[0-9a-f]{12}(\..*)?", re.DOTALL)
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_CANNOT_SYNC_A_FOLDER = {errno.EINVAL, errno.ENOTSUP}
 _PIECE = 4 << 20
+
+# Does the work that an iterator of small pieces stands for, on a thread of its choice.
+Drain = Callable[[Iterator[object]], None]
+
+
+def exhaust(pieces: Iterator[object]) -> None:
+    """Do all the work that the iterator stands for, here and now."""
+    for _ in pieces:
+        pass
 
 
 def publish(path: str, write: Callable[[str], object], *, needed: int | None = None) -> None:
+    """Put a whole new file at ``path``, for good: its name is synced too.
+
+    Arguments and errors are those of :func:`replace`.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "notes.txt")
+        >>> publish(str(path), lambda name: pathlib.Path(name).write_text("whole"))
+        >>> path.read_text()
+        'whole'
+    """
+    replace(path, write, needed=needed)
+    with explained(path, "write", needed):
+        sync_folder(os.path.dirname(path))
+
+
+def replace(path: str, write: Callable[[str], object], *, needed: int | None = None) -> None:
     """Put a whole new file at ``path``: readers see the old one or the new one.
+
+    After a power cut it may be either, until somebody syncs the folder.
 
     Args:
         path: where the file shall stand. A symbolic link there is replaced.
@@ -37,21 +61,13 @@ def publish(path: str, write: Callable[[str], object], *, needed: int | None = N
 
     Raises:
         FileError: the disk refused; the old file still stands, no temporary is left.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp(), "notes.txt")
-        >>> publish(str(path), lambda name: pathlib.Path(name).write_text("whole"))
-        >>> path.read_text()
-        'whole'
     """
     with explained(path, "write", needed):
         _refuse_folder(path)
         with _temporary(path) as temporary:
             write(temporary)
             sync_file(temporary)
-            _replace(temporary, path)
-        sync_folder(os.path.dirname(path))
+            _rename(temporary, path)
 
 
 def publish_bytes(path: str, data: bytes) -> None:
@@ -99,6 +115,29 @@ def append(path: str, data: bytes) -> None:
             calls.close(fd)
 
 
+def cut(path: str, length: int) -> None:
+    """Cut the file to its first ``length`` bytes. No sync."""
+    with explained(path, "shorten"):
+        fd = calls.open(path, os.O_WRONLY)
+        try:
+            calls.ftruncate(fd, length)
+        finally:
+            calls.close(fd)
+
+
+def move_aside(path: str, mark: str) -> str:
+    """Rename a file or folder to ``path`` + ``mark``, or with a number if that is taken.
+
+    Returns the new path. Nothing is ever overwritten.
+    """
+    with explained(path, "rename"):
+        wanted = path + mark
+        names = [wanted, *(f"{wanted}.{number}" for number in range(1, 10_000))]
+        free = next(name for name in names if not os.path.lexists(name))
+        calls.rename(path, free)
+        return free
+
+
 def remove(path: str) -> None:
     """Delete the file at ``path``, if there is one."""
     with explained(path, "delete"), suppress(FileNotFoundError):
@@ -134,61 +173,12 @@ def probe_writable(folder: str) -> None:
         calls.unlink(temporary)
 
 
-def sync_file(path: str) -> None:
-    """Wait until the file's content is on the disk."""
-    fd = calls.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        calls.fsync(fd)
-    finally:
-        calls.close(fd)
-
-
-def sync_folder(path: str) -> None:
-    """Wait until the folder's names are on the disk, where a system can do that."""
-    if os.name == "nt":
-        return
-    fd = calls.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        calls.fsync(fd)
-    except OSError as error:
-        if error.errno not in _CANNOT_SYNC_A_FOLDER:
-            raise
-    finally:
-        calls.close(fd)
-
-
-def temporary_name(path: str) -> str:
-    """A free name beside ``path``: hidden, unique, with the suffixes that savers look at.
-
-    Example:
-        >>> import re
-        >>> re.sub("[0-9a-f]{12}", "7", temporary_name("runs/w.weights.h5"))
-        'runs/.w.x7.weights.h5'
-    """
-    folder, name = os.path.split(path)
-    suffix = "".join(PurePath(name).suffixes[-2:])
-    stem = name.removesuffix(suffix).lstrip(".")[:40]  # a name has at most 255 bytes
-    return os.path.join(folder, f".{stem}.x{os.urandom(6).hex()}{suffix}")
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file's bare name is one that :func:`temporary_name` gives."""
-    return _TEMPORARY.fullmatch(name) is not None
-
-
 def clear_temporary(folder: str) -> list[str]:
     """Delete what killed writers left in ``folder``; returns the names."""
     left = sorted(filter(is_temporary, os.listdir(folder)))
     for name in left:
         remove(os.path.join(folder, name))
     return left
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of ``data``; a system may take it in several parts."""
-    rest = memoryview(data)
-    while len(rest):
-        rest = rest[calls.write(fd, rest) :]
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -200,37 +190,22 @@ def write_bytes(path: str, data: bytes) -> None:
         calls.close(fd)
 
 
-def copy_bytes(source: str, target: str) -> None:
-    """Make a new file with the bytes of ``source``; its name must be free."""
-    with open(source, "rb") as reader:
+def copy(source: str, target: str) -> Iterator[None]:
+    """Make a new file with the bytes of ``source``, piece by piece; its name must be free.
+
+    Where the file system can, it shares the blocks instead. A hard link would
+    not do: who then saves over the copy would write through it.
+    """
+    with open_regular(source) as reader:
         fd = calls.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            while piece := reader.read(_PIECE):
+            if calls.clone(reader, fd):
+                return
+            while piece := os.read(reader, _PIECE):
                 write_all(fd, piece)
+                yield
         finally:
             calls.close(fd)
-
-
-def crc32_file(path: str) -> int:
-    """The CRC-32 (``zlib.crc32``) of a whole file, which must be a regular one."""
-    crc = 0
-    with open_regular(path) as fd:
-        while piece := os.read(fd, _PIECE):
-            crc = zlib.crc32(piece, crc)
-    return crc
-
-
-@contextmanager
-def open_regular(path: str) -> Iterator[int]:
-    """A descriptor to read ``path``; never follows a link, never waits for a pipe."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | BINARY
-    fd = os.open(path, flags)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @contextmanager
@@ -254,7 +229,7 @@ def _refuse_folder(path: str) -> None:
         )
 
 
-def _replace(source: str, target: str) -> None:
+def _rename(source: str, target: str) -> None:
     """Rename onto ``target``; Windows refuses while somebody reads it: try for a second."""
     for _ in range(20 if os.name == "nt" else 0):
         try:
@@ -266,9 +241,12 @@ def _replace(source: str, target: str) -> None:
 
 def _copy_to_free_name(source: str, target: str) -> None:
     """Where hard links are missing: create exclusively; a torn copy fails verification."""
-    copy_bytes(source, target)
     try:
+        exhaust(copy(source, target))
         sync_file(target)
+    except FileExistsError:
+        raise
     except BaseException:
-        calls.unlink(target)
+        with suppress(OSError):
+            calls.unlink(target)
         raise

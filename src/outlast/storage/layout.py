@@ -22,7 +22,7 @@ import re
 from pathlib import PurePath
 
 from outlast.exceptions import ArgumentError
-from outlast.storage.files import is_temporary
+from outlast.storage.temporary import is_temporary
 
 VERSION = 1  # of the resume point's format, docs/format.md
 
@@ -88,32 +88,32 @@ def view_path(folder: str, name: str) -> str:
         >>> view_path("runs/digits", "../../.bashrc")
         Traceback (most recent call last):
         ...
-        outlast.exceptions.ArgumentError: '../../.bashrc' cannot be a file of the run \
-runs/digits: it leads out of the folder; use a name inside it, such as 'best.keras'.
+        outlast.exceptions.ArgumentError: '../../.bashrc' cannot be a file of a run: it leads ...
     """
-    fault = _fault(folder, name)
-    if fault:
-        raise ArgumentError(
-            f"{name!r} cannot be a file of the run {folder}: {fault}; "
-            "use a name inside it, such as 'best.keras'."
-        )
-    return os.path.join(folder, name)
-
-
-def _fault(folder: str, name: str) -> str | None:
-    parts = name.replace(os.sep, "/").split("/")
-    if not name or any(ord(c) < 32 or ord(c) == 127 for c in name):
-        return "it is empty or holds control characters"
-    if os.path.isabs(name) or os.path.splitdrive(name)[0] or ".." in parts:
-        return "it leads out of the folder"
-    if not {"", "."}.isdisjoint(parts):
-        return "it has an empty part"
-    if parts[0] in _OURS or resume_number(parts[0]) is not None or is_blob(parts[0]):
-        return "the run keeps that name for itself"
-    if is_temporary(parts[-1]):
-        return "that is the name of a temporary file"
-    inside = os.path.realpath(os.path.join(folder, *parts[:-1]))
-    root = os.path.realpath(folder)
+    check_view_name(name)
+    path = os.path.join(folder, name)
+    inside, root = os.path.realpath(os.path.dirname(path)), os.path.realpath(folder)
     if os.path.commonpath([inside, root]) != root:
-        return "a symbolic link on the way leads out of the folder"
-    return None
+        raise _refused(name, "a symbolic link on its way leads out of the run's folder")
+    return path
+
+
+def check_view_name(name: str) -> None:
+    """Raise ``ArgumentError`` if no view may have this name, whatever the folder holds."""
+    parts = name.replace(os.sep, "/").split("/")
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise _refused(name, "it holds control characters")
+    if os.path.isabs(name) or os.path.splitdrive(name)[0] or ".." in parts:
+        raise _refused(name, "it leads out of the run's folder")
+    if not {"", "."}.isdisjoint(parts):
+        raise _refused(name, "it has an empty part")
+    if parts[0] in _OURS or resume_number(parts[0]) is not None or is_blob(parts[0]):
+        raise _refused(name, "the run keeps that name for itself")
+    if any(map(is_temporary, parts)):
+        raise _refused(name, "temporary files are called so")
+
+
+def _refused(name: str, fault: str) -> ArgumentError:
+    return ArgumentError(
+        f"{name!r} cannot be a file of a run: {fault}; use a name inside it, such as 'best.keras'."
+    )

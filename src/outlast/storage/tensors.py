@@ -14,12 +14,13 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outlast.storage.calls import calls
 from outlast.storage.dtypes import NATIVE, SAFETENSORS, Array, Bits, name_of
+from outlast.storage.files import Drain, exhaust
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,14 +29,6 @@ PAGE = 4096
 HEADER_CRC = "header_crc32"  # always the header's first key, so that it is found unparsed
 BLANK = "0" * 8
 _BUFFER = 16 << 20
-
-Drain = Callable[[Iterator[object]], None]
-
-
-def exhaust(pieces: Iterator[object]) -> None:
-    """Do all the work that the iterator stands for, here and now."""
-    for _ in pieces:
-        pass
 
 
 def write(

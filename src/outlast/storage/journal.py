@@ -1,0 +1,74 @@
+"""Files of JSON lines for people and programs: one record a line, torn lines tolerated.
+
+``journal.jsonl`` is a log of a run (``logs.py``): its lines go into resume
+points and a resume cuts it back. ``events.jsonl`` is written here alone: it is
+only ever appended to, and nobody compares it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from outlast.storage import files
+from outlast.storage.calls import explained
+from outlast.storage.reading import read_all, read_part
+
+
+def line(record: Mapping[str, Any]) -> bytes:
+    r"""The record as one line of JSON; equal records give equal bytes.
+
+    Infinities and NaN, which JSON lacks, become text.
+
+    Example:
+        >>> line({"epoch": 3, "value": float("inf"), "text": "a\nb"})
+        b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
+    """
+    return json.dumps(_plain(record), allow_nan=False).encode() + b"\n"
+
+
+def append(path: str, record: Mapping[str, Any]) -> None:
+    """Append one record; a line that a crash left torn stays alone on its line.
+
+    Raises:
+        FileError: the disk refused; nothing was added.
+    """
+    torn = b"\n" if _ends_torn(path) else b""
+    files.append(path, torn + line(record))
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    """All whole records of a file; none if it is not there. Torn lines are passed over.
+
+    Raises:
+        FileError: the system does not let us read it.
+    """
+    with explained(path, "read"):
+        lines = read_all(path).split(b"\n") if os.path.lexists(path) else []
+    return [record for record in map(_record, lines) if record is not None]
+
+
+def _record(text: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _ends_torn(path: str) -> bool:
+    with explained(path, "read"):
+        size = os.lstat(path).st_size if os.path.lexists(path) else 0
+        return size > 0 and read_part(path, size - 1, 1) != b"\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,250 @@
+"""One writer a run: ``LOCK``, held with flock as long as the process lives.
+
+The lock goes with its holder, however it ends. Forked workers close it at
+once: a flock is shared with children and would outlive a parent that was
+killed. Where a file system has no flock, a file made exclusively says who
+holds the run. That one is never stolen: after a crash a person deletes it. The
+real fence lies deeper: two writers cannot both make resume point N+1.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.exceptions import RunLocked, UsageError
+from outlast.storage import layout
+from outlast.storage.calls import calls, explained, write_all
+from outlast.storage.reading import read_all
+
+if sys.platform != "win32":
+    import fcntl
+
+_TAKEN = {errno.EWOULDBLOCK, errno.EACCES}
+_NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_TRIES = 5  # somebody who only asks who holds the run may have the lock for a moment
+_PAUSE = 0.02  # seconds
+
+_mutex = threading.Lock()
+_held: dict[str, Lock] = {}  # of this process, by the folder's real path
+_hooked = False
+
+
+@dataclass(frozen=True)
+class _File:
+    """The file that stands for the lock."""
+
+    path: str
+    fd: int  # -1: its mere existence is the lock
+    identity: tuple[int, int]
+
+    def is_current(self) -> bool:
+        """Whether it is still this file that stands at the path."""
+        try:
+            return _identity(os.lstat(self.path)) == self.identity
+        except OSError:
+            return False
+
+    def give_back(self) -> None:
+        """Let the next one in."""
+        if self.fd < 0:
+            calls.unlink(self.path)
+        elif sys.platform != "win32":
+            calls.ftruncate(self.fd, 0)
+            fcntl.flock(self.fd, fcntl.LOCK_UN)  # for all who inherited it, too
+            calls.close(self.fd)
+
+
+class Lock:
+    """The right to write in a run's folder; made by :func:`acquire`."""
+
+    def __init__(self, folder: str, file: _File) -> None:
+        self.folder = folder
+        self._file: _File | None = file
+        self._lost = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether this object still has the right."""
+        return self._file is not None
+
+    def check(self) -> None:
+        """Call before writing.
+
+        Raises:
+            UsageError: released, taken over by a newer Run, or this is a forked child.
+            RunLocked: the folder was deleted or replaced under us.
+        """
+        if self._file is None:
+            raise UsageError(f"This run may no longer write in {self.folder}: {self._lost}.")
+        if not self._file.is_current():
+            raise RunLocked(
+                f"{self.folder} was deleted or replaced while this run was writing in it.",
+                path=self.folder,
+            )
+
+    def release(self) -> None:
+        """Give the right back; a second call does nothing."""
+        with _mutex:
+            file = self._lose("it has ended")
+            if file is None:
+                return
+            _held.pop(os.path.realpath(self.folder), None)
+            if file.is_current():
+                with explained(file.path, "unlock"):
+                    file.give_back()
+
+    def _lose(self, why: str) -> _File | None:
+        file, self._file = self._file, None
+        self._lost = self._lost or why
+        return file
+
+
+def acquire(folder: str, *, take_over: bool = False) -> Lock:
+    """Become the one writer in ``folder``.
+
+    Args:
+        folder: the run's; it exists.
+        take_over: if this very process holds the lock, take it from there. The
+            former holder finds out at its next ``check()``.
+
+    Raises:
+        RunLocked: another process has it, or this one without ``take_over``.
+        FileError: the lock's file cannot be written.
+    """
+    key = os.path.realpath(folder)
+    with _mutex:
+        former = _held.get(key)
+        file = former._file if former else None
+        if former and file and file.is_current():
+            if not take_over:
+                raise RunLocked(f"{folder} is in use by another Run of this process.", path=folder)
+            former._lose("a newer Run of this process has taken it over")
+        else:
+            file = _flocked(folder) or _exclusive(folder)
+        _hook_forks()
+        _held[key] = lock = Lock(folder, file)
+        return lock
+
+
+def holder(folder: str) -> dict[str, Any] | None:
+    """Who holds the run (host, pid, since and more, as far as known), or None if nobody does."""
+    exclusive = os.path.join(folder, layout.LOCK_WITHOUT_FLOCK)
+    if os.path.lexists(exclusive):
+        return _read(exclusive)
+    path = os.path.join(folder, layout.LOCK)
+    if sys.platform == "win32" or not os.path.exists(path):
+        return None
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return _read(path) if error.errno in _TAKEN else None
+    finally:
+        os.close(fd)
+    return None
+
+
+def _flocked(folder: str) -> _File | None:
+    """The lock's file with a flock on it, or None where there is no flock."""
+    if sys.platform == "win32":
+        return None
+    path = os.path.join(folder, layout.LOCK)
+    for _ in range(_TRIES):
+        with explained(path, "lock"):
+            fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file = _File(path, fd, _identity(os.fstat(fd)))
+                if file.is_current():
+                    calls.ftruncate(fd, 0)
+                    write_all(fd, _description())
+                    return file
+            except OSError as error:
+                calls.close(fd)
+                if error.errno in _NO_FLOCK:
+                    return None
+                if error.errno not in _TAKEN:
+                    raise
+            else:
+                calls.close(fd)  # somebody deleted the file between our two calls
+        time.sleep(_PAUSE)
+    raise _refusal(folder, path)
+
+
+def _exclusive(folder: str) -> _File:
+    path = os.path.join(folder, layout.LOCK_WITHOUT_FLOCK)
+    with explained(path, "lock"):
+        try:
+            fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            raise _refusal(folder, path, f" If that is no more, delete {path}.") from None
+        try:
+            write_all(fd, _description())
+            return _File(path, -1, _identity(os.fstat(fd)))
+        finally:
+            calls.close(fd)
+
+
+def _refusal(folder: str, path: str, way_out: str = "") -> RunLocked:
+    who = _read(path)
+    name = f"process {who.get('pid', '?')} on {who.get('host', '?')}, since {who.get('since', '?')}"
+    return RunLocked(
+        f"{folder} is in use by {name if who else 'another process'}. "
+        f"Wait for it, stop it, or use another folder.{way_out}",
+        path=folder,
+    )
+
+
+def _description() -> bytes:
+    """Who we are, for the text of somebody else's error."""
+    boot = ""
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        boot = file.read().strip()
+    who = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "boot": boot,
+        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    }
+    return json.dumps(who).encode() + b"\n"
+
+
+def _read(path: str) -> dict[str, Any]:
+    """What the holder wrote, {} if it is not (yet) to be read."""
+    try:
+        found = json.loads(read_all(path))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _hook_forks() -> None:
+    global _hooked
+    if not _hooked and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget)
+        _hooked = True
+
+
+def _forget() -> None:
+    """In a forked child: the lock is the parent's alone."""
+    global _mutex
+    _mutex = threading.Lock()  # the parent's other threads may have held it
+    for lock in _held.values():
+        file = lock._lose("this is a forked child of the process that has it")
+        if file and file.fd >= 0:
+            with suppress(OSError):
+                os.close(file.fd)
+    _held.clear()

@@ -1,0 +1,61 @@
+"""Reading files that somebody may have tampered with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from outlast.storage.calls import BINARY
+
+_PIECE = 4 << 20
+
+# What a damaged disk or a vandal can make of a file. Any other error, such as
+# too many open files, is no verdict on the file.
+NOT_WHAT_WAS_WRITTEN = {
+    errno.ENOENT,
+    errno.EIO,
+    errno.ELOOP,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENXIO,
+    errno.ENOTDIR,
+}
+
+
+@contextmanager
+def open_regular(path: str) -> Iterator[int]:
+    """A descriptor to read ``path``; never follows a link, never waits for a pipe."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | BINARY
+    fd = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def crc32_file(path: str) -> int:
+    """The CRC-32 (``zlib.crc32``) of a whole file, which must be a regular one."""
+    crc = 0
+    with open_regular(path) as fd:
+        while piece := os.read(fd, _PIECE):
+            crc = zlib.crc32(piece, crc)
+    return crc
+
+
+def read_all(path: str) -> bytes:
+    """A whole file, which must be a regular one."""
+    with open_regular(path) as fd, open(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
+def read_part(path: str, offset: int, size: int) -> bytes:
+    """At most ``size`` bytes from ``offset`` on, of a regular file."""
+    with open_regular(path) as fd, open(fd, "rb", closefd=False) as file:
+        file.seek(offset)
+        return file.read(size)

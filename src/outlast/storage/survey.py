@@ -1,0 +1,180 @@
+"""What a run's folder holds, judged without a change to it.
+
+The newest resume point that verifies, and whose blobs verify, is the truth. A
+blob has a twin, the view that people read: if one is damaged, the other may
+still be whole. If no resume point has all its blobs, the newest that verifies
+itself is taken, and what is lost is said.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from outlast.exceptions import DamagedFile
+from outlast.storage import layout, resume_points
+from outlast.storage.blobs import Blob
+from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, read_part
+from outlast.storage.resume_points import ResumePoint
+
+Read = Callable[[str, int], ResumePoint]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Where the bytes of a blob stand a second time: in a view, from ``offset`` on."""
+
+    view: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The verdict.
+
+    Args:
+        point: the resume point to go on from, without what is lost; None: start anew.
+        before: the one before it, without its arrays, if there is one.
+        damaged: names of files that are to be moved aside.
+        replaceable: blobs to be made again, and from what.
+        findings: what is wrong, as parts of a sentence.
+    """
+
+    point: ResumePoint | None
+    before: ResumePoint | None = None
+    damaged: tuple[str, ...] = ()
+    replaceable: dict[Blob, Twin] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
+
+
+def survey(folder: str, read: Read = resume_points.load) -> Survey:
+    """Find what a run can go on from.
+
+    Args:
+        folder: the run's.
+        read: ``resume_points.load``, or ``verify`` to keep the arrays out of memory.
+
+    Raises:
+        DamagedFile: there are resume points, and none can be used.
+        UnknownFormat: a newer or older outlast wrote here.
+        FileError: the system does not let us look.
+    """
+    bad: dict[int, str] = {}  # resume points to set aside, and why
+    usable: list[_Candidate] = []
+    for number in resume_points.numbers(folder):
+        try:
+            usable.append(_judged(folder, read(folder, number)))
+        except DamagedFile as error:
+            bad[number] = str(error)
+        if usable and not usable[-1].lost:
+            break
+    if not usable:
+        return _nothing_usable(folder, bad)
+    chosen = usable[0] if usable[-1].lost else usable[-1]
+    for passed in usable:
+        if passed.point.number > chosen.point.number:
+            bad[passed.point.number] = f"it needs {_names(passed.lost)}"
+    before = _before(folder, chosen.point.number, bad)
+    return Survey(
+        chosen.without_lost(),
+        before,
+        (
+            *map(layout.resume_name, bad),
+            *(blob.name for blob in (*chosen.lost, *chosen.twins) if _is_there(folder, blob)),
+        ),
+        chosen.twins,
+        (
+            *(f"resume point {number} was set aside: {why}" for number, why in bad.items()),
+            *(f"{blob.name} was made again from {t.view}" for blob, t in chosen.twins.items()),
+            *(f"{blob.name} ({what}) is lost" for blob, what in chosen.lost.items()),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    point: ResumePoint
+    lost: dict[Blob, str]  # what each was
+    twins: dict[Blob, Twin]  # damaged, but to be made again
+
+    def without_lost(self) -> ResumePoint:
+        """The resume point as far as its blobs are there."""
+        point, lost = self.point, self.lost
+        kept = {view: blob for view, blob in point.files.items() if blob not in lost}
+        logs = {
+            name: replace(log, segments=tuple(s for s in log.segments if s not in lost))
+            for name, log in point.logs.items()
+        }
+        return replace(point, files=kept, logs=logs)
+
+
+def _judged(folder: str, point: ResumePoint) -> _Candidate:
+    lost: dict[Blob, str] = {}
+    twins: dict[Blob, Twin] = {}
+    for blob, copies, what in _needs(point):
+        if blob.fits(os.path.join(folder, blob.name)):
+            continue
+        whole = next((twin for twin in copies if _holds(folder, twin, blob)), None)
+        if whole:
+            twins[blob] = whole
+        else:
+            lost[blob] = what
+    return _Candidate(point, lost, twins)
+
+
+def _needs(point: ResumePoint) -> Iterator[tuple[Blob, list[Twin], str]]:
+    """Each blob once, where its bytes may stand a second time, and what it is."""
+    views: dict[Blob, list[str]] = {}
+    for view, blob in point.files.items():
+        views.setdefault(blob, []).append(view)
+    for blob, names in views.items():
+        yield blob, [Twin(name, 0) for name in names], ", ".join(names)
+    for name, log in point.logs.items():
+        offset = 0
+        for segment in log.segments:
+            yield segment, [Twin(name, offset)] if log.view else [], f"old lines of {name}"
+            offset += segment.size
+
+
+def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
+    path = os.path.join(folder, twin.view)
+    try:
+        return zlib.crc32(read_part(path, twin.offset, blob.size)) == blob.crc32
+    except OSError as error:
+        if error.errno in NOT_WHAT_WAS_WRITTEN:
+            return False
+        raise
+
+
+def _before(folder: str, newest: int, bad: dict[int, str]) -> ResumePoint | None:
+    """The resume point before ``newest``; damaged ones on the way are added to ``bad``."""
+    for number in resume_points.numbers(folder):
+        if number < newest and number not in bad:
+            try:
+                return resume_points.peek(folder, number)
+            except DamagedFile as error:
+                bad[number] = str(error)
+    return None
+
+
+def _nothing_usable(folder: str, bad: dict[int, str]) -> Survey:
+    """Start anew if at most a first resume point was torn while it was made; else refuse."""
+    if max(bad, default=0) > 1:
+        raise DamagedFile(
+            f"No resume point in {folder} can be used: {' '.join(bad.values())} Nothing was "
+            'changed. Start anew in another folder, or with resume="never", which sets this '
+            "one aside.",
+            path=folder,
+        )
+    findings = (f"resume point {number} was set aside: {why}" for number, why in bad.items())
+    return Survey(None, damaged=(*map(layout.resume_name, bad),), findings=(*findings,))
+
+
+def _is_there(folder: str, blob: Blob) -> bool:
+    return os.path.lexists(os.path.join(folder, blob.name))
+
+
+def _names(blobs: dict[Blob, str]) -> str:
+    return ", ".join(blob.name for blob in blobs) + ", which is missing or damaged"
