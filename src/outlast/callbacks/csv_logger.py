@@ -54,6 +54,7 @@ class CSVLogger(Callback):
         self.append = append
         self._table = Table(separator)
         self._name: str | None = None  # in use
+        self._older = False  # the file is of an earlier training, and has no row of this one yet
 
     @property
     def keys(self) -> list[str] | None:
@@ -68,13 +69,13 @@ class CSVLogger(Callback):
             raise UsageError("CSVLogger needs a filename outside a Run, such as CSVLogger('history.csv').")
         self.context.output.prepare(self._name)
         if fresh:
-            self._table = Table(self.sep)
             self._open()
 
     def _open(self) -> None:
         assert self._name is not None
         output = self.context.output
         content = output.read(self._name) if self.append else None
+        self._table, self._older = Table(self.sep), bool(content)
         if content:
             self._table, completion = Table.found(content, self.sep, self._name)
             if completion:
@@ -86,25 +87,24 @@ class CSVLogger(Callback):
         """Write the epoch's row, widening the file first if it has new columns."""
         assert self._name is not None
         logs = logs or {}
-        first, before = not self._table.ready, self._table
-        self._table = self._table.with_columns(logs)
-        output = self.context.output
-        if before.columns and self._table.columns != before.columns:
-            self._widen(before, first)
-        header = b"" if before.columns else self._table.header()
-        row = self._table.row(epoch, {name: cell(value) for name, value in logs.items()})
-        output.append(self._name, header + row)
+        before, table = self._table, self._table.with_columns(logs)
+        if before.columns and table.columns != before.columns:
+            self._widen(before, table)
+        header = b"" if before.columns else table.header()
+        row = table.row(epoch, {name: cell(value) for name, value in logs.items()})
+        self.context.output.append(self._name, header + row)
+        self._table, self._older = table, False
 
-    def _widen(self, before: Table, first: bool) -> None:
+    def _widen(self, before: Table, table: Table) -> None:
         assert self._name is not None
-        new = [name for name in self._table.columns if name not in before.columns]
-        if first:  # of this training: the file is an older one's
+        if self._older:
+            new = [name for name in table.columns if name not in before.columns]
             warn(
                 f"{self._name} has the columns {', '.join(before.columns)}; this training adds "
                 f"{', '.join(new)}, which are NA in the rows before."
             )
         content = self.context.output.read(self._name) or b""
-        self.context.output.replace(self._name, self._table.widened(content))
+        self.context.output.replace(self._name, table.widened(content))
 
     def forget(self) -> None:
         """Forget the columns."""
@@ -121,5 +121,5 @@ class CSVLogger(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with the columns of another CSVLogger."""
-        self._table = Table(self.sep, tuple(state["columns"]), ready=True)
+        self._table = Table(self.sep, tuple(state["columns"]))
         self._loaded = True

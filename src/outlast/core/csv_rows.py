@@ -15,14 +15,12 @@ MISSING = "NA"
 
 
 def cell(value: Any) -> Any:
-    """A metric as it stands in the CSV: an array as ``[1.0, 2.0]``, nothing as ``NA``.
+    """A metric as it stands in the CSV: an array as ``[1.0, 2.0]``, all else as it is.
 
     Example:
-        >>> cell([1.0, 2.0]), cell(0.5), cell(None), cell("x")
-        ('[1.0, 2.0]', 0.5, 'NA', 'x')
+        >>> cell([1.0, 2.0]), cell(0.5), cell("x")
+        ('[1.0, 2.0]', 0.5, 'x')
     """
-    if value is None:
-        return MISSING
     if isinstance(value, str) or not hasattr(value, "__iter__") or getattr(value, "shape", None) == ():
         return value
     plain = value.tolist() if hasattr(value, "tolist") else value
@@ -36,10 +34,9 @@ class Table:
     Args:
         separator: one character.
         columns: the header; empty before there is one.
-        ready: whether a row of this training was written.
 
     Source: Keras's ``CSVLogger``: the first epoch's metrics sorted by name; where none of them is
-    of a validation, each gets a ``val_`` column beside it.
+    of a validation, each gets a ``val_`` column too.
 
     Example:
         >>> table = Table(",").with_columns({"loss": 0.5, "val_loss": 0.6})
@@ -49,15 +46,14 @@ class Table:
 
     separator: str
     columns: tuple[str, ...] = ()
-    ready: bool = False
 
     def with_columns(self, names: Iterable[str]) -> Table:
         """The table with columns for these metrics too; new ones stand at the right."""
         names = sorted(names)
-        if not self.ready and names and not any(name.startswith("val_") for name in names):
+        if not self.columns and not any(name.startswith("val_") for name in names):
             names += [f"val_{name}" for name in names]
         columns = self.columns or ("epoch",)
-        return replace(self, columns=tuple(dict.fromkeys((*columns, *names))), ready=True)
+        return replace(self, columns=tuple(dict.fromkeys((*columns, *names))))
 
     def header(self) -> bytes:
         """The first line."""
