@@ -5,6 +5,7 @@ Each function adds one thing to axes; ``plots`` decides which things there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ from outlast.views.text import clipped, escaped, fitted, shown, shown_rate, text
 _MOST_CUTS = 12  # more of them are a schedule, whose steps speak for themselves
 _FEW_POINTS = 60  # up to here, each has a marker
 _MOST_CROSSES = 200
-_LEGEND = 88  # so many characters wide is a legend, in which a handle takes six
+_MOST_NAMES = 5  # of learning rates
+_LEGEND, _HANDLE = 96, 6  # widths in characters: of a strip, and of a handle in it
 
 PAPER, INK, FAINT, RULE = "#ffffff", "#1f2933", "#66717e", "#e3e7eb"
 _TRAINING, _VALIDATION, _RATE = "#8d9aab", "#1d5fc4", "#0f766e"
@@ -160,22 +162,24 @@ def _label_side(axes: Any, found: Best, last: int) -> tuple[str, bool]:
 
 def draw_rates(axes: Any, metrics: Metrics) -> None:
     """The lowest panel: each rate as steps, with its cuts."""
-    names = rates(metrics)
     axes.set_ylabel("learning rate", color=INK, fontsize=10)
-    lines = [curve(metrics, name) for name in names]
-    for index, line in enumerate(lines):
+    lines = [curve(metrics, name) for name in rates(metrics)]
+    for index, (line, label) in enumerate(zip(lines, _rate_labels(lines), strict=True)):
         drawn = steps(thinned(line))
-        axes.plot(
-            drawn.xs,
-            drawn.ys,
-            color=_OTHERS[index % len(_OTHERS)],
-            label=plain(line.name.removeprefix("learning_rate_")) if len(names) > 1 else None,
-            linewidth=1.8,
-        )
+        color = _OTHERS[index % len(_OTHERS)]
+        axes.plot(drawn.xs, drawn.ys, color=color, label=label, linewidth=1.8)
     _scale_rates(axes, [value for line in lines for value in line.finite])
     fell = cuts(metrics)
     if few(fell):
-        _mark_cuts(axes, fell)
+        _mark_cuts(axes, fell, apart=(max(metrics.epochs) - min(metrics.epochs)) / 20)
+
+
+def _rate_labels(lines: Sequence[Curve]) -> list[str | None]:
+    """The rates' own names; none for one alone, and the first ones where they are many."""
+    names: list[str | None] = [plain(line.name.removeprefix("learning_rate_")) for line in lines]
+    if len(names) > _MOST_NAMES:
+        names[_MOST_NAMES:] = [f"and {len(names) - _MOST_NAMES} more"]
+    return [*names, *[None] * len(lines)][: len(lines)] if len(lines) > 1 else [None]
 
 
 def _scale_rates(axes: Any, values: Sequence[float]) -> None:
@@ -189,7 +193,8 @@ def _scale_rates(axes: Any, values: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown_rate(value)))
 
 
-def _mark_cuts(axes: Any, fell: Sequence[Cut]) -> None:
+def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
+    """A triangle at each cut, with its epoch where the one before is far enough: ``apart``."""
     axes.plot(
         [cut.epoch + 1.5 for cut in fell],
         [cut.after for cut in fell],
@@ -199,15 +204,18 @@ def _mark_cuts(axes: Any, fell: Sequence[Cut]) -> None:
         marker="v",
         markersize=6,
     )
-    for cut in fell:
-        axes.annotate(
-            str(cut.epoch + 1),
-            (cut.epoch + 1.5, cut.after),
-            (5, 4),
-            textcoords="offset points",
-            color=INK,
-            fontsize=9,
-        )
+    told = -math.inf
+    for cut in sorted(fell, key=lambda cut: (cut.epoch, -cut.after)):
+        if cut.epoch > told + apart:
+            told = cut.epoch
+            axes.annotate(
+                str(cut.epoch + 1),
+                (cut.epoch + 1.5, cut.after),
+                (5, 4),
+                textcoords="offset points",
+                color=INK,
+                fontsize=9,
+            )
 
 
 def mark_epochs(sheet: Sequence[Any], found: Best | None, fell: Sequence[Cut]) -> None:
@@ -249,16 +257,16 @@ def say_empty(axes: Any, text: str) -> None:
 def explain(axes: Any) -> None:
     """The legend, in a strip of its own above the panel, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
-    rooms = fitted(map(text_width, labels), _LEGEND - 6 * len(labels))
+    crowded = sum(map(text_width, labels)) + _HANDLE * len(labels) > _LEGEND
     if labels:
         axes.legend(
             handles,
-            map(clipped, labels, rooms),
+            _shortened(handles, labels) if crowded else labels,
             bbox_to_anchor=(0, 1),
             borderaxespad=0.2,
             borderpad=0.2,
             columnspacing=1.5,
-            fontsize=9,
+            fontsize=7.5 if crowded else 9,
             frameon=False,
             handlelength=1.6,
             handletextpad=0.5,
@@ -266,6 +274,19 @@ def explain(axes: Any) -> None:
             loc="lower left",
             ncols=len(labels),
         )
+
+
+def _shortened(handles: Sequence[Any], labels: Sequence[str]) -> list[str]:
+    """Labels for a strip of small print: the curves' names give way, never the marks' words."""
+    names = [label for handle, label in zip(handles, labels, strict=True) if _is_curve(handle)]
+    words = sum(map(text_width, labels)) - sum(map(text_width, names))
+    room = int(1.2 * _LEGEND) - _HANDLE * len(labels) - words
+    rooms = dict(zip(names, fitted(map(text_width, names), room, 9), strict=True))
+    return [clipped(label, rooms.get(label, _LEGEND)) for label in labels]
+
+
+def _is_curve(handle: Any) -> bool:
+    return bool(handle.get_linestyle() == "-")
 
 
 def plain(name: str, room: int = 40) -> str:

@@ -227,7 +227,7 @@ def _write(picture: Any, title: str, subtitle: str) -> None:
     picture.text(
         left,
         1 - 0.22 / height,
-        plain(title, 64),
+        plain(title, 54),
         color=INK,
         fontsize=14,
         fontweight="bold",

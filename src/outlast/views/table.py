@@ -121,8 +121,8 @@ def _labelled(sections: Mapping[str, Sequence[str]], width: int | None) -> str:
 
 
 def _is_numeric(cells: Sequence[Any]) -> bool:
-    there = [cell for cell in cells if cell is not None]
-    return bool(there) and all(isinstance(cell, int | float) for cell in there)
+    kinds = {type(cell) for cell in cells if cell is not None}
+    return bool(kinds) and kinds <= {int, float}
 
 
 def _cell(cell: Any) -> str:

@@ -77,7 +77,7 @@ def shown_rate(value: float) -> str:
         >>> shown_rate(0.00125), shown_rate(0.0005), shown_rate(0.0)
         ('0.00125', '5e-4', '0')
     """
-    if abs(value) >= 1e-3 or value == 0:
+    if value == 0 or not abs(value) < 1e-3:
         return shown(value, 3)
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
