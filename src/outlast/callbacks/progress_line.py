@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.logs import Logs
+from outlast.views.text import clipped, escaped, shown
+
+_LONGEST = 40  # cells of a terminal for a value that is no number
 
 
 class ProgressLine(Callback):
-    """Print the metrics of every epoch in one line.
+    """Print the metrics of every epoch in one line, at the same width each time.
 
     It has no batch hook, so it costs nothing in between.
 
+    Args:
+        metrics: the names of those to print, in this order; all that there are, if left out.
+
     Example:
         >>> from outlast.testing import drive
-        >>> _ = drive(ProgressLine(), [{"loss": 0.51234567}], epochs=10)
-        Epoch  1/10  loss 0.51235
+        >>> _ = drive(ProgressLine(), [{"loss": 0.51234567}, {"loss": 2e-5}], epochs=10)
+        Epoch  1/10  loss 0.5123
+        Epoch  2/10  loss   2e-5
     """
+
+    def __init__(self, metrics: Sequence[str] | None = None) -> None:
+        self.metrics = metrics
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Print the line."""
+        logs = logs or {}
         total = str((self.params or {}).get("epochs") or "")
         number = str(epoch + 1).rjust(len(total))
-        metrics = "  ".join(f"{name} {_short(value)}" for name, value in (logs or {}).items())
+        names = [name for name in self.metrics if name in logs] if self.metrics is not None else logs
+        metrics = "  ".join(f"{escaped(name)} {_shown(logs[name])}" for name in names)
         self.context.report.message(f"Epoch {number}{'/' + total if total else ''}  {metrics}")
 
 
-def _short(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+def _shown(value: Any) -> str:
+    """A number with four decimals; a very small or large one with an exponent, as wide."""
+    if not isinstance(value, float):
+        return clipped(escaped(str(value)), _LONGEST)
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else shown(value, 2).rjust(6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,8 +50,11 @@ class SavingRule:
                 f"Unrecognized save_freq: {freq!r}. "
                 f"Expected save_freq are 'epoch' or integer values (batches, at least 1).{hint}"
             )
+        if not isinstance(freq, str):
+            object.__setattr__(self, "save_freq", freq.__index__())
         if self.initial_value_threshold is not None:
-            real(self.initial_value_threshold, "initial_value_threshold")
+            threshold = real(self.initial_value_threshold, "initial_value_threshold")
+            object.__setattr__(self, "initial_value_threshold", threshold)
 
     def start(self) -> SavingState:
         """The state before the first epoch."""
@@ -130,28 +133,33 @@ class Template:
             parts = list(string.Formatter().parse(text))
         except ValueError as error:
             raise ArgumentError(f"The file name {text!r} is no template: {error}.") from error
-        self.fields = tuple(name for _, name, _, _ in parts if name is not None)
         for _, name, spec, conversion in parts:
             if name is not None:
                 self._check_field(name, spec or "", conversion)
-        self._check_name(re.sub(r"\{[^{}]*\}", "", text), ArgumentError)
+        self._parts = [(literal, name, spec or "") for literal, name, spec, _ in parts]
+        self._check_name(self._joined(lambda name, spec: ""), ArgumentError)
 
     def _check_field(self, name: str, spec: str, conversion: str | None) -> None:
-        wide = any(int(digits) > LONGEST_NAME for digits in re.findall(r"\d+", spec))
-        plain = re.fullmatch(r"[^.\[\]!]+", name) and not name.isdigit() and not conversion
+        wide = re.search(r"\d{4}", spec) or any(int(n) > LONGEST_NAME for n in re.findall(r"\d+", spec))
+        plain = re.fullmatch(r"[^.\[\]]+", name) and not name.isdigit() and not conversion
         if not plain or wide or re.search(r"[{}/\\\0]", spec):
             raise ArgumentError(
                 f"The file name {self.text!r} has a field {{{name}}} that is not allowed: a field is the "
                 "name of a metric, with a plain format, such as {epoch:03d} or {val_loss:.2f}."
             )
 
+    def _joined(self, fill: Callable[[str, str], str]) -> str:
+        return "".join(
+            literal + ("" if name is None else fill(name, spec)) for literal, name, spec in self._parts
+        )
+
     def _check_name(self, path: str, error: type[ArgumentError] | type[TemplateError]) -> None:
         if "\0" in path:
             raise error(f"The file name {path!r} has a NUL character, which no file name can have.")
-        longest = max(path.replace("\\", "/").split("/"), key=lambda part: len(part.encode()))
-        if len(longest.encode(errors="surrogateescape")) > LONGEST_NAME:
+        longest = max(path.replace("\\", "/").split("/"), key=_bytes)
+        if _bytes(longest) > LONGEST_NAME:
             raise error(
-                f"The file name {longest[:40]!r}... is {len(longest.encode())} bytes long; a name has "
+                f"The file name {longest[:40]!r}... is {_bytes(longest)} bytes long; a name has "
                 f"{LONGEST_NAME} at most."
             )
 
@@ -162,22 +170,34 @@ class Template:
             TemplateError: a field is missing, does not take its format, or would lead into
                 another folder.
         """
-        chosen = {name: self._value(name, values) for name in self.fields}
-        try:
-            name = self.text.format(**chosen)
-        except (KeyError, ValueError, TypeError) as error:
-            raise self._failure(str(error)) from error
-        self._check_name(name, TemplateError)
-        return name
+        path = self._joined(lambda name, spec: self._filled(name, spec, values))
+        self._check_name(path, TemplateError)
+        self._check_folder(path)
+        return path
 
-    def _value(self, name: str, values: Mapping[str, Any]) -> Any:
+    def _filled(self, name: str, spec: str, values: Mapping[str, Any]) -> str:
         if name not in values:
             names = ", ".join(values)
             raise self._failure(f"{name!r} is not among {names}.{nearest(name, values)}")
-        value = values[name]
-        if isinstance(value, str) and re.search(r"[/\\\0]|^\.\.?$", value):
-            raise self._failure(f"{name!r} is {value!r}, which would lead into another folder")
-        return value
+        try:
+            text = format(values[name], spec)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise self._failure(f"{name!r} is {values[name]!r}: {error}") from error
+        if "/" in text or "\\" in text:
+            raise self._failure(f"{name!r} is {text!r}, which would lead into another folder")
+        return text
+
+    def _check_folder(self, path: str) -> None:
+        """No value may make a part of the path empty, or a step up."""
+        template = self._joined(lambda name, spec: "x")
+        for part, written in zip(path.split("/"), template.split("/"), strict=True):
+            if part in ("", ".", "..") and part != written:
+                raise self._failure(f"{path!r} would lead into another folder")
 
     def _failure(self, reason: str) -> TemplateError:
         return TemplateError(f'Failed to format this callback filepath: "{self.text}". Reason: {reason}')
+
+
+def _bytes(name: str) -> int:
+    """Length as the disk counts it; bytes that are no UTF-8 stand as surrogates, one each."""
+    return len(name.encode(errors="replace"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -147,6 +147,12 @@ class Adapter:
     def comparison(self, direction: Direction) -> Callable[[Any, Any], Any]:
         """The function that compares two values, as the framework's users know it."""
         return operator.lt if direction == "min" else operator.gt
+
+    def resume_at(self, epoch: int) -> None:
+        """Tell the framework's loop at which epoch to begin; 0 leaves that to its caller."""
+
+    def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
+        """Show the epochs of earlier starts where the framework's users look for them."""
 
     def attach_history(self, history: Any) -> None:
         """Show a History where the framework's users look for one."""

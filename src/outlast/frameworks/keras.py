@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlast.core.monitor import Direction
@@ -181,6 +181,19 @@ class KerasAdapter(Adapter):
 
         compare: Callable[[Any, Any], Any] = ops.less if direction == "min" else ops.greater
         return compare
+
+    def resume_at(self, epoch: int) -> None:
+        """Set what ``fit`` reads right after ``on_train_begin``; it is private, and the only way."""
+        if hasattr(self._model, "_initial_epoch"):
+            self._model._initial_epoch = epoch or None
+
+    def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
+        """Fill Keras's own History; it empties its epochs, not its values, when training begins."""
+        history = getattr(self._model, "history", None)
+        if history is not None:
+            rates_last = sorted(columns, key=lambda name: name.startswith("learning_rate"))
+            history.history = {name: list(columns[name]) for name in rates_last}
+            history.epoch = list(epochs)
 
     def attach_history(self, history: Any) -> None:
         """Set ``model.history``, as Keras's own History does."""

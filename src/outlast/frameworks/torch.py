@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from outlast.core.tree import map_leaves
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Adapter, Capability, Snapshot
 from outlast.storage.dtypes import Bits
@@ -196,15 +197,6 @@ def to_tensor(value: Any) -> Any:
     if isinstance(value, Bits):
         return torch.from_numpy(value.array.copy()).view(getattr(torch, value.dtype))
     return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
-
-
-def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
-    """The same dicts, lists and tuples with other leaves."""
-    if isinstance(tree, Mapping):
-        return {key: map_leaves(value, function) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)([map_leaves(value, function) for value in tree])
-    return function(tree)
 
 
 def _described(value: Any) -> str:

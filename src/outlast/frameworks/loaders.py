@@ -1,0 +1,48 @@
+"""The random generators that a data loader holds beside the global ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outlast.frameworks.torch import to_array, to_tensor
+
+_PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler")
+
+
+def collect(loader: Any) -> dict[str, Any]:
+    """Their states, by place."""
+    return {place: _state(generator) for place, generator in _generators(loader).items()}
+
+
+def restore(loader: Any, states: dict[str, Any]) -> None:
+    """Set them to their states."""
+    for place, generator in _generators(loader).items():
+        if place in states:
+            _set_state(generator, states[place])
+
+
+def _generators(loader: Any) -> dict[str, Any]:
+    """Every different generator: PyTorch's, or NumPy's (``Generator``, ``RandomState``)."""
+    found: dict[str, Any] = {}
+    for place in _PLACES:
+        holder = loader
+        for name in filter(None, place.split(".")):
+            holder = getattr(holder, name, None)
+        generator = getattr(holder, "generator", None)
+        if generator is not None and not any(generator is known for known in found.values()):
+            found[place] = generator
+    return found
+
+
+def _state(generator: Any) -> Any:
+    if hasattr(generator, "bit_generator"):
+        return generator.bit_generator.state
+    state = generator.get_state()
+    return to_array(state).copy() if hasattr(state, "detach") else state
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if hasattr(generator, "bit_generator"):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(to_tensor(state))

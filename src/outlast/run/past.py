@@ -1,0 +1,64 @@
+"""PastRun: a run that is looked at, not trained."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from outlast.exceptions import UsageError
+from outlast.storage.record import Record
+
+
+class PastRun(Record):
+    """A run, read only: the same properties as :class:`outlast.Run`'s.
+
+    Args:
+        folder: the run's.
+
+    Raises:
+        FileError: there is no run, or it cannot be read.
+    """
+
+    def load_best(self) -> Any:
+        """The best model: a Keras model, or a PyTorch state dict; the framework is imported now.
+
+        Raises:
+            UsageError: no best model is saved.
+        """
+        best = self.best
+        if best is None or best.path is None:
+            raise UsageError(f"{self.folder} has no best model.")
+        if best.path.endswith((".pt", ".pth")):
+            import torch
+
+            return torch.load(best.path, weights_only=True, map_location="cpu")
+        import keras
+
+        return keras.saving.load_model(best.path)
+
+    def plot(self, path: str | None = None) -> Any:
+        """Draw the history, as :func:`outlast.plot_history` does."""
+        from outlast.views.plots import plot_history
+
+        return plot_history(self.history, path)
+
+
+def open_run(folder: str | os.PathLike[str]) -> PastRun:
+    """A run, read only; no framework is imported.
+
+    Args:
+        folder: the run's.
+
+    Raises:
+        FileError: there is no run, or it cannot be read.
+
+    Example:
+        >>> import tempfile, outlast
+        >>> folder = tempfile.mkdtemp() + "/run"
+        >>> with outlast.Run(folder, adapter=outlast.testing.FakeAdapter()) as run:
+        ...     for epoch in run.epochs(2):
+        ...         run.log(loss=1.0 / (epoch + 1))
+        >>> outlast.open_run(folder).history["loss"]
+        [1.0, 0.5]
+    """
+    return PastRun(folder)

@@ -1,0 +1,137 @@
+"""Session: a run's folder in this process's hands: its lock, its writer, what it holds."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from outlast.exceptions import FileError
+from outlast.run.buffers import Buffers
+from outlast.storage import commit, files, journal, layout, lock, recovery, resume_points
+from outlast.storage.commit import Step
+from outlast.storage.writer import Writer
+
+Progress = tuple[int, int | None]  # (epoch, batch) from 0; batch None at an epoch's end
+
+_open: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+
+
+class Session:
+    """Opens a run's folder, holds it, and commits steps to it, in the background.
+
+    Args:
+        folder: the run's; made if it is not there.
+        resume: ``"auto"``, ``"never"`` or ``"must"``.
+        say: is told what was mended in the folder while training.
+
+    Attributes:
+        state: what the newest resume point holds; None in a new run.
+        findings: what was wrong with the folder, as parts of a sentence.
+        committed: what is known to be on the disk; None before the first commit.
+        fresh: nobody has trained in this session yet.
+
+    Raises:
+        RunLocked: another process has the folder.
+        FileError: it cannot be written, or ``resume="must"`` and there is nothing.
+        DamagedFile, UnknownFormat: nothing in it can be used.
+    """
+
+    def __init__(self, folder: str, resume: str, *, say: Callable[[str], object]) -> None:
+        self.folder = folder
+        self.fresh = True
+        self._say = say
+        if resume == "must" and not _has_resume_points(folder):
+            raise FileError(
+                f"There is nothing to resume in {folder}. Use resume='auto' to begin anew.", path=folder
+            )
+        if resume == "never":
+            _set_aside(folder)
+        files.make_folder(folder)
+        self._take_over()
+        self._lock = lock.acquire(folder, take_over=True)
+        try:
+            recovered = recovery.recover(folder)
+        except BaseException:
+            self._lock.release()
+            raise
+        _open[os.path.realpath(folder)] = self
+        self._truth = recovered.truth
+        self.state, self.findings = recovered.state, recovered.findings
+        self.committed: Progress | None = None
+        if self.state is not None:
+            self.committed = (self.state["epoch"] - 1, None)
+        self._buffers = Buffers()
+        self._writer = Writer()
+
+    def _take_over(self) -> None:
+        """Let a session of this process that was left open finish what it was writing."""
+        former = _open.pop(os.path.realpath(self.folder), None)
+        if former is not None:
+            former._writer.close()
+
+    @property
+    def number(self) -> int:
+        """The newest resume point's."""
+        return self._truth.number
+
+    @property
+    def files(self) -> Iterable[str]:
+        """Names of the models that are kept."""
+        return self._truth.files
+
+    def log(self, name: str) -> bytes:
+        """A committed log."""
+        return self.log_or_none(name) or b""
+
+    def log_or_none(self, name: str) -> bytes | None:
+        """A committed log, None if there is none of that name."""
+        self.flush()
+        log = self._truth.logs.get(name)
+        return None if log is None else log.content(self.folder)
+
+    def commit(self, step: Step, state: Mapping[str, Any], progress: Progress) -> None:
+        """Copy the state, and make it safe in the background.
+
+        One step is under way at a time: the next waits for it here, and its errors are raised here.
+        """
+        self._lock.check()
+        self._writer.flush()
+        copied = self._buffers.copy(state)
+        self._writer.submit(partial(self._carry_out, step, copied, progress))
+
+    def _carry_out(self, step: Step, state: Any, progress: Progress) -> None:
+        self._truth = commit.commit(
+            self.folder, self._truth, step, state, drain=self._writer.drain, say=self._say
+        )
+        self.committed = progress
+
+    def flush(self) -> None:
+        """Wait until the last step is on the disk; raise what went wrong."""
+        self._writer.flush()
+
+    def record(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Append to ``events.jsonl``."""
+        event = {"event": kind, "time": time.time(), "pid": os.getpid(), **content}
+        journal.append(os.path.join(self.folder, layout.EVENTS), event)
+
+    def close(self) -> None:
+        """Finish writing, and let others have the folder."""
+        _open.pop(os.path.realpath(self.folder), None)
+        self._writer.close()
+        self._lock.release()
+
+
+def _has_resume_points(folder: str) -> bool:
+    return os.path.isdir(folder) and bool(resume_points.numbers(folder))
+
+
+def _set_aside(folder: str) -> None:
+    """Rename the folder to the first of ``NAME.1``, ``NAME.2``, ... that is free."""
+    path = folder.rstrip("/\\")
+    if os.path.isdir(path) and os.listdir(path):
+        lock.acquire(path, take_over=True).release()  # nobody may be writing in it
+        files.move_aside(path, "")

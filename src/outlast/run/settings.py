@@ -1,0 +1,85 @@
+"""Settings: what a run was asked to do, and what may change between its starts."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.callbacks.base import Callback
+
+# What decides which training it is. Anything else may change, and is said.
+_FIXED_IN_CALLBACKS = ("monitor", "mode")
+_FIXED = ("learning_rate", "steps", "seed", "batch_size")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that is not as it was.
+
+    Args:
+        name: such as ``"EarlyStopping.patience"``; what ``accept_changes`` takes.
+        before: in the run's folder.
+        now: in the code.
+        fixed: it makes another training of it.
+    """
+
+    name: str
+    before: Any
+    now: Any
+    fixed: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} was {self.before!r} and is {self.now!r}"
+
+
+def keys(callbacks: Collection[Callback]) -> list[str]:
+    """A name for each callback that stays when others are added: its class, and which of them.
+
+    Example:
+        >>> from outlast import History, TerminateOnNaN
+        >>> keys([History(), TerminateOnNaN(), History()])
+        ['History', 'TerminateOnNaN', 'History#2']
+    """
+    counts: dict[str, int] = {}
+    names = []
+    for callback in callbacks:
+        name = type(callback).__name__
+        counts[name] = counts.get(name, 0) + 1
+        names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return names
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What differs between two records of settings.
+
+    Args:
+        before: ``{"callbacks": {key: configuration}, "learning_rate": ..., "steps": ...}``.
+        now: the same of the code.
+    """
+    found = [
+        Change(name, before[name], now[name], fixed=True)
+        for name in _FIXED
+        if before.get(name) is not None and now.get(name) is not None and not _same(before[name], now[name])
+    ]
+    theirs, ours = before["callbacks"], now["callbacks"]
+    for key in ours:
+        if key not in theirs:
+            found.append(Change(key, "not there", "new", fixed=False))
+            continue
+        found += [
+            Change(f"{key}.{name}", theirs[key][name], value, fixed=name in _FIXED_IN_CALLBACKS)
+            for name, value in ours[key].items()
+            if name in theirs[key] and theirs[key][name] != value
+        ]
+    return found + [Change(key, "there", "gone", fixed=False) for key in theirs if key not in ours]
+
+
+def _same(before: Any, now: Any) -> bool:
+    """Whether two settings are equal, rates in the precision that a framework may hold them in."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        return list(before) == list(now) and all(_same(before[key], now[key]) for key in before)
+    if isinstance(before, float) and isinstance(now, float):
+        return struct.pack("f", before) == struct.pack("f", now)
+    return bool(before == now)

@@ -1,0 +1,93 @@
+"""StagedOutput: what callbacks do to files in an epoch, until the run commits it as one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from outlast.storage import layout
+from outlast.storage.commit import FileChange, Step
+from outlast.storage.logs import Lines
+from outlast.storage.output import Save
+
+
+@dataclass
+class StagedOutput:
+    """Takes models and lines; names are relative to the run's folder.
+
+    A model is captured in the hook and written later, by whoever commits the step.
+
+    Args:
+        folder: the run's, for checking names; None in a run that writes nothing.
+        read_log: the committed content of a log.
+        views: names of the files that are committed.
+    """
+
+    folder: str | None
+    read_log: Callable[[str], bytes | None]
+    views: set[str] = field(default_factory=set)
+    _files: dict[str, FileChange] = field(default_factory=dict)
+    _logs: dict[str, Lines] = field(default_factory=dict)
+
+    def prepare(self, name: str) -> None:
+        """Refuse a name that leads out of the run's folder; the folder itself is the run's affair."""
+        layout.view_path(self.folder or ".", name)
+
+    def named(self, default: str) -> str | None:
+        """The default: in a run files need no names."""
+        return default
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file, in the folder or in this step."""
+        return name in self.views
+
+    def read(self, name: str) -> bytes | None:
+        """The log as it is after this step."""
+        staged = self._logs.get(name, Lines(b""))
+        before = None if staged.whole else self.read_log(name)
+        return staged.data if before is None and name in self._logs else _joined(before, staged.data)
+
+    def append(self, name: str, data: bytes) -> None:
+        """Add lines to a log."""
+        self.add_lines(name, data)
+
+    def add_lines(self, name: str, data: bytes, *, view: bool = True) -> None:
+        """Add lines to a log, which may be one that people are not shown."""
+        staged = self._logs.get(name, Lines(b"", view=view))
+        self._logs[name] = Lines(staged.data + data, staged.whole, staged.view)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Begin a log anew, with these lines."""
+        self._logs[name] = Lines(data, whole=True)
+
+    def publish(self, name: str, save: Save) -> str:
+        """Capture a model."""
+        layout.view_path(self.folder or ".", name)
+        self._files[name] = save.capture()
+        self.views.add(name)
+        return name
+
+    def remove(self, name: str) -> None:
+        """Give a file up."""
+        self._files[name] = None
+        self.views.discard(name)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is staged."""
+        return not self._files and not self._logs
+
+    def take(self) -> Step:
+        """The step, and begin the next."""
+        step = Step(self._files, self._logs)
+        self._files, self._logs = {}, {}
+        return step
+
+    def begin(self, views: Iterable[str]) -> None:
+        """Forget what is staged: the folder holds these files."""
+        self._files, self._logs = {}, {}
+        self.views = set(views)
+
+
+def _joined(before: bytes | None, data: bytes) -> bytes | None:
+    return None if before is None else before + data

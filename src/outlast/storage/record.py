@@ -1,0 +1,129 @@
+"""Record: a run, read only; what people and views look at, no framework needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.core.decision import Action, Decision
+from outlast.core.metrics import Metrics
+from outlast.core.numbers import decoded
+from outlast.exceptions import FileError
+from outlast.storage import layout, resume_points
+from outlast.storage.resume_points import ResumePoint
+from outlast.storage.survey import survey
+
+ROWS = "rows.jsonl"  # the log of all metrics, which is no file of its own
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch of a run.
+
+    Args:
+        epoch: from 0.
+        monitor: name of the metric that tells.
+        value: its value there.
+        path: of the saved model; None if none was saved.
+    """
+
+    epoch: int
+    monitor: str
+    value: float
+    path: str | None
+
+
+def rows_of(content: bytes) -> list[dict[str, Any]]:
+    """The epochs' metrics, from the log of rows."""
+    return [decoded(json.loads(line)) for line in content.splitlines()]
+
+
+def decisions_of(content: bytes) -> list[Decision]:
+    """The decisions, from the journal."""
+    return [Decision.from_json(json.loads(line)) for line in content.splitlines()]
+
+
+def best_of(decisions: Sequence[Decision], folder: str | None) -> Best | None:
+    """The best epoch, as the last save of a best model tells."""
+    for decision in reversed(decisions):
+        values = decision.values
+        if decision.action is Action.SAVE and values.get("best") is not None:
+            path = None if folder is None else os.path.join(folder, values["path"])
+            return Best(decision.epoch, values["monitor"], values["best"], path)
+    return None
+
+
+class Record:
+    """What a run's folder holds: the last commit, and nothing that came after.
+
+    Args:
+        folder: the run's.
+
+    Raises:
+        FileError: there is no run, or it cannot be read.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
+        if not os.path.isdir(self.folder):
+            raise FileError(f"There is no run {self.folder}: it is no folder.", path=self.folder)
+        found = survey(self.folder, resume_points.verify)
+        if found.point is None:
+            raise FileError(
+                f"There is no run in {self.folder}: it has no resume point"
+                + (f" ({'; '.join(found.findings)})." if found.findings else "."),
+                path=self.folder,
+            )
+        self._point: ResumePoint = found.point
+        self.findings = found.findings
+
+    def __repr__(self) -> str:
+        return f"Record({self.folder!r})"
+
+    def _log(self, name: str) -> bytes:
+        log = self._point.logs.get(name)
+        return b"" if log is None else log.content(self.folder)
+
+    @property
+    def number(self) -> int:
+        """The resume point's."""
+        return self._point.number
+
+    @property
+    def history(self) -> Metrics:
+        """Every epoch's metrics."""
+        return Metrics.from_rows(rows_of(self._log(ROWS)))
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Every decision that acted."""
+        return decisions_of(self._log(layout.JOURNAL))
+
+    @property
+    def best(self) -> Best | None:
+        """The best epoch, as ``ModelCheckpoint(save_best_only=True)`` judged it."""
+        return best_of(self.decisions, self.folder)
+
+    @property
+    def committed(self) -> tuple[int, int | None]:
+        """(epoch, batch) of the last commit; batch None at an epoch's end."""
+        return self._point.state["epoch"] - 1, None
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the training stopped, if it did."""
+        stops = self._point.state["stops"]
+        return Decision.from_json(stops[0]).sentence if stops else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was asked to do."""
+        return dict(self._point.state["settings"])
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The user's own values."""
+        return dict(self._point.state["extra"])
