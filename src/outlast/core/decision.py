@@ -43,7 +43,7 @@ class Reason(Enum):
     INVALID_LOSS = "loss is {value}"
 
     EVERY_EPOCH = "every epoch is saved"
-    EVERY_BATCHES = "{batches} batches have passed since the last save"
+    EVERY_BATCHES = "{batches} batches after the last save"
     NOTHING_SAVED = "{monitor} is not among the metrics, and nothing is saved yet"
     NOT_SCALAR = "{monitor} is not a single number, so every epoch is saved"
 
