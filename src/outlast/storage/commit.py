@@ -153,7 +153,9 @@ def publish_view(folder: str, view: str, blob: Blob, drain: Drain = exhaust) -> 
 
 def delete_orphans(folder: str, numbers: Collection[int], blobs: Collection[str]) -> None:
     """Delete all resume points but ``numbers``, and all blobs but ``blobs``."""
-    for name in sorted(os.listdir(folder)):
+    with explained(folder, "read"):
+        names = sorted(os.listdir(folder))
+    for name in names:
         number = layout.resume_number(name)
         is_old = number is not None and number not in numbers
         if is_old or (layout.is_blob(name) and name not in blobs):
@@ -182,4 +184,4 @@ def _longer(folder: str, truth: Truth, name: str, lines: Lines) -> Log:
         return seal_blob(folder, truth.number + 1, name, write, rows=True, needed=len(old))
 
     before = truth.logs.get(name, Log(lines.view))
-    return before.after(lines).spilled(seal)
+    return before.after(lines).spilled(seal, wholly=lines.whole)

@@ -175,7 +175,8 @@ def probe_writable(folder: str) -> None:
 
 def clear_temporary(folder: str) -> list[str]:
     """Delete what killed writers left in ``folder``; returns the names."""
-    left = sorted(filter(is_temporary, os.listdir(folder)))
+    with explained(folder, "read"):
+        left = sorted(filter(is_temporary, os.listdir(folder)))
     for name in left:
         remove(os.path.join(folder, name))
     return left

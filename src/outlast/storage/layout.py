@@ -75,6 +75,11 @@ def is_blob(name: str) -> bool:
     return _BLOB.fullmatch(name) is not None
 
 
+def is_rows(name: str) -> bool:
+    """Whether ``name`` is that of a blob which holds lines of a log."""
+    return is_blob(name) and name.startswith("blob-rows-")
+
+
 def view_path(folder: str, name: str) -> str:
     """The path of the view ``name``, which must stay inside the run's folder.
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.exceptions import RunLocked, UsageError
+from outlast.exceptions import FileError, RunLocked, UsageError
 from outlast.storage import layout
 from outlast.storage.calls import calls, explained, write_all
 from outlast.storage.reading import read_all
@@ -58,9 +58,11 @@ class _File:
         if self.fd < 0:
             calls.unlink(self.path)
         elif sys.platform != "win32":
-            calls.ftruncate(self.fd, 0)
-            fcntl.flock(self.fd, fcntl.LOCK_UN)  # for all who inherited it, too
-            calls.close(self.fd)
+            try:
+                calls.ftruncate(self.fd, 0)
+            finally:
+                fcntl.flock(self.fd, fcntl.LOCK_UN)  # for all who inherited it, too
+                calls.close(self.fd)
 
 
 class Lock:
@@ -159,25 +161,36 @@ def _flocked(folder: str) -> _File | None:
         return None
     path = os.path.join(folder, layout.LOCK)
     for _ in range(_TRIES):
-        with explained(path, "lock"):
-            fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file = _File(path, fd, _identity(os.fstat(fd)))
-                if file.is_current():
-                    calls.ftruncate(fd, 0)
-                    write_all(fd, _description())
-                    return file
-            except OSError as error:
-                calls.close(fd)
-                if error.errno in _NO_FLOCK:
-                    return None
-                if error.errno not in _TAKEN:
-                    raise
-            else:
-                calls.close(fd)  # somebody deleted the file between our two calls
+        try:
+            with explained(path, "lock"):
+                file = _claimed(path)
+        except FileError as error:
+            if error.errno in _NO_FLOCK:
+                return None
+            if error.errno not in _TAKEN:
+                raise
+        else:
+            if file:
+                return file
         time.sleep(_PAUSE)
     raise _refusal(folder, path)
+
+
+def _claimed(path: str) -> _File | None:
+    """The lock, or None if somebody deleted the file between two calls of ours."""
+    fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = _File(path, fd, _identity(os.fstat(fd)))
+        if file.is_current():
+            calls.ftruncate(fd, 0)
+            write_all(fd, _description())
+            return file
+    except BaseException:
+        calls.close(fd)
+        raise
+    calls.close(fd)
+    return None
 
 
 def _exclusive(folder: str) -> _File:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from outlast.exceptions import DamagedFile
@@ -31,7 +31,8 @@ class Lines:
 
     Args:
         data: whole lines, each with its end.
-        whole: they replace the log (a table became wider).
+        whole: they replace the log (a table became wider), and go to a segment at
+            once, so that a recovery knows the file for ours.
         view: the log is a file for people too, under its own name.
     """
 
@@ -59,12 +60,15 @@ class Log:
             return Log(lines.view, (), lines.data)
         return replace(self, tail=self.tail + lines.data)
 
-    def spilled(self, seal: Callable[[bytes], Blob]) -> Log:
-        """The log with a tail that is short enough; ``seal`` makes a segment of the rest."""
+    def spilled(self, seal: Callable[[bytes], Blob], *, wholly: bool = False) -> Log:
+        """The log with a tail that is short enough; ``seal`` makes a segment of the rest.
+
+        ``wholly``: nothing stays in the tail.
+        """
         lines = self.tail.splitlines(keepends=True)
-        if len(lines) <= KEPT_LINES:
+        if len(lines) <= KEPT_LINES and not wholly:
             return self
-        old = b"".join(lines[:-_REMAINING])
+        old = self.tail if wholly else b"".join(lines[:-_REMAINING])
         return replace(self, segments=(*self.segments, seal(old)), tail=self.tail[len(old) :])
 
     def content(self, folder: str) -> bytes:
@@ -97,11 +101,12 @@ def add_to_view(folder: str, name: str, before: Log | None, lines: Lines) -> str
     return finding
 
 
-def mend_view(folder: str, name: str, log: Log) -> str | None:
+def mend_view(folder: str, name: str, log: Log, published: Iterable[bytes] = ()) -> str | None:
     """Make the file that people read hold the log, exactly.
 
     Extra lines are cut off, missing ones added. A file that was edited, or is
-    no regular one, is kept beside it as ``.conflict``.
+    no regular one, is kept beside it as ``.conflict``; not so one that begins
+    as ``published`` says: commits that did not come to their end wrote it.
 
     Returns what was found, as a sentence's part, or None if all was well.
     """
@@ -116,6 +121,9 @@ def mend_view(folder: str, name: str, log: Log) -> str | None:
     if current is None or content.startswith(current):
         _rewrite(path, content)
         return f"{name} was completed"
+    if any(current.startswith(begin) for begin in published):
+        _rewrite(path, content)
+        return f"{name} was put back to its last saved state"
     kept = files.move_aside(path, layout.CONFLICT)
     _rewrite(path, content)
     return f"{name} had been changed: written anew, the other is {os.path.basename(kept)}"

@@ -8,6 +8,7 @@ deleted.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from outlast.storage.blobs import Blob
 from outlast.storage.calls import explained, sync_folder
 from outlast.storage.commit import Truth, delete_orphans, publish_view
 from outlast.storage.logs import mend_view
-from outlast.storage.reading import read_part
+from outlast.storage.reading import read_all, read_part
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Twin, survey
 
@@ -46,9 +47,7 @@ def recover(folder: str) -> Recovered:
         FileError: the disk refused.
     """
     found = survey(folder)
-    for place in {folder, *(os.path.dirname(path) for path in _paths(folder, found.point))}:
-        if os.path.isdir(place):
-            files.clear_temporary(place)
+    _clear_temporary(folder)
     for name in found.damaged:
         files.move_aside(os.path.join(folder, name), layout.DAMAGED)
     for blob, twin in found.replaceable.items():
@@ -66,10 +65,13 @@ def recover(folder: str) -> Recovered:
     )
 
 
-def _paths(folder: str, point: ResumePoint | None) -> list[str]:
-    """The paths of all views."""
-    views = [*point.files, *(n for n, log in point.logs.items() if log.view)] if point else []
-    return [layout.view_path(folder, view) for view in views]
+def _clear_temporary(folder: str) -> None:
+    """Delete what killed writers left, here and in the views' folders; not in other runs."""
+    for place, below, names in os.walk(folder):
+        if place != folder and layout.LOCK in names:
+            below.clear()
+        else:
+            files.clear_temporary(place)
 
 
 def _make_again(folder: str, blob: Blob, twin: Twin) -> None:
@@ -85,11 +87,23 @@ def _mend_views(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
         if not blob.fits(layout.view_path(folder, view)):
             publish_view(folder, view, blob)
             findings.append(f"{view} was put back")
+    unfinished = _unfinished(folder, point, before)
     for name, log in point.logs.items():
-        finding = mend_view(folder, name, log) if log.view else None
+        finding = log.view and mend_view(folder, name, log, unfinished)
         findings += [finding] if finding else []
     _finish_giving_up(folder, point, before)
     return findings
+
+
+def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[bytes]:
+    """The lines that were sealed for a commit that did not come to its end."""
+    named = point.blobs | (before.blobs if before else frozenset())
+    found = []
+    for name in os.listdir(folder):
+        if layout.is_rows(name) and name not in named:
+            with suppress(OSError):  # it is deleted soon, read or not
+                found.append(read_all(os.path.join(folder, name)))
+    return [lines for lines in found if lines]
 
 
 def _finish_giving_up(folder: str, point: ResumePoint, before: ResumePoint | None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.storage import files, layout, tensors
 from outlast.storage.blobs import Blob
+from outlast.storage.calls import explained
 from outlast.storage.dtypes import Array, Bits
 from outlast.storage.encoding import decode, encode
 from outlast.storage.logs import Log
@@ -77,7 +78,8 @@ def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) ->
 
 def numbers(folder: str) -> list[int]:
     """The numbers of all resume points in the folder, the newest first."""
-    found = (layout.resume_number(name) for name in os.listdir(folder))
+    with explained(folder, "read"):
+        found = [layout.resume_number(name) for name in os.listdir(folder)]
     return sorted((number for number in found if number is not None), reverse=True)
 
 

@@ -61,9 +61,23 @@ def survey(folder: str, read: Read = resume_points.load) -> Survey:
         UnknownFormat: a newer or older outlast wrote here.
         FileError: the system does not let us look.
     """
+    while True:
+        listed = resume_points.numbers(folder)
+        try:
+            found = _looked_through(folder, listed, read)
+        except DamagedFile:
+            if resume_points.numbers(folder) == listed:
+                raise
+        else:
+            if not found.findings or resume_points.numbers(folder) == listed:
+                return found
+        # A writer is at work: what we missed may have been deleted in due course.
+
+
+def _looked_through(folder: str, numbers: list[int], read: Read) -> Survey:
     bad: dict[int, str] = {}  # resume points to set aside, and why
     usable: list[_Candidate] = []
-    for number in resume_points.numbers(folder):
+    for number in numbers:
         try:
             usable.append(_judged(folder, read(folder, number)))
         except DamagedFile as error:

@@ -1,0 +1,114 @@
+"""A training without a framework: numbers that depend on all that was saved before.
+
+It does what a run may do to its folder: keeps a best model, keeps the last two
+models and gives up older ones, lets two views share a blob, appends to a table
+and to a journal, widens the table, and lets old lines go to segments. The end
+is the same however often it was interrupted, or something was lost.
+
+    python -m tests.storage.workload FOLDER STEPS
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from outlast.storage import files, lock, logs, resume_points
+from outlast.storage.commit import FileChange, Step, Truth, commit
+from outlast.storage.logs import Lines
+from outlast.storage.recovery import Recovered, recover
+
+WIDENED_AT = 3
+BEST_AT = {1, 2, 4}
+FIRST_STATE: dict[str, Any] = {"epoch": 0, "weights": np.arange(6.0), "best": float("inf")}
+
+Committed = Callable[[int], object]
+
+
+def run(folder: str, steps: int, committed: Committed = lambda number: None) -> Recovered:
+    """Go on to step ``steps`` from whatever the folder holds, and tell each commit."""
+    # Few lines, so that a short run has segments.
+    logs.KEPT_LINES, logs._REMAINING = 2, 1
+    files.make_folder(folder)
+    held = lock.acquire(folder, take_over=True)
+    try:
+        found = recover(folder)
+        truth, state = found.truth, found.state or FIRST_STATE
+        while state["epoch"] < steps:
+            state = trained(state)
+            truth = commit(folder, truth, step_of(state, truth), state, say=_fail)
+            committed(truth.number)
+    finally:
+        held.release()
+    return found
+
+
+def trained(state: dict[str, Any]) -> dict[str, Any]:
+    """One epoch: the next weights depend on every bit of those before."""
+    weights = np.sin(state["weights"] * 3.7) + state["epoch"]
+    return {"epoch": state["epoch"] + 1, "weights": weights, "best": float(weights.sum())}
+
+
+def step_of(state: dict[str, Any], truth: Truth) -> Step:
+    """What an epoch adds to the folder."""
+    n = state["epoch"]
+    model = state["weights"].tobytes()
+    changes: dict[str, FileChange] = {f"models/model-{n}.bin": _writes(model)}
+    if n > 2:
+        changes[f"models/model-{n - 2}.bin"] = None
+    if n in BEST_AT:
+        changes["best.bin"] = f"models/model-{n}.bin"
+    return Step(
+        changes,
+        {
+            "history.csv": _table(state, truth),
+            "journal.jsonl": Lines(b'{"epoch": %d}\n' % n),
+            "rows": Lines(b'{"best": %r}\n' % state["best"], view=False),
+        },
+    )
+
+
+def content(folder: str | Path) -> dict[str, str]:
+    """Every file below the folder by name, with a hash of its content; not the lock."""
+    root = Path(folder)
+    paths = (path for path in root.rglob("*") if path.is_file() and path.name != "LOCK")
+    hashed = {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+    return dict(sorted(hashed.items()))
+
+
+def states_of(steps: int) -> list[dict[str, Any]]:
+    """The state after 0, 1, ... ``steps`` epochs."""
+    states = [FIRST_STATE]
+    for _ in range(steps):
+        states.append(trained(states[-1]))
+    return states
+
+
+def _table(state: dict[str, Any], truth: Truth) -> Lines:
+    n = state["epoch"]
+    row = b"%d,%r\n" % (n, state["best"])
+    if n == 1:
+        return Lines(b"epoch,best\n" + row)
+    if n != WIDENED_AT:
+        return Lines(row if n < WIDENED_AT else row[:-1] + b",%d\n" % n)
+    rows = [b"%d,%r,NA\n" % (s["epoch"], s["best"]) for s in states_of(n - 1)[1:]]
+    return Lines(b"".join([b"epoch,best,more\n", *rows, row[:-1] + b",%d\n" % n]), whole=True)
+
+
+def _writes(data: bytes) -> Callable[[str], None]:
+    return partial(files.write_bytes, data=data)
+
+
+def _fail(finding: str) -> None:
+    raise AssertionError(f"nothing should be wrong while training: {finding}")
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], int(sys.argv[2]), lambda number: print(number, flush=True))
