@@ -1,0 +1,104 @@
+"""The demo: a real training with four callbacks, which shows what they decide and why.
+
+``training`` has the recipe, ``telling`` the words, ``ctrl_c`` what an interruption does; here they
+come together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.util import find_spec
+
+from outlast.demo import telling
+from outlast.demo.ctrl_c import CtrlC
+from outlast.demo.training import FILES, HISTORY, PICTURE, Result, evaluate, train
+from outlast.exceptions import ArgumentError, MissingExtra, nearest
+from outlast.storage import files
+from outlast.storage.temporary import is_temporary
+from outlast.views.plots import plot_history
+from outlast.views.text import escaped
+
+FOLDER, SEED, EPOCHS = "outlast-demo", 0, 100
+
+DONE, BROKEN, INTERRUPTED = 0, 1, 130  # exit codes
+
+# Keras's backends that can train, and the extra of ours that brings each.
+_BACKENDS = {"jax": "demo", "torch": "torch", "tensorflow": "tensorflow"}
+
+
+def run(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json: bool = False) -> int:
+    """Train, show it, and prove that the best model is on the disk.
+
+    Args:
+        folder: where files go: a new folder, an empty one, or one that a demo has filled.
+        seed: of the first weights and of the order of the batches.
+        epochs: how many there are at most.
+        as_json: print one JSON object at the end, and nothing else.
+
+    Returns:
+        The exit code: 0; 1 if the best model's file does not hold the best model; 130 after Ctrl-C.
+
+    Raises:
+        ArgumentError: the folder holds files of yours, or ``KERAS_BACKEND`` cannot train.
+        FileError: the folder cannot be made, or written to.
+        MissingExtra: a package is not installed.
+        KeyboardInterrupt: Ctrl-C before or after the training.
+    """
+    backend = _settle_backend()
+    _clear(folder)
+    say = telling.nothing if as_json else telling.say
+    with CtrlC() as ctrl_c:
+        say(telling.beginning(folder, backend, seed, epochs))
+        result = train(folder, seed, epochs, None if as_json else telling.tell, ctrl_c)
+        try:
+            _draw(result)
+        finally:
+            say(telling.table(result))
+        check = None if result.interrupted else evaluate(result)
+        if check is not None:
+            say(telling.proof(check))
+        if as_json:
+            print(json.dumps(telling.as_json(result, check, backend, seed), indent=2))
+        ctrl_c.look()
+    return DONE if check is None or check.holds else BROKEN
+
+
+def _settle_backend() -> str:
+    """Choose Keras's backend, and check that all that is needed is installed."""
+    backend = os.environ.setdefault("KERAS_BACKEND", "jax")
+    if backend not in _BACKENDS:
+        raise ArgumentError(
+            f"KERAS_BACKEND must be one that can train ({', '.join(_BACKENDS)}), but is {backend!r}."
+            + nearest(backend, _BACKENDS)
+        )
+    needed = {"keras": "demo", "sklearn": "demo", "matplotlib": "demo", backend: _BACKENDS[backend]}
+    for package, extra in needed.items():
+        if find_spec(package) is None:
+            raise MissingExtra(package, extra=extra, purpose="The demo")
+    # Keras loads TensorFlow, where there is one, to set its seed: it need not talk about itself.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    return backend
+
+
+def _clear(folder: str) -> None:
+    """Make the folder, or remove what a demo before left in it; touch nothing else."""
+    files.make_folder(folder)
+    files.probe_writable(folder)
+    others = [name for name in sorted(os.listdir(folder)) if not (name in FILES or is_temporary(name))]
+    if others:
+        raise ArgumentError(
+            f"The folder {folder} has other files than a demo's, such as {escaped(others[0])!r}: "
+            "name a new folder with --folder."
+        )
+    files.clear_temporary(folder)
+    for name in FILES:
+        files.remove(os.path.join(folder, name))
+
+
+def _draw(result: Result) -> None:
+    if result.best is not None:
+        source, picture = (os.path.join(result.folder, name) for name in (HISTORY, PICTURE))
+        stopped = None if result.stop is None else result.stop.epoch
+        plot_history(source, picture, best=result.best.epoch, stopped=stopped)
