@@ -36,7 +36,7 @@ class FakeAdapter(Adapter):
     """
 
     framework = "a fake training"
-    capabilities: frozenset[Capability] = frozenset({"learning_rate", "weights", "saving"})
+    capabilities: frozenset[Capability] = frozenset({"learning_rate", "weights", "saving", "state"})
 
     def __init__(self, weights: Mapping[str, list[float]] | None = None, learning_rate: float = 0.1) -> None:
         super().__init__()
@@ -71,6 +71,15 @@ class FakeAdapter(Adapter):
     def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
         """The inverse of :meth:`arrays`."""
         return Snapshot({name: [float(x) for x in values] for name, values in pairs})
+
+    def state(self) -> Any:
+        """The lists and the rate."""
+        return {"weights": {name: list(values) for name, values in self.weights.items()}, "rate": self._rate}
+
+    def load_state(self, state: Any) -> None:
+        """Put them back."""
+        self.weights = {name: list(values) for name, values in state["weights"].items()}
+        self._rate = state["rate"]
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """A text file."""

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlast.callbacks.base import Callback
-from outlast.core.decision import Decision
 from outlast.core.tree import map_leaves
 from outlast.exceptions import RunChanged
 from outlast.frameworks.base import Adapter
 from outlast.run import settings
-from outlast.storage import journal
 
 _TRAINED: weakref.WeakSet[Any] = weakref.WeakSet()  # models that a run in this process has trained
 
@@ -78,14 +76,3 @@ def load_parts(parts: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
         )
     for name, part in parts.items():
         part.load_state_dict(map_leaves(saved[name], to_tensor))
-
-
-def row_line(row: Mapping[str, Any]) -> bytes:
-    """An epoch's metrics as a line of JSON."""
-    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in row.items()}
-    return journal.line(plain)
-
-
-def journal_line(decision: Decision) -> bytes:
-    """A decision as a line of JSON."""
-    return journal.line(decision.to_json())

@@ -14,22 +14,16 @@ from outlast.callbacks.list import CallbackList
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
 from outlast.core.metrics import Metrics
-from outlast.exceptions import ArgumentError, RunChanged, UnknownArgument, UsageError, nearest
+from outlast.exceptions import ArgumentError, RunChanged, UsageError, nearest
 from outlast.frameworks import random_state
 from outlast.frameworks.base import Adapter
-from outlast.run import parts, settings
+from outlast.run import arguments, parts, settings
 from outlast.run.loop import Loop
+from outlast.run.progress import Progress
 from outlast.run.session import Session
 from outlast.run.staged import StagedOutput
 from outlast.storage import layout
-from outlast.storage.record import ROWS, Best, best_of, decisions_of, rows_of
-
-_LATER = {
-    "state": "JAX loops",
-    "weights": "JAX loops",
-    "learning_rate": "JAX loops",
-    "on_save_error": "going on after a failed save",
-}
+from outlast.storage.record import ROWS, Best, best_of
 
 
 class Run(CallbackList):
@@ -55,10 +49,6 @@ class Run(CallbackList):
         clock: seconds, from any origin.
         **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``,
             saved with the rest.
-
-    Attributes:
-        extra: a dict of JSON values of your own, saved with the rest.
-        decisions: every :class:`Decision` that acted, from the run's first start on.
 
     Raises:
         ArgumentError, UnknownArgument: at once, for an argument that cannot work.
@@ -91,30 +81,20 @@ class Run(CallbackList):
         clock: Callable[[], float] = time.monotonic,
         **parts_by_name: Any,
     ) -> None:
-        self.folder = None if folder is None else _checked_folder(folder)
-        if resume not in ("auto", "never", "must"):
-            raise ArgumentError(
-                f"resume must be 'auto', 'never' or 'must', but is {resume!r}."
-                + nearest(str(resume), ("auto", "never", "must"))
-            )
-        if save_every != "epoch":
-            raise ArgumentError(
-                f"save_every must be 'epoch', but is {save_every!r}: resume points inside an epoch are "
-                "not made yet."
-            )
-        _check_parts(parts_by_name)
-        self.extra: dict[str, Any] = {}
-        self.decisions: list[Decision] = []
+        arguments.check_resume(resume)
+        arguments.check_save_every(save_every)
+        arguments.check_parts(parts_by_name)
+        self.folder = None if folder is None else arguments.folder_path(folder)
         self._seed, self._resume, self._accepted = seed, resume, frozenset(accept_changes)
         self._parts = parts_by_name
         self._session: Session | None = None
         self._staged = StagedOutput(self.folder, self._committed_log)
-        self._rows: list[dict[str, Any]] = []
-        self._next_epoch = 0
-        self._stops: list[Decision] = []
-        self._begun_epochs = 0  # in this training
-        self._pending_random: Any = None
+        self._progress = Progress()
         self._loop = Loop()
+        self._asked: settings.Record = {}
+        self._notes: list[str] = []  # what the line at the start has to say
+        self._begun_epochs = 0  # in this training
+        self._random: Any = None  # state to be restored when the training begins
         super().__init__(
             callbacks,
             model=model,
@@ -137,9 +117,19 @@ class Run(CallbackList):
     # What users read.
 
     @property
+    def extra(self) -> dict[str, Any]:
+        """A dict of JSON values of your own, saved with the rest."""
+        return self._progress.extra
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Every :class:`Decision` that acted, from the run's first start on."""
+        return self._progress.decisions
+
+    @property
     def history(self) -> Metrics:
         """Every epoch's metrics since the run's first start."""
-        return Metrics.from_rows(self._rows)
+        return Metrics.from_rows(self._progress.rows)
 
     @property
     def best(self) -> Best | None:
@@ -191,7 +181,9 @@ class Run(CallbackList):
 
     def stop(self, reason: str) -> None:
         """End the training after this epoch, for good, with your reason."""
-        decision = Decision("Run", Action.STOP, Reason.ASKED, self._next_epoch, values={"text": str(reason)})
+        decision = Decision(
+            "Run", Action.STOP, Reason.ASKED, self._progress.next_epoch, values={"text": str(reason)}
+        )
         self.adapter.stop(decision.sentence)
         self._note(decision)
 
@@ -214,104 +206,61 @@ class Run(CallbackList):
 
     def _open(self) -> None:
         """Take the folder, and put back what it holds."""
+        self._forget()
         if self.folder is None:
-            self._forget()
             return
         if self._session is not None:
             self._session.close()
         self.adapter.require("state", "A Run")
         self._session = Session(self.folder, self._resume, say=self._say)
         self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
-        self._forget()
         self._staged.begin(self._session.files)
-        if self._session.state is None:
-            self._begin_anew()
-        else:
-            self._go_on(self._session.state)
+        try:
+            if self._session.state is None:
+                self._begin_anew(self._session)
+            else:
+                self._go_on(self._session, self._session.state)
+        except BaseException:
+            self._close()
+            raise
 
     def _forget(self) -> None:
         for callback in self._ours():
             callback.forget()
-        self._rows, self.decisions, self._stops, self._next_epoch = [], [], [], 0
-        self._pending_random = None
+        self._progress = Progress()
+        self._random = None
         self._staged.begin(())
 
-    def _begin_anew(self) -> None:
-        assert self._session is not None
-        self._asked = self._settings()
-        self._session.record("start", {"settings": self._asked})
+    def _begin_anew(self, session: Session) -> None:
+        self._asked = settings.asked(self._ours(), self.adapter.learning_rates(), self._seed)
+        session.record("start", {"settings": self._asked})
 
-    def _settings(self) -> dict[str, Any]:
-        ours = self._ours()
-        return {
-            "callbacks": {
-                key: callback.configuration() for key, callback in zip(settings.keys(ours), ours, strict=True)
-            },
-            "learning_rate": self.adapter.learning_rates(),
-            "seed": self._seed,
-        }
+    def _go_on(self, session: Session, state: Mapping[str, Any]) -> None:
+        before = state["settings"]
+        # A model that was trained here already does not have its initial rate any more.
+        trained = parts.was_trained(self.adapter.model)
+        rates = before["learning_rate"] if trained else self.adapter.learning_rates()
+        self._asked = settings.asked(self._ours(), rates, self._seed)
+        changed = settings.changes(before, self._asked)
+        settings.check(session.folder, changed, self._accepted)
+        self._put_back(session, state)
+        session.record(
+            "resume", {"epoch": self._progress.next_epoch, "changes": [str(change) for change in changed]}
+        )
+        self._notes = [*session.findings, *map(str, changed)]
 
-    def _go_on(self, state: Mapping[str, Any]) -> None:
-        assert self._session is not None
-        now = self._settings()
-        if parts.was_trained(self.adapter.model):  # its rate is not the initial one any more
-            now["learning_rate"] = None
-        changed = settings.changes(state["settings"], now)
-        self._refuse(changed)
-        self._asked = {**now, "learning_rate": state["settings"]["learning_rate"]}
+    def _put_back(self, session: Session, state: Mapping[str, Any]) -> None:
         try:
             self.adapter.load_state(state["training"])
+            parts.load_parts(self._parts, state["parts"])
         except RunChanged as error:
-            raise self._changed([str(error)]) from error
-        parts.load_parts(self._parts, state["parts"])
+            raise settings.refusal(session.folder, [str(error)]) from error
         parts.load_callbacks(self._ours(), state["callbacks"], self.adapter)
         self._loop.load(state["loop"])
-        self.extra = state["extra"]
-        self._pending_random = state["random"]
-        self._rows = rows_of(self._session.log(ROWS))
-        self.decisions = decisions_of(self._session.log(layout.JOURNAL))
-        self._next_epoch = state["epoch"]
-        self._stops = [Decision.from_json(one) for one in state["stops"]]
-        self._session.record("resume", {"epoch": self._next_epoch, "changes": [str(c) for c in changed]})
-        self._announce(changed)
-
-    def _refuse(self, changed: list[settings.Change]) -> None:
-        refused = [
-            change
-            for change in changed
-            if change.fixed and not {change.name, change.name.rpartition(".")[2]} & self._accepted
-        ]
-        if refused:
-            names = ", ".join(repr(change.name) for change in refused)
-            raise self._changed([str(change) for change in refused], f"accept_changes=[{names}]")
-
-    def _changed(self, differences: list[str], accept: str = "") -> RunChanged:
-        self._close()
-        ways = ["resume='never' (sets the old folder aside)", "another folder", *([accept] if accept else [])]
-        return RunChanged(
-            f"{self.folder} holds another training: {'; '.join(differences)}. "
-            f"To go on: the old setting, {', '.join(ways[:-1])} or {ways[-1]}."
+        self._random = state["random"]
+        self._progress = Progress.from_state(
+            state["progress"], session.log(ROWS), session.log(layout.JOURNAL)
         )
-
-    def _announce(self, changed: list[settings.Change]) -> None:
-        assert self._session is not None
-        self._say(
-            f"outlast: resumed {self.folder} at epoch {self._next_epoch + 1}, "
-            f"resume point {self._session.number}"
-            + "".join(f"; {finding}" for finding in self._session.findings)
-            + "".join(f"; {change}" for change in changed)
-        )
-
-    def _finished(self) -> str | None:
-        """Why there is nothing left to train with these settings; None if there is."""
-        for decision in self._stops:
-            askers = [c for c in self._ours() if _is_a(c, decision.callback)]
-            if not askers or any(callback.still_stops(decision) for callback in askers):
-                return decision.sentence
-        epochs = (self.params or {}).get("epochs")
-        if epochs is not None and self._next_epoch >= epochs:
-            return f"all {epochs} epochs are done"
-        return None
 
     def _ours(self) -> list[Callback]:
         return [callback for callback in self.callbacks if isinstance(callback, Callback)]
@@ -328,23 +277,33 @@ class Run(CallbackList):
         super().on_train_begin(logs)
         parts.mark_trained(self.adapter.model)
         finished = self._finished()
+        self._announce(finished)
         if finished is None:
-            self._stops = []
-            self.adapter.resume_at(self._next_epoch)
-        else:
-            self._say(f"outlast: {self.folder} is finished: {finished}")
-            self.adapter.resume_at(max(self._next_epoch, (self.params or {}).get("epochs") or 0))
+            self._progress.stops = []
+        next_epoch, epochs = self._progress.next_epoch, (self.params or {}).get("epochs") or 0
+        self.adapter.resume_at(next_epoch if finished is None else max(next_epoch, epochs))
         self._show_history()
-        if self._pending_random is not None:
-            random_state.restore(self._pending_random)
-            self._pending_random = None
+        if self._random is not None:
+            random_state.restore(self._random)
+
+    def _announce(self, finished: str | None) -> None:
+        """One line: what was found, and where it goes on."""
+        if self._session is None or self._session.state is None:
+            return
+        what = (
+            f"resumed {self.folder} at epoch {self._progress.next_epoch + 1}"
+            if finished is None
+            else f"{self.folder} is finished ({finished}); its weights and history are back"
+        )
+        parts_of_line = [f"outlast: {what}, resume point {self._session.number}", *self._notes]
+        self._say("; ".join(parts_of_line))
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
-        if epoch != self._next_epoch:
+        if epoch != self._progress.next_epoch:
             raise UsageError(
-                f"The next epoch of {self.folder} is {self._next_epoch} (counted from 0), but the loop "
-                f"begins {epoch}: leave out initial_epoch, the run knows where to go on."
+                f"The next epoch of {self.folder} is {self._progress.next_epoch} (counted from 0), but the "
+                f"loop begins {epoch}: leave out initial_epoch, the run knows where to go on."
             )
         self.adapter.resume_at(0)
         if not self._begun_epochs:
@@ -358,13 +317,11 @@ class Run(CallbackList):
         if isinstance(logs, dict):
             logs.update(complete)
         row = {"epoch": epoch, **complete}
-        self._rows.append(row)
+        self._progress.rows.append(row)
         self._call("on_epoch_end", epoch, complete)
-        self._next_epoch = epoch + 1
-        if self.adapter.stopping and not self._stops:
-            text = {"text": "the loop was told to stop, by none of the run's callbacks"}
-            self._stops = [Decision("Run", Action.STOP, Reason.ASKED, epoch, values=text)]
-        self._staged.add_lines(ROWS, parts.row_line(row), view=False)
+        if self.adapter.stopping and not self._progress.stops:
+            self._progress.stopped_from_outside()
+        self._progress.close_epoch(row, self._staged)
         self._commit()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
@@ -373,44 +330,35 @@ class Run(CallbackList):
         self.adapter.resume_at(0)
         if not self._begun_epochs:
             self._show_history()
-        if self._session is not None:
-            self._session.flush()
-            if self._begun_epochs:
-                self._session.record("end", {"epoch": self._next_epoch})
+        self.flush()
+        if self._session is not None and self._begun_epochs:
+            self._session.record("end", {"epoch": self._progress.next_epoch})
         self._close()
 
     def _note(self, decision: Decision) -> None:
-        """Keep a decision, and stage its line of the journal."""
-        if decision.action is Action.RESTORE:  # follows from the others; at every end anew
-            return
-        self.decisions.append(decision)
-        if decision.stop:
-            self._stops.append(decision)
-        self._staged.add_lines(layout.JOURNAL, parts.journal_line(decision))
+        self._progress.note(decision, self._staged)
+
+    def _finished(self) -> str | None:
+        return self._progress.finished(self._ours(), (self.params or {}).get("epochs"))
 
     def _show_history(self) -> None:
-        columns = self.history
-        self.adapter.fill_history(
-            {name: list(columns[name]) for name in columns if name != "epoch"},
-            [row["epoch"] for row in self._rows],
-        )
+        epochs = [row["epoch"] for row in self._progress.rows]
+        self.adapter.fill_history(self._progress.columns(), epochs)
 
     def _commit(self) -> None:
+        step = self._staged.take()
         if self._session is None:
-            self._staged.take()
             return
         state = {
-            "epoch": self._next_epoch,
-            "stops": [decision.to_json() for decision in self._stops],
+            "progress": self._progress.to_state(),
             "settings": self._asked,
             "training": self.adapter.state(),
             "callbacks": parts.callbacks_state(self._ours(), self.adapter),
             "parts": parts.parts_state(self._parts),
             "loop": self._loop.state(),
             "random": random_state.collect(),
-            "extra": self.extra,
         }
-        self._session.commit(self._staged.take(), state, (self._next_epoch - 1, None))
+        self._session.commit(step, state, (self._progress.next_epoch - 1, None))
 
     def _committed_log(self, name: str) -> bytes | None:
         return None if self._session is None else self._session.log_or_none(name)
@@ -435,7 +383,7 @@ class Run(CallbackList):
         ended = False
         try:
             if self._finished() is None:
-                for epoch in range(self._next_epoch, total):
+                for epoch in range(self._progress.next_epoch, total):
                     self._loop.begin_epoch()
                     self.on_epoch_begin(epoch)
                     yield epoch
@@ -480,26 +428,3 @@ class Run(CallbackList):
         trace: TracebackType | None,
     ) -> None:
         self._close()
-
-
-def _is_a(callback: Callback, name: str) -> bool:
-    return any(cls.__name__ == name for cls in type(callback).__mro__)
-
-
-def _checked_folder(folder: str | os.PathLike[str]) -> str:
-    path = os.fspath(folder)
-    if not path or "\0" in path:
-        raise ArgumentError(f"folder must be the path of a folder, such as 'runs/digits', but is {path!r}.")
-    return path
-
-
-def _check_parts(parts_by_name: Mapping[str, Any]) -> None:
-    for name, part in parts_by_name.items():
-        if name in _LATER:
-            raise ArgumentError(f"Run does not take {name}= yet ({_LATER[name]}).")
-        if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-            known = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "adapter")
-            raise UnknownArgument(
-                f"Run has no argument {name!r}.{nearest(name, known)} Any other keyword must be an object "
-                f"with state_dict() and load_state_dict(), to be saved with the rest; this is {part!r}."
-            )

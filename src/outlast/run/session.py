@@ -63,7 +63,7 @@ class Session:
         self.state, self.findings = recovered.state, recovered.findings
         self.committed: Progress | None = None
         if self.state is not None:
-            self.committed = (self.state["epoch"] - 1, None)
+            self.committed = (self.state["progress"]["epoch"] - 1, None)
         self._buffers = Buffers()
         self._writer = Writer()
 

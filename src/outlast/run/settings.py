@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.callbacks.base import Callback
+from outlast.exceptions import RunChanged
+
+Record = dict[str, Any]
 
 # What decides which training it is. Anything else may change, and is said.
 _FIXED_IN_CALLBACKS = ("monitor", "mode")
@@ -49,6 +52,39 @@ def keys(callbacks: Collection[Callback]) -> list[str]:
         counts[name] = counts.get(name, 0) + 1
         names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return names
+
+
+def asked(callbacks: Collection[Callback], rates: Mapping[str, float] | None, seed: int | None) -> Record:
+    """What the code asks for; ``rates`` is None if the initial ones are not known any more."""
+    by_key = zip(keys(callbacks), callbacks, strict=True)
+    return {
+        "callbacks": {key: callback.configuration() for key, callback in by_key},
+        "learning_rate": rates,
+        "seed": seed,
+    }
+
+
+def refusal(folder: str, differences: Collection[str], accept: Collection[str] = ()) -> RunChanged:
+    """The error that names what differs, and the ways out."""
+    ways = ["resume='never', which sets the old folder aside", "another folder"]
+    if accept:
+        ways.append(f"accept_changes=[{', '.join(map(repr, accept))}]")
+    return RunChanged(
+        f"{folder} holds another training: {'; '.join(differences)}. Go back to the old setting, or use "
+        f"{', '.join(ways[:-1])} or {ways[-1]}."
+    )
+
+
+def check(folder: str, changed: Collection[Change], accepted: Collection[str]) -> None:
+    """Refuse changes that make another training of it, unless they are accepted.
+
+    Raises:
+        RunChanged: there are some.
+    """
+    names = {change.name: {change.name, change.name.rpartition(".")[2]} for change in changed}
+    refused = [c for c in changed if c.fixed and names[c.name].isdisjoint(accepted)]
+    if refused:
+        raise refusal(folder, [str(c) for c in refused], [c.name for c in refused])
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

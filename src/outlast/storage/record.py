@@ -110,12 +110,12 @@ class Record:
     @property
     def committed(self) -> tuple[int, int | None]:
         """(epoch, batch) of the last commit; batch None at an epoch's end."""
-        return self._point.state["epoch"] - 1, None
+        return self._point.state["progress"]["epoch"] - 1, None
 
     @property
     def stopped(self) -> str | None:
         """Why the training stopped, if it did."""
-        stops = self._point.state["stops"]
+        stops = self._point.state["progress"]["stops"]
         return Decision.from_json(stops[0]).sentence if stops else None
 
     @property
@@ -126,4 +126,4 @@ class Record:
     @property
     def extra(self) -> dict[str, Any]:
         """The user's own values."""
-        return dict(self._point.state["extra"])
+        return dict(self._point.state["progress"]["extra"])
