@@ -1,0 +1,53 @@
+"""The arguments of a Run, checked when it is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from outlast.exceptions import ArgumentError, UnknownArgument, nearest
+
+_RESUME = ("auto", "never", "must")
+_KNOWN = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "adapter", "callbacks")
+_LATER = ("state", "weights", "learning_rate", "seeds", "augmentation")
+
+
+def folder_path(folder: str | os.PathLike[str]) -> str:
+    """The folder as text.
+
+    Raises:
+        ArgumentError: it can be no path.
+    """
+    path = os.fspath(folder)
+    if not path or "\0" in path:
+        raise ArgumentError(f"folder must be the path of a folder, such as 'runs/digits', but is {path!r}.")
+    return path
+
+
+def check_resume(resume: str) -> None:
+    """Refuse another word than the three."""
+    if resume not in _RESUME:
+        hint = nearest(str(resume), _RESUME)
+        raise ArgumentError(f"resume must be 'auto', 'never' or 'must', but is {resume!r}.{hint}")
+
+
+def check_save_every(save_every: Any) -> None:
+    """Refuse what is not built."""
+    if save_every != "epoch":
+        raise ArgumentError(
+            f"save_every must be 'epoch', but is {save_every!r}: resume points inside an epoch are not "
+            "made yet."
+        )
+
+
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse keywords that are neither arguments nor objects with a state."""
+    for name, part in parts.items():
+        if name in _LATER:
+            raise ArgumentError(f"Run does not take {name}= yet: it belongs to loops with JAX.")
+        if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+            raise UnknownArgument(
+                f"Run has no argument {name!r}.{nearest(name, _KNOWN)} Any other keyword must be an object "
+                f"with state_dict() and load_state_dict(), to be saved with the rest; this is {part!r}."
+            )
