@@ -63,7 +63,7 @@ def but(*paths: str) -> Iterator[str]:
 
 # The longest first, so that the last to end is a short one.
 PARTS = [
-    Part("checks", (python("ruff", "check"), python("mypy"))),
+    Part("checks", (python("ruff", "check"), python("ruff", "format", "--check"), python("mypy"))),
     tests("core", *CORE),
     tests("rest", "src", "tests", *but(*CORE, *ON_EACH_BACKEND)),
     tests("tensorflow", *ON_EACH_BACKEND, backend="tensorflow"),
