@@ -87,6 +87,9 @@ class Adapter:
         """Whether somebody asked for the end."""
         return self.stop_reason is not None
 
+    def hurry(self) -> None:
+        """Bring the loop to its next hook soon: a signal wants the training to end."""
+
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by the name of their optimizer or group; empty if there are none."""
         return {}

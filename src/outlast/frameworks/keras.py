@@ -78,6 +78,11 @@ class KerasAdapter(Adapter):
         super().stop(reason)
         self._model.stop_training = True
 
+    def hurry(self) -> None:
+        """Leave the batches of training or validation; the next hook does the rest."""
+        self._model.stop_training = True
+        self._model.stop_evaluating = True
+
     @property
     def stopping(self) -> bool:
         """Whether anybody, a callback of Keras's included, asked for the end."""

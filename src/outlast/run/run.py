@@ -21,6 +21,7 @@ from outlast.run import arguments, parts, settings
 from outlast.run.loop import Loop
 from outlast.run.progress import Progress
 from outlast.run.session import Session
+from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.storage import layout
 from outlast.storage.record import ROWS, Best, best_of
@@ -91,6 +92,7 @@ class Run(CallbackList):
         self._staged = StagedOutput(self.folder, self._committed_log)
         self._progress = Progress()
         self._loop = Loop()
+        self._signals = Signals(self._hurry)
         self._asked: settings.Record = {}
         self._notes: list[str] = []  # what the line at the start has to say
         self._begun_epochs = 0  # in this training
@@ -285,6 +287,8 @@ class Run(CallbackList):
         self._show_history()
         if self._random is not None:
             random_state.restore(self._random)
+        if self._session is not None:
+            self._signals.install()
 
     def _announce(self, finished: str | None) -> None:
         """One line: what was found, and where it goes on."""
@@ -300,6 +304,7 @@ class Run(CallbackList):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
+        self._safe_point()
         if epoch != self._progress.next_epoch:
             raise UsageError(
                 f"The next epoch of {self.folder} is {self._progress.next_epoch} (counted from 0), but the "
@@ -312,17 +317,29 @@ class Run(CallbackList):
         super().on_epoch_begin(epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Let every callback see the epoch, then commit."""
+        """Let every callback see the epoch, then commit; an epoch cut short by a signal is discarded."""
+        self._safe_point()
         complete = self._completed(logs)
         if isinstance(logs, dict):
             logs.update(complete)
         row = {"epoch": epoch, **complete}
         self._progress.rows.append(row)
         self._call("on_epoch_end", epoch, complete)
-        if self.adapter.stopping and not self._progress.stops:
+        if self.adapter.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
         self._progress.close_epoch(row, self._staged)
         self._commit()
+        self._safe_point()
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before a validation, which a signal skips."""
+        self._safe_point()
+        super().on_test_begin(logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After a validation, which a signal cuts short."""
+        self._safe_point()
+        super().on_test_end(logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Let every callback end, and wait until everything is on the disk."""
@@ -333,7 +350,21 @@ class Run(CallbackList):
         self.flush()
         if self._session is not None and self._begun_epochs:
             self._session.record("end", {"epoch": self._progress.next_epoch})
+        self._safe_point()
         self._close()
+
+    def _hurry(self) -> None:
+        self.adapter.hurry()
+
+    def _safe_point(self) -> None:
+        """If a signal came: finish what is being written, give the folder back, and end."""
+        if self._signals.pending is None:
+            return
+        try:
+            if self._session is not None:
+                self._session.close()
+        finally:
+            self._signals.raise_pending()
 
     def _note(self, decision: Decision) -> None:
         self._progress.note(decision, self._staged)
@@ -367,6 +398,7 @@ class Run(CallbackList):
         self.context.report.message(text)
 
     def _close(self) -> None:
+        self._signals.restore()
         if self._session is not None:
             self._session.close()
 
@@ -405,6 +437,7 @@ class Run(CallbackList):
             yield data
             for hook in end:
                 hook(batch, logs=self._loop.last)
+            self._safe_point()
             if self.stop_training:
                 break
 

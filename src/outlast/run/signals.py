@@ -1,0 +1,114 @@
+"""Signals: Ctrl-C, SIGTERM and SIGUSR1 end a training at its next safe point, nothing torn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # a person, a system, a scheduler
+_OURS = ("outlast", "keras.src.callbacks")
+
+
+class Signals:
+    """Takes note of a signal while a training runs, and raises what it means at a safe point.
+
+    Handlers are installed only in the main thread and only while a training runs; what was there
+    before is put back. A second signal ends the training at once. Forked workers leave Ctrl-C to
+    their parent. A training that an error ended tells nobody: a signal that finds it gone is
+    given to whoever had it before.
+
+    Args:
+        hurry: called once, in the handler, to bring the loop to its next safe point.
+    """
+
+    def __init__(self, hurry: Callable[[], object]) -> None:
+        self._hurry = hurry
+        self._before: dict[int, Any] = {}
+        self._pid = os.getpid()
+        self._anchor: tuple[int, CodeType] | None = None
+        self.pending: int | None = None
+
+    def install(self) -> None:
+        """Begin to listen."""
+        self.restore()
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._pid, self._anchor = os.getpid(), _anchor(sys._getframe(1))
+        for name in _NAMES:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
+                self._before[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Put back what was there before; what somebody else has put there since stays."""
+        before, self._before = self._before, {}
+        self.pending = None
+        if os.getpid() != self._pid:
+            return
+        for number, handler in before.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)
+
+    def raise_pending(self) -> None:
+        """At a safe point: end the training if a signal came.
+
+        Raises:
+            KeyboardInterrupt: for Ctrl-C.
+            SystemExit: for the others, with the shell's code: 143 for SIGTERM, 138 for SIGUSR1.
+        """
+        number = self.pending
+        if number is not None:
+            self.restore()
+            raise _meaning(number)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            _in_worker(number)
+        elif not self._is_training(frame):
+            self._pass_on(number, frame)
+        elif self.pending is not None:
+            self.restore()
+            raise _meaning(number)
+        else:
+            self.pending = number
+            self._hurry()
+
+    def _is_training(self, frame: FrameType | None) -> bool:
+        """Whether the call that began the training is still under way."""
+        while frame is not None:
+            if (id(frame), frame.f_code) == self._anchor:
+                return True
+            frame = frame.f_back
+        return False
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        handler = self._before.get(number, signal.SIG_DFL)
+        self.restore()
+        if callable(handler):
+            handler(number, frame)
+        elif handler is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def _meaning(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+
+
+def _in_worker(number: int) -> None:
+    """A forked worker: Ctrl-C is the parent's affair, anything else ends the worker."""
+    if number != signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _anchor(frame: FrameType | None) -> tuple[int, CodeType] | None:
+    """The frame that lives as long as the training: the first that is no callback's."""
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame = frame.f_back
+    return None if frame is None else (id(frame), frame.f_code)
