@@ -9,7 +9,7 @@ from typing import Any
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
 
 _RESUME = ("auto", "never", "must")
-_KNOWN = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "adapter", "callbacks")
+_KNOWN = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "on_save_error", "adapter")
 _LATER = ("state", "weights", "learning_rate", "seeds", "augmentation")
 
 
@@ -39,6 +39,13 @@ def check_save_every(save_every: Any) -> None:
             f"save_every must be 'epoch', but is {save_every!r}: resume points inside an epoch are not "
             "made yet."
         )
+
+
+def check_on_save_error(on_save_error: str) -> None:
+    """Refuse another word than the two."""
+    if on_save_error not in ("raise", "warn"):
+        hint = nearest(str(on_save_error), ("raise", "warn"))
+        raise ArgumentError(f"on_save_error must be 'raise' or 'warn', but is {on_save_error!r}.{hint}")
 
 
 def check_parts(parts: Mapping[str, Any]) -> None:

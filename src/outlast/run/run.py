@@ -47,6 +47,9 @@ class Run(CallbackList):
         save_every: ``"epoch"``, how often a resume point is made.
         accept_changes: names of settings that may differ from those in the folder, such as
             ``["learning_rate"]``.
+        on_save_error: ``"raise"``: a save that fails ends the training, the last good state stays;
+            ``"warn"``: training goes on, the save is tried again at the next epoch, and each failure
+            is said.
         clock: seconds, from any origin.
         **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``,
             saved with the rest.
@@ -79,14 +82,17 @@ class Run(CallbackList):
         resume: str = "auto",
         save_every: Any = "epoch",
         accept_changes: Iterable[str] = (),
+        on_save_error: str = "raise",
         clock: Callable[[], float] = time.monotonic,
         **parts_by_name: Any,
     ) -> None:
         arguments.check_resume(resume)
         arguments.check_save_every(save_every)
+        arguments.check_on_save_error(on_save_error)
         arguments.check_parts(parts_by_name)
         self.folder = None if folder is None else arguments.folder_path(folder)
         self._seed, self._resume, self._accepted = seed, resume, frozenset(accept_changes)
+        self._on_save_error = on_save_error
         self._parts = parts_by_name
         self._session: Session | None = None
         self._staged = StagedOutput(self.folder, self._committed_log)
@@ -214,7 +220,7 @@ class Run(CallbackList):
         if self._session is not None:
             self._session.close()
         self.adapter.require("state", "A Run")
-        self._session = Session(self.folder, self._resume, say=self._say)
+        self._session = Session(self.folder, self._resume, say=self._say, on_save_error=self._on_save_error)
         self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
         self._staged.begin(self._session.files)
         try:
@@ -347,9 +353,10 @@ class Run(CallbackList):
         self.adapter.resume_at(0)
         if not self._begun_epochs:
             self._show_history()
-        self.flush()
-        if self._session is not None and self._begun_epochs:
-            self._session.record("end", {"epoch": self._progress.next_epoch})
+        if self._session is not None:
+            self._session.finish()
+            if self._begun_epochs:
+                self._session.record("end", {"epoch": self._progress.next_epoch})
         self._safe_point()
         self._close()
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from outlast.exceptions import FileError
+from outlast.exceptions import FileError, warn
 from outlast.run.buffers import Buffers
 from outlast.storage import commit, files, journal, layout, lock, recovery, resume_points
 from outlast.storage.commit import Step
+from outlast.storage.logs import Lines
 from outlast.storage.writer import Writer
 
 Progress = tuple[int, int | None]  # (epoch, batch) from 0; batch None at an epoch's end
@@ -27,6 +28,7 @@ class Session:
         folder: the run's; made if it is not there.
         resume: ``"auto"``, ``"never"`` or ``"must"``.
         say: is told what was mended in the folder while training.
+        on_save_error: ``"raise"``, or ``"warn"`` and try again.
 
     Attributes:
         state: what the newest resume point holds; None in a new run.
@@ -40,10 +42,13 @@ class Session:
         DamagedFile, UnknownFormat: nothing in it can be used.
     """
 
-    def __init__(self, folder: str, resume: str, *, say: Callable[[str], object]) -> None:
+    def __init__(
+        self, folder: str, resume: str, *, say: Callable[[str], object], on_save_error: str = "raise"
+    ) -> None:
         self.folder = folder
         self.fresh = True
-        self._say = say
+        self._say, self._on_save_error = say, on_save_error
+        self._under_way: tuple[Step, Any, Progress] | None = None  # until it is on the disk
         if resume == "must" and not _has_resume_points(folder):
             raise FileError(
                 f"There is nothing to resume in {folder}. Use resume='auto' to begin anew.", path=folder
@@ -96,22 +101,69 @@ class Session:
     def commit(self, step: Step, state: Mapping[str, Any], progress: Progress) -> None:
         """Copy the state, and make it safe in the background.
 
-        One step is under way at a time: the next waits for it here, and its errors are raised here.
+        One step is under way at a time: the next waits for it here, and its errors are raised here;
+        or, with ``on_save_error="warn"``, are said, and what was lost is part of this step.
         """
         self._lock.check()
-        self._writer.flush()
-        copied = self._buffers.copy(state)
-        self._writer.submit(partial(self._carry_out, step, copied, progress))
+        step = merged(self._settled(), step)
+        self._submit(step, self._buffers.copy(state), progress)
+
+    def _submit(self, step: Step, state: Any, progress: Progress) -> None:
+        self._under_way = (step, state, progress)
+        self._writer.submit(partial(self._carry_out, step, state, progress))
 
     def _carry_out(self, step: Step, state: Any, progress: Progress) -> None:
         self._truth = commit.commit(
             self.folder, self._truth, step, state, drain=self._writer.drain, say=self._say
         )
-        self.committed = progress
+        self.committed, self._under_way = progress, None
+
+    def _settled(self) -> Step:
+        """Wait for the step under way; what of it is not safe."""
+        try:
+            self._writer.flush()
+        except FileError as error:
+            if self._on_save_error == "raise":
+                raise
+            warn(f"{error} Training goes on and tries again; {self._unsaved()}.")
+        if self._under_way is None:
+            return Step()
+        step = self._under_way[0]
+        return Step() if self._recovered() else step
+
+    def _recovered(self) -> bool:
+        """Put the folder in order after a failed commit; whether it holds the step after all."""
+        number = self._truth.number
+        try:
+            self._truth = recovery.recover(self.folder).truth
+        except FileError:  # the disk is no better: the next commit says so
+            return False
+        return self._truth.number > number
+
+    def _unsaved(self) -> str:
+        first = 1 if self.committed is None else self.committed[0] + 2
+        last = self._under_way[2][0] + 1 if self._under_way else first
+        epochs = f"epoch {first} is" if first == last else f"epochs {first} to {last} are"
+        return f"{epochs} in memory only"
 
     def flush(self) -> None:
         """Wait until the last step is on the disk; raise what went wrong."""
         self._writer.flush()
+
+    def finish(self) -> None:
+        """At the training's end: wait for the last step, and try once more if it failed.
+
+        Raises:
+            FileError: it failed, with ``on_save_error="raise"``.
+        """
+        step = self._settled()
+        if self._under_way is None:
+            return
+        self._submit(step, *self._under_way[1:])
+        try:
+            self._writer.flush()
+        except FileError as error:
+            warn(f"{error} The training has ended, and {self._unsaved()}.")
 
     def record(self, kind: str, content: Mapping[str, Any]) -> None:
         """Append to ``events.jsonl``."""
@@ -135,3 +187,19 @@ def _set_aside(folder: str) -> None:
     if os.path.isdir(path) and os.listdir(path):
         lock.acquire(path, take_over=True).release()  # nobody may be writing in it
         files.move_aside(path, "")
+
+
+def merged(first: Step, second: Step) -> Step:
+    r"""One step that does what two do, one after the other.
+
+    Example:
+        >>> merged(Step(logs={"a": Lines(b"1\n")}), Step(logs={"a": Lines(b"2\n")})).logs["a"].data
+        b'1\n2\n'
+    """
+    logs = dict(first.logs)
+    for name, lines in second.logs.items():
+        before = logs.get(name)
+        if before is not None and not lines.whole:
+            lines = Lines(before.data + lines.data, before.whole, lines.view)
+        logs[name] = lines
+    return Step({**first.files, **second.files}, logs)
