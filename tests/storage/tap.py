@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from outlast.storage.calls import Calls, calls
@@ -54,8 +54,5 @@ def killed_at(number: int, partial_writes: bool = False) -> Iterator[list[str]]:
         made.append(name)
         return real(*arguments)
 
-    with tapped(hook):
-        try:
-            yield made
-        except Killed:
-            pass
+    with tapped(hook), suppress(Killed):
+        yield made

@@ -11,7 +11,6 @@ is the same however often it was interrupted, or something was lost.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from outlast.storage import files, lock, logs, resume_points
+from outlast.storage import files, lock, logs
 from outlast.storage.commit import FileChange, Step, Truth, commit
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import Recovered, recover

@@ -78,6 +78,10 @@ class Calls:
         """Delete a name."""
         os.unlink(path)
 
+    def rmdir(self, path: str) -> None:
+        """Delete an empty folder."""
+        os.rmdir(path)
+
     def mkdir(self, path: str) -> None:
         """Make one folder."""
         os.mkdir(path)

@@ -6,7 +6,6 @@ its bits as unsigned integers, beside the true name of the type.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -88,11 +87,13 @@ def name_of(array: Array) -> str:
     return array.dtype.name
 
 
-def from_bytes(raw: npt.NDArray[Any], dtype: str, shape: tuple[int, ...]) -> Array:
-    """The array of type ``dtype`` whose bytes, little-endian, are ``raw`` (not copied)."""
+def from_bytes(raw: npt.NDArray[Any], dtype: str, width: int, shape: tuple[int, ...]) -> Array:
+    """The array of type ``dtype``, ``width`` bytes an element, whose bytes are ``raw``.
+
+    The bytes are little-endian and not copied.
+    """
     import numpy as np
 
     if dtype in NATIVE:
         return raw.view(np.dtype(dtype).newbyteorder("<")).reshape(shape)
-    width = raw.size // math.prod(shape) if raw.size else 1
     return Bits(dtype, raw.view(f"<u{width}").reshape(shape))

@@ -125,13 +125,14 @@ def cut(path: str, length: int) -> None:
             calls.close(fd)
 
 
-def move_aside(path: str, mark: str) -> str:
-    """Rename a file or folder to ``path`` + ``mark``, or with a number if that is taken.
+def move_aside(path: str, mark: str = "", *, front: str = "") -> str:
+    """Rename a file or folder out of the way: marks around its name, a number if that is taken.
 
     Returns the new path. Nothing is ever overwritten.
     """
     with explained(path, "rename"):
-        wanted = path + mark
+        folder, name = os.path.split(path)
+        wanted = os.path.join(folder, front + name + mark)
         names = [wanted, *(f"{wanted}.{number}" for number in range(1, 10_000))]
         free = next(name for name in names if not os.path.lexists(name))
         calls.rename(path, free)
@@ -178,7 +179,8 @@ def clear_temporary(folder: str) -> list[str]:
     with explained(folder, "read"):
         left = sorted(filter(is_temporary, os.listdir(folder)))
     for name in left:
-        remove(os.path.join(folder, name))
+        with explained(folder, "clear"):
+            _remove_tree(os.path.join(folder, name))
     return left
 
 
@@ -217,8 +219,18 @@ def _temporary(path: str) -> Iterator[str]:
         yield temporary
     except BaseException:
         with suppress(OSError):  # the error that brought us here is the one to tell
-            calls.unlink(temporary)
+            _remove_tree(temporary)
         raise
+
+
+def _remove_tree(path: str) -> None:
+    """Delete a file, or a folder that a saver made in its place."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        for name in os.listdir(path):
+            _remove_tree(os.path.join(path, name))
+        calls.rmdir(path)
+    else:
+        calls.unlink(path)
 
 
 def _refuse_folder(path: str) -> None:

@@ -32,7 +32,7 @@ RUN = "run.json"
 JOURNAL = "journal.jsonl"
 EVENTS = "events.jsonl"
 
-DAMAGED = ".damaged"
+DAMAGED = "damaged-"  # in front: the suffix still says what it was
 CONFLICT = ".conflict"
 
 _RESUME = re.compile(r"resume-(\d{8,})")

@@ -49,7 +49,7 @@ def recover(folder: str) -> Recovered:
     found = survey(folder)
     _clear_temporary(folder)
     for name in found.damaged:
-        files.move_aside(os.path.join(folder, name), layout.DAMAGED)
+        files.move_aside(os.path.join(folder, name), front=layout.DAMAGED)
     for blob, twin in found.replaceable.items():
         _make_again(folder, blob, twin)
     mended = _mend_views(folder, found.point, found.before) if found.point else []

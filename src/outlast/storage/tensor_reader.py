@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import DamagedFile
-from outlast.storage.dtypes import NAMES, Array, from_bytes
+from outlast.storage.dtypes import NAMES, SAFETENSORS, Array, from_bytes
 from outlast.storage.reading import open_regular
 from outlast.storage.tensors import crc_place, sealed_header
 
@@ -34,6 +34,7 @@ class Place:
     """Where a tensor lies in its file, and what it is."""
 
     dtype: str  # the true one, by NumPy's or ml_dtypes' name
+    width: int  # bytes an element
     shape: tuple[int, ...]
     start: int  # from the file's first byte
     size: int  # in bytes
@@ -75,7 +76,7 @@ class TensorFile:
         place = self.places[name]
         raw = np.empty(place.size, np.uint8)
         self._load(name, (raw.data[i : i + _PIECE] for i in range(0, place.size, _PIECE)))
-        return from_bytes(raw, place.dtype, place.shape)
+        return from_bytes(raw, place.dtype, place.width, place.shape)
 
     def verify(self, name: str) -> None:
         """Check the checksum of the tensor ``name``, in little memory."""
@@ -154,11 +155,16 @@ def _place(name: str, entry: dict[str, Any], metadata: dict[str, str], start: in
     shape = entry["shape"]
     if not all(type(length) is int and length >= 0 for length in shape):
         raise ValueError(f"{name!r} has the shape {shape}")
-    size = math.prod(shape) * _WIDTHS[entry["dtype"].partition("_")[0]]
+    width = _WIDTHS[entry["dtype"].partition("_")[0]]
+    size = math.prod(shape) * width
     crc = int(metadata[f"crc32.{name}"], 16)
-    if dtype := metadata.get(f"dtype.{name}"):  # stored as bytes, along one more axis
-        return Place(dtype, tuple(shape[:-1]), start, size, crc)
-    return Place(NAMES[entry["dtype"]], tuple(shape), start, size, crc)
+    dtype = metadata.get(f"dtype.{name}")
+    if dtype is None:
+        return Place(NAMES[entry["dtype"]], width, tuple(shape), start, size, crc)
+    *shape, width = shape  # stored as bytes, along one more axis
+    if dtype in SAFETENSORS or width not in ((16,) if dtype == "complex128" else (1, 2, 4, 8)):
+        raise ValueError(f"{name!r} is no {dtype}")
+    return Place(dtype, width, tuple(shape), start, size, crc)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""Names in a run's folder: what they mean, and that none leads out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from outlast.exceptions import ArgumentError
+from outlast.storage.layout import (
+    blob_names,
+    is_blob,
+    is_rows,
+    resume_name,
+    resume_number,
+    view_path,
+)
+
+
+@pytest.mark.parametrize("number", [1, 42, 99_999_999, 100_000_000, 12_345_678_901])
+def test_a_resume_points_name_tells_its_number(number: int) -> None:
+    assert resume_number(resume_name(number)) == number
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resume-1", "damaged-resume-00000001", "damaged-resume-00000001.1", "a", "resume-0000000x"],
+)
+def test_what_is_no_resume_point_is_not_taken_for_one(name: str) -> None:
+    assert resume_number(name) is None
+
+
+@pytest.mark.parametrize("view", ["best.keras", "w.weights.h5", "model", "a-0.53.keras", "x/y.pt"])
+def test_a_blobs_names_are_told_from_those_of_people(view: str) -> None:
+    names = [*blob_names(7, view)[:3], *blob_names(7, view, rows=True)[:3]]
+    assert all(map(is_blob, names))
+    assert len(set(names)) == 6
+    assert [is_rows(name) for name in names] == [False] * 3 + [True] * 3
+    assert not is_blob(view)
+    assert not is_blob("blob-notes.txt")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", "../a", "a/../../b", "/etc/passwd", "a//b", "./a", "a/", "a/./b"),
+        *("a\0b", "a\nb", "\x1b[31mred.keras", "a\x7f"),
+        *("LOCK", "run.json", "events.jsonl", "resume-00000001", "blob-00000001.keras"),
+        *("blob-rows-00000001/a", ".best.x0123456789ab.keras", ".a.x0123456789ab/b"),
+    ],
+)
+def test_a_name_that_leads_out_or_is_the_runs_own_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArgumentError, match="cannot be a file of a run") as caught:
+        view_path(str(tmp_path), name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["best.keras", "models/epoch-0001.keras", "Größe 3.csv", ".hidden", "a..b", "a" * 300]
+)
+def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
+    assert view_path(str(tmp_path), name) == str(tmp_path / name)
+
+
+def test_a_link_on_the_way_that_leads_out_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "out").symlink_to(tmp_path)
+    (run / "in").symlink_to(run)
+    with pytest.raises(ArgumentError, match="symbolic link"):
+        view_path(str(run), "out/best.keras")
+    view_path(str(run), "in/best.keras")
+
+
+def test_a_run_that_is_reached_through_a_link_is_a_run(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "real")
+    view_path(str(tmp_path / "run"), "models/best.keras")

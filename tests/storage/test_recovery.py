@@ -1,0 +1,345 @@
+"""From whatever was left, a run goes on from its newest whole resume point."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.storage import workload
+
+from outlast.exceptions import DamagedFile, FileError, UnknownFormat
+from outlast.storage import files, resume_points, tensor_reader
+from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.logs import Lines
+from outlast.storage.recovery import recover
+from outlast.storage.survey import survey
+from outlast.storage.temporary import temporary_name
+
+
+def writes(data: bytes) -> Callable[[str], None]:
+    return partial(files.write_bytes, data=data)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Three resume points were made; both that are left name the same best model."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    truth = Truth()
+    for n in (1, 2, 3):
+        models = {"best.keras": writes(b"model" * 100)} if n == 1 else {}
+        lines = {"history.csv": Lines(b"%d\n" % n), "rows": Lines(b"{}\n", view=False)}
+        truth = commit(str(folder), truth, Step(models, lines), {"n": n, "w": np.full(9, n)})
+    return folder
+
+
+def flip(path: Path, place: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a bit flipped at the end": flip,
+    "a bit flipped in the length": lambda path: flip(path, 0),
+    "a bit flipped in the header": lambda path: flip(path, 60),
+    "a bit flipped in the padding": lambda path: flip(path, 4000),
+    "a bit flipped in the body": lambda path: flip(path, 4100),
+    "cut": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "emptied": lambda path: os.truncate(path, 0),
+    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a link": lambda path: (path.unlink(), path.symlink_to("/etc/passwd")),
+    "a pickle": lambda path: path.write_bytes(b"cos\nsystem\n(S'echo hacked >&2'\ntR."),
+}
+
+
+def test_nothing_is_found_wrong_where_nothing_is(run: Path) -> None:
+    before = workload.content(run)
+    found = recover(str(run))
+    assert found.findings == ()
+    assert found.state["n"] == 3
+    assert workload.content(run) == before
+
+
+def test_a_folder_without_a_run_starts_anew(tmp_path: Path) -> None:
+    found = recover(str(tmp_path))
+    assert (found.truth, found.state, found.findings) == (Truth(), None, ())
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_resume_point_is_moved_aside_and_the_one_before_used(run: Path, damage: str) -> None:
+    DAMAGES[damage](run / "resume-00000003")
+    found = recover(str(run))
+    assert found.state["n"] == 2
+    assert found.truth.number == 2
+    assert "resume point 3 was set aside" in found.findings[0]
+    assert os.path.lexists(run / "damaged-resume-00000003")
+    assert (run / "history.csv").read_bytes() == b"1\n2\n"
+    assert recover(str(run)).findings == ()
+    commit(str(run), found.truth, Step(), {"n": 3})
+    assert recover(str(run)).state == {"n": 3}
+
+
+def test_a_damaged_resume_point_before_the_newest_is_moved_aside_too(run: Path) -> None:
+    flip(run / "resume-00000002", 60)
+    found = recover(str(run))
+    assert found.state["n"] == 3
+    assert "resume point 2 was set aside" in found.findings[0]
+    assert (run / "damaged-resume-00000002").exists()
+
+
+def test_if_no_resume_point_is_whole_nothing_is_touched(run: Path) -> None:
+    for name in ("resume-00000002", "resume-00000003"):
+        flip(run / name)
+    (run / temporary_name("x")).write_bytes(b"")
+    before = workload.content(run)
+    for _ in range(2):
+        with pytest.raises(DamagedFile, match='resume="never"'):
+            recover(str(run))
+    assert workload.content(run) == before
+
+
+def test_a_first_resume_point_that_was_torn_is_no_obstacle(tmp_path: Path) -> None:
+    commit(str(tmp_path), Truth(), Step(), 1)
+    os.truncate(tmp_path / "resume-00000001", 5000)
+    found = recover(str(tmp_path))
+    assert found.state is None
+    assert "resume point 1 was set aside" in found.findings[0]
+    commit(str(tmp_path), found.truth, Step(), 1)
+    assert recover(str(tmp_path)).state == 1
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_blob_that_both_name_is_made_again_from_its_view(run: Path, damage: str) -> None:
+    whole = (run / "blob-00000001.keras").read_bytes()
+    path = run / "blob-00000001.keras"
+    if damage.startswith("a bit"):
+        flip(path, 3)
+    else:
+        DAMAGES[damage](path)
+    found = recover(str(run))
+    assert found.state["n"] == 3
+    assert found.findings == ("blob-00000001.keras was made again from best.keras",)
+    assert path.read_bytes() == whole
+    assert os.path.lexists(run / "damaged-blob-00000001.keras")
+    assert recover(str(run)).findings == ()
+
+
+def test_a_missing_blob_is_made_again_from_its_view(run: Path) -> None:
+    (run / "blob-00000001.keras").unlink()
+    found = recover(str(run))
+    assert found.findings == ("blob-00000001.keras was made again from best.keras",)
+    assert (run / "blob-00000001.keras").read_bytes() == b"model" * 100
+
+
+def test_if_blob_and_view_are_damaged_the_newest_is_taken_and_the_loss_is_said(run: Path) -> None:
+    flip(run / "blob-00000001.keras", 0)
+    flip(run / "best.keras", 0)
+    found = recover(str(run))
+    assert found.state["n"] == 3
+    assert found.findings == ("blob-00000001.keras (best.keras) is lost",)
+    assert "best.keras" not in found.truth.files
+    assert (run / "damaged-blob-00000001.keras").exists()
+    commit(str(run), found.truth, Step(), {"n": 4})
+    assert recover(str(run)).findings == ()
+
+
+def test_if_only_the_newests_blob_is_lost_the_one_before_is_used(run: Path) -> None:
+    truth = recover(str(run)).truth
+    commit(str(run), truth, Step({"best.keras": writes(b"better")}), {"n": 4})
+    (run / "blob-00000004.keras").unlink()
+    (run / "best.keras").unlink()
+    found = recover(str(run))
+    assert found.state["n"] == 3
+    assert "resume point 4 was set aside: it needs blob-00000004.keras" in found.findings[0]
+    assert (run / "best.keras").read_bytes() == b"model" * 100
+
+
+def test_the_best_model_is_put_back_whatever_became_of_it(run: Path) -> None:
+    for damage in DAMAGES.values():
+        if damage is DAMAGES["a folder"]:
+            continue
+        (run / "best.keras").unlink()
+        (run / "best.keras").write_bytes(b"x" * 5000)
+        damage(run / "best.keras")
+        assert recover(str(run)).findings == ("best.keras was put back",)
+        assert (run / "best.keras").read_bytes() == b"model" * 100
+        assert not (run / "best.keras").is_symlink()
+
+
+def test_a_folder_in_the_place_of_a_view_is_refused_with_the_way_out(run: Path) -> None:
+    (run / "best.keras").unlink()
+    (run / "best.keras").mkdir()
+    with pytest.raises(FileError, match="non-directory"):
+        recover(str(run))
+
+
+def test_saving_over_the_best_model_does_not_reach_the_truth(run: Path) -> None:
+    with open(run / "best.keras", "r+b") as file:
+        file.write(b"overwritten in place")
+    assert (run / "blob-00000001.keras").read_bytes() == b"model" * 100
+    recover(str(run))
+    assert (run / "best.keras").read_bytes() == b"model" * 100
+
+
+def test_the_history_is_written_again_if_it_is_gone_and_kept_if_it_was_edited(run: Path) -> None:
+    (run / "history.csv").unlink()
+    assert recover(str(run)).findings == ("history.csv was completed",)
+    (run / "history.csv").write_bytes(b"my notes\n")
+    (finding,) = recover(str(run)).findings
+    assert "history.csv.conflict" in finding
+    assert (run / "history.csv").read_bytes() == b"1\n2\n3\n"
+    assert (run / "history.csv.conflict").read_bytes() == b"my notes\n"
+
+
+@pytest.fixture
+def long_run(tmp_path: Path) -> Path:
+    """Its old lines are in segments."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lines = [b"".join(b"%d\n" % i for i in range(n, n + 1500)) for n in (0, 1500)]
+    truth = Truth()
+    for part in lines:
+        step = Step({}, {"history.csv": Lines(part), "rows": Lines(part, view=False)})
+        truth = commit(str(folder), truth, step, len(part))
+    return folder
+
+
+def test_a_damaged_segment_is_made_again_from_the_table(long_run: Path) -> None:
+    whole = workload.content(long_run)
+    for name in ("blob-rows-00000001", "blob-rows-00000002"):
+        flip(long_run / name, 5)
+        assert recover(str(long_run)).findings == (f"{name} was made again from history.csv",)
+        (long_run / f"damaged-{name}").unlink()
+        assert workload.content(long_run) == whole
+
+
+def test_lines_that_stand_nowhere_else_are_lost_and_it_is_said(long_run: Path) -> None:
+    flip(long_run / "blob-rows-00000001-1", 5)
+    found = recover(str(long_run))
+    assert found.findings == ("blob-rows-00000001-1 (old lines of rows) is lost",)
+    left = found.truth.logs["rows"].content(str(long_run))
+    assert left.startswith(b"1000\n") and left.endswith(b"2999\n")
+
+
+@pytest.mark.parametrize("version", ["0", "2", "1.5", "x"])
+def test_another_version_is_refused_with_both_named_and_nothing_touched(
+    run: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    point = resume_points.load(str(run), 3)
+    metadata = {"format": resume_points.FORMAT, "version": version}
+    monkeypatch.setattr(resume_points, "_METADATA", metadata)
+    newer = resume_points.ResumePoint(4, point.state, point.files, point.logs)
+    resume_points.seal(str(run), newer)
+    (run / temporary_name("x")).write_bytes(b"")
+    (run / "best.keras").unlink()
+    before = workload.content(run)
+    with pytest.raises(UnknownFormat, match=rf"has version {version} .* reads version 1"):
+        recover(str(run))
+    assert workload.content(run) == before
+
+
+def test_what_was_left_by_killed_writers_goes_and_what_is_somebody_elses_stays(run: Path) -> None:
+    (run / "models").mkdir()
+    (run / "other run").mkdir()
+    (run / "other run" / "LOCK").write_bytes(b"")
+    left = [run / temporary_name("a.keras"), run / "models" / temporary_name("b")]
+    foreign = [run / "notes.txt", run / "other run" / temporary_name("c"), run / ".hidden"]
+    for path in [*left, *foreign, run / "blob-00000009.keras", run / "blob-rows-00000009"]:
+        path.write_bytes(b"x")
+    recover(str(run))
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in foreign)
+    assert not (run / "blob-00000009.keras").exists()
+    assert not (run / "blob-rows-00000009").exists()
+
+
+def test_orders_are_by_number_not_by_time(run: Path) -> None:
+    os.utime(run / "resume-00000002", (2e9, 2e9))
+    os.utime(run / "resume-00000003", (1, 1))
+    assert recover(str(run)).state["n"] == 3
+
+
+def test_a_survey_changes_nothing_and_can_leave_the_arrays_alone(run: Path) -> None:
+    flip(run / "blob-00000001.keras", 0)
+    (run / "history.csv").unlink()
+    before = workload.content(run)
+    found = survey(str(run), resume_points.verify)
+    assert found.point is not None and found.before is not None
+    assert isinstance(found.point.state["w"], tensor_reader.Place)
+    assert found.point.state["w"].shape == (9,)
+    assert found.before.number == 2
+    assert workload.content(run) == before
+
+
+def test_a_survey_beside_a_writer_sees_a_whole_run(run: Path) -> None:
+    """What it was about to read is deleted by two commits in between: it looks again."""
+    truth = recover(str(run)).truth
+
+    def read(folder: str, number: int) -> resume_points.ResumePoint:
+        nonlocal truth
+        if truth.number < 8:
+            for _ in range(2):
+                n = truth.number + 1
+                step = Step({"best.keras": writes(b"%d" % n)})
+                truth = commit(folder, truth, step, {"n": n})
+        return resume_points.load(folder, number)
+
+    found = survey(str(run), read)
+    assert found.point is not None
+    assert found.point.number == 8 or found.point.number == 9
+    assert found.findings == ()
+
+
+@pytest.mark.parametrize("name", ["../best.keras", "/tmp/x", "LOCK", "a\nb"])
+def test_a_resume_point_that_names_views_outside_is_damage(
+    run: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    point = resume_points.load(str(run), 3)
+    evil = resume_points.ResumePoint(4, 1, {name: point.files["best.keras"]}, {})
+    resume_points.seal(str(run), evil)
+    found = recover(str(run))
+    assert found.truth.number == 3
+    assert "resume point 4 was set aside" in found.findings[0]
+
+
+def test_too_many_open_files_is_an_error_not_a_verdict(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = workload.content(run)
+
+    def refused(*arguments: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(FileError, match="Too many open files") as caught:
+        recover(str(run))
+    assert not isinstance(caught.value, DamagedFile)
+    monkeypatch.undo()
+    assert workload.content(run) == before
+
+
+def test_a_renamed_resume_point_is_damage(run: Path) -> None:
+    shutil.copy(run / "resume-00000002", run / "resume-00000007")
+    found = recover(str(run))
+    assert found.truth.number == 3
+    assert "it is resume point 2" in found.findings[0]
+
+
+def test_everything_that_is_moved_aside_is_kept_by_later_commits(run: Path) -> None:
+    flip(run / "resume-00000003")
+    truth = recover(str(run)).truth
+    for n in range(3, 7):
+        truth = commit(str(run), truth, Step(), {"n": n})
+    flip(run / "resume-00000006")
+    recover(str(run))
+    assert (run / "damaged-resume-00000003").exists()
+    assert (run / "damaged-resume-00000006").exists()
