@@ -1,0 +1,237 @@
+"""The background thread: one item in flight, no error lost, nobody waits in vain."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from outlast.exceptions import UsageError
+from outlast.storage.writer import Writer
+
+WAIT = 30  # seconds, after which a test that hangs fails
+
+
+@pytest.fixture
+def writer() -> Iterator[Writer]:
+    writer = Writer()
+    yield writer
+    writer.close()
+
+
+def test_items_run_one_after_the_other_on_one_other_thread(writer: Writer) -> None:
+    threads = []
+    for _ in range(3):
+        writer.submit(lambda: threads.append(threading.get_ident()))
+    writer.flush()
+    assert len(threads) == 3
+    assert len(set(threads)) == 1
+    assert threads[0] != threading.get_ident()
+
+
+def test_training_goes_on_while_an_item_is_written(writer: Writer) -> None:
+    go = threading.Event()
+    writer.submit(lambda: go.wait(WAIT))
+    go.set()  # reached although the item has not ended
+    writer.flush()
+
+
+def test_the_next_item_waits_for_the_one_in_flight(writer: Writer) -> None:
+    started, go, done = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        started.set()
+        assert go.wait(WAIT)
+        done.append("first")
+
+    writer.submit(slow)
+    assert started.wait(WAIT)
+    second = threading.Thread(target=lambda: writer.submit(lambda: done.append("second")))
+    second.start()
+    second.join(0.05)
+    assert second.is_alive() and done == []
+    go.set()
+    second.join(WAIT)
+    writer.flush()
+    assert done == ["first", "second"]
+
+
+@pytest.mark.parametrize("call", ["submit", "flush", "check", "close"])
+def test_an_error_is_raised_at_the_next_call_once(call: str) -> None:
+    writer, ran = Writer(), threading.Event()
+
+    def broken() -> None:
+        raise OSError("the disk is full")
+
+    writer.submit(broken)
+    with writer._changed:  # wait, but do not ask for the error
+        assert writer._changed.wait_for(lambda: writer._item is None, WAIT)
+    with pytest.raises(OSError, match="the disk is full"):
+        getattr(writer, call)(*([ran.set] if call == "submit" else []))
+    writer.close()
+    assert not ran.is_set()
+
+
+def test_the_thread_goes_on_after_an_error(writer: Writer) -> None:
+    def broken() -> None:
+        raise ValueError("no")
+
+    writer.submit(broken)
+    with pytest.raises(ValueError):
+        writer.flush()
+    done: list[str] = []
+    writer.submit(lambda: done.append("yes"))
+    writer.flush()
+    assert done == ["yes"]
+
+
+def test_a_closed_writer_takes_nothing_and_its_thread_is_gone() -> None:
+    writer = Writer()
+    before = threading.active_count()
+    writer.submit(lambda: None)
+    writer.close()
+    writer.close()
+    assert threading.active_count() == before
+    with pytest.raises(UsageError, match="closed"):
+        writer.submit(lambda: None)
+
+
+def test_a_writer_that_never_wrote_can_be_closed() -> None:
+    Writer().close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nice belongs to the process elsewhere")
+def test_the_thread_is_polite_and_the_others_are_not_touched(writer: Writer) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    seen = []
+    writer.submit(lambda: seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+    writer.flush()
+    assert seen == [19]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def until_somebody_waits(writer: Writer) -> None:
+    deadline = time.monotonic() + WAIT
+    while not writer._waiting:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nice belongs to the process elsewhere")
+def test_work_moves_to_a_thread_of_the_priority_of_who_waits(writer: Writer) -> None:
+    priorities: list[int] = []
+
+    def pieces() -> Iterator[None]:
+        for number in range(5):
+            if number == 2:
+                until_somebody_waits(writer)
+            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            yield
+
+    writer.submit(lambda: writer.drain(pieces()))
+    writer.flush()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    # Whether the first two were lent already depends on who was faster.
+    assert priorities[2:] in ([19, own, own], [own, own, own])
+    assert own != 19
+
+
+def test_an_error_in_lent_work_fails_the_item(writer: Writer) -> None:
+    def pieces() -> Iterator[None]:
+        until_somebody_waits(writer)
+        yield
+        raise OSError("in the lent part")
+
+    writer.submit(lambda: writer.drain(pieces()))
+    with pytest.raises(OSError, match="in the lent part"):
+        writer.flush()
+
+
+def test_work_that_is_offered_to_somebody_who_leaves_is_done_all_the_same(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    def pieces() -> Iterator[None]:
+        for number in range(5):
+            until_somebody_waits(writer)
+            done.append(number)
+            yield
+
+    def interrupted() -> None:
+        if writer._loan is not None:
+            raise KeyboardInterrupt
+
+    writer.submit(lambda: writer.drain(pieces()))
+    monkeypatch.setattr(writer, "_take_loan", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        writer.flush()
+    monkeypatch.undo()
+    writer.flush()
+    assert done == [0, 1, 2, 3, 4]
+
+
+def test_work_is_lent_even_when_no_thread_can_be_started(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    def pieces() -> Iterator[None]:
+        for number in range(3):
+            until_somebody_waits(writer)
+            done.append(number)
+            yield
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    writer.submit(lambda: writer.drain(pieces()))
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    writer.flush()
+    assert done == [0, 1, 2]
+
+
+SCRIPT = """
+import time
+from outlast.storage.writer import Writer
+writer = Writer()
+writer.submit(lambda: (time.sleep(0.3), print("written", flush=True)))
+"""
+
+
+def test_a_script_that_ends_without_a_word_still_ends_its_writing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT], capture_output=True, text=True, timeout=WAIT
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("written\n", "", 0)
+
+
+def test_a_script_that_fails_still_ends_its_writing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT + "raise SystemExit(3)"],
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("written\n", "", 3)
+
+
+def test_a_forked_child_neither_writes_nor_waits(writer: Writer) -> None:
+    go = threading.Event()
+    writer.submit(lambda: go.wait(WAIT))
+    child = os.fork()
+    if child == 0:
+        try:
+            writer.flush()
+            writer.submit(lambda: None)
+        except UsageError:
+            writer.close()
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go.set()
