@@ -155,6 +155,10 @@ class MemoryOutput:
                 self.files[name] = file.read()
         return name
 
+    def copy(self, name: str, target: str) -> None:
+        """Copy."""
+        self.files[target] = self.files[name]
+
     def remove(self, name: str) -> None:
         """Delete."""
         self.files.pop(name, None)

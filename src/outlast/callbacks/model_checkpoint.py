@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from outlast.callbacks.base import batch_hook, part
 from outlast.callbacks.monitored import MonitoredCallback
-from outlast.core.decision import Decision
+from outlast.core.decision import Action, Decision, Reason
+from outlast.core.keeping import KeepingRule, Kept, from_json, to_json
 from outlast.core.logs import Logs
 from outlast.core.numbers import is_scalar, number
 from outlast.core.saving import SavingRule, SavingState, Template
 from outlast.exceptions import ArgumentError, UsageError, warn
+from outlast.storage.output import Save
 
 
 class ModelCheckpoint(MonitoredCallback):
@@ -30,6 +34,10 @@ class ModelCheckpoint(MonitoredCallback):
         mode: ``"min"``, ``"max"`` or ``"auto"`` (told by the model, else by the metric's name).
         save_freq: ``"epoch"``, or a number of batches; counted across epochs.
         initial_value_threshold: value that the first save must beat.
+        keep_best: keep the best so many, in files of their own, and the best of all in ``best.*``; of
+            equal ones the earlier. A model that gives way is deleted when the next is safe.
+        keep_last: keep the last so many.
+        save_last: keep a copy of the newest in ``last.*``, also where the rest is not saved.
 
     Attributes:
         best: as in Keras; it outlives a fit.
@@ -66,6 +74,10 @@ class ModelCheckpoint(MonitoredCallback):
         mode: str = "auto",
         save_freq: str | int = "epoch",
         initial_value_threshold: float | None = None,
+        *,
+        keep_best: int | None = None,
+        keep_last: int | None = None,
+        save_last: bool = False,
     ) -> None:
         self.verbose = verbose
         self.save_weights_only = save_weights_only
@@ -78,7 +90,16 @@ class ModelCheckpoint(MonitoredCallback):
             initial_value_threshold=initial_value_threshold,
         )
         self._state = self._rule.start()
+        self._keeping = KeepingRule(keep_best, keep_last)
+        self._kept: tuple[Kept, ...] = ()
+        self._gone: list[Kept] = []  # models that gave way to the one at hand
+        self.save_last = save_last
         self._epoch = 0
+        if self._keeping.active and self._template is not None and not self._template.has_fields:
+            raise ArgumentError(
+                f"With keep_best or keep_last each model needs a name of its own, but filepath={filepath!r} "
+                "has no field: use one, such as 'model-{epoch:04d}.keras'."
+            )
         self._hear_batches()
 
     requires = ("saving",)
@@ -103,14 +124,32 @@ class ModelCheckpoint(MonitoredCallback):
             "filepath": self.filepath,
             **super().configuration(),
             "save_weights_only": self.save_weights_only,
+            "keep_best": self._keeping.keep_best,
+            "keep_last": self._keeping.keep_last,
+            "save_last": self.save_last,
         }
+
+    def forget(self) -> None:
+        """Remember nothing, and no file either."""
+        super().forget()
+        self._kept = ()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers, and which models it keeps."""
+        return {**super().state_dict(), "kept": to_json(self._kept)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what another ModelCheckpoint remembered."""
+        super().load_state_dict({name: value for name, value in state.items() if name != "kept"})
+        self._kept = from_json(state.get("kept", ()))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Check that the place can be written. As in Keras, ``best`` goes on from the last fit."""
         self._begin()
         suffixes = self.adapter.suffixes(self.save_weights_only)
         if self.filepath is None:
-            default = self.context.output.named("best" + suffixes[0])
+            usual = "model-{epoch:04d}" if self._keeping.active else "best"
+            default = self.context.output.named(usual + suffixes[0])
             self._template = None if default is None else Template(default)
         if self._template is None:
             raise UsageError(
@@ -134,7 +173,7 @@ class ModelCheckpoint(MonitoredCallback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save, if the epoch's end is the moment and the rule says so."""
-        if self.save_best_only:
+        if self.save_best_only or self._keeping.active:
             self._settle_direction(logs or {})
         if self.save_freq == "epoch":
             self._judge(epoch, None, logs or {})
@@ -151,12 +190,57 @@ class ModelCheckpoint(MonitoredCallback):
         before = self.best
         decision = self._decide(epoch, batch, logs, name)
         self._announce(decision, before, name)
+        if self._keeping.active:
+            decision = self._among_kept(decision, name, logs)
         if decision.save:
-            path = self.context.output.publish(name, self.adapter.saving(self.save_weights_only))
-            decision.values["path"] = os.path.basename(path)  # type: ignore[index]
+            self._publish(decision, name)
             if self.verbose > 0:
                 self.context.report.message(f"\nEpoch {epoch + 1}: finished saving model to {name}")
+        elif self.save_last:
+            self.context.output.publish(self._beside(name, "last"), self._saving())
         self.context.report(decision)
+        self._delete_all_but(decision, name)
+
+    def _publish(self, decision: Decision, name: str) -> None:
+        output = self.context.output
+        values: dict[str, Any] = decision.values  # type: ignore[assignment]
+        values["path"] = output.publish(name, self._saving())
+        best = self._keeping.active and values.get("best") == values.get("value")
+        copies = [*(["best"] if best else []), *(["last"] if self.save_last else [])]
+        for word in copies:
+            output.copy(name, self._beside(name, word))
+        if copies:
+            values["copies"] = [self._beside(name, word) for word in copies]
+
+    def _saving(self) -> Save:
+        return self.adapter.saving(self.save_weights_only)
+
+    def _beside(self, name: str, word: str) -> str:
+        """``best.keras`` or ``last.keras``, in the folder of ``name``."""
+        suffix = next(s for s in self.adapter.suffixes(self.save_weights_only) if name.endswith(s))
+        return os.path.join(os.path.dirname(name), word + suffix)
+
+    def _among_kept(self, judged: Decision, name: str, logs: Logs) -> Decision:
+        """Whether the model is one of the best, or of the last: then it is saved, and others may go."""
+        new = Kept(name, judged.epoch, judged.batch, judged.values.get("value"))
+        kept = self._keeping.update(self._kept, new, self._state.direction or "min")
+        if new not in kept:
+            return replace(judged, action=Action.SKIP, reason=Reason.NOT_KEPT)
+        self._kept, self._gone = kept, [model for model in self._kept if model not in kept]
+        reason = judged.reason if judged.save else Reason.KEPT
+        return replace(judged, action=Action.SAVE, reason=reason)
+
+    def _delete_all_but(self, decision: Decision, name: str) -> None:
+        """Delete the models that gave way to this one."""
+        for model in self._gone:
+            if model.name == name:
+                continue
+            self.context.output.remove(model.name)
+            values = {"path": model.name, "monitor": self.monitor, "value": model.value}
+            self.context.report(
+                replace(decision, action=Action.DELETE, reason=Reason.GAVE_WAY, values=values)
+            )
+        self._gone = []
 
     def _name(self, epoch: int, batch: int | None, logs: Logs) -> str:
         assert self._template is not None
@@ -166,7 +250,7 @@ class ModelCheckpoint(MonitoredCallback):
         return self._template.fill({**logs, **values})
 
     def _decide(self, epoch: int, batch: int | None, logs: Logs, name: str) -> Decision:
-        if not self.save_best_only:
+        if not (self.save_best_only or self._keeping.active):
             return self._rule.unconditional(epoch, batch)
         self._settle_direction(logs)
         value = logs.get(self.monitor)
@@ -182,7 +266,8 @@ class ModelCheckpoint(MonitoredCallback):
             f"Available metrics are: {','.join(logs)}. What is saved already is kept.",
         )
         saved = self.context.output.exists(name)
-        self._state, decision = self._rule.update(self._state, current, epoch=epoch, batch=batch, saved=saved)
+        rule = replace(self._rule, save_best_only=True)
+        self._state, decision = rule.update(self._state, current, epoch=epoch, batch=batch, saved=saved)
         return decision
 
     def _announce(self, decision: Decision, before: float | None, name: str) -> None:

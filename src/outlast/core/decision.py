@@ -20,6 +20,7 @@ class Action(Enum):
     SKIP = "skip"
     REDUCE = "reduce"
     RESTORE = "restore"
+    DELETE = "delete"
 
 
 @unique  # equal texts would make one reason of two
@@ -46,6 +47,10 @@ class Reason(Enum):
     EVERY_BATCHES = "{batches} batches after the last save"
     NOTHING_SAVED = "{monitor} is not among the metrics, and nothing is saved yet"
     NOT_SCALAR = "{monitor} is not a single number, so every epoch is saved"
+
+    KEPT = "{monitor} is {value}, one of those to keep"
+    NOT_KEPT = "{monitor} is {value}, none of those to keep"
+    GAVE_WAY = "{monitor} was {value}, and better or later ones are kept"
 
     PLATEAU = "{monitor} has been no better than {best} for {wait} epochs"
     AT_MINIMUM = "{monitor} has not improved for {wait} epochs, and the rate is at min_lr={min_lr}"
@@ -124,6 +129,8 @@ class Decision:
                 rates = self.values.get("learning_rate", {})
                 cuts = [f"{n + ' ' if len(rates) > 1 else ''}{r:.4g}" for n, r in rates.items()]
                 return "cuts the learning rate" + (f" to {', '.join(cuts)}" if cuts else "")
+            case Action.DELETE:
+                return f"deletes {self.values.get('path', 'a model')}"
             case Action.RESTORE:
                 return f"restores the weights of epoch {self.values.get('best_epoch', 0) + 1}"
             case _:

@@ -58,7 +58,7 @@ class Metrics(Mapping[str, list[float]]):
         """
         lines = _WHOLE_LINE.findall(text.removeprefix("\ufeff"))
         records = _records(lines, _separator(next(filter(str.strip, lines), text)))
-        _, header = next(records, (1, ["epoch"]))
+        header = next((fields for _, fields in records), [])
         rows = [_row(header, line, fields) for line, fields in records]
         columns = dict.fromkeys(header[1:])
         return cls((row["epoch"] for row in rows), {name: [row[name] for row in rows] for name in columns})
@@ -283,7 +283,7 @@ def _spread(values: Sequence[Any], length: int, name: str) -> list[Any]:
     column: list[Any] = [None] * length
     if not len(values):
         return column
-    every = [step for step in range(1, length + 1) if length // step == len(values)]
+    every = [step for step in range(length, 0, -1) if length // step == len(values)]
     if len(every) != 1:
         raise ArgumentError(
             f"{name} has {len(values)} values for {length} epochs, and it cannot be told which "

@@ -139,6 +139,11 @@ class Template:
         self._parts = [(literal, name, spec or "") for literal, name, spec, _ in parts]
         self._check_name(self._joined(lambda name, spec: ""), ArgumentError)
 
+    @property
+    def has_fields(self) -> bool:
+        """Whether different epochs can have different names."""
+        return any(name is not None for _, name, _ in self._parts)
+
     def _check_field(self, name: str, spec: str, conversion: str | None) -> None:
         wide = re.search(r"\d{4}", spec) or any(int(n) > LONGEST_NAME for n in re.findall(r"\d+", spec))
         plain = re.fullmatch(r"[^.\[\]]+", name) and not name.isdigit() and not conversion

@@ -24,7 +24,7 @@ from outlast.run.session import Session
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.storage import layout
-from outlast.storage.record import ROWS, Best, best_of
+from outlast.storage.record import ROWS, Best, Checkpoint, best_of, checkpoints_of
 
 
 class Run(CallbackList):
@@ -149,6 +149,11 @@ class Run(CallbackList):
             if isinstance(callback, EarlyStopping) and callback.best is not None:
                 return Best(callback.best_epoch, callback.monitor, callback.best, None)
         return None
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The models that are kept, and why."""
+        return checkpoints_of(self.decisions, self._staged.views, self.folder or "")
 
     def load_best(self) -> Any:
         """The best model, in the framework's own kind: a Keras model, a PyTorch state dict.

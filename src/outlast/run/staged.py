@@ -67,6 +67,12 @@ class StagedOutput:
         self.views.add(name)
         return name
 
+    def copy(self, name: str, target: str) -> None:
+        """Have ``target`` made the same as ``name``."""
+        layout.view_path(self.folder or ".", target)
+        self._files[target] = name
+        self.views.add(target)
+
     def remove(self, name: str) -> None:
         """Give a file up."""
         self._files[name] = None

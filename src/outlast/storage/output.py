@@ -47,6 +47,9 @@ class Output(Protocol):
     def publish(self, name: str, save: Save) -> str:
         """Write a model: the old file or the new one, never less. Returns the path."""
 
+    def copy(self, name: str, target: str) -> None:
+        """Make ``target`` the same as a model that was published, never by a link."""
+
     def remove(self, name: str) -> None:
         """Delete the file, if there is one."""
 
@@ -113,6 +116,10 @@ class LooseOutput:
         files.make_folder(os.path.dirname(name) or ".")
         files.publish(name, save.write)
         return name
+
+    def copy(self, name: str, target: str) -> None:
+        """Copy a file, atomically."""
+        files.publish(target, lambda path: files.exhaust(files.copy(name, path)))
 
     def remove(self, name: str) -> None:
         """Delete the file, if there is one."""

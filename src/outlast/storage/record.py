@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,10 +50,42 @@ def best_of(decisions: Sequence[Decision], folder: str | None) -> Best | None:
     """The best epoch, as the last save of a best model tells."""
     for decision in reversed(decisions):
         values = decision.values
-        if decision.action is Action.SAVE and values.get("best") is not None:
-            path = None if folder is None else os.path.join(folder, values["path"])
+        if decision.action is Action.SAVE and values.get("best") == values.get("value") is not None:
+            name = next(iter(values.get("copies", ())), values["path"])
+            path = None if folder is None else os.path.join(folder, name)
             return Best(decision.epoch, values["monitor"], values["best"], path)
     return None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved model that is kept.
+
+    Args:
+        path: its file.
+        epoch: from 0.
+        value: of the metric that it was judged by; None if it was not judged.
+        why: the reason, in words.
+    """
+
+    path: str
+    epoch: int
+    value: float | None
+    why: str
+
+
+def checkpoints_of(decisions: Sequence[Decision], views: Collection[str], folder: str) -> list[Checkpoint]:
+    """The models among ``views``, with the last decision that saved each."""
+    by_name: dict[str, Decision] = {}
+    for decision in decisions:
+        if decision.action is Action.SAVE:
+            values = decision.values
+            by_name |= dict.fromkeys([values.get("path", ""), *values.get("copies", ())], decision)
+    return [
+        Checkpoint(os.path.join(folder, name), d.epoch, d.values.get("value"), d.because)
+        for name, d in by_name.items()
+        if name in views
+    ]
 
 
 class Record:
@@ -106,6 +138,11 @@ class Record:
     def best(self) -> Best | None:
         """The best epoch, as ``ModelCheckpoint(save_best_only=True)`` judged it."""
         return best_of(self.decisions, self.folder)
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The models that are kept, and why."""
+        return checkpoints_of(self.decisions, self._point.files, self.folder)
 
     @property
     def committed(self) -> tuple[int, int | None]:
