@@ -21,7 +21,7 @@ from outlast.views.text import escaped
 
 FOLDER, SEED, EPOCHS = "outlast-demo", 0, 100
 
-DONE, BROKEN, INTERRUPTED = 0, 1, 130  # exit codes
+DONE, BROKEN = 0, 1  # exit codes
 
 # Keras's backends that can train, and the extra of ours that brings each.
 _BACKENDS = {"jax": "demo", "torch": "torch", "tensorflow": "tensorflow"}
@@ -37,13 +37,13 @@ def run(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json
         as_json: print one JSON object at the end, and nothing else.
 
     Returns:
-        The exit code: 0; 1 if the best model's file does not hold the best model; 130 after Ctrl-C.
+        The exit code: 0, or 1 if the best model's file does not hold the best model.
 
     Raises:
         ArgumentError: the folder holds files of yours, or ``KERAS_BACKEND`` cannot train.
         FileError: the folder cannot be made, or written to.
         MissingExtra: a package is not installed.
-        KeyboardInterrupt: Ctrl-C before or after the training.
+        KeyboardInterrupt: Ctrl-C came; the files are whole, and what there is was shown.
     """
     backend = _settle_backend()
     _clear(folder)
@@ -55,7 +55,7 @@ def run(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json
             _draw(result)
         finally:
             say(telling.table(result))
-        check = None if result.interrupted else evaluate(result)
+        check = None if ctrl_c.noted else evaluate(result)
         if check is not None:
             say(telling.proof(check))
         if as_json:

@@ -1,49 +1,49 @@
-"""Ctrl-C in the demo: training ends after its epoch, everything else at once."""
+"""Ctrl-C in the demo: it ends at the next good moment; pressed again, at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType, TracebackType
 
 from outlast.callbacks.base import Callback
 from outlast.core.logs import Logs
 
+_SAID = b"\nCtrl-C: this ends at the next good moment (again: at once)\n"
+_STDERR = 2
+
 
 class CtrlC:
-    """Takes note of Ctrl-C, beside raising ``KeyboardInterrupt``.
+    """Takes note of the first Ctrl-C, and leaves the second to the system, which ends the process.
 
-    A ``KeyboardInterrupt`` comes between any two instructions: inside a library's destructor it is
-    printed and forgotten, between a training's steps it costs Keras on JAX the weights. So it is
-    remembered, and ``while_training`` the first one is not raised.
+    A ``KeyboardInterrupt`` would come between any two instructions: inside a library's destructor
+    it is printed and forgotten, between a training's steps it can cost Keras on JAX the weights.
 
     Attributes:
         noted: whether it came.
-        while_training: whether a training goes on that looks at ``noted``.
     """
 
     def __init__(self) -> None:
         self.noted = False
-        self.while_training = False
-        self._installed = False
+        self._before: object = None
 
     def __enter__(self) -> CtrlC:
-        # Whoever started us may have chosen to ignore it, or to handle it: that stays.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is signal.default_int_handler:  # else somebody chose to ignore or handle it
             signal.signal(signal.SIGINT, self._note)
-            self._installed = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if self._installed:
+        if self._before is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        first, self.noted = not self.noted, True
-        if not (first and self.while_training):
-            raise KeyboardInterrupt
+        self.noted = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.write(_STDERR, _SAID)
 
     def look(self) -> None:
-        """Raise the ``KeyboardInterrupt`` that was noted, if there was one."""
+        """This is a good moment: raise ``KeyboardInterrupt`` if it came."""
         if self.noted:
             raise KeyboardInterrupt
 

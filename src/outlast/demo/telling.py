@@ -44,7 +44,7 @@ def why(result: Result) -> str:
     if result.stop is not None:
         return f"after epoch {count}: {result.stop.because}"
     if result.interrupted:
-        return f"after epoch {count}, by Ctrl-C" if count else "before the first epoch's end, by Ctrl-C"
+        return f"after epoch {count}, by Ctrl-C"
     return f"after epoch {count}, the last that was asked for"
 
 

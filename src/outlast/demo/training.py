@@ -99,13 +99,14 @@ def train(folder: str, seed: int, epochs: int, listen: Listener | None, ctrl_c: 
         seed: given to ``keras.utils.set_random_seed``.
         epochs: how many there are at most.
         listen: hears each decision when it is made; with it, a line is printed for each epoch.
-        ctrl_c: ends it after the epoch in which it comes, and at once when it comes again.
+        ctrl_c: ends it after the epoch in which it comes.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the first epoch.
     """
     import keras
 
+    ctrl_c.look()
     x, y, validation = digits()
     keras.utils.set_random_seed(seed)
     model = network()
@@ -119,22 +120,15 @@ def train(folder: str, seed: int, epochs: int, listen: Listener | None, ctrl_c: 
     progress = [ProgressLine(["loss", MONITOR, "val_accuracy"])] if listen else []
     everyone = CallbackList([*progress, *callbacks(folder), EndAfterEpoch(ctrl_c)], listen=hear)
     ctrl_c.look()
-    ctrl_c.while_training = True
-    try:
-        model.fit(
-            x,
-            y,
-            batch_size=BATCH,
-            epochs=epochs,
-            verbose=0,
-            validation_data=validation,
-            callbacks=[everyone],
-        )
-    except (KeyboardInterrupt, Exception):  # interrupted at once, Keras may come out with any error
-        if not ctrl_c.noted:
-            raise
-    finally:
-        ctrl_c.while_training = False
+    model.fit(
+        x,
+        y,
+        batch_size=BATCH,
+        epochs=epochs,
+        verbose=0,
+        validation_data=validation,
+        callbacks=[everyone],
+    )
     return Result(folder, history(folder), tuple(decisions), ctrl_c.noted)
 
 
