@@ -183,6 +183,17 @@ def test_what_our_csvlogger_writes_is_read_back(logs, separator):
         assert repr([row[name] for row in read.rows]) == repr([row[name] for row in expected.rows])
 
 
+def test_epochs_are_ints_and_numbers_are_floats():
+    (row, _) = Metrics.from_csv(PLAIN.replace("0.5", "3")).rows
+    assert [type(value) for value in row.values()] == [int, float, type(None)]
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "1, 2]", "[1, x]", "[[1], [2]]", "1 2", "NaNa"])
+def test_what_only_looks_like_an_array_or_number_stays_text(text):
+    (row,) = Metrics.from_rows([{"epoch": 0, "x": text}]).rows
+    assert row["x"] == text
+
+
 def test_it_is_a_mapping_from_names_to_lists_of_floats():
     metrics = Metrics.from_csv(PLAIN)
     assert list(metrics) == ["loss", "val_loss"]
@@ -197,6 +208,8 @@ def test_it_is_a_mapping_from_names_to_lists_of_floats():
 def test_an_unknown_name_is_answered_with_those_there_are():
     with pytest.raises(KeyError, match=r"'val_lss'.*loss, val_loss.*Did you mean 'val_loss'"):
         Metrics.from_csv(PLAIN)["val_lss"]
+    with pytest.raises(KeyError, match="there are: none"):
+        Metrics.from_rows([])["loss"]
 
 
 def test_what_it_hands_out_changes_nothing_in_it():
@@ -278,6 +291,8 @@ def test_columns_take_their_epochs_from_where_they_are_told():
     assert Metrics.from_columns(columns).epochs == (0, 1)
     assert Metrics.from_columns(columns, [5, 6]).epochs == (5, 6)
     assert Metrics.from_columns(columns | {"epoch": [3, 4]}).epochs == (3, 4)
+    assert Metrics.from_columns(columns | {"epoch": [3, 4]}, [5, 6]).epochs == (5, 6)
+    assert Metrics.from_columns({}).rows == []
 
 
 def test_a_metric_that_came_only_at_validations_goes_to_the_epochs_of_validation():
@@ -302,14 +317,14 @@ def test_columns_that_fit_no_epochs_are_refused(columns, epochs, words):
 
 
 def test_pandas_gets_numbers_as_numbers():
-    frame = Metrics.from_rows(
-        [{"epoch": 0, "loss": 0.5, "f1": [1, 2]}, {"epoch": 1, "val_loss": 1}]
-    ).to_pandas()
-    assert list(frame.columns) == ["epoch", "loss", "f1", "val_loss"]
-    assert [str(kind) for kind in frame.dtypes[["epoch", "loss", "val_loss"]]] == [
-        *("int64", "float64", "float64"),
-    ]
-    assert frame["f1"].tolist() == [(1.0, 2.0), None]
+    first = {"epoch": 0, "loss": 0.5, "f1": [1, 2], "never": None}
+    frame = Metrics.from_rows([first, {"epoch": 1, "f1": [3, 4], "val_loss": 1}]).to_pandas()
+    kinds = {name: str(kind) for name, kind in frame.dtypes.items()}
+    assert kinds == {
+        "epoch": "int64", "loss": "float64", "f1": "object", "never": "float64",
+        "val_loss": "float64",
+    }  # fmt: skip
+    assert frame["f1"].tolist() == [(1.0, 2.0), (3.0, 4.0)]
     assert frame["val_loss"].isna().tolist() == [True, False]
 
 

@@ -138,6 +138,11 @@ def test_a_threshold_mode_that_does_not_exist_is_refused_with_the_nearest() -> N
     assert str(caught.value) == "threshold_mode must be 'abs' or 'rel', but is 'reel'. Did you mean 'rel'?"
 
 
+def test_a_threshold_mode_that_is_no_word_is_refused_too() -> None:
+    with pytest.raises(ArgumentError, match="threshold_mode must be 'abs' or 'rel', but is 3"):
+        Monitor(threshold_mode=3)  # type: ignore[arg-type]
+
+
 def test_a_min_delta_that_is_no_number_is_refused() -> None:
     with pytest.raises(ArgumentError, match="min_delta must be a number, but is 'small'"):
         Monitor(min_delta="small")  # type: ignore[arg-type]

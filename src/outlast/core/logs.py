@@ -49,7 +49,7 @@ def _flat(logs: Mapping[str, Any]) -> Logs:
 
 
 def _as_float(value: Any) -> Any:
-    if value is None or isinstance(value, str) or not is_scalar(value):
+    if isinstance(value, str) or not is_scalar(value):
         return value
     try:
         return number(value)

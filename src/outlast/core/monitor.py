@@ -97,8 +97,8 @@ class Monitor:
         if than is None:
             return True
         delta = self.min_delta
-        if self.threshold_mode == "rel":
-            delta = delta * abs(than) if math.isfinite(than) else 0.0
+        if self.threshold_mode == "rel" and math.isfinite(than):
+            delta *= abs(than)
         return value + delta < than if direction == "min" else value - delta > than
 
     def direction(

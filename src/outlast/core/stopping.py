@@ -76,7 +76,7 @@ class EarlyStoppingRule:
         value = decision.values.get("value")
         if value is None:
             return True
-        better = state.best is not None and state.best_epoch == decision.epoch
+        better = state.best_epoch == decision.epoch
         return self._stop_reason(state, value, decision.epoch, better) is not None
 
     def _improved(self, state: EarlyStoppingState, value: float, epoch: int) -> EarlyStoppingState:
