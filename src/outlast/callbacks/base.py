@@ -13,7 +13,7 @@ from outlast.callbacks.context import Context
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, rate_columns
 from outlast.core.numbers import decoded, encoded
-from outlast.exceptions import ArgumentError, UnknownArgument, UsageError, nearest
+from outlast.exceptions import ArgumentError, UnknownArgument, UsageError, nearest, warn
 from outlast.frameworks.base import Adapter, Capability, Snapshot, find
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -59,6 +59,26 @@ def batch_hook(hook: Hook) -> Hook:
         hook(self, batch, logs)
 
     return checked  # type: ignore[return-value]
+
+
+# The run that trains a model, while it does.
+_runs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def claim(model: Any, run: Any) -> None:
+    """Let callbacks of ours know, who are given to the same ``fit``, that a run trains the model."""
+    if hasattr(type(model), "__weakref__"):
+        _runs[model] = run
+
+
+def disclaim(model: Any) -> None:
+    """The run has ended."""
+    if hasattr(type(model), "__weakref__"):
+        _runs.pop(model, None)
+
+
+def _run_of(model: Any) -> Any:
+    return _runs.get(model) if hasattr(type(model), "__weakref__") else None
 
 
 def part(holder: str, name: str, doc: str) -> Any:
@@ -212,6 +232,11 @@ class Callback:
 
     def _begin(self) -> bool:
         """At a training's begin: check what is required. Returns whether to start from nothing."""
+        if self._host is None and _run_of(self.model) is not None:
+            warn(
+                f"This {type(self).__name__} stands beside {_run_of(self.model)!r}: what it does is not "
+                "saved with the run, and a resume knows nothing of it. Put it into the run's list."
+            )
         self._thread = threading.get_ident()
         for capability in self.requires:
             self.adapter.require(capability, type(self).__name__)

@@ -131,6 +131,10 @@ class Adapter:
         """
         raise NotImplementedError
 
+    def inexact(self, params: Mapping[str, Any]) -> list[str]:
+        """What of this training a resume cannot make identical, and what would make it so."""
+        return []
+
     def load_file(self, path: str) -> Any:
         """What :meth:`saving` wrote, in the framework's own kind."""
         raise NotImplementedError

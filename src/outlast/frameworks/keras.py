@@ -128,6 +128,7 @@ class KerasAdapter(Adapter):
         model = self.model
         optimizer = getattr(model, "optimizer", None)
         return {
+            "build": model.get_build_config(),
             "model": [ops.convert_to_numpy(variable) for variable in model.variables],
             "optimizer": [
                 ops.convert_to_numpy(variable) for variable in (optimizer.variables if optimizer else ())
@@ -137,6 +138,8 @@ class KerasAdapter(Adapter):
     def load_state(self, state: Any) -> None:
         """Assign all variables."""
         model = self.model
+        if not model.built and state["build"] is not None:  # TensorFlow builds at the first batch
+            model.build_from_config(state["build"])
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:
             optimizer.build(model.trainable_variables)
@@ -146,6 +149,20 @@ class KerasAdapter(Adapter):
         for part, variables in parts.items():
             for variable, array in zip(variables, state[part], strict=True):
                 variable.assign(_native(array))
+
+    def inexact(self, params: Mapping[str, Any]) -> list[str]:
+        """TensorFlow's shuffle without a seed, and its epochs of unknown length."""
+        import keras
+        from keras.src.utils import rng_utils
+
+        if keras.backend.backend() != "tensorflow":
+            return []
+        found = []
+        if rng_utils.get_random_seed() is None:
+            found.append("the order of shuffled arrays: call keras.utils.set_random_seed(...) first")
+        if params.get("steps") is None:
+            found.append("the last step of epochs of unknown length: give data that know their length")
+        return found
 
     def load_file(self, path: str) -> Any:
         """The whole model; or this model's architecture with the weights of a weights file."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from outlast.callbacks.base import Callback
+from outlast.callbacks.base import Callback, claim, disclaim
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.callbacks.list import CallbackList
 from outlast.core.decision import Action, Decision, Reason
@@ -280,6 +280,11 @@ class Run(CallbackList):
 
     # Hooks.
 
+    def set_model(self, model: Any) -> None:
+        """Take the model to be trained."""
+        super().set_model(model)
+        claim(model, self)
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the folder, put back what it holds, and tell the loop where to begin."""
         if self._session is None or not self._session.fresh:
@@ -302,8 +307,12 @@ class Run(CallbackList):
             self._signals.install()
 
     def _announce(self, finished: str | None) -> None:
-        """One line: what was found, and where it goes on."""
-        if self._session is None or self._session.state is None:
+        """One line: what was found, and where it goes on; one for each thing that is not exact."""
+        if self._session is None:
+            return
+        for problem in self._inexact() if finished is None else ():
+            self._say(f"outlast: a resume of {self.folder} would not be exact in {problem}")
+        if self._session.state is None:
             return
         what = (
             f"resumed {self.folder} at epoch {self._progress.next_epoch + 1}"
@@ -312,6 +321,11 @@ class Run(CallbackList):
         )
         parts_of_line = [f"outlast: {what}, resume point {self._session.number}", *self._notes]
         self._say("; ".join(parts_of_line))
+
+    def _inexact(self) -> list[str]:
+        foreign = [type(c).__name__ for c in self.callbacks if not isinstance(c, Callback)]
+        theirs = [f"the state of {name}, which is not saved" for name in foreign]
+        return [*self.adapter.inexact(self.params or {}), *theirs]
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -411,6 +425,7 @@ class Run(CallbackList):
 
     def _close(self) -> None:
         self._signals.restore()
+        disclaim(self.adapter.model)
         if self._session is not None:
             self._session.close()
 
