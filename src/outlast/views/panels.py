@@ -220,7 +220,7 @@ def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
 
 def mark_epochs(sheet: Sequence[Any], found: Best | None, fell: Sequence[Cut]) -> None:
     """Faint lines down through all panels: where it was best, where the rate fell."""
-    lines = [(cut.epoch + 1.5, RULE) for cut in fell if few(fell)]
+    lines = [(cut.epoch + 1.5, RULE) for cut in fell] if few(fell) else []
     if found is not None:
         lines.append((found.epoch + 1, _MARK_FAINT))
     for axes in sheet:
