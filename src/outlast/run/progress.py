@@ -22,6 +22,7 @@ class Progress:
         rows: every epoch's metrics.
         decisions: every decision that acted.
         stops: those that ask for the end.
+        finished: whether it stopped, or did all the epochs that were asked for.
         extra: the user's own values.
     """
 
@@ -29,6 +30,7 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     stops: list[Decision] = field(default_factory=list)
+    finished: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_state(self) -> dict[str, Any]:
@@ -36,6 +38,7 @@ class Progress:
         return {
             "epoch": self.next_epoch,
             "stops": [decision.to_json() for decision in self.stops],
+            "finished": self.finished,
             "extra": self.extra,
         }
 
@@ -62,18 +65,19 @@ class Progress:
             self.stops.append(decision)
         output.add_lines(layout.JOURNAL, journal.line(decision.to_json()))
 
-    def close_epoch(self, row: Mapping[str, Any], output: StagedOutput) -> None:
-        """Count an epoch, and keep its line."""
+    def close_epoch(self, row: Mapping[str, Any], epochs: int | None, output: StagedOutput) -> None:
+        """Count an epoch of ``epochs``, and keep its line."""
         plain = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in row.items()}
         output.add_lines(ROWS, journal.line(plain), view=False)
         self.next_epoch = row["epoch"] + 1
+        self.finished = bool(self.stops) or (epochs is not None and self.next_epoch >= epochs)
 
     def stopped_from_outside(self) -> None:
         """Somebody whom we do not know set the flag: that is kept as a stop like any other."""
         text = {"text": "the loop was told to stop, by none of the run's callbacks"}
         self.stops = [Decision("Run", Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
 
-    def finished(self, callbacks: Sequence[Callback], epochs: int | None) -> str | None:
+    def why_finished(self, callbacks: Sequence[Callback], epochs: int | None) -> str | None:
         """Why there is nothing left to train with these settings; None if there is."""
         for decision in self.stops:
             askers = [callback for callback in callbacks if _is_a(callback, decision.callback)]

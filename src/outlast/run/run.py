@@ -246,7 +246,8 @@ class Run(CallbackList):
 
     def _begin_anew(self, session: Session) -> None:
         self._asked = settings.asked(self._ours(), self.adapter.learning_rates(), self._seed)
-        session.record("start", {"settings": self._asked})
+        session.describe(self._asked)
+        session.record("start", {"resume": False})
 
     def _go_on(self, session: Session, state: Mapping[str, Any]) -> None:
         before = state["settings"]
@@ -257,9 +258,10 @@ class Run(CallbackList):
         changed = settings.changes(before, self._asked)
         settings.check(session.folder, changed, self._accepted)
         self._put_back(session, state)
-        session.record(
-            "resume", {"epoch": self._progress.next_epoch, "changes": [str(change) for change in changed]}
-        )
+        if changed:
+            session.describe(self._asked)
+        at = {"epoch": self._progress.next_epoch, "resume_point": session.number}
+        session.record("resume", {**at, "changes": list(map(str, changed)), "findings": session.findings})
         self._notes = [*session.findings, *map(str, changed)]
 
     def _put_back(self, session: Session, state: Mapping[str, Any]) -> None:
@@ -298,7 +300,7 @@ class Run(CallbackList):
         self._announce(finished)
         if finished is None:
             self._progress.stops = []
-        next_epoch, epochs = self._progress.next_epoch, (self.params or {}).get("epochs") or 0
+        next_epoch, epochs = self._progress.next_epoch, self._epochs() or 0
         self.adapter.resume_at(next_epoch if finished is None else max(next_epoch, epochs))
         self._show_history()
         if self._random is not None:
@@ -352,7 +354,7 @@ class Run(CallbackList):
         self._call("on_epoch_end", epoch, complete)
         if self.adapter.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
-        self._progress.close_epoch(row, self._staged)
+        self._progress.close_epoch(row, self._epochs(), self._staged)
         self._commit()
         self._safe_point()
 
@@ -396,7 +398,10 @@ class Run(CallbackList):
         self._progress.note(decision, self._staged)
 
     def _finished(self) -> str | None:
-        return self._progress.finished(self._ours(), (self.params or {}).get("epochs"))
+        return self._progress.why_finished(self._ours(), self._epochs())
+
+    def _epochs(self) -> int | None:
+        return (self.params or {}).get("epochs")
 
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import outlast
+from outlast.core.numbers import encoded
 from outlast.exceptions import FileError, warn
 from outlast.run.buffers import Buffers
 from outlast.storage import commit, files, journal, layout, lock, recovery, resume_points
@@ -165,6 +169,12 @@ class Session:
         except FileError as error:
             warn(f"{error} The training has ended, and {self._unsaved()}.")
 
+    def describe(self, settings: Mapping[str, Any]) -> None:
+        """Write ``run.json``: what was asked for, by which command, with which versions."""
+        content = {"settings": settings, "command": sys.argv, "versions": _versions()}
+        text = json.dumps(encoded(content), indent=2, default=str) + "\n"
+        files.publish_bytes(os.path.join(self.folder, layout.RUN), text.encode())
+
     def record(self, kind: str, content: Mapping[str, Any]) -> None:
         """Append to ``events.jsonl``."""
         event = {"event": kind, "time": time.time(), "pid": os.getpid(), **content}
@@ -175,6 +185,14 @@ class Session:
         _open.pop(os.path.realpath(self.folder), None)
         self._writer.close()
         self._lock.release()
+
+
+def _versions() -> dict[str, str]:
+    """Of Python, of outlast, and of what is imported and matters."""
+    names = ("numpy", "keras", "jax", "torch", "tensorflow")
+    loaded = {name: sys.modules[name] for name in names if name in sys.modules}
+    versions = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
+    return {"python": sys.version.split()[0], "outlast": outlast.__version__, **versions}
 
 
 def _has_resume_points(folder: str) -> bool:

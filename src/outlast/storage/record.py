@@ -12,7 +12,7 @@ from outlast.core.decision import Action, Decision
 from outlast.core.metrics import Metrics
 from outlast.core.numbers import decoded
 from outlast.exceptions import FileError
-from outlast.storage import layout, resume_points
+from outlast.storage import layout, lock, resume_points
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import survey
 
@@ -154,6 +154,17 @@ class Record:
         """Why the training stopped, if it did."""
         stops = self._point.state["progress"]["stops"]
         return Decision.from_json(stops[0]).sentence if stops else None
+
+    @property
+    def status(self) -> str:
+        """How it stands.
+
+        ``"running"``: somebody writes in it; ``"finished"``: it stopped, or did all its epochs; else
+        ``"interrupted"``.
+        """
+        if lock.holder(self.folder) is not None:
+            return "running"
+        return "finished" if self._point.state["progress"]["finished"] else "interrupted"
 
     @property
     def settings(self) -> dict[str, Any]:
