@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +13,6 @@ from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.callbacks.list import CallbackList
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
-from outlast.core.metrics import Metrics
 from outlast.exceptions import ArgumentError, RunChanged, UsageError, nearest
 from outlast.frameworks import random_state
 from outlast.frameworks.base import Adapter
@@ -24,10 +23,10 @@ from outlast.run.session import Session
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.storage import layout
-from outlast.storage.record import ROWS, Best, Checkpoint, best_of, checkpoints_of
+from outlast.storage.record import ROWS, Best, Readable
 
 
-class Run(CallbackList):
+class Run(CallbackList, Readable):
     """Train with callbacks in a folder from which a killed training goes on, bit for bit.
 
     In Keras: ``model.fit(..., callbacks=[run])``. In a PyTorch loop: ``for epoch in
@@ -135,25 +134,21 @@ class Run(CallbackList):
         return self._progress.decisions
 
     @property
-    def history(self) -> Metrics:
-        """Every epoch's metrics since the run's first start."""
-        return Metrics.from_rows(self._progress.rows)
+    def _rows(self) -> list[dict[str, Any]]:
+        return self._progress.rows
+
+    @property
+    def _views(self) -> Collection[str]:
+        return self._staged.views
 
     @property
     def best(self) -> Best | None:
-        """The best epoch so far, as ``ModelCheckpoint`` or ``EarlyStopping`` judged it."""
-        found = best_of(self.decisions, self.folder)
-        if found is not None:
-            return found
-        for callback in self._ours():
+        """The best epoch so far, as ``ModelCheckpoint`` or else ``EarlyStopping`` judged it."""
+        found = super().best
+        for callback in self._ours() if found is None else ():
             if isinstance(callback, EarlyStopping) and callback.best is not None:
                 return Best(callback.best_epoch, callback.monitor, callback.best, None)
-        return None
-
-    @property
-    def checkpoints(self) -> list[Checkpoint]:
-        """The models that are kept, and why."""
-        return checkpoints_of(self.decisions, self._staged.views, self.folder or "")
+        return found
 
     def load_best(self) -> Any:
         """The best model, in the framework's own kind: a Keras model, a PyTorch state dict.

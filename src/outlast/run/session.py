@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import outlast
 from outlast.core.numbers import encoded
 from outlast.exceptions import FileError, warn
 from outlast.run.buffers import Buffers
@@ -189,10 +188,10 @@ class Session:
 
 def _versions() -> dict[str, str]:
     """Of Python, of outlast, and of what is imported and matters."""
-    names = ("numpy", "keras", "jax", "torch", "tensorflow")
+    names = ("outlast", "numpy", "keras", "jax", "torch", "tensorflow")
     loaded = {name: sys.modules[name] for name in names if name in sys.modules}
     versions = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
-    return {"python": sys.version.split()[0], "outlast": outlast.__version__, **versions}
+    return {"python": sys.version.split()[0], **versions}
 
 
 def _has_resume_points(folder: str) -> bool:

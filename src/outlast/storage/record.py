@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,43 @@ def checkpoints_of(decisions: Sequence[Decision], views: Collection[str], folder
     ]
 
 
-class Record:
+class Readable(ABC):
+    """What can be read of a run, one that trains or one that is looked at."""
+
+    folder: str | None
+
+    @property
+    @abstractmethod
+    def decisions(self) -> list[Decision]:
+        """Every :class:`Decision` that acted, from the run's first start on."""
+
+    @property
+    @abstractmethod
+    def _rows(self) -> list[dict[str, Any]]:
+        """Every epoch's metrics."""
+
+    @property
+    @abstractmethod
+    def _views(self) -> Collection[str]:
+        """Names of the models that are kept."""
+
+    @property
+    def history(self) -> Metrics:
+        """Every epoch's metrics, from the run's first start on."""
+        return Metrics.from_rows(self._rows)
+
+    @property
+    def best(self) -> Best | None:
+        """The best epoch, as ``ModelCheckpoint(save_best_only=True)`` judged it; None if none is saved."""
+        return best_of(self.decisions, self.folder)
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The models that are kept, and why."""
+        return checkpoints_of(self.decisions, self._views, self.folder or "")
+
+
+class Record(Readable):
     """What a run's folder holds: the last commit, and nothing that came after.
 
     Args:
@@ -99,7 +136,7 @@ class Record:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = os.fspath(folder)
+        self.folder: str = os.fspath(folder)
         if not os.path.isdir(self.folder):
             raise FileError(f"There is no run {self.folder}: it is no folder.", path=self.folder)
         found = survey(self.folder, resume_points.verify)
@@ -125,24 +162,17 @@ class Record:
         return self._point.number
 
     @property
-    def history(self) -> Metrics:
-        """Every epoch's metrics."""
-        return Metrics.from_rows(rows_of(self._log(ROWS)))
+    def _rows(self) -> list[dict[str, Any]]:
+        return rows_of(self._log(ROWS))
+
+    @property
+    def _views(self) -> Collection[str]:
+        return self._point.files
 
     @property
     def decisions(self) -> list[Decision]:
         """Every decision that acted."""
         return decisions_of(self._log(layout.JOURNAL))
-
-    @property
-    def best(self) -> Best | None:
-        """The best epoch, as ``ModelCheckpoint(save_best_only=True)`` judged it."""
-        return best_of(self.decisions, self.folder)
-
-    @property
-    def checkpoints(self) -> list[Checkpoint]:
-        """The models that are kept, and why."""
-        return checkpoints_of(self.decisions, self._point.files, self.folder)
 
     @property
     def committed(self) -> tuple[int, int | None]:
