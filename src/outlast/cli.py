@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from outlast import __version__, demo
 from outlast.exceptions import OutlastError
+from outlast.views.text import escaped
 
 BAD_INPUT, NOBODY_READS, INTERRUPTED = 2, 141, 130
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _demo(asked)
     except OutlastError as error:
-        print(f"outlast: {error}", file=sys.stderr)
+        print(f"outlast: {escaped(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("outlast: interrupted", file=sys.stderr)
@@ -59,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "train the digits for real, with all four callbacks, and show what they did"
     command = commands.add_parser("demo", help=text, description=text, epilog=CODES)
-    command.add_argument("--folder", default=demo.FOLDER, help="where its files go (default: %(default)s)")
+    command.add_argument(
+        "--folder", type=_path, default=demo.FOLDER, help="where its files go (default: %(default)s)"
+    )
     command.add_argument(
         "--seed", type=_whole, default=demo.SEED, help="another seed, another training (default: %(default)s)"
     )
@@ -67,6 +70,12 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--epochs", type=_positive, default=demo.EPOCHS, help="at most so many (default: %(default)s)"
     )
     command.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must be a path, but is empty")
+    return text
 
 
 def _whole(text: str, least: int = 0) -> int:
