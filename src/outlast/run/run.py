@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from types import TracebackType
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from outlast.callbacks.base import Callback, claim, disclaim
 from outlast.callbacks.early_stopping import EarlyStopping
-from outlast.callbacks.list import CallbackList
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
 from outlast.exceptions import ArgumentError, RunChanged, UsageError, nearest
@@ -18,6 +16,7 @@ from outlast.frameworks import random_state
 from outlast.frameworks.base import Adapter
 from outlast.run import arguments, parts, settings
 from outlast.run.loop import Loop
+from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import Progress
 from outlast.run.session import Session
 from outlast.run.signals import Signals
@@ -26,7 +25,7 @@ from outlast.storage import layout
 from outlast.storage.record import ROWS, Best, Readable
 
 
-class Run(CallbackList, Readable):
+class Run(OwnLoop, Readable):
     """Train with callbacks in a folder from which a killed training goes on, bit for bit.
 
     In Keras: ``model.fit(..., callbacks=[run])``. In a PyTorch loop: ``for epoch in
@@ -395,6 +394,9 @@ class Run(CallbackList, Readable):
     def _finished(self) -> str | None:
         return self._progress.why_finished(self._ours(), self._epochs())
 
+    def _remaining(self, total: int) -> range:
+        return range(self._progress.next_epoch if self._finished() is None else total, total)
+
     def _epochs(self) -> int | None:
         return (self.params or {}).get("epochs")
 
@@ -428,63 +430,3 @@ class Run(CallbackList, Readable):
         disclaim(self.adapter.model)
         if self._session is not None:
             self._session.close()
-
-    # A loop of one's own.
-
-    def epochs(self, total: int) -> Iterator[int]:
-        """The epochs that remain of ``total``, each committed when the next one is asked for.
-
-        Leaving the loop by ``break`` or an error means "interrupted": the epoch does not count, and a
-        rerun goes on from the last commit. An early stop needs no ``break``.
-        """
-        self.set_params({**(self.params or {}), "epochs": total})
-        self.on_train_begin()
-        ended = False
-        try:
-            if self._finished() is None:
-                for epoch in range(self._progress.next_epoch, total):
-                    self._loop.begin_epoch()
-                    self.on_epoch_begin(epoch)
-                    yield epoch
-                    self.on_epoch_end(epoch, self._loop.metrics())
-                    if self.stop_training:
-                        break
-            ended = True
-            self.on_train_end()
-        finally:
-            if not ended:
-                self._close()
-
-    def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """The loader's batches, counted; ``run.log`` inside is a mean over them."""
-        begin, end = self._heard["on_train_batch_begin"], self._heard["on_train_batch_end"]
-        for batch, data in self._loop.batches(loader):
-            for hook in begin:
-                hook(batch, logs={})
-            yield data
-            for hook in end:
-                hook(batch, logs=self._loop.last)
-            self._safe_point()
-            if self.stop_training:
-                break
-
-    def log(self, metrics: Mapping[str, Any] | None = None, *, weight: float = 1, **named: Any) -> None:
-        """Take metrics of a batch (inside ``run.batches``) or of the epoch.
-
-        Args:
-            metrics: by name, for names that are no Python identifiers.
-            weight: of the batch in the epoch's mean, such as its size.
-            **named: by name. A tensor stays on its device until the epoch's end.
-        """
-        self._loop.log({**(metrics or {}), **named}, weight)
-
-    def __enter__(self) -> Run:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
