@@ -54,7 +54,8 @@ def check_parts(parts: Mapping[str, Any]) -> None:
         if name in _LATER:
             raise ArgumentError(f"Run does not take {name}= yet: it belongs to loops with JAX.")
         if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-            raise UnknownArgument(
-                f"Run has no argument {name!r}.{nearest(name, _KNOWN)} Any other keyword must be an object "
-                f"with state_dict() and load_state_dict(), to be saved with the rest; this is {part!r}."
+            hint = nearest(name, _KNOWN) or (
+                " Any other keyword must be an object with state_dict() and load_state_dict(), to be saved "
+                f"with the rest; this is {part!r}."
             )
+            raise UnknownArgument(f"Run has no argument {name!r}.{hint}")

@@ -251,20 +251,25 @@ class Run(OwnLoop, Readable):
         self._asked = settings.asked(self._ours(), rates, self._seed)
         changed = settings.changes(before, self._asked)
         settings.check(session.folder, changed, self._accepted)
-        self._put_back(session, state)
+        self._put_back(session, state, anew={c.name.partition(".")[0] for c in changed if c.fixed})
+        if any(change.name == "learning_rate" for change in changed):
+            for name, rate in rates.items():
+                self.adapter.set_learning_rate(name, rate)
         if changed:
             session.describe(self._asked)
         at = {"epoch": self._progress.next_epoch, "resume_point": session.number}
         session.record("resume", {**at, "changes": list(map(str, changed)), "findings": session.findings})
         self._notes = [*session.findings, *map(str, changed)]
 
-    def _put_back(self, session: Session, state: Mapping[str, Any]) -> None:
+    def _put_back(self, session: Session, state: Mapping[str, Any], anew: Collection[str]) -> None:
+        """Put back everything, but for callbacks (``anew``) that watch another metric now."""
         try:
             self.adapter.load_state(state["training"])
             parts.load_parts(self._parts, state["parts"])
         except RunChanged as error:
             raise settings.refusal(session.folder, [str(error)]) from error
-        parts.load_callbacks(self._ours(), state["callbacks"], self.adapter)
+        kept = {key: one for key, one in state["callbacks"].items() if key not in anew}
+        parts.load_callbacks(self._ours(), kept, self.adapter)
         self._loop.load(state["loop"])
         self._random = state["random"]
         self._progress = Progress.from_state(
