@@ -37,22 +37,39 @@ class Killed(BaseException):
 
 
 @contextmanager
-def killed_at(number: int, partial_writes: bool = False) -> Iterator[list[str]]:
-    """The process "dies" instead of making call ``number`` (from 0); yields the calls made.
-
-    With ``partial_writes`` a write, if it is the one, still gets half of its bytes out.
-    """
-    made: list[str] = []
+def killed_at(number: int) -> Iterator[None]:
+    """The process "dies" instead of making call ``number``, counted from 0."""
+    made = 0
 
     def hook(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:
-        if len(made) == number and partial_writes and name == "write":
-            real(arguments[0], arguments[1][: len(arguments[1]) // 2])
-        if len(made) >= number:
-            if name == "close":  # a dead process leaks nothing
-                real(*arguments)
-            raise Killed
-        made.append(name)
+        nonlocal made
+        if made == number:
+            _dead(name, arguments, real)
+        made += 1
         return real(*arguments)
 
     with tapped(hook), suppress(Killed):
-        yield made
+        yield
+
+
+@contextmanager
+def killed_after_link(target: str) -> Iterator[None]:
+    """The process "dies" as soon as a file has got the name ``target``."""
+    linked = False
+
+    def hook(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:
+        nonlocal linked
+        if linked:
+            _dead(name, arguments, real)
+        result = real(*arguments)
+        linked = name == "link" and arguments[1] == target
+        return result
+
+    with tapped(hook), suppress(Killed):
+        yield
+
+
+def _dead(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> None:
+    if name == "close":  # a dead process leaks nothing
+        real(*arguments)
+    raise Killed

@@ -28,11 +28,18 @@ WIDENED_AT = 3
 BEST_AT = {1, 2, 4}
 FIRST_STATE: dict[str, Any] = {"epoch": 0, "weights": np.arange(6.0), "best": float("inf")}
 
-Committed = Callable[[int], object]
+
+def _fail(finding: str) -> None:
+    raise AssertionError(f"nothing should be wrong while training: {finding}")
 
 
-def run(folder: str, steps: int, committed: Committed = lambda number: None) -> Recovered:
-    """Go on to step ``steps`` from whatever the folder holds, and tell each commit."""
+def run(
+    folder: str,
+    steps: int,
+    committed: Callable[[int], object] = lambda number: None,
+    say: Callable[[str], object] = _fail,
+) -> Recovered:
+    """Go on to step ``steps`` from whatever the folder holds; tell what is safe when it is."""
     # Few lines, so that a short run has segments.
     logs.KEPT_LINES, logs._REMAINING = 2, 1
     files.make_folder(folder)
@@ -40,9 +47,10 @@ def run(folder: str, steps: int, committed: Committed = lambda number: None) -> 
     try:
         found = recover(folder)
         truth, state = found.truth, found.state or FIRST_STATE
+        committed(truth.number)
         while state["epoch"] < steps:
             state = trained(state)
-            truth = commit(folder, truth, step_of(state, truth), state, say=_fail)
+            truth = commit(folder, truth, step_of(state, truth), state, say=say)
             committed(truth.number)
     finally:
         held.release()
@@ -103,10 +111,6 @@ def _table(state: dict[str, Any], truth: Truth) -> Lines:
 
 def _writes(data: bytes) -> Callable[[str], None]:
     return partial(files.write_bytes, data=data)
-
-
-def _fail(finding: str) -> None:
-    raise AssertionError(f"nothing should be wrong while training: {finding}")
 
 
 if __name__ == "__main__":
