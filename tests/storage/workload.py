@@ -41,7 +41,7 @@ def run(
 ) -> Recovered:
     """Go on to step ``steps`` from whatever the folder holds; tell what is safe when it is."""
     # Few lines, so that a short run has segments.
-    logs.KEPT_LINES, logs._REMAINING = 2, 1
+    logs.KEPT_LINES, logs._REMAINING = 4, 1
     files.make_folder(folder)
     held = lock.acquire(folder, take_over=True)
     try:
@@ -76,7 +76,7 @@ def step_of(state: dict[str, Any], truth: Truth) -> Step:
         changes,
         {
             "history.csv": _table(state, truth),
-            "journal.jsonl": Lines(b'{"epoch": %d}\n' % n),
+            "journal.jsonl": Lines(b'{"epoch": %d}\n{"saved": %d}\n' % (n, n)),
             "rows": Lines(b'{"best": %r}\n' % state["best"], view=False),
         },
     )
