@@ -68,7 +68,7 @@ def test_panels_hold_training_and_validation_of_a_metric_and_no_rates_or_texts()
                 "val_auc": 1,
                 "auc": 1,
                 "learning_rate": 1,
-                "learning_rate_b": 1,
+                "learning_rate_my_b": 1,
                 "note": "x",
                 "train_loss": 1,
                 "val_accuracy": 1,
@@ -82,8 +82,8 @@ def test_panels_hold_training_and_validation_of_a_metric_and_no_rates_or_texts()
         ("accuracy", ["val_accuracy"]),
         ("auc", ["auc", "val_auc"]),
     ]
-    assert rates(metrics) == ["learning_rate", "learning_rate_b"]
-    assert [rate_label(name) for name in rates(metrics)] == ["learning rate", "learning rate b"]
+    assert rates(metrics) == ["learning_rate", "learning_rate_my_b"]
+    assert [rate_label(name) for name in rates(metrics)] == ["learning rate", "learning rate my_b"]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,7 @@ def test_panels_hold_training_and_validation_of_a_metric_and_no_rates_or_texts()
         ({"loss": [1, 1, 2]}, {}, Best(0, "loss", 1)),
         ({"loss": [-INF, NAN, 2]}, {}, Best(2, "loss", 2)),
         ({"acc": [1, 2], "val_acc": [3, 2]}, {}, Best(0, "val_acc", 3)),
+        ({"loss": [1, 2], "val_acc": [3, 4]}, {}, Best(0, "loss", 1)),
         ({"acc": [1, 2]}, {}, Best(1, "acc", 2)),
         ({"temperature": [1, 2]}, {}, None),
         ({"loss": [3, 1], "acc": [3, 1]}, {"monitor": "acc"}, Best(0, "acc", 3)),
@@ -129,10 +130,10 @@ def test_a_best_epoch_that_cannot_be_told_is_an_error(options, error, words):
 def test_cuts_are_falls_from_one_epoch_to_the_next():
     metrics = Metrics.from_columns(
         {
-            "learning_rate_a": [0.1, 0.2, 0.1, 0.1, 0.05],
-            "learning_rate_b": [1.0, 1.0, 0.5, 2.0, 0.5],
+            "learning_rate_a": [0.1, 0.2, 0.1, 0.1, 0.05, 0.01],
+            "learning_rate_b": [1.0, 1.0, 0.5, 2.0, 0.5, 0.1],
         },
-        [0, 1, 2, 3, 2],  # the last epoch was trained again: no cut
+        [0, 1, 2, 3, 2, 2],  # the last epochs were trained again: no cuts
     )
     assert cuts(metrics) == [Cut(1, "learning_rate_a", 0.2, 0.1), Cut(1, "learning_rate_b", 1.0, 0.5)]
 
@@ -144,6 +145,7 @@ def test_cuts_are_falls_from_one_epoch_to_the_next():
         ([[2.0, 4e14], [2.0, 3.0]], True),
         ([[1.0, 1.0, 101.0]], True),
         ([[1.0, 1.0, 100.0]], False),
+        ([[10.0, 10.0, 500.0]], False),
         ([[0.0, 1.0, 1e9]], False),
         ([[-1.0, 1.0, 1e9]], False),
         ([[5e-324, 1.0, 1e200]], False),
@@ -175,6 +177,11 @@ def test_thinning_keeps_ends_extremes_and_gaps_within_the_limit(values, limit):
         drawn = thin.finite
         assert (drawn[0], drawn[-1]) == (line.finite[0], line.finite[-1])
         assert (min(drawn), max(drawn)) == (min(line.finite), max(line.finite))
+
+
+def test_thinning_takes_no_more_than_it_must():
+    line = Curve("loss", tuple(range(10_000)), tuple(float(n % 7) for n in range(10_000)), ())
+    assert 1200 < len(thinned(line, 2000).xs) <= 2000
 
 
 def test_a_short_curve_is_not_thinned():
