@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from outlast.core.decision import Decision
+from outlast.core.text import printable
 from outlast.frameworks.base import Adapter
 from outlast.storage.output import LooseOutput, Output
 
@@ -35,8 +36,8 @@ class PlainReport:
             self._listen(decision)
 
     def message(self, text: str) -> None:
-        """Print the text through the framework."""
-        self._adapter.print(text)
+        """Print the text through the framework; a name in it moves no cursor."""
+        self._adapter.print(printable(text))
 
 
 @dataclass(frozen=True)

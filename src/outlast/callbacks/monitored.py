@@ -10,6 +10,7 @@ from outlast.callbacks.base import Callback, part
 from outlast.core.logs import Logs
 from outlast.core.monitor import Mode, Monitor, ThresholdMode, mode_problem
 from outlast.core.numbers import number
+from outlast.core.text import escaped
 from outlast.exceptions import warn
 
 
@@ -83,7 +84,7 @@ class MonitoredCallback(Callback):
         if value is not None:
             return number(value, self.monitor)
         if not self._missing_is_said:
-            warn(missing)
+            warn(escaped(missing))
             self._missing_is_said = True
         return None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from outlast.core.text import no_formula
 from outlast.exceptions import ArgumentError
 
 END = "\r\n"
@@ -49,7 +50,7 @@ class Table:
 
     def with_columns(self, names: Iterable[str]) -> Table:
         """The table with columns for these metrics too; new ones stand at the right."""
-        names = sorted(names)
+        names = sorted(map(no_formula, names))
         if not self.columns and not any(name.startswith("val_") for name in names):
             names += [f"val_{name}" for name in names]
         columns = self.columns or ("epoch",)
@@ -61,7 +62,8 @@ class Table:
 
     def row(self, epoch: int, cells: Mapping[str, Any]) -> bytes:
         """The line of an epoch."""
-        return self._line([epoch, *(cells.get(name, MISSING) for name in self.columns[1:])])
+        safe = {no_formula(name): value for name, value in cells.items()}
+        return self._line([epoch, *(safe.get(name, MISSING) for name in self.columns[1:])])
 
     def widened(self, content: bytes) -> bytes:
         """An older file with the columns of this table."""

@@ -9,6 +9,7 @@ from enum import Enum, unique
 from typing import Any
 
 from outlast.core.numbers import decoded, encoded
+from outlast.core.text import escaped
 
 
 class Action(Enum):
@@ -122,7 +123,7 @@ class Decision:
             case Action.STOP:
                 return "stops"
             case Action.SAVE:
-                return f"saves {self.values.get('path', 'the model')}"
+                return f"saves {escaped(self.values.get('path', 'the model'))}"
             case Action.SKIP:
                 return "keeps the saved model"
             case Action.REDUCE:
@@ -130,7 +131,7 @@ class Decision:
                 cuts = [f"{n + ' ' if len(rates) > 1 else ''}{r:.4g}" for n, r in rates.items()]
                 return "cuts the learning rate" + (f" to {', '.join(cuts)}" if cuts else "")
             case Action.DELETE:
-                return f"deletes {self.values.get('path', 'a model')}"
+                return f"deletes {escaped(self.values.get('path', 'a model'))}"
             case Action.RESTORE:
                 return f"restores the weights of epoch {self.values.get('best_epoch', 0) + 1}"
             case _:
@@ -161,4 +162,4 @@ class Decision:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else escaped(str(value))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from outlast.core.numbers import number
+from outlast.core.text import with_formula
 from outlast.exceptions import ArgumentError, MetricError, MissingExtra, nearest
 
 Cell = float | str | tuple[float, ...] | None
@@ -58,7 +59,7 @@ class Metrics(Mapping[str, list[float]]):
         """
         lines = _WHOLE_LINE.findall(text.removeprefix("\ufeff"))
         records = _records(lines, _separator(next(filter(str.strip, lines), text)))
-        header = next((fields for _, fields in records), [])
+        header = [with_formula(name) for name in next((fields for _, fields in records), [])]
         rows = [_row(header, line, fields) for line, fields in records]
         columns = dict.fromkeys(header[1:])
         return cls((row["epoch"] for row in rows), {name: [row[name] for row in rows] for name in columns})

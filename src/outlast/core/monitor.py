@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from outlast.core.numbers import real
+from outlast.core.text import escaped
 from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
 Direction = Literal["min", "max"]
@@ -118,7 +119,11 @@ class Monitor:
         if found:
             return found
         names = list(available)
-        among = f" Metrics that there are: {', '.join(names)}.{nearest(self.name, names)}" if names else ""
+        among = (
+            f" Metrics that there are: {', '.join(map(escaped, names))}.{nearest(self.name, names)}"
+            if names
+            else ""
+        )
         raise UnknownDirection(
             f"{who or 'A callback'} monitors {self.name!r}, and neither the model nor the name tells whether "
             f"that should go up or down. Pass mode='max' if higher is better, or mode='min' if lower is."

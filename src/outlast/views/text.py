@@ -5,21 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from outlast.core.text import escaped as escaped
+
 _DOTS = "..."
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def escaped(text: str) -> str:
-    r"""The text with everything that does not print written as an escape.
-
-    A metric's or a file's name can then move no cursor, change no colour and reorder
-    nothing that a person reads.
-
-    Example:
-        >>> print(escaped("loss\x1b[31m\u202e"))
-        loss\x1b[31m\u202e
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def text_width(text: str) -> int:
