@@ -159,7 +159,9 @@ def test_a_text_that_is_no_history_is_refused_with_its_line(text, words):
 
 def names() -> st.SearchStrategy[str]:
     letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-    return st.text(letters, min_size=1).filter(lambda name: name != "epoch")
+    return st.text(letters, min_size=1).filter(
+        lambda name: name != "epoch" and not name.lstrip("'").startswith(tuple("=+-@\t\r"))
+    )  # a formula's beginning is disarmed in a file
 
 
 @given(
