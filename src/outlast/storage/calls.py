@@ -144,6 +144,9 @@ def explained(path: str, action: str, needed: int | None = None) -> Iterator[Non
 def _space(path: str, needed: int | None) -> str:
     import shutil
 
-    free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(folder):  # it is what could not be made
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
     needs = "" if needed is None else f"{needed:,} bytes are needed, "
     return f" {needs}{free:,} bytes are free; make room, then start again."

@@ -153,18 +153,7 @@ def make_folder(path: str) -> None:
     made it and not come to the sync.
     """
     with explained(path, "make the folder"):
-        path = os.path.abspath(path)
-        parent = os.path.dirname(path)
-        if os.path.isdir(path):
-            with suppress(PermissionError):  # of somebody else's folder: it is not new then
-                sync_folder(parent)
-            return
-        make_folder(parent)
-        with suppress(FileExistsError):
-            calls.mkdir(path)
-        if not os.path.isdir(path):
-            raise NotADirectoryError(errno.ENOTDIR, "a file stands where the folder shall be")
-        sync_folder(parent)
+        _make_folder(os.path.abspath(path))
 
 
 def probe_writable(folder: str) -> None:
@@ -231,6 +220,20 @@ def _remove_tree(path: str) -> None:
         calls.rmdir(path)
     else:
         calls.unlink(path)
+
+
+def _make_folder(path: str) -> None:
+    parent = os.path.dirname(path)
+    if os.path.isdir(path):
+        with suppress(PermissionError):  # of somebody else's folder: it is not new then
+            sync_folder(parent)
+        return
+    _make_folder(parent)
+    with suppress(FileExistsError):
+        calls.mkdir(path)
+    if not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, "a file stands where the folder shall be")
+    sync_folder(parent)
 
 
 def _refuse_folder(path: str) -> None:

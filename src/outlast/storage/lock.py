@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.exceptions import FileError, RunLocked, UsageError
+from outlast.exceptions import RunLocked, UsageError
 from outlast.storage import layout
 from outlast.storage.calls import calls, explained, write_all
 from outlast.storage.reading import read_all
@@ -161,28 +161,23 @@ def _flocked(folder: str) -> _File | None:
         return None
     path = os.path.join(folder, layout.LOCK)
     for _ in range(_TRIES):
-        try:
-            with explained(path, "lock"):
+        with explained(path, "lock"):
+            try:
                 file = _claimed(path)
-        except FileError as error:
-            if error.errno in _NO_FLOCK:
+            except _NoFlockHereError:
                 return None
-            if error.errno not in _TAKEN:
-                raise
-        else:
-            if file:
-                return file
+        if file:
+            return file
         time.sleep(_PAUSE)
     raise _refusal(folder, path)
 
 
 def _claimed(path: str) -> _File | None:
-    """The lock, or None if somebody deleted the file between two calls of ours."""
+    """The lock, or None if somebody has it, or deleted the file between two calls of ours."""
     fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file = _File(path, fd, _identity(os.fstat(fd)))
-        if file.is_current():
+        if _flock(fd) and file.is_current():
             calls.ftruncate(fd, 0)
             write_all(fd, _description())
             return file
@@ -191,6 +186,23 @@ def _claimed(path: str) -> _File | None:
         raise
     calls.close(fd)
     return None
+
+
+def _flock(fd: int) -> bool:
+    """Whether we got the lock."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _NO_FLOCK:
+            raise _NoFlockHereError from error
+        if error.errno not in _TAKEN:
+            raise
+        return False
+    return True
+
+
+class _NoFlockHereError(Exception):
+    """The file system has no flock."""
 
 
 def _exclusive(folder: str) -> _File:
