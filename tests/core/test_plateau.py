@@ -79,6 +79,12 @@ def test_an_improvement_in_the_rest_counts() -> None:
     assert [d.values["wait"] for d, _ in seen] == [0, 1, 0, 0, 1]
 
 
+def test_the_rest_forgets_how_long_it_waited() -> None:
+    state = PlateauState(best=1.0, wait=3, cooldown_counter=2, direction="min")
+    after, _ = PlateauRule(LOSS).update(state, 1.0, {}, epoch=5)
+    assert after == PlateauState(best=1.0, wait=0, cooldown_counter=1, direction="min")
+
+
 def test_the_reasons_tell_the_cases_apart() -> None:
     rule = PlateauRule(LOSS, 0.5, patience=2, cooldown=2, min_lr=0.5)
     values: list[float | None] = [2.0, 1.0, NAN, 1.0, None, 1.0, 1.0, 1.0]
@@ -249,14 +255,15 @@ def test_the_defaults_are_those_of_keras() -> None:
 def test_a_factor_that_does_not_reduce_is_refused_in_the_words_of_keras(factor: float) -> None:
     with pytest.raises(ArgumentError) as caught:
         PlateauRule(factor=factor)
-    assert str(caught.value).startswith(
-        f"ReduceLROnPlateau does not support a factor >= 1.0. Received factor={factor}"
+    assert str(caught.value) == (
+        f"ReduceLROnPlateau does not support a factor >= 1.0. Received factor={factor}. "
+        "The rate is multiplied by it: use a number between 0 and 1, such as 0.5."
     )
 
 
 @pytest.mark.parametrize("factor", [0, 0.0, -0.5, "half", NAN])
 def test_a_factor_is_a_number_above_0(factor: Any) -> None:
-    with pytest.raises(ArgumentError, match=r"factor must .*but is "):
+    with pytest.raises(ArgumentError, match=rf"^factor must .*, but is {factor!r}\.$"):
         PlateauRule(factor=factor)
 
 
@@ -267,7 +274,8 @@ def test_any_factor_between_is_allowed(factor: float) -> None:
 
 @pytest.mark.parametrize("settings", [{"patience": 2.5}, {"cooldown": -1}, {"min_lr": "small"}])
 def test_a_setting_that_cannot_work_is_refused_by_name(settings: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError, match=next(iter(settings))):
+    ((name, value),) = settings.items()
+    with pytest.raises(ArgumentError, match=f"^{name} must be .*, but is {value!r}"):
         PlateauRule(**settings)
 
 

@@ -41,7 +41,9 @@ class Quick(keras.Sequential):
 def model() -> Quick:
     """Built once and used by all; its metrics are built, so ``mode="auto"`` finds them."""
     tiny = Quick([keras.Input((1,)), keras.layers.Dense(1)])
-    tiny.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse", metrics=["accuracy", keras.metrics.AUC()])
+    tiny.compile(
+        optimizer=keras.optimizers.SGD(1.0), loss="mse", metrics=["accuracy", keras.metrics.AUC(name="auc")]
+    )
     ones = np.ones((2, 1), "float32")
     tiny.fit(ones, ones, epochs=1, verbose=0)
     return tiny

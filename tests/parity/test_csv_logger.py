@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
+from tests.parity.oracle import INF, NAN, Fit, Logs, Seen, seen
 
 import outlast
-from tests.parity.oracle import INF, NAN, Fit, Logs, Seen, seen
 
 quick = profile(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -91,10 +91,10 @@ def test_no_logs_are_a_row_of_the_epoch_alone(tmp_path: Path) -> None:
 )
 def test_an_array_is_written_as_kerass_but_without_its_literal_quotes(tmp_path: Path, value: Any) -> None:
     ours, theirs = both(tmp_path, {}, [Fit([{"m": value}])])
-    cells = [list(csv.reader([text.decode().splitlines()[1]]))[0][1] for text in (
-        ours.files["h.csv"], theirs.files["h.csv"],
-    )]  # fmt: skip
-    assert cells[1] == f'"{cells[0]}"'
+    our_row, their_row = (
+        next(csv.reader(found.files["h.csv"].decode().splitlines()[1:])) for found in (ours, theirs)
+    )
+    assert their_row[1] == f'"{our_row[1]}"'
 
 
 def test_settings_by_position_mean_the_same(tmp_path: Path) -> None:

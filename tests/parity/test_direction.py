@@ -8,16 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from tests.parity.oracle import Fit, seen
 
 import outlast
-from tests.parity.oracle import Fit, seen
 
 metrics = keras.metrics
 CLASSIFIERS: dict[str, Any] = {
     "accuracy": "accuracy",
     "acc": "acc",
     "binary_accuracy": metrics.BinaryAccuracy(),
-    "auc": metrics.AUC(),
+    "auc": metrics.AUC(name="auc"),
     "precision": metrics.Precision(),
     "recall": metrics.Recall(),
     "false_positives": metrics.FalsePositives(),

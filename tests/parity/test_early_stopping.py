@@ -7,8 +7,6 @@ from typing import Any
 import keras
 from hypothesis import given
 from hypothesis import strategies as st
-
-import outlast
 from tests.parity.oracle import (
     DELTAS,
     MODES,
@@ -20,6 +18,8 @@ from tests.parity.oracle import (
     seen,
     without_leading_nan,
 )
+
+import outlast
 
 ATTRIBUTES = (
     "best",

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.parity.oracle import NUMBERS, Fit, Logs, comparable, model, seen
 
 import outlast
-from tests.parity.oracle import NUMBERS, Fit, Logs, comparable, model, seen
 
 LOGS = st.none() | st.dictionaries(st.sampled_from(["loss", "val_loss", "acc"]), NUMBERS)
 FITS = st.lists(

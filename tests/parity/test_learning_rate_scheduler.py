@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import outlast
 from tests.parity.oracle import Fit, Seen, seen
 from tests.parity.test_reduce_lr_on_plateau import several_optimizers
+
+import outlast
 
 
 class Halving:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
+from tests.parity.oracle import MODES, NUMBERS, VALUES, Fit, Logs, Seen, logs_of, seen, without_leading_nan
 
 import outlast
-from tests.parity.oracle import MODES, NUMBERS, VALUES, Fit, Logs, Seen, logs_of, seen, without_leading_nan
 
 # One folder for all examples of a test: it is emptied before each.
 quick = profile(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,9 +125,7 @@ def test_a_metric_with_axes_is_saved_every_epoch_with_kerass_warning(tmp_path: P
     import numpy as np
 
     epochs: list[Logs | None] = [{"loss": np.array([0.5])}, {"loss": np.array([0.75])}]
-    settings = {
-        "filepath": place(tmp_path, "e{epoch}", False), "monitor": "loss", "save_best_only": True, "verbose": 1,
-    }  # fmt: skip
+    settings = {"filepath": place(tmp_path, "e{epoch}", False), "monitor": "loss", "save_best_only": True}
     ours, theirs = both(tmp_path, settings, [Fit(epochs)], "best")
     assert ours == theirs
     assert len(ours.files) == 2

@@ -10,8 +10,6 @@ import keras
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import outlast
 from tests.parity.oracle import (
     DELTAS,
     MODES,
@@ -24,6 +22,8 @@ from tests.parity.oracle import (
     seen,
     without_leading_nan,
 )
+
+import outlast
 
 ATTRIBUTES = ("best", "wait", "cooldown_counter", "factor", "patience", "cooldown", "min_lr", "monitor_op")
 SETTINGS = st.fixed_dictionaries(
@@ -102,7 +102,7 @@ def test_settings_by_position_mean_the_same() -> None:
 def test_a_factor_that_does_not_reduce_is_refused_in_the_same_words(factor: float) -> None:
     texts = []
     for kind in (outlast.ReduceLROnPlateau, keras.callbacks.ReduceLROnPlateau):
-        with pytest.raises(ValueError, match="does not support a factor >= 1.0") as caught:
+        with pytest.raises(ValueError, match="does not support a factor >=") as caught:
             kind(factor=factor)
         texts.append(str(caught.value))
     assert texts[0].startswith(texts[1])

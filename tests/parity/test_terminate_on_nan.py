@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.parity.oracle import INF, NAN, Fit, Logs, seen
 
 import outlast
-from tests.parity.oracle import INF, NAN, Fit, Logs, seen
 
 LOSSES = st.sampled_from(
     [0.5, 1e30, 0.0, -1.0, 0.5, 0.5, NAN, INF, -INF, np.float32("nan"), np.array(0.5), None]

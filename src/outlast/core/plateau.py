@@ -130,7 +130,7 @@ class PlateauRule:
         if reason is Reason.AT_MINIMUM:
             values["min_lr"] = self.min_lr
         if cut is not None:
-            values["learning_rate"] = dict(cut)
+            values["learning_rate"] = cut
         action = Action.CONTINUE if cut is None else Action.REDUCE
         return Decision("ReduceLROnPlateau", action, reason, epoch, values=values)
 
@@ -145,7 +145,6 @@ def _as_held(min_lr: float, rate: float) -> float:
 
 
 def _float32(value: float) -> float:
-    try:
-        return float(struct.unpack("f", struct.pack("f", value))[0])
-    except OverflowError:
-        return math.copysign(math.inf, value)
+    held: float
+    (held,) = struct.unpack("f", struct.pack("f", value))  # what is too large becomes infinite
+    return held

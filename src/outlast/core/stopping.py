@@ -68,7 +68,7 @@ class EarlyStoppingRule:
         reason = self._stop_reason(after, value, epoch, better)
         if reason is not None:
             after = replace(after, stopped_epoch=epoch)
-            return after, self._decision(after, reason, epoch, value, previous=state.best, stop=True)
+            return after, self._decision(after, reason, epoch, value, stop=True)
         return after, self._decision(after, _judged(state, value, better), epoch, value, previous=state.best)
 
     def still_stops(self, state: EarlyStoppingState, decision: Decision) -> bool:
