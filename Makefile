@@ -2,13 +2,14 @@
 
 python = .venv/bin/python
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench crash clean
 
 help:
 	@echo "make demo   train the digits for real, with the callbacks, and show what they did"
 	@echo "make test   every check and test, on every backend (PARTS='checks torch' runs those alone)"
 	@echo "make check  style, types, architecture: seconds"
 	@echo "make bench  measure"
+	@echo "make crash  kill trainings for real, thirty of each kind, and compare: half an hour"
 	@echo "make clean  remove caches and outputs (not .venv)"
 
 demo:
@@ -26,6 +27,10 @@ check:
 bench:
 	@sh scripts/setup.sh test
 	@for file in bench/*.py; do echo "--- $$file"; $(python) $$file || exit 1; done
+
+crash:
+	@sh scripts/setup.sh test
+	@$(python) scripts/crash_campaign.py $(ARGS)
 
 clean:
 	rm -rf build dist outlast-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

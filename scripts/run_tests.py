@@ -24,7 +24,7 @@ OLDEST_KERAS = ROOT / ".venv" / "keras-3.10.0"
 AT_A_TIME = 2
 
 CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
-ON_EACH_BACKEND = ("tests/frameworks", "tests/parity")
+ON_EACH_BACKEND = ("tests/frameworks", "tests/parity", "tests/crash/test_keras.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from tests.crash.children import AtCall, AtMoment, Finished, run
+from tests.crash.children import AtCall, AtMoment, Failed, Finished, run
 
 Kill = AtMoment | AtCall
 
@@ -20,7 +20,8 @@ class Campaign:
 
     Args:
         kills: those that came before the end.
-        differences: what its report has otherwise than that of an uninterrupted training.
+        differences: what its report has otherwise than that of an uninterrupted training; empty if
+            they are identical.
     """
 
     kills: list[Kill]
@@ -43,17 +44,18 @@ class Killer:
         self.uninterrupted: Finished = uninterrupted
 
     def campaign(self, name: str, kills: Iterable[Kill]) -> Campaign:
-        """Train in a new folder; each process but the last is killed."""
+        """Train in a new folder; each process is killed, but for the last that comes to the end."""
         folder = os.path.join(self.folder, name)
-        came = []
-        for kill in kills:
-            ended = run(self.training, folder, kill)
-            if ended is not None:
-                break
-            came.append(kill)
-        else:
-            ended = run(self.training, folder)
-        return Campaign(came, self._differences(ended))
+        came: list[Kill] = []
+        try:
+            for kill in kills:
+                ended = run(self.training, folder, kill)
+                if ended is not None:
+                    return Campaign(came, self._differences(ended))
+                came.append(kill)
+            return Campaign(came, self._differences(run(self.training, folder)))
+        except Failed as error:
+            return Campaign(came, [f"does not go on ({error})"])
 
     def four_kills(self) -> list[Kill]:
         """Of one training: at a moment, in a save and again in the recovery from it, the same once more."""
@@ -73,6 +75,11 @@ class Killer:
             case _:
                 return [self._save(rng, *whole), self._recovery(rng), self._moment(rng, 0, 2)]
 
+    def random_moment(self, number: int) -> list[Kill]:
+        """Of the campaign of that number: once, at a moment."""
+        rng = Random(f"{self.seed} {number}")
+        return [self._moment(rng, 0, len(self.uninterrupted.epochs))]
+
     def _moment(self, rng: Random, first: float, last: float) -> AtMoment:
         epoch, share = divmod(rng.uniform(first, last), 1)
         return AtMoment(int(epoch), share * self.uninterrupted.epochs[int(epoch)])
@@ -84,6 +91,7 @@ class Killer:
     def _recovery(self, rng: Random) -> AtCall:
         return AtCall(rng.randrange(_RECOVERY))
 
-    def _differences(self, ended: Finished) -> list[str]:
+    def _differences(self, ended: Finished | None) -> list[str]:
+        assert ended is not None
         right = self.uninterrupted.report
         return [part for part in right if ended.report.get(part) != right[part]]

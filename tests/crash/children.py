@@ -61,6 +61,10 @@ class Finished:
     epochs: list[float]
 
 
+class Failed(Exception):
+    """A training ended with an error, which the child has printed."""
+
+
 def run(
     training: str, folder: str, kill: AtMoment | AtCall | None = None, *, fresh: bool = False
 ) -> Finished | None:
@@ -74,6 +78,9 @@ def run(
 
     Returns:
         None if the process was killed.
+
+    Raises:
+        Failed: the training did.
     """
     context: Any = multiprocessing.get_context("spawn" if fresh else "forkserver")
     ours, theirs = context.Pipe(duplex=False)
@@ -89,7 +96,8 @@ def run(
         ours.close()
     if process.exitcode == -signal.SIGKILL:
         return None
-    assert process.exitcode == 0, f"{training} in {folder} failed; its error stands above"
+    if process.exitcode:
+        raise Failed(f"{training} in {folder}: exit code {process.exitcode}")
     return Finished(*result, epochs)
 
 
