@@ -12,6 +12,8 @@ from outlast.run.staged import StagedOutput
 from outlast.storage import journal, layout
 from outlast.storage.record import ROWS, decisions_of, rows_of
 
+_RUN = "Run"  # who decided, if no callback did: that holds for good
+
 
 @dataclass
 class Progress:
@@ -75,13 +77,13 @@ class Progress:
     def stopped_from_outside(self) -> None:
         """Somebody whom we do not know set the flag: that is kept as a stop like any other."""
         text = {"text": "the loop was told to stop, by none of the run's callbacks"}
-        self.stops = [Decision("Run", Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
+        self.stops = [Decision(_RUN, Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
 
     def why_finished(self, callbacks: Sequence[Callback], epochs: int | None) -> str | None:
         """Why there is nothing left to train with these settings; None if there is."""
         for decision in self.stops:
             askers = [callback for callback in callbacks if _is_a(callback, decision.callback)]
-            if not askers or any(callback.still_stops(decision) for callback in askers):
+            if decision.callback == _RUN or any(callback.still_stops(decision) for callback in askers):
                 return decision.sentence
         if epochs is not None and self.next_epoch >= epochs:
             return f"all {epochs} epochs are done"
