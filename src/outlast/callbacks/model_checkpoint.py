@@ -161,7 +161,7 @@ class ModelCheckpoint(MonitoredCallback):
 
     def _check_suffix(self, name: str, suffixes: tuple[str, ...]) -> None:
         if not name.endswith(suffixes):
-            option = "save_weights_only=True, " if self.save_weights_only else ""
+            option = "save_weights_only=True and " if self.save_weights_only else ""
             raise ArgumentError(
                 f"With {option}{self.adapter.framework}, the filepath provided must end in "
                 f"{' or '.join(f'`{suffix}`' for suffix in suffixes)}. Received: filepath={name}"
