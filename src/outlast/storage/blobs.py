@@ -36,11 +36,11 @@ class Blob:
         """From a resume point; ``ValueError`` if it is none or leads out of the folder."""
         try:
             blob = cls(entry["blob"], int(entry["size"]), int(entry["crc32"], 16))
+            if layout.is_blob(blob.name) and os.path.basename(blob.name) == blob.name:
+                return blob
         except (KeyError, TypeError) as error:
             raise ValueError(f"{entry!r} names no blob") from error
-        if not layout.is_blob(blob.name) or os.path.basename(blob.name) != blob.name:
-            raise ValueError(f"{blob.name!r} is no name of a blob")
-        return blob
+        raise ValueError(f"{blob.name!r} is no name of a blob")
 
     def fits(self, path: str) -> bool:
         """Whether the file at ``path`` has this size and checksum."""
