@@ -37,16 +37,27 @@ class Survey:
     Args:
         point: the resume point to go on from, without what is lost; None: start anew.
         before: the one before it, without its arrays, if there is one.
+        unusable: numbers of the resume points that are to be set aside, and why.
         damaged: names of files that are to be moved aside.
         replaceable: blobs to be made again, and from what.
-        findings: what is wrong, as parts of a sentence.
+        lost: blobs that are gone for good, and what they were.
     """
 
     point: ResumePoint | None
     before: ResumePoint | None = None
+    unusable: dict[int, str] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     replaceable: dict[Blob, Twin] = field(default_factory=dict)
-    findings: tuple[str, ...] = ()
+    lost: dict[Blob, str] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is wrong, and what is done about it, as parts of a sentence."""
+        return (
+            *(f"resume point {number} was set aside: {why}" for number, why in self.unusable.items()),
+            *(f"{blob.name} was made again from {t.view}" for blob, t in self.replaceable.items()),
+            *(f"{blob.name} ({what}) is lost" for blob, what in self.lost.items()),
+        )
 
 
 def survey(folder: str, read: Read = resume_points.load) -> Survey:
@@ -94,16 +105,13 @@ def _looked_through(folder: str, numbers: list[int], read: Read) -> Survey:
     return Survey(
         chosen.without_lost(),
         before,
+        bad,
         (
             *map(layout.resume_name, bad),
             *(blob.name for blob in (*chosen.lost, *chosen.twins) if _is_there(folder, blob)),
         ),
         chosen.twins,
-        (
-            *(f"resume point {number} was set aside: {why}" for number, why in bad.items()),
-            *(f"{blob.name} was made again from {t.view}" for blob, t in chosen.twins.items()),
-            *(f"{blob.name} ({what}) is lost" for blob, what in chosen.lost.items()),
-        ),
+        chosen.lost,
     )
 
 
@@ -182,8 +190,7 @@ def _nothing_usable(folder: str, bad: dict[int, str]) -> Survey:
             "one aside.",
             path=folder,
         )
-    findings = (f"resume point {number} was set aside: {why}" for number, why in bad.items())
-    return Survey(None, damaged=(*map(layout.resume_name, bad),), findings=(*findings,))
+    return Survey(None, unusable=bad, damaged=(*map(layout.resume_name, bad),))
 
 
 def _is_there(folder: str, blob: Blob) -> bool:
