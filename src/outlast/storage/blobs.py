@@ -12,6 +12,8 @@ from outlast.exceptions import FileError
 from outlast.storage import files, layout
 from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, crc32_file
 
+_LARGEST = (1 << 63) - 1  # bytes that a file may have
+
 
 @dataclass(frozen=True)
 class Blob:

@@ -48,6 +48,17 @@ def crc32_file(path: str) -> int:
     return crc
 
 
+def crc32_part(path: str, offset: int, size: int) -> int | None:
+    """The CRC-32 of ``size`` bytes from ``offset`` on of a regular file; None if it has fewer."""
+    crc = 0
+    with open_regular(path) as fd:
+        os.lseek(fd, offset, os.SEEK_SET)
+        while size > 0 and (piece := os.read(fd, min(size, _PIECE))):
+            crc = zlib.crc32(piece, crc)
+            size -= len(piece)
+    return None if size else crc
+
+
 def read_all(path: str) -> bytes:
     """A whole file, which must be a regular one."""
     with open_regular(path) as fd, open(fd, "rb", closefd=False) as file:

@@ -9,14 +9,13 @@ itself is taken, and what is lost is said.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from outlast.exceptions import DamagedFile
+from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.storage import layout, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, read_part
+from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, crc32_part
 from outlast.storage.resume_points import ResumePoint
 
 Read = Callable[[str, int], ResumePoint]
@@ -161,9 +160,11 @@ def _needs(point: ResumePoint) -> Iterator[tuple[Blob, list[Twin], str]]:
 
 
 def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
-    path = os.path.join(folder, twin.view)
     try:
-        return zlib.crc32(read_part(path, twin.offset, blob.size)) == blob.crc32
+        path = layout.view_path(folder, twin.view)
+        return crc32_part(path, twin.offset, blob.size) == blob.crc32
+    except ArgumentError:  # a link on its way leads out of the folder
+        return False
     except OSError as error:
         if error.errno in NOT_WHAT_WAS_WRITTEN:
             return False
