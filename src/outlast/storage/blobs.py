@@ -38,11 +38,14 @@ class Blob:
         """From a resume point; ``ValueError`` if it is none or leads out of the folder."""
         try:
             blob = cls(entry["blob"], int(entry["size"]), int(entry["crc32"], 16))
-            if layout.is_blob(blob.name) and os.path.basename(blob.name) == blob.name:
-                return blob
+            named = layout.is_blob(blob.name) and os.path.basename(blob.name) == blob.name
         except (KeyError, TypeError) as error:
             raise ValueError(f"{entry!r} names no blob") from error
-        raise ValueError(f"{blob.name!r} is no name of a blob")
+        if not named:
+            raise ValueError(f"{blob.name!r} is no name of a blob")
+        if not 0 <= blob.size <= _LARGEST:
+            raise ValueError(f"{blob.name} cannot have {blob.size} bytes")
+        return blob
 
     def fits(self, path: str) -> bool:
         """Whether the file at ``path`` has this size and checksum."""
