@@ -149,6 +149,7 @@ def test_the_header_is_whole_pages_and_carries_the_checksums(tmp_path: Path) -> 
 @pytest.fixture
 def small_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensors, "_BUFFER", 8192)
+    monkeypatch.setattr(tensors, "_spare", [])
 
 
 LARGE = {f"w{i}": np.random.default_rng(i).integers(0, 256, 3000 + 1777 * i, np.uint8) for i in range(9)}
@@ -220,6 +221,25 @@ def test_a_short_write_is_completed(
     )
     back = there_and_back(tmp_path, LARGE)
     assert all(same(LARGE[name], back[name]) for name in LARGE)
+
+
+def test_the_buffer_is_used_again_and_what_was_in_it_is_not_seen(tmp_path: Path) -> None:
+    back = [there_and_back(tmp_path, {"a": np.full(n, n % 256, np.uint8)}) for n in (9000, 3, 5000)]
+    assert [array["a"].tolist() for array in back] == [[40] * 9000, [3] * 3, [136] * 5000]
+    assert len(tensors._spare) == 1
+
+
+def test_two_files_written_at_once_do_not_mix(tmp_path: Path) -> None:
+    outer, inner = {"a": np.full(9000, 1, np.uint8)}, {"a": np.full(9000, 2, np.uint8)}
+
+    def drain(pieces: Iterator[object]) -> None:
+        next(pieces)
+        tensors.write(str(tmp_path / "inner"), inner, {})
+        tensors.exhaust(pieces)
+
+    tensors.write(str(tmp_path / "outer"), outer, {}, drain)
+    assert same(outer["a"], tensor_reader.read(str(tmp_path / "outer"))["a"])
+    assert same(inner["a"], tensor_reader.read(str(tmp_path / "inner"))["a"])
 
 
 def test_an_error_of_the_disk_is_not_taken_for_a_refusal(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlast.exceptions import CapabilityError
@@ -85,12 +85,17 @@ class _Encoder:
         if isinstance(value, dict):
             return self._dict(value, path, depth)
         if isinstance(value, list | tuple):
-            items = [self.plain(v, f"{path}/{i}", depth + 1) for i, v in enumerate(value)]
+            items = self._items(value, path, depth)
             return {"$tuple": items} if isinstance(value, tuple) else items
         raise CapabilityError(
             f"Cannot store {path}: a {type(value).__name__} is neither a number, text, bytes, "
             "an array, nor a dict, list or tuple of these."
         )
+
+    def _items(self, value: Sequence[object], path: str, depth: int) -> list[object]:
+        if all(type(item) is int for item in value):  # a random generator's hundreds
+            return list(value)
+        return [self.plain(item, f"{path}/{i}", depth + 1) for i, item in enumerate(value)]
 
     def _dict(self, value: dict[Any, object], path: str, depth: int) -> object:
         items = [(k, self.plain(v, f"{path}/{k}", depth + 1)) for k, v in value.items()]

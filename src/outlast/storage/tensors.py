@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outlast.storage.calls import calls
-from outlast.storage.dtypes import NATIVE, SAFETENSORS, Array, Bits, name_of
+from outlast.storage.dtypes import SAFETENSORS, Array, Bits, name_of
 from outlast.storage.files import Drain, exhaust
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ PAGE = 4096
 HEADER_CRC = "header_crc32"  # always the header's first key, so that it is found unparsed
 BLANK = "0" * 8
 _BUFFER = 16 << 20
+_spare: list[npt.NDArray[Any]] = []  # at most one, of the file written last
 
 
 def write(
@@ -145,8 +146,8 @@ def _raw(array: Array) -> npt.NDArray[Any]:
     import numpy as np
 
     plain = np.asarray(array.array if isinstance(array, Bits) else array)
-    if plain.dtype.name in NATIVE:
-        plain = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
+    if plain.dtype.str[0] == ">":
+        plain = plain.astype(plain.dtype.newbyteorder("<"))
     return np.ascontiguousarray(plain).reshape(-1).view(np.uint8)
 
 
@@ -156,19 +157,23 @@ def _as_bytes(data: bytes) -> npt.NDArray[Any]:
     return np.frombuffer(data, np.uint8)
 
 
+def _page_aligned(size: int) -> npt.NDArray[Any]:
+    import mmap
+
+    import numpy as np
+
+    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
+
+
 class _Output:
     """A new file, written through one page-aligned buffer, past the page cache if allowed."""
 
     def __init__(self, path: str, size: int) -> None:
-        import mmap
-
-        import numpy as np
-
-        self._buffer = np.frombuffer(mmap.mmap(-1, min(_BUFFER, _whole_pages(size))), np.uint8)
         self._size = size
         self._used = 0
         self._written = 0
         self._fd = _open_new(path)
+        self._buffer = _spare.pop() if _spare else _page_aligned(_BUFFER)
 
     def put(self, data: npt.NDArray[Any]) -> Iterator[memoryview]:
         """Stage ``data``; yields what was staged, piece by piece, still warm in the cache."""
@@ -199,6 +204,8 @@ class _Output:
             self._write(self._buffer[: part.size].data, start)
 
     def close(self) -> None:
+        """Close the file, and keep the buffer for the next: fresh memory is dear."""
+        _spare[:] = [self._buffer]
         calls.close(self._fd)
 
     def _flush(self) -> None:
