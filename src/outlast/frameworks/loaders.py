@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from outlast.frameworks.torch import to_array, to_tensor
@@ -9,20 +10,8 @@ from outlast.frameworks.torch import to_array, to_tensor
 _PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler")
 
 
-def collect(loader: Any) -> dict[str, Any]:
-    """Their states, by place."""
-    return {place: _state(generator) for place, generator in _generators(loader).items()}
-
-
-def restore(loader: Any, states: dict[str, Any]) -> None:
-    """Set them to their states."""
-    for place, generator in _generators(loader).items():
-        if place in states:
-            _set_state(generator, states[place])
-
-
-def _generators(loader: Any) -> dict[str, Any]:
-    """Every different generator: PyTorch's, or NumPy's (``Generator``, ``RandomState``)."""
+def generators(loader: Any) -> dict[str, Any]:
+    """Every different generator by place: PyTorch's, or NumPy's (``Generator``, ``RandomState``)."""
     found: dict[str, Any] = {}
     for place in _PLACES:
         holder = loader
@@ -32,6 +21,18 @@ def _generators(loader: Any) -> dict[str, Any]:
         if generator is not None and not any(generator is known for known in found.values()):
             found[place] = generator
     return found
+
+
+def states(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Their states, by place."""
+    return {place: _state(generator) for place, generator in found.items()}
+
+
+def restore(found: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Set them to their states."""
+    for place, generator in found.items():
+        if place in saved:
+            _set_state(generator, saved[place])
 
 
 def _state(generator: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from outlast.frameworks import loaders
+from outlast.run.generators import Generators
 from outlast.run.means import Means
 
 
@@ -16,8 +16,7 @@ class Loop:
         self.last: dict[str, Any] = {}  # what was logged in the batch at hand
         self._means = Means()
         self._in_batch = False
-        self._loaders: list[Any] = []  # in the order in which they were first seen
-        self._saved: list[Any] = []  # states of generators, of loaders that are not seen yet
+        self._generators = Generators()
 
     def begin_epoch(self) -> None:
         """Forget the epoch before."""
@@ -37,7 +36,7 @@ class Loop:
 
     def batches(self, loader: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """(index, batch) of a loader."""
-        self._meet(loader)
+        self._generators.meet(loader)
         try:
             for batch, data in enumerate(loader):
                 self.last = {}
@@ -47,20 +46,10 @@ class Loop:
         finally:
             self._in_batch = False
 
-    def _meet(self, loader: Any) -> None:
-        """Put a loader's generators back, when it is seen for the first time."""
-        if any(known is loader for known in self._loaders):
-            return
-        place = len(self._loaders)
-        self._loaders.append(loader)
-        if place < len(self._saved):
-            loaders.restore(loader, self._saved[place])
-
     def state(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
-        seen = [loaders.collect(loader) for loader in self._loaders]
-        return {"loaders": seen + self._saved[len(seen) :]}
+        return {"loaders": self._generators.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state`."""
-        self._loaders, self._saved = [], list(state["loaders"])
+        self._generators = Generators(state["loaders"])

@@ -1,0 +1,103 @@
+"""Generators: the loaders' own random generators, told apart from one epoch to the next."""
+
+from __future__ import annotations
+
+import weakref
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from outlast.frameworks import loaders
+
+Saved = Mapping[str, Any]
+
+
+@dataclass
+class _Known:
+    """The generators of one loader, or of several that came one after the other.
+
+    Args:
+        loader: a weak reference; gives None once the loader is gone.
+        generators: by place, as ``loaders.generators`` finds them.
+        born: a checksum of their states when they were first seen.
+        kind: "lasting" if they were met again; "fresh" if they took the place of others that are
+            gone: then the code makes them anew, and a resume must put nothing back.
+    """
+
+    loader: Callable[[], Any]
+    generators: dict[str, Any]
+    born: int
+    kind: Literal["new", "lasting", "fresh"] = "new"
+
+    def saved(self) -> dict[str, Any]:
+        """As it stands in a resume point."""
+        states = {} if self.kind == "fresh" else loaders.states(self.generators)
+        return {"born": self.born, "kind": self.kind, "states": states}
+
+
+class Generators:
+    """Knows the loaders' generators, and puts those of a resumed training back.
+
+    A resumed script makes its loaders again: one is recognised by the state that its generators
+    have then, which a seed makes the same; else by its turn, if it was met again and again.
+    """
+
+    def __init__(self, saved: Sequence[Saved] = ()) -> None:
+        self._saved: list[Saved | None] = list(saved)  # None: recognised
+        self._known: list[_Known] = []
+
+    def meet(self, loader: Any) -> None:
+        """Before a loader is iterated."""
+        found = loaders.generators(loader)
+        if not found:
+            return
+        for known in self._known:
+            if any(new is old for new in found.values() for old in known.generators.values()):
+                known.loader, known.generators, known.kind = _reference(loader), found, "lasting"
+                return
+        self._add(_Known(_reference(loader), found, _checksum(found)))
+
+    def _add(self, new: _Known) -> None:
+        for turn, known in enumerate(self._known):
+            if known.loader() is None:
+                new.kind = "fresh"
+                self._known[turn] = new
+                return
+        saved = self._recognised(new)
+        if saved is not None:
+            new.kind = saved["kind"]
+            loaders.restore(new.generators, saved["states"])
+        self._known.append(new)
+
+    def _recognised(self, new: _Known) -> Saved | None:
+        turn = len(self._known)
+        for place, saved in enumerate(self._saved):
+            if saved and (saved["born"] == new.born or (place == turn and saved["kind"] == "lasting")):
+                self._saved[place] = None
+                return saved
+        return None
+
+    def state(self) -> list[Saved]:
+        """What the next epoch's order of batches depends on, beside the global generators."""
+        return [*(known.saved() for known in self._known), *filter(None, self._saved)]
+
+
+def _reference(loader: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(loader)
+    except TypeError:  # its class has slots, and none for this
+        return lambda: loader
+
+
+def _checksum(found: Mapping[str, Any]) -> int:
+    return zlib.crc32(repr([_plain(state) for state in loaders.states(found).values()]).encode())
+
+
+def _plain(state: Any) -> Any:
+    """Without NumPy's way to leave out the middle of what it shows."""
+    if isinstance(state, Mapping):
+        return {key: _plain(value) for key, value in state.items()}
+    if isinstance(state, tuple | list):
+        return [_plain(value) for value in state]
+    return state.tobytes() if hasattr(state, "tobytes") else state
