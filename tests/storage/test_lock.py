@@ -17,6 +17,7 @@ import pytest
 
 from outlast.exceptions import FileError, RunLocked, UsageError
 from outlast.storage import lock
+from outlast.storage.calls import calls
 from outlast.storage.lock import acquire, holder
 
 HOLD = """
@@ -162,11 +163,19 @@ def test_a_folder_that_was_deleted_and_made_again_is_another_run(tmp_path: Path)
     with pytest.raises(RunLocked, match="deleted or replaced"):
         old.check()
     new = acquire(str(folder))
+    before = open_files()
     old.release()
+    assert open_files() == before - 1
     new.check()
+    with pytest.raises(RunLocked, match="another Run of this process"):
+        acquire(str(folder))
     with pytest.raises(RunLocked):
         subprocess_acquires(folder)
     new.release()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
@@ -200,6 +209,19 @@ def test_where_flock_is_missing_an_exclusive_file_serves(tmp_path: Path, no_floc
     held.release()
     assert not (tmp_path / "LOCK.held").exists()
     assert holder(str(tmp_path)) is None
+
+
+def test_an_exclusive_file_that_could_not_be_written_is_no_lock(
+    tmp_path: Path, no_flock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calls, "write", full)
+        with pytest.raises(FileError, match="No space left"):
+            acquire(str(tmp_path))
+    acquire(str(tmp_path)).release()
 
 
 def test_an_exclusive_file_is_never_stolen(tmp_path: Path, no_flock: None) -> None:

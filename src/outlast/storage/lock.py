@@ -56,7 +56,8 @@ class _File:
     def give_back(self) -> None:
         """Let the next one in."""
         if self.fd < 0:
-            calls.unlink(self.path)
+            if self.is_current():
+                calls.unlink(self.path)
         elif sys.platform != "win32":
             try:
                 calls.ftruncate(self.fd, 0)
@@ -99,10 +100,11 @@ class Lock:
             file = self._lose("it has ended")
             if file is None:
                 return
-            _held.pop(os.path.realpath(self.folder), None)
-            if file.is_current():
-                with explained(file.path, "unlock"):
-                    file.give_back()
+            key = os.path.realpath(self.folder)
+            if _held.get(key) is self:
+                del _held[key]
+            with explained(file.path, "unlock"):
+                file.give_back()
 
     def _lose(self, why: str) -> _File | None:
         file, self._file = self._file, None
@@ -215,6 +217,9 @@ def _exclusive(folder: str) -> _File:
         try:
             write_all(fd, _description())
             return _File(path, -1, _identity(os.fstat(fd)))
+        except BaseException:
+            calls.unlink(path)
+            raise
         finally:
             calls.close(fd)
 
