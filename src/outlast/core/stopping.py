@@ -76,6 +76,8 @@ class EarlyStoppingRule:
         value = decision.values.get("value")
         if value is None:
             return True
+        if state.direction is None:  # it begins anew, and has judged nothing
+            return False
         better = state.best_epoch == decision.epoch
         return self._stop_reason(state, value, decision.epoch, better) is not None
 

@@ -24,6 +24,7 @@ class Progress:
         rows: every epoch's metrics.
         decisions: every decision that acted.
         stops: those that ask for the end.
+        epochs: how many were asked for, at the last commit; None if nobody said.
         finished: whether it stopped, or did all the epochs that were asked for.
         extra: the user's own values.
     """
@@ -32,6 +33,7 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     stops: list[Decision] = field(default_factory=list)
+    epochs: int | None = None
     finished: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -40,6 +42,7 @@ class Progress:
         return {
             "epoch": self.next_epoch,
             "stops": [decision.to_json() for decision in self.stops],
+            "epochs": self.epochs,
             "finished": self.finished,
             "extra": self.extra,
         }
@@ -52,6 +55,7 @@ class Progress:
             rows=rows_of(rows),
             decisions=decisions_of(decisions),
             stops=[Decision.from_json(one) for one in state["stops"]],
+            epochs=state["epochs"],
             extra=dict(state["extra"]),
         )
 
@@ -71,7 +75,7 @@ class Progress:
         """Count an epoch of ``epochs``, and keep its line."""
         plain = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in row.items()}
         output.add_lines(ROWS, journal.line(plain), view=False)
-        self.next_epoch = row["epoch"] + 1
+        self.next_epoch, self.epochs = row["epoch"] + 1, epochs
         self.finished = bool(self.stops) or (epochs is not None and self.next_epoch >= epochs)
 
     def stopped_from_outside(self) -> None:

@@ -320,7 +320,9 @@ class Run(OwnLoop, Readable):
             if finished is None
             else f"{self.folder} is finished ({finished}); its weights and history are back"
         )
-        parts_of_line = [f"outlast: {what}, resume point {self._session.number}", *self._notes]
+        before, now = self._progress.epochs, self._epochs()
+        epochs = [] if before == now else [f"epochs was {before} and is {now}"]
+        parts_of_line = [f"outlast: {what}, resume point {self._session.number}", *self._notes, *epochs]
         self._say("; ".join(parts_of_line))
 
     def _inexact(self) -> list[str]:
