@@ -118,6 +118,14 @@ class TorchAdapter(Adapter):
                 f"optimizers {sorted(state['optimizers'])} in the run, "
                 f"{sorted(self._optimizers)} in this code"
             )
+        else:
+            pairs = [(name, state["optimizers"][name], one) for name, one in self._optimizers.items()]
+            differences += [
+                f"{name}: groups of {_groups(there['param_groups'])} parameters in the run, "
+                f"{_groups(one.param_groups)} in this code"
+                for name, there, one in pairs
+                if _groups(there["param_groups"]) != _groups(one.param_groups)
+            ]
         if differences:
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
 
@@ -197,6 +205,10 @@ def to_tensor(value: Any) -> Any:
     if isinstance(value, Bits):
         return torch.from_numpy(value.array.copy()).view(getattr(torch, value.dtype))
     return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+
+def _groups(groups: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [len(group["params"]) for group in groups]
 
 
 def _described(value: Any) -> str:
