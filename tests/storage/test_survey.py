@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from outlast.storage import files
+from outlast.exceptions import CapabilityError, DamagedFile
+from outlast.storage import files, json_text, logs, resume_points, tensors
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Step, Truth, commit
 from outlast.storage.reading import crc32_file, crc32_part
@@ -39,3 +42,61 @@ def test_the_checksum_of_a_part_is_that_of_all_its_bytes_or_none(tmp_path: Path)
     assert crc32_part(str(tmp_path / "all"), 3, 4) == crc32_file(str(tmp_path / "part"))
     assert crc32_part(str(tmp_path / "all"), 7, 3) is not None
     assert crc32_part(str(tmp_path / "all"), 7, 4) is None
+
+
+def bomb(path: Path, filler: bytes, size: int) -> None:
+    """A resume point whose header fits its checksum, and has ``size`` bytes of JSON lists."""
+    metadata = b'{"header_crc32":"00000000","format":"outlast resume point","version":"1"}'
+    text = b'{"__metadata__":' + metadata + b',"x":[' + filler * (size // len(filler)) + b"0]}"
+    text += b" " * (-(8 + len(text)) % tensors.PAGE)
+    path.write_bytes(tensors.sealed_header(len(text).to_bytes(8, "little") + text))
+
+
+@pytest.mark.parametrize("filler", [b"[],", b"{},", b"1,"])
+def test_a_header_that_would_swell_is_refused_unparsed(tmp_path: Path, filler: bytes) -> None:
+    bomb(tmp_path / "resume-00000009", filler, 8_000_000)
+    tracemalloc.start()
+    with pytest.raises(DamagedFile, match="too many values"):
+        survey(str(tmp_path))
+    assert tracemalloc.get_traced_memory()[1] < 80_000_000  # a few copies of the text
+    tracemalloc.stop()
+
+
+def test_a_manifest_that_would_swell_is_refused_unparsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(str(tmp_path), Truth(number=8), Step(), [0] * 1000)
+    monkeypatch.setattr(json_text, "MOST_VALUES", 999)
+    with pytest.raises(DamagedFile, match="too many values"):
+        survey(str(tmp_path))
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "MOST_VALUES", 999)
+    with pytest.raises(CapabilityError, match="too many values"):
+        commit(str(tmp_path), Truth(), Step(), [0] * 1000)
+    with pytest.raises(CapabilityError, match="200 arrays are too many"):
+        tensors.write(str(tmp_path / "t"), {str(n): np.zeros(1) for n in range(200)}, {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_text_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    path = str(tmp_path / "resume-00000002")
+    metadata = {"format": resume_points.FORMAT, "version": "1"}
+    tensors.write(path, {"manifest": np.zeros(8, np.float32)}, metadata)
+    with pytest.raises(DamagedFile, match="'manifest' is no text"):
+        survey(str(tmp_path))
+
+
+def test_few_lines_that_are_very_long_go_to_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "KEPT_BYTES", 10)
+    sealed: list[bytes] = []
+
+    def seal(old: bytes) -> Blob:
+        sealed.append(old)
+        return Blob("blob-rows-00000001", len(old), 0)
+
+    short = logs.Log(True).after(logs.Lines(b"12345678\n")).spilled(seal)
+    assert (short.tail, sealed) == (b"12345678\n", [])
+    long = short.after(logs.Lines(b"9\n")).spilled(seal)
+    assert (long.tail, sealed, long.size) == (b"", [b"12345678\n9\n"], 11)

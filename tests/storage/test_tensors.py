@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from outlast.exceptions import CapabilityError, DamagedFile
-from outlast.storage import tensor_reader, tensors
+from outlast.storage import json_text, tensor_reader, tensors
 from outlast.storage.calls import calls
 from outlast.storage.dtypes import Bits
 
@@ -369,12 +369,12 @@ def test_a_header_that_lies_takes_no_memory_and_is_damage(tmp_path: Path, rest: 
         tensor_reader.read(str(path))
 
 
-@pytest.mark.parametrize("length", [1 << 63, (1 << 64) - 1, tensor_reader.HEADER_LIMIT + 1])
+@pytest.mark.parametrize("length", [1 << 63, (1 << 64) - 1, json_text.MOST_BYTES + 1])
 def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path, length: int) -> None:
     path = tmp_path / "t"
     with open(path, "wb") as file:
         file.write(length.to_bytes(8, "little"))
-        file.truncate(tensor_reader.HEADER_LIMIT + 100)  # sparse
+        file.truncate(json_text.MOST_BYTES + 100)  # sparse
     with pytest.raises(DamagedFile, match="too short for its header"):
         verified(path)
 

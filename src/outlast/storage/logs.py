@@ -1,7 +1,8 @@
 """Logs: files of lines that only grow, kept in resume points and shown as views.
 
 A resume point holds a log's last lines itself, at most a thousand; older ones
-lie in immutable segments, so that a commit does not grow with the history.
+lie in immutable segments, so that a commit does not grow with the history, and
+so do lines that are very long.
 The file that people read (``history.csv``) is a view: whatever happens to it,
 it can be written again.
 """
@@ -21,6 +22,7 @@ from outlast.storage.calls import explained
 from outlast.storage.reading import read_all
 
 KEPT_LINES = 1000  # at most so many in a resume point
+KEPT_BYTES = 16 << 20  # and no more bytes
 _NO_FILE = b"\0"  # begins no log, and no log begins with it
 _REMAINING = 500  # so many when the others go to a segment
 
@@ -65,6 +67,7 @@ class Log:
 
         ``wholly``: nothing stays in the tail.
         """
+        wholly = wholly or len(self.tail) > KEPT_BYTES
         lines = self.tail.splitlines(keepends=True)
         if len(lines) <= KEPT_LINES and not wholly:
             return self

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from outlast.exceptions import DamagedFile, FileError, UnknownFormat
-from outlast.storage import files, layout, tensors
+from outlast.exceptions import CapabilityError, DamagedFile, FileError, UnknownFormat
+from outlast.storage import files, json_text, layout, tensors
 from outlast.storage.blobs import Blob
 from outlast.storage.calls import explained
-from outlast.storage.dtypes import Array, Bits
+from outlast.storage.dtypes import Array
 from outlast.storage.encoding import decode, encode
 from outlast.storage.logs import Log
 from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN
@@ -26,6 +26,7 @@ from outlast.storage.tensor_reader import Place, TensorFile, opened
 FORMAT = "outlast resume point"
 _MANIFEST = "manifest"
 _LOG = "log/"
+_LONGEST_TEXT = 1 << 28  # bytes; of a log, the rest lies in segments
 _METADATA = {"format": FORMAT, "version": str(layout.VERSION)}
 
 
@@ -57,7 +58,7 @@ def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) ->
 
     Raises:
         FileError: the disk refused, or there is one of that number (another run writes here).
-        CapabilityError: the state holds something that has no place in the format.
+        CapabilityError: the state holds something that has no place in the format, or too much.
     """
     state, arrays = encode(point.state, "state")
     manifest = {
@@ -66,9 +67,11 @@ def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) ->
         "logs": {name: _log_to_json(log) for name, log in point.logs.items()},
         "state": state,
     }
-    text = json.dumps(manifest, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode()
+    if json_text.is_too_large(text):
+        raise CapabilityError("The state has too many values: keep large ones as arrays.")
     tails = {_LOG + name: _bytes(log.tail) for name, log in point.logs.items()}
-    content = {_MANIFEST: _bytes(text.encode()), **tails, **arrays}
+    content = {_MANIFEST: _bytes(text), **tails, **arrays}
     files.seal(
         os.path.join(folder, layout.resume_name(point.number)),
         lambda path: tensors.write(path, content, _METADATA, drain),
@@ -129,7 +132,7 @@ def _read(folder: str, number: int, array: Callable[[TensorFile, str], object]) 
 
 
 def _parsed(file: TensorFile, array: Callable[[TensorFile, str], object]) -> ResumePoint:
-    manifest = json.loads(_text(file, _MANIFEST))
+    manifest = json_text.parsed(_text(file, _MANIFEST))
     logs = {name: _log_from_json(entry, _text(file, _LOG + name)) for name, entry in manifest["logs"].items()}
     for name in (*manifest["files"], *(name for name, log in logs.items() if log.view)):
         layout.check_view_name(name)
@@ -171,7 +174,7 @@ def _bytes(data: bytes) -> Array:
 
 
 def _text(file: TensorFile, name: str) -> bytes:
-    array = file.read(name)
-    if isinstance(array, Bits):
+    place = file.places[name]
+    if place.dtype != "uint8" or place.size > _LONGEST_TEXT:
         raise ValueError(f"{name!r} is no text")
-    return array.tobytes()
+    return file.read_bytes(name)

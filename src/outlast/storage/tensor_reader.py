@@ -8,7 +8,6 @@ out. What does not fit is a ``DamagedFile`` that says where.
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import zlib
@@ -18,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import DamagedFile
+from outlast.storage import json_text
 from outlast.storage.dtypes import NAMES, SAFETENSORS, Array, from_bytes
 from outlast.storage.reading import open_regular
 from outlast.storage.tensors import crc_place, sealed_header
 
-HEADER_LIMIT = 100_000_000  # bytes; safetensors' own limit
 _PIECE = 4 << 20
 _WIDTHS = {"BOOL": 1, "F16": 2, "BF16": 2, "C64": 8} | {
     f"{kind}{bits}": bits // 8 for kind in "UIF" for bits in (8, 16, 32, 64)
@@ -78,6 +77,12 @@ class TensorFile:
         self._load(name, (raw.data[i : i + _PIECE] for i in range(0, place.size, _PIECE)))
         return from_bytes(raw, place.dtype, place.width, place.shape)
 
+    def read_bytes(self, name: str) -> bytes:
+        """The bytes of the tensor ``name``, after its checksum was found right; without NumPy."""
+        raw = bytearray(self.places[name].size)
+        self._load(name, [memoryview(raw)])
+        return bytes(raw)
+
     def verify(self, name: str) -> None:
         """Check the checksum of the tensor ``name``, in little memory."""
         size = self.places[name].size
@@ -105,7 +110,7 @@ class TensorFile:
     def _header(self, size: int) -> bytes:
         start = self._file.read(8)
         length = int.from_bytes(start, "little")
-        if len(start) < 8 or length > min(size - 8, HEADER_LIMIT):
+        if len(start) < 8 or length > min(size - 8, json_text.MOST_BYTES):
             raise self._damaged("it is too short for its header")
         header = bytearray(8 + length)
         header[:8] = start
@@ -137,7 +142,7 @@ def read(path: str) -> dict[str, Array]:
 
 
 def _parsed(header: bytes) -> tuple[dict[str, str], dict[str, Place]]:
-    parts = json.loads(header[8:], object_pairs_hook=_without_twins, parse_constant=_refuse)
+    parts = json_text.parsed(header[8:], object_pairs_hook=_without_twins, parse_constant=_refuse)
     metadata = parts.pop("__metadata__")
     places = {}
     start = len(header)

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from outlast.exceptions import CapabilityError
+from outlast.storage import json_text
 from outlast.storage.calls import calls
 from outlast.storage.dtypes import SAFETENSORS, Array, Bits, name_of
 from outlast.storage.files import Drain, exhaust
@@ -49,7 +51,7 @@ def write(
 
     Raises:
         OSError: as the system says.
-        CapabilityError: an array holds no plain numbers.
+        CapabilityError: an array holds no plain numbers, or there are too many of them.
 
     Example:
         >>> import tempfile, numpy as np
@@ -97,6 +99,8 @@ class _Plan:
         self.metadata = metadata
         self.entries = entries
         self.first_header = self.header({})
+        if json_text.is_too_large(self.first_header):
+            raise CapabilityError(f"{len(entries):,} arrays are too many for one file.")
         self.file_size = len(self.first_header) + sum(entry.size for entry in entries.values())
 
     def header(self, crcs: Mapping[str, int]) -> bytes:
