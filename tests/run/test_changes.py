@@ -1,0 +1,205 @@
+"""Code that asks for another training than the folder holds is refused; other changes are said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.run.training import content, go_on, start, train, weight
+
+from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run
+from outlast.exceptions import RunChanged
+
+Out = pytest.CaptureFixture[str]
+
+WAYS_OUT = r"Go back to the old setting, or use resume='never'.* another folder or accept_changes=\['{}'\]\."
+
+FIXED: dict[str, tuple[Callable[[Path], Run], Callable[..., Run], str]] = {
+    "EarlyStopping.monitor": (
+        lambda folder: train(folder, [EarlyStopping(mode="min")]),
+        lambda folder, **options: start(folder, [EarlyStopping("learning_rate", mode="min")], **options),
+        "was 'val_loss' and is 'learning_rate'",
+    ),
+    "ModelCheckpoint.mode": (
+        lambda folder: train(folder, [ModelCheckpoint(save_best_only=True)]),
+        lambda folder, **options: start(
+            folder, [ModelCheckpoint(save_best_only=True, mode="max")], **options
+        ),
+        "was 'auto' and is 'max'",
+    ),
+    "learning_rate": (
+        lambda folder: train(folder, rate=0.1),
+        lambda folder, **options: start(folder, rate=0.2, **options),
+        r"was {'fake': 0\.1} and is {'fake': 0\.2}",
+    ),
+    "seed": (
+        lambda folder: train(folder, seed=1),
+        lambda folder, **options: start(folder, seed=2, **options),
+        "was 1 and is 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_another_training_is_refused_with_the_difference_and_the_ways_out(folder: Path, name: str) -> None:
+    before, now, difference = FIXED[name]
+    before(folder)
+    files = content(folder)
+    told = f"holds another training: {name} {difference}. " + WAYS_OUT.format(name)
+    with pytest.raises(RunChanged, match=told):
+        now(folder)
+    assert content(folder) == files
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_another_training_is_accepted_by_its_name_and_said(folder: Path, capsys: Out, name: str) -> None:
+    before, now, _ = FIXED[name]
+    before(folder)
+    assert go_on(now(folder, accept_changes=[name]), 6) == [4, 5]
+    assert f"resumed {folder} at epoch 5, resume point 4; {name} was" in capsys.readouterr().out
+
+
+def test_accept_changes_takes_the_last_part_of_a_name_for_all_callbacks(folder: Path) -> None:
+    def two(monitor: str) -> list[object]:
+        return [EarlyStopping(monitor, mode="min"), ModelCheckpoint(monitor=monitor, mode="min")]
+
+    train(folder, two("val_loss"))
+    assert go_on(start(folder, two("learning_rate"), accept_changes=["monitor"]), 5) == [4]
+
+
+def test_accepting_one_change_does_not_accept_another(folder: Path) -> None:
+    train(folder, seed=1, rate=0.1)
+    with pytest.raises(RunChanged, match="seed was 1 and is 2"):
+        start(folder, seed=2, rate=0.2, accept_changes=["learning_rate"])
+
+
+def test_an_accepted_rate_is_the_rate_from_then_on(folder: Path) -> None:
+    train(folder, rate=0.1)
+    run = start(folder, rate=0.2, accept_changes=["learning_rate"])
+    go_on(run, 6)
+    assert run.history["learning_rate"] == [0.1] * 4 + [0.2] * 2
+    assert go_on(start(folder, rate=0.2), 7) == [6]  # it is the run's own now
+
+
+def test_the_rate_of_a_cut_is_not_the_initial_one_and_is_put_back(folder: Path) -> None:
+    train(folder, [ReduceLROnPlateau(factor=0.5, patience=1)], epochs=5, rate=0.1)
+    assert start(folder, [ReduceLROnPlateau(factor=0.5, patience=1)], rate=0.1).learning_rate == 0.025
+
+
+def test_a_seed_that_is_given_only_now_is_no_difference(folder: Path) -> None:
+    train(folder)
+    assert go_on(start(folder, seed=1), 5) == [4]
+
+
+def test_patience_and_factor_take_effect_and_are_said(folder: Path, capsys: Out) -> None:
+    go_on(start(folder, [EarlyStopping(patience=9), ReduceLROnPlateau(factor=0.5, patience=1)]), 8, until=4)
+    run = start(folder, [EarlyStopping(patience=3), ReduceLROnPlateau(factor=0.1, patience=1)])
+    assert go_on(run, 8) == [4, 5]
+    assert run.learning_rate == pytest.approx(0.1 * 0.5 * 0.1 * 0.1)
+    assert capsys.readouterr().out == (
+        f"outlast: resumed {folder} at epoch 5, resume point 4; EarlyStopping.patience was 9 and is 3; "
+        "ReduceLROnPlateau.factor was 0.5 and is 0.1\n"
+    )
+
+
+def test_another_number_of_epochs_takes_effect_and_is_said(folder: Path, capsys: Out) -> None:
+    train(folder, epochs=2)
+    train(folder, epochs=3)
+    assert "resume point 2; epochs was 2 and is 3" in capsys.readouterr().out
+
+
+def test_changes_are_told_in_the_events(folder: Path) -> None:
+    train(folder, [EarlyStopping(patience=5)], epochs=2)
+    train(folder, [EarlyStopping(patience=6)], epochs=3)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["start", "end", "resume", "end"]
+    assert "EarlyStopping.patience was 5 and is 6" in events[2]["changes"]
+    assert (
+        json.loads((folder / "run.json").read_text())["settings"]["callbacks"]["EarlyStopping"]["patience"]
+        == 6
+    )
+
+
+def test_a_change_is_said_once_and_then_is_the_runs_own(folder: Path, capsys: Out) -> None:
+    for patience, epochs in ((5, 2), (6, 3), (6, 4)):
+        train(folder, [EarlyStopping(patience=patience)], epochs=epochs)
+    assert capsys.readouterr().out.count("EarlyStopping.patience was 5 and is 6") == 1
+
+
+def test_a_callback_more_or_less_is_said_and_the_others_keep_their_state(folder: Path, capsys: Out) -> None:
+    train(folder, [EarlyStopping(patience=4), CSVLogger()], epochs=5)
+    run = start(folder, [ModelCheckpoint(save_best_only=True), EarlyStopping(patience=4)])
+    assert run.callbacks[1].wait == 2
+    go_on(run, 6)
+    said = capsys.readouterr().out
+    assert "ModelCheckpoint was 'not there' and is 'new'; CSVLogger was 'there' and is 'gone'" in said
+
+
+def test_two_callbacks_of_a_class_each_go_on_with_their_own_state(folder: Path) -> None:
+    two = [EarlyStopping(patience=7), EarlyStopping(patience=8, baseline=1.0)]
+    train(folder, two, epochs=5)
+    again = start(folder, [EarlyStopping(patience=7), EarlyStopping(patience=8, baseline=1.0)])
+    assert [callback.wait for callback in again.callbacks] == [callback.wait for callback in two]
+    assert [callback.patience for callback in again.callbacks] == [7, 8]
+
+
+# With PyTorch: the model, the optimizer and the user's own objects.
+
+
+def module(width: int = 3, optimizer: str = "Adam") -> dict[str, Any]:
+    model = torch.nn.Linear(2, width)
+    return {
+        "model": model,
+        "optimizer": getattr(torch.optim, optimizer)(model.parameters(), lr=0.1),
+    }
+
+
+def one_epoch(folder: Path, **options: Any) -> Run:
+    run = Run(folder, **options)
+    for _ in run.epochs(1):
+        options["model"](torch.ones(1, 2)).sum().backward()
+        options["optimizer"].step()
+    return run
+
+
+def test_another_shape_of_the_model_is_refused(folder: Path) -> None:
+    one_epoch(folder, **module(3))
+    with pytest.raises(RunChanged, match=r"weight: float32 \(3, 2\) in the run, float32 \(4, 2\)"):
+        one_epoch(folder, **module(4))
+
+
+def test_another_optimizer_is_refused(folder: Path) -> None:
+    one_epoch(folder, **module(optimizer="Adam"))
+    with pytest.raises(RunChanged, match=r"optimizers .*adam.* in the run, .*sgd.* in this code"):
+        one_epoch(folder, **module(optimizer="SGD"))
+
+
+def test_other_groups_of_parameters_are_refused_even_if_their_rates_are_accepted(folder: Path) -> None:
+    one_epoch(folder, **module())
+    model = torch.nn.Linear(2, 3)
+    groups = [{"params": [model.weight]}, {"params": [model.bias]}]
+    other = {"model": model, "optimizer": torch.optim.Adam(groups, lr=0.1)}
+    with pytest.raises(RunChanged, match="learning_rate was"):
+        one_epoch(folder, **other)
+    with pytest.raises(RunChanged, match="group"):
+        one_epoch(folder, accept_changes=["learning_rate"], **other)
+
+
+def test_a_part_that_is_gone_or_new_is_refused_by_name(folder: Path) -> None:
+    parts = module()
+    scheduler = torch.optim.lr_scheduler.StepLR(parts["optimizer"], 1)
+    one_epoch(folder, scheduler=scheduler, **parts)
+    with pytest.raises(RunChanged, match=r"saved with \['scheduler'\], and this code gives none"):
+        one_epoch(folder, **module())
+
+
+def test_nothing_is_put_back_of_a_run_that_is_refused(folder: Path) -> None:
+    train(folder, seed=1)
+    with pytest.raises(RunChanged):
+        start(folder, seed=2)
+    again = start(folder, seed=1)
+    assert weight(again) == 4

@@ -1,0 +1,188 @@
+"""What a run shows of itself, while it trains and afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.run.training import LOSSES, go_on, start, train
+
+from outlast import (
+    Best,
+    CSVLogger,
+    EarlyStopping,
+    Metrics,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    Run,
+    open_run,
+)
+from outlast.exceptions import ArgumentError, CapabilityError, FileError, UsageError
+from outlast.testing import FakeAdapter
+
+
+def callbacks() -> list[object]:
+    return [EarlyStopping(patience=4), ModelCheckpoint(save_best_only=True), ReduceLROnPlateau(patience=1)]
+
+
+def test_history_has_every_epoch_since_the_first_start(folder: Path) -> None:
+    go_on(start(folder), 6, until=2)
+    run = start(folder)
+    go_on(run, 6, until=4)
+    assert isinstance(run.history, Metrics)
+    assert run.history["val_loss"] == list(LOSSES[:4])
+    assert (run.history.epochs, run.history.rows[3]) == (
+        (0, 1, 2, 3),
+        {"epoch": 3, "learning_rate": 0.1, "val_loss": 3.5},
+    )
+
+
+def test_history_is_there_while_training(folder: Path) -> None:
+    run = start(folder)
+    seen = []
+    for epoch in run.epochs(3):
+        seen.append(len(run.history.rows))
+        run.log(val_loss=LOSSES[epoch])
+    assert seen == [0, 1, 2]
+
+
+def test_best_is_the_checkpoints_with_its_file(folder: Path) -> None:
+    run = train(folder, callbacks(), epochs=5)
+    assert run.best == Best(2, "val_loss", 3.0, str(folder / "best.txt"))
+    assert Path(run.best.path).read_text() == "{'w': [3.0]}"
+
+
+def test_best_is_early_stoppings_where_nothing_is_saved(folder: Path) -> None:
+    assert train(folder, [EarlyStopping(patience=4)], epochs=5).best == Best(2, "val_loss", 3.0, None)
+
+
+def test_there_is_no_best_where_nobody_judges(folder: Path) -> None:
+    run = train(folder, [ModelCheckpoint()])
+    assert run.best is None
+    with pytest.raises(UsageError, match=r"no best model: put outlast\.ModelCheckpoint\(save_best"):
+        run.load_best()
+
+
+def test_decisions_are_those_of_all_starts_with_their_reasons(folder: Path) -> None:
+    go_on(start(folder, callbacks()), 8, until=3)
+    run = train(folder, callbacks(), epochs=8)
+    whole = train(folder.with_name("whole"), callbacks(), epochs=8)
+    assert run.decisions == whole.decisions == open_run(folder).decisions
+    cut = next(decision for decision in run.decisions if decision.callback == "ReduceLROnPlateau")
+    assert (cut.epoch, cut.learning_rate) == (3, pytest.approx(0.01))
+    assert cut.because == "val_loss has been no better than 3 for 1 epoch"
+
+
+def test_committed_is_what_the_disk_has(folder: Path) -> None:
+    run = start(folder)
+    assert run.committed is None
+    seen = []
+    for epoch in run.epochs(3):
+        run.flush()
+        seen.append(run.committed)
+        run.log(val_loss=LOSSES[epoch])
+    assert seen == [None, (0, None), (1, None)]
+    assert (run.committed, start(folder).committed, open_run(folder).committed) == ((2, None),) * 3
+
+
+def test_extra_is_saved_with_the_rest_and_rewound_with_the_rest(folder: Path) -> None:
+    run = start(folder)
+    for epoch in run.epochs(5):
+        run.extra["seen"] = [*run.extra.get("seen", []), epoch]
+        if epoch == 3:
+            break
+    again = start(folder)
+    assert again.extra == open_run(folder).extra == {"seen": [0, 1, 2]}
+
+
+def test_what_is_no_json_in_extra_is_refused_by_its_place(folder: Path) -> None:
+    run = start(folder)
+    with pytest.raises(CapabilityError, match=r"extra.*model"):
+        for _ in run.epochs(2):
+            run.extra["model"] = object()
+
+
+def test_checkpoints_are_the_models_that_are_kept_and_why(folder: Path) -> None:
+    run = train(folder, [ModelCheckpoint(keep_best=2)], epochs=7)
+    kept = {Path(one.path).name: (one.epoch, one.value, one.why) for one in run.checkpoints}
+    assert kept == {
+        Path(one.path).name: (one.epoch, one.value, one.why) for one in open_run(folder).checkpoints
+    }
+    assert sorted((epoch, value) for epoch, value, _ in kept.values())[-1] == (6, 2.0)
+
+
+def test_the_learning_rate_can_be_read_and_set(folder: Path) -> None:
+    run = start(folder)
+    assert run.learning_rate == 0.1
+    for epoch in run.epochs(2):
+        run.learning_rate = 0.5
+        run.log(val_loss=LOSSES[epoch])
+    assert start(folder).learning_rate == 0.5
+    assert run.history["learning_rate"] == [0.5, 0.5]
+
+
+class TwoRates(FakeAdapter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates = {"a": 0.1, "b": 0.2}
+
+    def learning_rates(self) -> dict[str, float]:
+        return self.rates
+
+    def set_learning_rate(self, name: str, value: float) -> None:
+        self.rates = {**self.rates, name: value}
+
+
+def test_several_learning_rates_have_names(folder: Path) -> None:
+    run = Run(folder, adapter=TwoRates())
+    run.learning_rate = {"b": 0.3}
+    assert run.learning_rate == {"a": 0.1, "b": 0.3}
+    run.learning_rate = 0.4
+    assert run.learning_rate == {"a": 0.4, "b": 0.4}
+    with pytest.raises(ArgumentError, match="There is no learning rate 'c', but a, b"):
+        run.learning_rate = {"c": 1.0}
+
+
+def test_stop_ends_it_after_this_epoch_for_good_with_the_reason(folder: Path) -> None:
+    run = start(folder)
+    begun = []
+    for epoch in run.epochs(6):
+        begun.append(epoch)
+        run.log(val_loss=LOSSES[epoch])
+        if epoch == 2:
+            run.stop("it is good enough")
+    assert (begun, run.history.epochs) == ([0, 1, 2], (0, 1, 2))
+    assert go_on(start(folder), 9) == []
+    assert open_run(folder).stopped == "Epoch 3: Run stops: it is good enough"
+
+
+def test_a_picture_of_the_history_is_drawn(folder: Path, tmp_path: Path) -> None:
+    run = train(folder)
+    run.plot(str(tmp_path / "now.png"))
+    open_run(folder).plot(str(tmp_path / "then.png"))
+    assert (tmp_path / "now.png").read_bytes()[:4] == (tmp_path / "then.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_run_is_opened_read_only_and_no_framework_is_imported(folder: Path) -> None:
+    train(folder, [*callbacks(), CSVLogger()], epochs=5)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    code = f"""
+import sys, outlast
+run = outlast.open_run({str(folder)!r})
+print(run.history["val_loss"][:2], run.best.epoch, run.committed, run.stopped, len(run.decisions), run.extra)
+print(sorted(set(sys.modules) & {{"keras", "torch", "jax", "tensorflow", "matplotlib", "pandas"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[5.0, 4.0] 2 (4, None) None 7 {}\n[]\n"
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_what_is_no_run_cannot_be_opened(folder: Path) -> None:
+    with pytest.raises(FileError, match=r"There is no run .*: it is no folder"):
+        open_run(folder)
+    folder.mkdir()
+    with pytest.raises(FileError, match=r"There is no run in .*: it has no resume point"):
+        open_run(folder)
+    assert list(folder.iterdir()) == []
