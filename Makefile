@@ -8,6 +8,7 @@ help:
 	@echo "make demo   train the digits for real, with the callbacks, and show what they did"
 	@echo "make test   every check and test, on every backend (PARTS='checks torch' runs those alone)"
 	@echo "make check  style, types, architecture: seconds"
+	@echo "make mutants  change core/ in one place at a time, and list the test that catches it"
 	@echo "make bench  measure"
 	@echo "make crash  kill trainings for real, thirty of each kind, and compare: half an hour"
 	@echo "make clean  remove caches and outputs (not .venv)"
@@ -23,6 +24,10 @@ test:
 check:
 	@sh scripts/setup.sh test
 	@$(python) scripts/run_tests.py checks
+
+mutants:
+	@sh scripts/setup.sh test
+	@$(python) scripts/mutants.py $(ARGS)
 
 bench:
 	@sh scripts/setup.sh test
