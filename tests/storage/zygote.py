@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import sys
 import tempfile
 import warnings
+from typing import NoReturn
 
 from tests.storage import workload
 
@@ -23,25 +25,27 @@ def main() -> None:
         workload.run(f"{folder}/warm", 3)  # imports what is imported late
     for line in sys.stdin:
         folder, steps = line.rsplit(maxsplit=1)
-        gate, opener = os.pipe()
+        ours, its = socket.socketpair()
         child = os.fork()
         if child == 0:
-            work(gate, opener, folder, int(steps))
+            ours.close()
+            work(its, folder, int(steps))
+        its.close()
+        ours.recv(1)  # it stands at the gate
         print(child, flush=True)
         sys.stdin.readline()
-        os.write(opener, b"go")
-        os.close(opener)
-        os.close(gate)
+        ours.send(b"!")
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        ours.close()
 
 
-def work(gate: int, opener: int, folder: str, steps: int) -> None:
+def work(gate: socket.socket, folder: str, steps: int) -> NoReturn:
     """In the child: wait at the gate, run, and end without a trace of Python's own clean-up."""
-    os.close(opener)
     if sys.platform == "linux":  # let a strace that is no parent of ours attach
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
     told = os.open(f"{folder}.committed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.read(gate, 1)
+    gate.send(b"!")
+    gate.recv(1)
     try:
         workload.run(folder, steps, lambda n: os.pwrite(told, b"%d" % n, 0), lambda finding: None)
     except BaseException:
