@@ -7,8 +7,9 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial, reduce
 from typing import Any
 
 from outlast.core.numbers import encoded
@@ -51,7 +52,7 @@ class Session:
         self.folder = folder
         self.fresh = True
         self._say, self._on_save_error = say, on_save_error
-        self._under_way: tuple[Step, Any, Progress] | None = None  # until it is on the disk
+        self._unsafe: list[tuple[Progress, Step]] = []  # not known to be on the disk, in their order
         if resume == "must" and not _has_resume_points(folder):
             raise FileError(
                 f"There is nothing to resume in {folder}. Use resume='auto' to begin anew.", path=folder
@@ -71,15 +72,20 @@ class Session:
         self.state, self.findings = recovered.state, recovered.findings
         self.committed: Progress | None = None
         if self.state is not None:
-            self.committed = (self.state["progress"]["epoch"] - 1, None)
+            self.committed = _progress_of(self.state)
+        self._state: Any = None  # of the last step
         self._buffers = Buffers()
         self._writer = Writer()
 
     def _take_over(self) -> None:
         """Let a session of this process that was left open finish what it was writing."""
         former = _open.pop(os.path.realpath(self.folder), None)
-        if former is not None:
+        if former is None:
+            return
+        try:
             former._writer.close()
+        except FileError as error:  # told now, for nobody asked the former one any more
+            self._say(f"outlast: the last save before this start failed: {error}")
 
     @property
     def number(self) -> int:
@@ -96,10 +102,14 @@ class Session:
         return self.log_or_none(name) or b""
 
     def log_or_none(self, name: str) -> bytes | None:
-        """A committed log, None if there is none of that name."""
-        self.flush()
+        """A log as it is after the last step, None if there is none of that name."""
+        self._settle()
+        unsafe = self._unsafe_step().logs.get(name, Lines(b""))
         log = self._truth.logs.get(name)
-        return None if log is None else log.content(self.folder)
+        if log is None and not unsafe.data:
+            return None
+        before = b"" if log is None or unsafe.whole else log.content(self.folder)
+        return before + unsafe.data
 
     def commit(self, step: Step, state: Mapping[str, Any], progress: Progress) -> None:
         """Copy the state, and make it safe in the background.
@@ -108,44 +118,59 @@ class Session:
         or, with ``on_save_error="warn"``, are said, and what was lost is part of this step.
         """
         self._lock.check()
-        step = merged(self._settled(), step)
-        self._submit(step, self._buffers.copy(state), progress)
+        self._settle()
+        self._unsafe.append((progress, step))
+        self._state = self._buffers.copy(state)
+        self._submit()
 
-    def _submit(self, step: Step, state: Any, progress: Progress) -> None:
-        self._under_way = (step, state, progress)
-        self._writer.submit(partial(self._carry_out, step, state, progress))
+    def _submit(self) -> None:
+        step, progress = self._unsafe_step(), self._unsafe[-1][0]
+        self._writer.submit(partial(self._carry_out, step, self._state, progress))
 
     def _carry_out(self, step: Step, state: Any, progress: Progress) -> None:
         self._truth = commit.commit(
             self.folder, self._truth, step, state, drain=self._writer.drain, say=self._say
         )
-        self.committed, self._under_way = progress, None
+        self._is_safe(progress)
 
-    def _settled(self) -> Step:
-        """Wait for the step under way; what of it is not safe."""
+    def _is_safe(self, progress: Progress) -> None:
+        """All up to there is on the disk."""
+        steps = [one for one, _ in self._unsafe]
+        if progress in steps:
+            self.committed = progress
+            self._unsafe = self._unsafe[steps.index(progress) + 1 :]
+
+    def _unsafe_step(self) -> Step:
+        return reduce(merged, (step for _, step in self._unsafe), Step())
+
+    def _settle(self) -> None:
+        """Wait for the step under way; if it failed, put the folder in order for the next."""
+        failure = self._failure()
+        if self._unsafe:
+            self._recover()
+        if failure:
+            again = f" and tries again; {self._unsaved()}" if self._unsafe else ""
+            warn(f"{failure} Training goes on{again}.")
+
+    def _failure(self) -> FileError | None:
+        """Wait for the step under way; why it failed, if that shall be no error."""
         try:
             self._writer.flush()
         except FileError as error:
             if self._on_save_error == "raise":
                 raise
-            warn(f"{error} Training goes on and tries again; {self._unsaved()}.")
-        if self._under_way is None:
-            return Step()
-        step = self._under_way[0]
-        return Step() if self._recovered() else step
+            return error
+        return None
 
-    def _recovered(self) -> bool:
-        """Put the folder in order after a failed commit; whether it holds the step after all."""
-        number = self._truth.number
-        try:
-            self._truth = recovery.recover(self.folder).truth
-        except FileError:  # the disk is no better: the next commit says so
-            return False
-        return self._truth.number > number
+    def _recover(self) -> None:
+        with suppress(FileError):  # the disk is no better: the next commit says so
+            found = recovery.recover(self.folder)
+            self._truth = found.truth
+            if found.state is not None:  # the step may be there after all
+                self._is_safe(_progress_of(found.state))
 
     def _unsaved(self) -> str:
-        first = 1 if self.committed is None else self.committed[0] + 2
-        last = self._under_way[2][0] + 1 if self._under_way else first
+        first, last = (self._unsafe[place][0][0] + 1 for place in (0, -1))
         epochs = f"epoch {first} is" if first == last else f"epochs {first} to {last} are"
         return f"{epochs} in memory only"
 
@@ -159,14 +184,16 @@ class Session:
         Raises:
             FileError: it failed, with ``on_save_error="raise"``.
         """
-        step = self._settled()
-        if self._under_way is None:
+        self._settle()
+        if not self._unsafe:
             return
-        self._submit(step, *self._under_way[1:])
+        self._submit()
         try:
             self._writer.flush()
         except FileError as error:
-            warn(f"{error} The training has ended, and {self._unsaved()}.")
+            self._recover()
+            unsaved = f", and {self._unsaved()}" if self._unsafe else ""
+            warn(f"{error} The training has ended{unsaved}.")
 
     def describe(self, settings: Mapping[str, Any]) -> None:
         """Write ``run.json``: what was asked for, by which command, with which versions."""
@@ -177,13 +204,31 @@ class Session:
     def record(self, kind: str, content: Mapping[str, Any]) -> None:
         """Append to ``events.jsonl``."""
         event = {"event": kind, "time": time.time(), "pid": os.getpid(), **content}
-        journal.append(os.path.join(self.folder, layout.EVENTS), event)
+        with self._error_or_warning():
+            journal.append(os.path.join(self.folder, layout.EVENTS), event)
 
     def close(self) -> None:
         """Finish writing, and let others have the folder."""
         _open.pop(os.path.realpath(self.folder), None)
-        self._writer.close()
-        self._lock.release()
+        try:
+            with self._error_or_warning():
+                self._writer.close()
+        finally:
+            with self._error_or_warning():
+                self._lock.release()
+
+    @contextmanager
+    def _error_or_warning(self) -> Iterator[None]:
+        try:
+            yield
+        except FileError as error:
+            if self._on_save_error == "raise":
+                raise
+            warn(str(error))
+
+
+def _progress_of(state: Mapping[str, Any]) -> Progress:
+    return state["progress"]["epoch"] - 1, None
 
 
 def _versions() -> dict[str, str]:
