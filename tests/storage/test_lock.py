@@ -232,3 +232,35 @@ def test_an_exclusive_file_is_never_stolen(tmp_path: Path, no_flock: None) -> No
     assert path.exists()
     path.unlink()
     acquire(str(tmp_path)).release()
+
+
+@pytest.mark.parametrize("name", ["LOCK", "LOCK.held"])
+def test_who_holds_it_is_not_asked_of_a_file_elsewhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").write_text('{"pid": 7}')
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
+    assert not holder(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("said", [b"[" * 3000, b'{"pid": 7}' + b" " * 5000 + b"}", b"\xff", b"7"])
+def test_a_holder_that_says_nonsense_holds_it_all_the_same(tmp_path: Path, said: bytes) -> None:
+    (tmp_path / "LOCK.held").write_bytes(said)
+    assert holder(str(tmp_path)) in ({}, {"pid": 7})
+
+
+def test_a_description_of_any_length_takes_no_memory(tmp_path: Path) -> None:
+    with open(tmp_path / "LOCK.held", "wb") as file:
+        file.truncate(1 << 40)
+    assert holder(str(tmp_path)) == {}
+
+
+def test_a_lock_that_was_given_back_is_not_touched_by_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire(str(tmp_path)).release()
+
+    def touch(fd: int, operation: int) -> None:
+        raise AssertionError("who only asks took the lock")
+
+    monkeypatch.setattr(lock.fcntl, "flock", touch)
+    assert holder(str(tmp_path)) is None

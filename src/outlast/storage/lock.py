@@ -23,7 +23,7 @@ from typing import Any
 from outlast.exceptions import RunLocked, UsageError
 from outlast.storage import layout
 from outlast.storage.calls import calls, explained, write_all
-from outlast.storage.reading import read_all
+from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, read_part
 
 if sys.platform != "win32":
     import fcntl
@@ -32,6 +32,7 @@ _TAKEN = {errno.EWOULDBLOCK, errno.EACCES}
 _NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _TRIES = 5  # somebody who only asks who holds the run may have the lock for a moment
 _PAUSE = 0.02  # seconds
+_LONGEST = 4096  # bytes of what a holder says of itself
 
 _mutex = threading.Lock()
 _held: dict[str, Lock] = {}  # of this process, by the folder's real path
@@ -140,16 +141,26 @@ def acquire(folder: str, *, take_over: bool = False) -> Lock:
 
 
 def holder(folder: str) -> dict[str, Any] | None:
-    """Who holds the run (host, pid, since and more, as far as known), or None if nobody does."""
+    """Who holds the run (host, pid, since and more, as far as known), or None if nobody does.
+
+    Nothing is changed. A lock that was given back is left alone; one whose holder may have been
+    killed is tried, shared and for a moment.
+    """
     exclusive = os.path.join(folder, layout.LOCK_WITHOUT_FLOCK)
     if os.path.lexists(exclusive):
         return _read(exclusive)
     path = os.path.join(folder, layout.LOCK)
-    if sys.platform == "win32" or not os.path.exists(path):
+    if sys.platform == "win32":
         return None
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in NOT_WHAT_WAS_WRITTEN:  # missing; or a link, which no run of ours locks
+            return None
+        raise
+    try:
+        if os.fstat(fd).st_size:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         return _read(path) if error.errno in _TAKEN else None
     finally:
@@ -251,8 +262,8 @@ def _description() -> bytes:
 def _read(path: str) -> dict[str, Any]:
     """What the holder wrote, {} if it is not (yet) to be read."""
     try:
-        found = json.loads(read_all(path))
-    except (OSError, ValueError):
+        found = json.loads(read_part(path, 0, _LONGEST))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
