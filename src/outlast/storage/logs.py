@@ -12,17 +12,18 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from outlast.exceptions import DamagedFile
 from outlast.storage import files, layout
 from outlast.storage.blobs import Blob
 from outlast.storage.calls import explained
-from outlast.storage.reading import read_all
+from outlast.storage.reading import read_all, read_part
 
 KEPT_LINES = 1000  # at most so many in a resume point
 KEPT_BYTES = 16 << 20  # and no more bytes
+_LONGEST = 1 << 28  # bytes of a segment, when lines are looked through
 _NO_FILE = b"\0"  # begins no log, and no log begins with it
 _REMAINING = 500  # so many when the others go to a segment
 
@@ -81,6 +82,18 @@ class Log:
             DamagedFile: a segment is not what was written.
         """
         return b"".join([*(_segment(folder, blob) for blob in self.segments), self.tail])
+
+    def backwards(self, folder: str) -> Iterator[bytes]:
+        """Its lines, the last first; a segment is read when its turn comes.
+
+        Raises:
+            DamagedFile: a segment is not what was written.
+        """
+        yield from reversed(self.tail.splitlines())
+        for blob in reversed(self.segments):
+            if blob.size > _LONGEST:
+                raise DamagedFile(f"{blob.name} is too long for lines of a log.", path=blob.name)
+            yield from reversed(_segment(folder, blob).splitlines())
 
 
 def add_to_view(folder: str, name: str, before: Log | None, lines: Lines) -> str | None:
@@ -170,7 +183,7 @@ def _regular_size(path: str) -> int | None:
 def _segment(folder: str, blob: Blob) -> bytes:
     path = os.path.join(folder, blob.name)
     with explained(path, "read"):
-        content = read_all(path)
+        content = read_part(path, 0, blob.size + 1)
     if len(content) != blob.size or zlib.crc32(content) != blob.crc32:
         raise DamagedFile(f"{path} is damaged: its checksum does not fit.", path=path)
     return content

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,9 @@ from outlast.core.decision import Action, Decision
 from outlast.core.metrics import Metrics
 from outlast.core.numbers import decoded
 from outlast.exceptions import FileError
-from outlast.storage import layout, lock, resume_points
+from outlast.storage import json_text, layout, lock, resume_points
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.survey import survey
+from outlast.storage.survey import Survey, survey
 
 ROWS = "rows.jsonl"  # the log of all metrics, which is no file of its own
 
@@ -39,21 +38,26 @@ class Best:
 
 def rows_of(content: bytes) -> list[dict[str, Any]]:
     """The epochs' metrics, from the log of rows."""
-    return [decoded(json.loads(line)) for line in content.splitlines()]
+    return [decoded(json_text.parsed(line)) for line in content.splitlines()]
+
+
+def decision_of(line: bytes) -> Decision:
+    """A decision, from its line in the journal."""
+    return Decision.from_json(json_text.parsed(line))
 
 
 def decisions_of(content: bytes) -> list[Decision]:
     """The decisions, from the journal."""
-    return [Decision.from_json(json.loads(line)) for line in content.splitlines()]
+    return [decision_of(line) for line in content.splitlines()]
 
 
-def best_of(decisions: Sequence[Decision], folder: str | None) -> Best | None:
-    """The best epoch, as the last save of a best model tells."""
-    for decision in reversed(decisions):
+def best_of(newest_first: Iterable[Decision], views: Collection[str], folder: str | None) -> Best | None:
+    """The best epoch, as the last save of a best model tells; its path, if it is among ``views``."""
+    for decision in newest_first:
         values = decision.values
         if decision.action is Action.SAVE and values.get("best") == values.get("value") is not None:
             name = next(iter(values.get("copies", ())), values["path"])
-            path = None if folder is None else os.path.join(folder, name)
+            path = os.path.join(folder, name) if folder is not None and name in views else None
             return Best(decision.epoch, values["monitor"], values["best"], path)
     return None
 
@@ -100,6 +104,10 @@ class Readable(ABC):
         """Every :class:`Decision` that acted, from the run's first start on."""
 
     @property
+    def _newest_first(self) -> Iterable[Decision]:
+        return reversed(self.decisions)
+
+    @property
     @abstractmethod
     def _rows(self) -> list[dict[str, Any]]:
         """Every epoch's metrics."""
@@ -117,7 +125,7 @@ class Readable(ABC):
     @property
     def best(self) -> Best | None:
         """The best epoch, as ``ModelCheckpoint(save_best_only=True)`` judged it; None if none is saved."""
-        return best_of(self.decisions, self.folder)
+        return best_of(self._newest_first, self._views, self.folder)
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
@@ -130,16 +138,17 @@ class Record(Readable):
 
     Args:
         folder: the run's.
+        found: a survey of it, if there is one already; else every byte is verified.
 
     Raises:
         FileError: there is no run, or it cannot be read.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], found: Survey | None = None) -> None:
         self.folder: str = os.fspath(folder)
         if not os.path.isdir(self.folder):
             raise FileError(f"There is no run {self.folder}: it is no folder.", path=self.folder)
-        found = survey(self.folder, resume_points.verify)
+        found = found or survey(self.folder, resume_points.verify)
         if found.point is None:
             raise FileError(
                 f"There is no run in {self.folder}: it has no resume point"
@@ -175,15 +184,45 @@ class Record(Readable):
         return decisions_of(self._log(layout.JOURNAL))
 
     @property
+    def _newest_first(self) -> Iterable[Decision]:
+        log = self._point.logs.get(layout.JOURNAL)
+        return () if log is None else map(decision_of, log.backwards(self.folder))
+
+    @property
+    def best(self) -> Best | None:
+        """The best epoch, as ``ModelCheckpoint`` or else ``EarlyStopping`` judged it."""
+        return super().best or self._best_of_stopping()
+
+    def _best_of_stopping(self) -> Best | None:
+        """What a callback remembers that keeps a best epoch, but no file of it."""
+        asked = self.settings["callbacks"]
+        for key, callback in self._point.state["callbacks"].items():
+            kept, monitor = decoded(callback["state"]), asked.get(key, {}).get("monitor")
+            if monitor is not None and kept.get("best") is not None and "best_epoch" in kept:
+                return Best(kept["best_epoch"], monitor, kept["best"], None)
+        return None
+
+    @property
     def committed(self) -> tuple[int, int | None]:
         """(epoch, batch) of the last commit; batch None at an epoch's end."""
         return self._point.state["progress"]["epoch"] - 1, None
 
     @property
+    def epochs(self) -> int | None:
+        """How many epochs were asked for; None if nobody said."""
+        asked: int | None = self._point.state["progress"]["epochs"]
+        return asked
+
+    @property
     def stopped(self) -> str | None:
         """Why the training stopped, if it did."""
+        return self.stop.sentence if self.stop else None
+
+    @property
+    def stop(self) -> Decision | None:
+        """The decision that stopped the training, if one did."""
         stops = self._point.state["progress"]["stops"]
-        return Decision.from_json(stops[0]).sentence if stops else None
+        return Decision.from_json(stops[0]) if stops else None
 
     @property
     def status(self) -> str:
