@@ -174,7 +174,7 @@ def _flocked(folder: str) -> _File | None:
         return None
     path = os.path.join(folder, layout.LOCK)
     for _ in range(_TRIES):
-        with explained(path, "lock"):
+        with explained(path, "lock", len(_description())):
             try:
                 file = _claimed(path)
             except _NoFlockHereError:
@@ -220,7 +220,7 @@ class _NoFlockHereError(Exception):
 
 def _exclusive(folder: str) -> _File:
     path = os.path.join(folder, layout.LOCK_WITHOUT_FLOCK)
-    with explained(path, "lock"):
+    with explained(path, "lock", len(_description())):
         try:
             fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
