@@ -84,7 +84,14 @@ class DamagedFile(FileError):
 
 
 class UnknownFormat(FileError):
-    """The file's format has a version that this outlast does not read."""
+    """The file's format has a version that this outlast does not read.
+
+    ``newer`` tells that it is none of an older outlast.
+    """
+
+    def __init__(self, message: str, *, path: str = "", newer: bool = True) -> None:
+        super().__init__(message, path=path)
+        self.newer = newer
 
 
 class RunLocked(FileError):

@@ -24,7 +24,15 @@ def test_a_resume_points_name_tells_its_number(number: int) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["resume-1", "damaged-resume-00000001", "damaged-resume-00000001.1", "a", "resume-0000000x"],
+    [
+        "resume-1",
+        "damaged-resume-00000001",
+        "damaged-resume-00000001.1",
+        "a",
+        "resume-0000000x",
+        "resume-000000001",
+        "resume-\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0661",
+    ],
 )
 def test_what_is_no_resume_point_is_not_taken_for_one(name: str) -> None:
     assert resume_number(name) is None

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import PurePath
 
 from outlast.exceptions import ArgumentError
@@ -35,7 +36,7 @@ EVENTS = "events.jsonl"
 DAMAGED = "damaged-"  # in front: the suffix still says what it was
 CONFLICT = ".conflict"
 
-_RESUME = re.compile(r"resume-(\d{8,})")
+_RESUME = re.compile(r"resume-([0-9]{8}|[1-9][0-9]{8,})")  # one name a number
 _BLOB = re.compile(r"blob-(rows-)?\d{8,}(-\d+)?(\..+)?")
 _OURS = {LOCK, LOCK_WITHOUT_FLOCK, RUN, EVENTS}
 
@@ -54,6 +55,21 @@ def resume_number(name: str) -> int | None:
     """The number of the resume point that is called ``name``, if it is one."""
     match = _RESUME.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def is_mark(name: str) -> bool:
+    """Whether a file of this name speaks for a run in its folder."""
+    return name in _OURS or resume_number(name) is not None
+
+
+def is_run(names: Collection[str]) -> bool:
+    """Whether a folder with these names holds a run, be it one that has not saved yet.
+
+    Example:
+        >>> is_run({"resume-00000042"}), is_run({"LOCK", "run.json"}), is_run({"LOCK", "a.txt"})
+        (True, True, False)
+    """
+    return len(_OURS & set(names)) > 1 or any(resume_number(name) is not None for name in names)
 
 
 def blob_names(number: int, view: str, *, rows: bool = False) -> list[str]:

@@ -233,7 +233,12 @@ class Record(Readable):
         """
         if lock.holder(self.folder) is not None:
             return "running"
-        return "finished" if self._point.state["progress"]["finished"] else "interrupted"
+        return "finished" if self.finished else "interrupted"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training stopped, or did all its epochs."""
+        return bool(self._point.state["progress"]["finished"])
 
     @property
     def settings(self) -> dict[str, Any]:

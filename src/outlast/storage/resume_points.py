@@ -151,10 +151,11 @@ def _check_format(path: str, metadata: Mapping[str, str]) -> None:
     version = metadata["version"]
     if version != str(layout.VERSION):
         raise UnknownFormat(
-            f"{path} has version {version} of the format, this outlast reads version "
+            f"{path} has version {version[:20]} of the format, this outlast reads version "
             f"{layout.VERSION}. Install the outlast that wrote it, or start anew in another "
             'folder or with resume="never".',
             path=path,
+            newer=not (version.isdecimal() and len(version) < 9 and int(version) < layout.VERSION),
         )
 
 

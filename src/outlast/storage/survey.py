@@ -19,6 +19,9 @@ from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, crc32_part
 from outlast.storage.resume_points import ResumePoint
 
 Read = Callable[[str, int], ResumePoint]
+Fits = Callable[[Blob, str], bool]
+
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -59,37 +62,39 @@ class Survey:
         )
 
 
-def survey(folder: str, read: Read = resume_points.load) -> Survey:
+def survey(folder: str, read: Read = resume_points.load, fits: Fits = Blob.fits) -> Survey:
     """Find what a run can go on from.
 
     Args:
         folder: the run's.
         read: ``resume_points.load``, or ``verify`` to keep the arrays out of memory.
+        fits: whether a blob is what stands at a path.
 
     Raises:
         DamagedFile: there are resume points, and none can be used.
         UnknownFormat: a newer or older outlast wrote here.
         FileError: the system does not let us look.
     """
-    while True:
+    for attempt in range(_ATTEMPTS):
         listed = resume_points.numbers(folder)
         try:
-            found = _looked_through(folder, listed, read)
+            found = _looked_through(folder, listed, read, fits)
         except DamagedFile:
-            if resume_points.numbers(folder) == listed:
+            if attempt == _ATTEMPTS - 1 or resume_points.numbers(folder) == listed:
                 raise
         else:
             if not found.findings or resume_points.numbers(folder) == listed:
-                return found
+                break
         # A writer is at work: what we missed may have been deleted in due course.
+    return found
 
 
-def _looked_through(folder: str, numbers: list[int], read: Read) -> Survey:
+def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> Survey:
     bad: dict[int, str] = {}  # resume points to set aside, and why
     usable: list[_Candidate] = []
     for number in numbers:
         try:
-            usable.append(_judged(folder, read(folder, number)))
+            usable.append(_judged(folder, read(folder, number), fits))
         except DamagedFile as error:
             bad[number] = str(error)
         if usable and not usable[-1].lost:
@@ -131,11 +136,11 @@ class _Candidate:
         return replace(point, files=kept, logs=logs)
 
 
-def _judged(folder: str, point: ResumePoint) -> _Candidate:
+def _judged(folder: str, point: ResumePoint, fits: Fits) -> _Candidate:
     lost: dict[Blob, str] = {}
     twins: dict[Blob, Twin] = {}
     for blob, copies, what in _needs(point):
-        if blob.fits(os.path.join(folder, blob.name)):
+        if fits(blob, os.path.join(folder, blob.name)):
             continue
         whole = next((twin for twin in copies if _holds(folder, twin, blob)), None)
         if whole:

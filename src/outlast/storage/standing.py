@@ -1,0 +1,235 @@
+"""Standing: how a run stands, found without a lock, a change, or belief in what it says.
+
+A look takes milliseconds, however large the models are: names, sizes and headers. Whether every
+byte is what was written is the question of ``verification.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from operator import index
+from typing import Any
+
+from outlast.core.decision import Decision
+from outlast.core.numbers import encoded
+from outlast.exceptions import DamagedFile, FileError, UnknownFormat
+from outlast.storage import layout, lock, resume_points
+from outlast.storage.blobs import Blob
+from outlast.storage.calls import explained
+from outlast.storage.record import Best, Record
+from outlast.storage.survey import Survey, survey
+
+# What values that were made up can provoke where they are used.
+_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+class Status(Enum):
+    """How a run stands, in a word."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    DAMAGED = "damaged"
+    NEWER = "newer format"
+    OLDER = "older format"
+    UNREADABLE = "unreadable"
+    NO_RUN = "no run"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands.
+
+    Args:
+        folder: the run's.
+        status: in a word.
+        epochs: how many are saved; None if that cannot be told.
+        asked: how many were asked for; None if nobody said, or it cannot be told.
+        best: the best epoch, if one was judged to be.
+        stop: the decision that ended the training, if one did.
+        problem: what is wrong, in words; "" if nothing is.
+        written: when it was last written, in seconds since 1970.
+        holder: what the process says of itself that has the run open; None if none has.
+    """
+
+    folder: str
+    status: Status
+    epochs: int | None = None
+    asked: int | None = None
+    best: Best | None = None
+    stop: Decision | None = None
+    problem: str = ""
+    written: float | None = None
+    holder: Mapping[str, Any] | None = None
+
+    @property
+    def why(self) -> str:
+        """Why it stopped, or what is wrong; "" if there is nothing to be said."""
+        if self.problem:
+            return self.problem
+        if self.stop:
+            return self.stop.because
+        return f"all {self.epochs} epochs are done" if self.status is Status.FINISHED else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {
+            "folder": self.folder,
+            "status": self.status.value,
+            "epochs": self.epochs,
+            "asked": self.asked,
+            "best": self.best and encoded(vars(self.best)),
+            "stopped": self.stop and self.stop.sentence,
+            "problem": self.problem or None,
+            "written": moment(self.written),
+            "holder": self.holder,
+        }
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a run: how it stands, and what to look further into.
+
+    Args:
+        standing: how it stands.
+        found: the survey; None if there is no run, or nothing in it can be used.
+        record: of what would be gone on from; None if there is nothing.
+    """
+
+    standing: Standing
+    found: Survey | None = None
+    record: Record | None = None
+
+
+def standing(folder: str) -> Standing:
+    """How the run in ``folder`` stands. No error is raised for what it holds: see the status."""
+    return look(folder).standing
+
+
+def look(folder: str, *, thorough: bool = False) -> Look:
+    """See how the run in ``folder`` stands.
+
+    Args:
+        folder: the run's.
+        thorough: verify every byte of what a resume would take.
+    """
+    try:
+        return _look(folder, thorough)
+    except UnknownFormat as error:
+        status, problem = (Status.NEWER if error.newer else Status.OLDER), str(error)
+    except DamagedFile as error:
+        status, problem = Status.DAMAGED, str(error)
+    except FileError as error:
+        status, problem = Status.UNREADABLE, str(error)
+    return Look(Standing(folder, status, problem=problem, **_circumstances(folder)))
+
+
+def _look(folder: str, thorough: bool) -> Look:
+    problem = _no_run(folder)
+    if problem:
+        return Look(Standing(folder, Status.NO_RUN, problem=problem))
+    read = resume_points.verify if thorough else resume_points.peek
+    found = survey(folder, read, Blob.fits if thorough else _has_its_size)
+    circumstances = _circumstances(folder)
+    with sense(folder):
+        record = Record(folder, found) if found.point else None
+        judged = _judged(record) if record else {"epochs": 0}
+        held = circumstances["holder"] is not None
+        status = Status.DAMAGED if found.findings else _status(record, held)
+        problem = "; ".join(problems(folder, found))
+    return Look(Standing(folder, status, problem=problem, **judged, **circumstances), found, record)
+
+
+def problems(folder: str, found: Survey) -> list[str]:
+    """What is wrong with a run, as parts of a sentence; nothing was done about it."""
+    inside = os.path.join(folder, "")
+    return [
+        *(f"resume point {n}: {why.replace(inside, '').rstrip('.')}" for n, why in found.unusable.items()),
+        *(f"{b.name} is missing or damaged, but {t.view} has it still" for b, t in found.replaceable.items()),
+        *(f"{blob.name} ({what}) is lost" for blob, what in found.lost.items()),
+    ]
+
+
+@contextmanager
+def sense(folder: str) -> Iterator[None]:
+    """Turn what made-up values provoke, though every checksum fits, into ``DamagedFile``."""
+    try:
+        yield
+    except _NONSENSE as error:
+        said = f"{type(error).__name__}: {error}"[:100]
+        raise DamagedFile(f"{folder} is damaged: what it says makes no sense ({said}).", path=folder) from error
+
+
+def moment(seconds: float | None) -> str | None:
+    """A time as text, in UTC; None if it is no time.
+
+    Example:
+        >>> moment(0.0)
+        '1970-01-01T00:00:00Z'
+    """
+    with suppress(*_NONSENSE, OSError):
+        if seconds is not None:
+            return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    return None
+
+
+def _no_run(folder: str) -> str:
+    """Why there is no run in the folder; "" if there is one."""
+    if not os.path.lexists(folder):
+        return f"There is no run {folder}: no such folder."
+    if not os.path.isdir(folder):
+        return f"There is no run {folder}: it is no folder."
+    with explained(folder, "read"):
+        names = os.listdir(folder)
+    if layout.is_run(names):
+        return ""
+    return f"There is no run in {folder}: it " + ("holds no files of a run." if names else "is empty.")
+
+
+def _has_its_size(blob: Blob, path: str) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == blob.size
+
+
+def _judged(record: Record) -> dict[str, Any]:
+    """What a record says, each value of the type that it should have."""
+    stop, best = record.stop, record.best
+    assert stop is None or stop.sentence
+    return {
+        "epochs": index(record.committed[0]) + 1,
+        "asked": None if record.epochs is None else index(record.epochs),
+        "best": best and Best(index(best.epoch), str(best.monitor), float(best.value), best.path),
+        "stop": stop,
+    }
+
+
+def _status(record: Record | None, held: bool) -> Status:
+    if held:
+        return Status.RUNNING
+    return Status.FINISHED if record and record.finished else Status.INTERRUPTED
+
+
+def _circumstances(folder: str) -> dict[str, Any]:
+    """Who has the run, and when it was written; whatever its files say."""
+    held = None
+    with suppress(OSError):
+        held = lock.holder(folder)
+    return {"holder": held, "written": _last_written(folder)}
+
+
+def _last_written(folder: str) -> float | None:
+    times = []
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if layout.resume_number(name) is not None or name in (layout.EVENTS, layout.RUN):
+                times.append(os.lstat(os.path.join(folder, name)).st_mtime)
+    return max(times, default=None)
