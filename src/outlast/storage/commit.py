@@ -138,7 +138,7 @@ def stage(
         truth,
         files=blobs,
         logs={**truth.logs, **logs},
-        given_up=(truth.given_up | truth.files.keys()) - blobs.keys(),
+        given_up=(truth.given_up | truth.files.keys() | step.files.keys()) - blobs.keys(),
     )
 
 
