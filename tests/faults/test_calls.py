@@ -18,7 +18,7 @@ from tests.storage.tap import tapped
 
 from outlast.exceptions import FileError, OutlastWarning
 
-BEFORE, AFTER = 1, 4  # epochs: those that went well, and those in all
+BEFORE, AFTER = 1, 3  # epochs: those that went well, and those in all
 
 _ALL = {"open", "write", "pwrite", "fsync", "ftruncate", "link", "rename", "unlink", "mkdir"}
 FAULTS = {

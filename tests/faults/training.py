@@ -61,7 +61,7 @@ def everything() -> list[outlast.Callback]:
     return [
         outlast.EarlyStopping(patience=20, restore_best_weights=True),
         outlast.ModelCheckpoint("best.txt", save_best_only=True),
-        outlast.ModelCheckpoint("models/{epoch:02d}.txt", keep_last=2),
+        outlast.ModelCheckpoint("models/{epoch:02d}.txt", keep_last=1),
         outlast.CSVLogger(),
         outlast.ReduceLROnPlateau(factor=0.5, patience=1),
     ]
