@@ -39,7 +39,8 @@ def find(folder: str, levels: int = LEVELS) -> Found:
     paths = [path for path, is_run in _below(folder, levels, unread) if is_run]
     if folder in unread:
         raise FileError(f"Cannot look for runs in {folder}: {unread[folder]}.", path=folder)
-    looked_at = map(standing, sorted(paths, key=_in_order))
+    here = os.path.join(os.curdir, "")  # "./run" is "run"
+    looked_at = map(standing, sorted((path.removeprefix(here) for path in paths), key=_in_order))
     return Found(tuple(one for one in looked_at if one.status is not Status.NO_RUN), unread)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from outlast.storage import files
 from outlast.storage.calls import explained
-from outlast.storage.reading import read_all, read_part
+from outlast.storage.reading import read_all, read_part, regular_size
 
 
 def line(record: Mapping[str, Any]) -> bytes:
@@ -46,8 +46,20 @@ def read(path: str) -> list[dict[str, Any]]:
         FileError: the system does not let us read it.
     """
     with explained(path, "read"):
-        lines = read_all(path).split(b"\n") if os.path.lexists(path) else []
-    return [record for record in map(_record, lines) if record is not None]
+        return _records(read_all(path)) if os.path.lexists(path) else []
+
+
+def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
+    """The whole records in the last ``most`` bytes of a file; as :func:`read`, but none of no file."""
+    size = regular_size(path)
+    if size is None:
+        return []
+    with explained(path, "read"):
+        return _records(read_part(path, max(0, size - most), most))
+
+
+def _records(text: bytes) -> list[dict[str, Any]]:
+    return [record for record in map(_record, text.split(b"\n")) if record is not None]
 
 
 def _record(text: bytes) -> dict[str, Any] | None:

@@ -10,7 +10,6 @@ it can be written again.
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from outlast.exceptions import DamagedFile
 from outlast.storage import files, layout
 from outlast.storage.blobs import Blob
 from outlast.storage.calls import explained
-from outlast.storage.reading import read_all, read_part
+from outlast.storage.reading import read_all, read_part, regular_size
 
 KEPT_LINES = 1000  # at most so many in a resume point
 KEPT_BYTES = 16 << 20  # and no more bytes
@@ -106,7 +105,7 @@ def add_to_view(folder: str, name: str, before: Log | None, lines: Lines) -> str
     path = layout.view_path(folder, name)
     if before is None:
         finding = _make_way(path, lines.data)
-    elif _regular_size(path) != before.size:
+    elif regular_size(path) != before.size:
         finding = mend_view(folder, name, before)
     else:
         finding = None
@@ -165,19 +164,10 @@ def _read(path: str) -> bytes | None:
     """The file's content; None if there is none, and no log's content if it is no file."""
     if not os.path.lexists(path):
         return None
-    if _regular_size(path) is None:
+    if regular_size(path) is None:
         return _NO_FILE
     with explained(path, "read"):
         return read_all(path)
-
-
-def _regular_size(path: str) -> int | None:
-    """The size of a regular file; None of anything else, a symbolic link included."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _segment(folder: str, blob: Blob) -> bytes:

@@ -39,6 +39,17 @@ def open_regular(path: str) -> Iterator[int]:
         os.close(fd)
 
 
+def regular_size(path: str) -> int | None:
+    """The size of a regular file; None of anything else, a symbolic link included."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        if error.errno in NOT_WHAT_WAS_WRITTEN:
+            return None
+        raise
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
 def crc32_file(path: str) -> int:
     """The CRC-32 (``zlib.crc32``) of a whole file, which must be a regular one."""
     crc = 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from outlast.core.decision import Action, Decision
@@ -17,6 +18,7 @@ from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 
 ROWS = "rows.jsonl"  # the log of all metrics, which is no file of its own
+_LONGEST_LINE = 1 << 20  # bytes of a decision
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def rows_of(content: bytes) -> list[dict[str, Any]]:
 
 def decision_of(line: bytes) -> Decision:
     """A decision, from its line in the journal."""
+    if len(line) > _LONGEST_LINE:
+        raise ValueError(f"a decision does not take {len(line):,} bytes")
     return Decision.from_json(json_text.parsed(line))
 
 
@@ -79,18 +83,16 @@ class Checkpoint:
     why: str
 
 
-def checkpoints_of(decisions: Sequence[Decision], views: Collection[str], folder: str) -> list[Checkpoint]:
-    """The models among ``views``, with the last decision that saved each."""
-    by_name: dict[str, Decision] = {}
-    for decision in decisions:
-        if decision.action is Action.SAVE:
-            values = decision.values
-            by_name |= dict.fromkeys([values.get("path", ""), *values.get("copies", ())], decision)
-    return [
-        Checkpoint(os.path.join(folder, name), d.epoch, d.values.get("value"), d.because)
-        for name, d in by_name.items()
-        if name in views
-    ]
+def checkpoints_of(newest_first: Iterable[Decision], views: Collection[str], folder: str) -> list[Checkpoint]:
+    """The models among ``views``, with the last decision that saved each; the newest comes last."""
+    found: dict[str, Checkpoint] = {}
+    saves = (decision for decision in newest_first if decision.action is Action.SAVE)
+    while len(found) < len(views) and (save := next(saves, None)):
+        for name in (*save.values.get("copies", ()), save.values.get("path")):
+            if name in views and name not in found:
+                path = os.path.join(folder, name)
+                found[name] = Checkpoint(path, save.epoch, save.values.get("value"), save.because)
+    return [*found.values()][::-1]
 
 
 class Readable(ABC):
@@ -130,7 +132,7 @@ class Readable(ABC):
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """The models that are kept, and why."""
-        return checkpoints_of(self.decisions, self._views, self.folder or "")
+        return checkpoints_of(self._newest_first, self._views, self.folder or "")
 
 
 class Record(Readable):
@@ -187,6 +189,10 @@ class Record(Readable):
     def _newest_first(self) -> Iterable[Decision]:
         log = self._point.logs.get(layout.JOURNAL)
         return () if log is None else map(decision_of, log.backwards(self.folder))
+
+    def latest(self, most: int) -> list[Decision]:
+        """The last decisions, at most so many, in their order."""
+        return [*islice(self._newest_first, most)][::-1]
 
     @property
     def best(self) -> Best | None:

@@ -26,7 +26,6 @@ from outlast.storage.tensor_reader import Place, TensorFile, opened
 FORMAT = "outlast resume point"
 _MANIFEST = "manifest"
 _LOG = "log/"
-_LONGEST_TEXT = 1 << 28  # bytes; of a log, the rest lies in segments
 _METADATA = {"format": FORMAT, "version": str(layout.VERSION)}
 
 
@@ -176,6 +175,6 @@ def _bytes(data: bytes) -> Array:
 
 def _text(file: TensorFile, name: str) -> bytes:
     place = file.places[name]
-    if place.dtype != "uint8" or place.size > _LONGEST_TEXT:
+    if place.dtype != "uint8" or place.size > json_text.MOST_BYTES:
         raise ValueError(f"{name!r} is no text")
     return file.read_bytes(name)

@@ -7,8 +7,7 @@ byte is what was written is the question of ``verification.py``.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,11 +21,17 @@ from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.storage import layout, lock, resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.calls import explained
+from outlast.storage.reading import regular_size
 from outlast.storage.record import Best, Record
-from outlast.storage.survey import Survey, survey
+from outlast.storage.survey import Fits, Read, Survey, survey
 
 # What values that were made up can provoke where they are used.
 _NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+def _has_its_size(blob: Blob, path: str) -> bool:
+    with explained(path, "read"):
+        return regular_size(path) == blob.size
 
 
 class Status(Enum):
@@ -112,30 +117,34 @@ def standing(folder: str) -> Standing:
     return look(folder).standing
 
 
-def look(folder: str, *, thorough: bool = False) -> Look:
+def look(folder: str, read: Read = resume_points.peek, fits: Fits = _has_its_size) -> Look:
     """See how the run in ``folder`` stands.
 
     Args:
         folder: the run's.
-        thorough: verify every byte of what a resume would take.
+        read: how thoroughly resume points are looked at, as in ``survey``.
+        fits: how thoroughly blobs are.
     """
     try:
-        return _look(folder, thorough)
-    except UnknownFormat as error:
-        status, problem = (Status.NEWER if error.newer else Status.OLDER), str(error)
-    except DamagedFile as error:
-        status, problem = Status.DAMAGED, str(error)
+        return _look(folder, read, fits)
     except FileError as error:
-        status, problem = Status.UNREADABLE, str(error)
-    return Look(Standing(folder, status, problem=problem, **_circumstances(folder)))
+        return Look(refused(folder, error))
 
 
-def _look(folder: str, thorough: bool) -> Look:
+def refused(folder: str, error: FileError) -> Standing:
+    """How a run stands that cannot be read."""
+    if isinstance(error, UnknownFormat):
+        status = Status.NEWER if error.newer else Status.OLDER
+    else:
+        status = Status.DAMAGED if isinstance(error, DamagedFile) else Status.UNREADABLE
+    return Standing(folder, status, problem=str(error), **_circumstances(folder))
+
+
+def _look(folder: str, read: Read, fits: Fits) -> Look:
     problem = _no_run(folder)
     if problem:
         return Look(Standing(folder, Status.NO_RUN, problem=problem))
-    read = resume_points.verify if thorough else resume_points.peek
-    found = survey(folder, read, Blob.fits if thorough else _has_its_size)
+    found = survey(folder, read, fits)
     circumstances = _circumstances(folder)
     with sense(folder):
         record = Record(folder, found) if found.point else None
@@ -163,7 +172,9 @@ def sense(folder: str) -> Iterator[None]:
         yield
     except _NONSENSE as error:
         said = f"{type(error).__name__}: {error}"[:100]
-        raise DamagedFile(f"{folder} is damaged: what it says makes no sense ({said}).", path=folder) from error
+        raise DamagedFile(
+            f"{folder} is damaged: what it says makes no sense ({said}).", path=folder
+        ) from error
 
 
 def moment(seconds: float | None) -> str | None:
@@ -190,14 +201,6 @@ def _no_run(folder: str) -> str:
     if layout.is_run(names):
         return ""
     return f"There is no run in {folder}: it " + ("holds no files of a run." if names else "is empty.")
-
-
-def _has_its_size(blob: Blob, path: str) -> bool:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == blob.size
 
 
 def _judged(record: Record) -> dict[str, Any]:
