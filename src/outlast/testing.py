@@ -14,6 +14,7 @@ from outlast.callbacks.base import Callback
 from outlast.callbacks.list import CallbackList
 from outlast.core.decision import Decision
 from outlast.frameworks.base import Adapter, Capability, Snapshot
+from outlast.storage.files import Content
 from outlast.storage.output import Save
 
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
@@ -95,16 +96,10 @@ class _FakeSave:
         self._adapter = adapter
 
     def capture(self) -> Callable[[str], object]:
-        text = repr(self._adapter.weights)
-        return lambda path: _write_text(path, text)
+        return Content(repr(self._adapter.weights).encode())
 
     def write(self, path: str) -> None:
         self.capture()(path)
-
-
-def _write_text(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 class MemoryOutput:

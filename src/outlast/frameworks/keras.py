@@ -10,7 +10,9 @@ from typing import Any
 from outlast.core.monitor import Direction
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks.base import Adapter, Capability, Snapshot
+from outlast.storage.calls import explained
 from outlast.storage.dtypes import Bits
+from outlast.storage.files import Content
 
 
 def adapt(model: Any, optimizer: Any) -> Adapter:
@@ -246,17 +248,14 @@ class KerasSave:
     def capture(self) -> Callable[[str], object]:
         """The finished file in memory: Keras's savers need the live model."""
         suffix = self._adapter.suffixes(self._weights_only)[0]
-        with tempfile.TemporaryDirectory() as folder:
+        with (
+            explained(tempfile.gettempdir(), "write the model in"),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             path = os.path.join(folder, "model" + suffix)
             self.write(path)
             with open(path, "rb") as file:
-                content = file.read()
-        return lambda path: _write(path, content)
-
-
-def _write(path: str, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
+                return Content(file.read())
 
 
 def _float(value: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.tree import map_leaves
@@ -156,14 +157,34 @@ class TorchSave:
 
     def capture(self) -> Callable[[str], object]:
         """Copy the state dict now, write it later."""
-        state = _copied(self._model.state_dict())
-        return lambda path: _save(state, path)
+        return _Captured(_copied(self._model.state_dict()))
+
+
+@dataclass(frozen=True)
+class _Captured:
+    """Writes a state dict to the path that it is called with."""
+
+    state: Mapping[str, Any]
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the file will take, or a little more."""
+        return sum(getattr(value, "nbytes", 0) for value in self.state.values())
+
+    def __call__(self, path: str) -> None:
+        _save(self.state, path)
 
 
 def _save(state: Mapping[str, Any], path: str) -> None:
     import torch
 
-    torch.save(state, path)
+    with open(path, "wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # what the disk said, which torch does not
+                raise error.__context__ from None
+            raise
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,6 +135,8 @@ def explained(path: str, action: str, needed: int | None = None) -> Iterator[Non
         raise
     except OSError as error:
         cause = error.strerror or str(error)
+        if error.errno and "\n" in cause:  # h5py's: its buffers and offsets
+            cause = os.strerror(error.errno)
         text = f"Cannot {action} {path}: {cause}."
         if error.errno in _NO_SPACE:
             text += _space(path, needed)

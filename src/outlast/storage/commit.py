@@ -167,7 +167,8 @@ def _sealed_blobs(folder: str, truth: Truth, step: Step) -> dict[str, Blob]:
     blobs = dict(truth.files)
     for view, change in step.files.items():
         if callable(change):
-            blobs[view] = seal_blob(folder, truth.number + 1, view, change)
+            needed = getattr(change, "needed", None)
+            blobs[view] = seal_blob(folder, truth.number + 1, view, change, needed=needed)
     for view, change in step.files.items():
         if isinstance(change, str):
             blobs[view] = blobs[change]

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from outlast.exceptions import FileError
 from outlast.storage.calls import calls, explained, sync_file, sync_folder, write_all
@@ -180,6 +181,22 @@ def write_bytes(path: str, data: bytes) -> None:
         write_all(fd, data)
     finally:
         calls.close(fd)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Makes a new file of ``data`` at the path that it is called with; ``needed`` says how long."""
+
+    data: bytes
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the file will take."""
+        return len(self.data)
+
+    def __call__(self, path: str) -> None:
+        """Write it; the path must be free."""
+        write_bytes(path, self.data)
 
 
 def copy(source: str, target: str) -> Iterator[None]:

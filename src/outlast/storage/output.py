@@ -16,7 +16,8 @@ class Save(Protocol):
     def capture(self) -> Callable[[str], object]:
         """On the training thread: take what is needed, return what writes it to a path.
 
-        The returned function may run on any thread, and later; it uses only what was taken.
+        The returned function may run on any thread, and later; it uses only what was taken. If it
+        has a number ``needed``, an error can say how many bytes were wanting.
         """
 
     def write(self, path: str) -> object:
