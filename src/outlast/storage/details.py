@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -110,7 +111,9 @@ def details(folder: str) -> Details:
         return Details(seen.standing)
     try:
         with sense(folder):
-            return _seen_closely(folder, seen)
+            found = _seen_closely(folder, seen)
+            json.dumps(found.to_json(), allow_nan=False)  # all of it can be told
+            return found
     except FileError as error:
         return Details(refused(folder, error))
 
@@ -140,7 +143,7 @@ def _asked(folder: str) -> Mapping[str, Any]:
     with explained(path, "read"):
         text = read_part(path, 0, json_text.MOST_BYTES + 1)
     try:
-        return _mapping(json_text.parsed(text))
+        return _mapping(json_text.parsed(text, parse_constant=str))
     except (ValueError, RecursionError):
         return {}
 

@@ -26,7 +26,7 @@ def line(record: Mapping[str, Any]) -> bytes:
         >>> line({"epoch": 3, "value": float("inf"), "text": "a\nb"})
         b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
     """
-    return json.dumps(_plain(record), allow_nan=False).encode() + b"\n"
+    return json.dumps(plain(record), allow_nan=False).encode() + b"\n"
 
 
 def append(path: str, record: Mapping[str, Any]) -> None:
@@ -64,7 +64,7 @@ def _records(text: bytes) -> list[dict[str, Any]]:
 
 def _record(text: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=str)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -76,11 +76,12 @@ def _ends_torn(path: str) -> bool:
         return size > 0 and read_part(path, size - 1, 1) != b"\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value with what JSON lacks, infinities and NaN, as text."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -28,6 +28,8 @@ from outlast.storage.survey import Fits, Read, Survey, survey
 # What values that were made up can provoke where they are used.
 _NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
+_SAID = ("pid", "host", "boot", "since")  # what a holder says of itself
+
 
 def _has_its_size(blob: Blob, path: str) -> bool:
     with explained(path, "read"):
@@ -60,7 +62,7 @@ class Standing:
         stop: the decision that ended the training, if one did.
         problem: what is wrong, in words; "" if nothing is.
         written: when it was last written, in seconds since 1970.
-        holder: what the process says of itself that has the run open; None if none has.
+        holder: pid, host, boot and since, as far as known, of the process that writes it; None if none does.
     """
 
     folder: str
@@ -226,6 +228,8 @@ def _circumstances(folder: str) -> dict[str, Any]:
     held = None
     with suppress(OSError):
         held = lock.holder(folder)
+    if held is not None:
+        held = {name: held[name] for name in _SAID if isinstance(held.get(name), str | int)}
     return {"holder": held, "written": _last_written(folder)}
 
 

@@ -91,7 +91,7 @@ def summary(
         **{rate_label(name): _falls(metrics, name) for name in rates(metrics)},
         "files": _listed(files or {}, width),
     }
-    return _labelled({escaped(label): found for label, found in lines.items() if found}, width)
+    return labelled({escaped(label): found for label, found in lines.items() if found}, width)
 
 
 def _falls(metrics: Metrics, name: str) -> list[str]:
@@ -109,8 +109,15 @@ def _listed(files: Mapping[str, int], width: int | None) -> list[str]:
     return table(rows, width=width and width - _LABEL).splitlines()
 
 
-def _labelled(sections: Mapping[str, Sequence[str]], width: int | None) -> str:
-    """Labels to the left, their lines to the right of them, wrapped at ``width``."""
+def labelled(sections: Mapping[str, Sequence[str]], width: int | None) -> str:
+    """Labels to the left, their lines to the right of them, wrapped at ``width``.
+
+    Example:
+        >>> print(labelled({"epochs": ["9 of 10"], "settings": ["seed 0", "rate 0.1"]}, None))
+        epochs         9 of 10
+        settings       seed 0
+                       rate 0.1
+    """
     indent = max(_LABEL, *(text_width(label) + len(_GAP) for label in sections))
     room = max(20, width - indent) if width else sys.maxsize
     lines: list[str] = []

@@ -30,9 +30,13 @@ def clipped(text: str, room: int) -> str:
     """
     if text_width(text) <= room:
         return text
-    while text_width(text) > room - len(_DOTS):
-        text = text[:-1]
-    return text + _DOTS
+    kept, used = "", 0
+    for character in text:
+        used += _cells(character)
+        if used > room - len(_DOTS):
+            break
+        kept += character
+    return kept + _DOTS
 
 
 def fitted(widths: Iterable[int], room: int, least: int = 6) -> list[int]:
@@ -46,6 +50,20 @@ def fitted(widths: Iterable[int], room: int, least: int = 6) -> list[int]:
     while sum(given) > room and max(given) > least:
         given[given.index(max(given))] -= 1
     return given
+
+
+def ago(seconds: float) -> str:
+    """How long since, in one unit.
+
+    Example:
+        >>> ago(0.4), ago(61), ago(3 * 3600), ago(400 * 86400)
+        ('now', '1 min ago', '3 h ago', '400 days ago')
+    """
+    for unit, length in (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count = int(seconds // length)
+        if count > 0:
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+    return "now"
 
 
 def shown(value: float, digits: int = 4) -> str:

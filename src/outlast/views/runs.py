@@ -1,0 +1,225 @@
+"""Runs for the terminal: all of a folder in a table, one on a page, and what a verification found.
+
+Whatever a run says of itself is escaped, and cut where it would fill the screen.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from outlast.storage.details import Details
+from outlast.storage.outlook import Outlook
+from outlast.storage.standing import Standing, Status
+from outlast.storage.verification import Verification
+from outlast.views.table import labelled, table
+from outlast.views.text import ago, escaped, shown, size
+
+_LONGEST = 500  # characters of a text
+_FEW = 10  # decisions and events, unless all are asked for
+_DEPTH = 3  # settings in settings
+_INDENT = "  "
+
+
+def overview(runs: Iterable[Standing], folder: str, *, now: float, width: int | None = None) -> str:
+    """A table of runs: how each stands, how far it came, its best epoch, why it stopped.
+
+    Args:
+        runs: how each stands.
+        folder: where they were looked for; their names are relative to it.
+        now: the time, in seconds since 1970.
+        width: the terminal's width in characters. None: no limit.
+    """
+    rows = [
+        (
+            _brief(os.path.relpath(run.folder, folder)),
+            run.status.value,
+            _epochs(run, "/"),
+            _best(run),
+            "" if run.written is None else ago(now - run.written),
+            _brief(run.why),
+        )
+        for run in runs
+    ]
+    return table(rows, ("run", "status", "epochs", "best", "written", "why it stopped"), width=width)
+
+
+def page(run: Details, *, now: float, width: int | None = None, everything: bool = False) -> str:
+    """All about one run.
+
+    Args:
+        run: the run.
+        now: the time, in seconds since 1970.
+        width: the terminal's width in characters. None: no limit.
+        everything: all decisions and events that there are, not only the last.
+    """
+    most = None if everything else _FEW
+    room = width and width - len(_INDENT)
+    decisions = [(_brief(one.sentence),) for one in _last(run.decisions, most)]
+    events = [_event(one) for one in _last(run.events, most)]
+    sections = {
+        _counted("Decisions", len(decisions), len(run.decisions)): table(decisions, width=room),
+        "Kept models": table(_models(run), ("file", "epoch", "value", "why"), width=room),
+        "Files": table([(_brief(one.name), _size(one.size), one.what) for one in run.files], width=room),
+        _counted("Events", len(events), len(run.events)): table(events, width=room),
+        "Resume": "\n".join(_resume(run.outlook, run.standing)),
+    }
+    head = f"{_brief(run.standing.folder)}: {run.standing.status.value}"
+    blocks = [f"{head}\n\n{labelled(_facts(run, now), width)}"]
+    blocks += [f"{title}\n{_indented(text)}" for title, text in sections.items() if text]
+    return "\n\n".join(blocks)
+
+
+def verdict(run: Verification) -> str:
+    """What a verification found: a line if all is well, else one for each file that is not."""
+    lines = [f"{_brief(run.standing.folder)}: {_summary(run)}"]
+    odd = [check for check in run.checks if check.detail or not check.verdict.good]
+    files = table([(_brief(one.file), one.verdict.value, _brief(one.detail)) for one in odd])
+    lines += [_indented(files)] if odd else []
+    if run.checks:
+        lines += map(_INDENT.__add__, _resume(run.outlook, run.standing))
+    if run.leftovers:
+        names = ", ".join(run.leftovers)
+        lines.append(f"{_INDENT}It clears what a write that did not end has left: {_brief(names)}.")
+    return "\n".join(lines)
+
+
+def _summary(run: Verification) -> str:
+    count = len(run.checks)
+    if not count:
+        return _brief(run.standing.problem) or "nothing is saved yet"
+    if not run.holds:
+        wrong = sum(not check.verdict.good for check in run.checks)
+        return f"DAMAGED, {wrong} of {count} files are not what was written"
+    being = f"; {_holder(run.standing)} is writing it" if run.standing.status is Status.RUNNING else ""
+    return f"all {count} files are what was written{being}"
+
+
+def _resume(outlook: Outlook | None, standing: Standing) -> Iterator[str]:
+    """What a resume would do, in sentences."""
+    if outlook is None:
+        yield "A resume would be refused, and touch nothing."
+        return
+    if outlook.point is None:
+        yield "A resume begins anew: nothing is saved."
+    elif outlook.finished:
+        yield f"A resume takes resume point {outlook.point}: the training is finished."
+    else:
+        of = "" if standing.asked is None else f" of {standing.asked}"
+        yield f"A resume takes resume point {outlook.point}, and goes on with epoch {outlook.epoch + 1}{of}."
+    for name, source in outlook.mends.items():
+        yield f"It makes {_brief(name)} again from {_brief(source)}."
+    for lost in outlook.loses:
+        yield f"It loses {_brief(lost)}."
+    if outlook.point is not None and not outlook.loses:
+        yield "It loses nothing."
+
+
+def _facts(run: Details, now: float) -> dict[str, list[str]]:
+    """What stands at the top of a page: labels, and lines for each."""
+    standing, settings = run.standing, dict(run.settings)
+    callbacks = settings.pop("callbacks", {})
+    facts = {
+        "problem": standing.problem,
+        "epochs": _epochs(standing, " of "),
+        "best": _best(standing) + _best_file(standing),
+        "stopped": standing.stop.sentence if standing.stop else "" if standing.problem else standing.why,
+        "written": _written(standing, now),
+        "held by": "" if standing.holder is None else _holder(standing),
+        "command": " ".join(run.command),
+        "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        **{str(name).replace("_", " "): _plain(value) for name, value in settings.items()},
+        **(callbacks if isinstance(callbacks, Mapping) else {}),
+    }
+    return {
+        _brief(label): [_brief(_plain(value))] for label, value in facts.items() if value not in ("", None)
+    }
+
+
+def _models(run: Details) -> list[tuple[Any, ...]]:
+    folder = run.standing.folder
+    return [
+        (_brief(os.path.relpath(one.path, folder)), one.epoch + 1, _number(one.value), _brief(one.why))
+        for one in run.checkpoints
+    ]
+
+
+def _event(event: Mapping[str, Any]) -> tuple[str, str, str]:
+    rest = {name: value for name, value in event.items() if name not in ("event", "time", "pid")}
+    return _clock(event.get("time")), _brief(str(event.get("event"))), _brief(_plain(rest))
+
+
+def _epochs(run: Standing, of: str) -> str:
+    if run.epochs is None:
+        return ""
+    return str(run.epochs) if run.asked is None else f"{run.epochs}{of}{run.asked}"
+
+
+def _best(run: Standing) -> str:
+    if run.best is None:
+        return ""
+    return f"{_brief(run.best.monitor)} {shown(run.best.value)}, epoch {run.best.epoch + 1}"
+
+
+def _best_file(run: Standing) -> str:
+    if run.best is None or run.best.path is None:
+        return ""
+    return f", {os.path.relpath(run.best.path, run.folder)}"
+
+
+def _written(run: Standing, now: float) -> str:
+    return "" if run.written is None else f"{_clock(run.written)}, {ago(now - run.written)}"
+
+
+def _holder(run: Standing) -> str:
+    who = run.holder or {}
+    if "pid" not in who:
+        return "another process"
+    return _brief(f"process {who['pid']} on {who.get('host', '?')}, since {who.get('since', '?')}")
+
+
+def _clock(seconds: Any) -> str:
+    """A moment by the clock on the wall; a question mark if it is none."""
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return "?"
+
+
+def _plain(value: Any, depth: int = 0) -> str:
+    """A setting as people write it; what is not set is left out."""
+    if isinstance(value, Mapping | list | tuple) and depth > _DEPTH:
+        return "..."
+    if isinstance(value, Mapping):
+        given = {name: one for name, one in value.items() if one is not None}
+        return ", ".join(f"{name}={_plain(one, depth + 1)}" for name, one in given.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_plain(one, depth + 1) for one in value)
+    return shown(value) if isinstance(value, float) else str(value)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, float) else None
+
+
+def _size(count: int | None) -> str:
+    return f"{'?' if count is None else size(count):>8}"
+
+
+def _counted(title: str, count: int, total: int) -> str:
+    return title if count == total else f"{title}, the last {count} of {total:,}"
+
+
+def _last(items: Sequence[Any], most: int | None) -> Sequence[Any]:
+    return items if most is None else items[-most:]
+
+
+def _brief(text: str) -> str:
+    text = escaped(text[: _LONGEST + 1])
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def _indented(text: str) -> str:
+    return "\n".join(_INDENT + line for line in text.splitlines())
