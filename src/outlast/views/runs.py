@@ -6,19 +6,25 @@ Whatever a run says of itself is escaped, and cut where it would fill the screen
 from __future__ import annotations
 
 import os
+import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from outlast.storage.details import Details
+from outlast.storage.details import Details, Point
 from outlast.storage.outlook import Outlook
 from outlast.storage.standing import Standing, Status
 from outlast.storage.verification import Verification
 from outlast.views.table import labelled, table
-from outlast.views.text import ago, escaped, shown, size
+from outlast.views.text import ago, clipped, escaped, shown, size, text_width
 
 _LONGEST = 500  # characters of a text
+_WHY = 100  # characters of a reason in a table
+_LEAST_REASON = 22  # a column of reasons that is narrower says nothing
+_LEAST_NAME = 12
+_HEADERS = ("run", "status", "epochs", "best (epoch)", "written", "why it stopped")
 _FEW = 10  # decisions and events, unless all are asked for
 _DEPTH = 3  # settings in settings
 _INDENT = "  "
@@ -31,20 +37,20 @@ def overview(runs: Iterable[Standing], folder: str, *, now: float, width: int | 
         runs: how each stands.
         folder: where they were looked for; their names are relative to it.
         now: the time, in seconds since 1970.
-        width: the terminal's width in characters. None: no limit.
+        width: the terminal's width in characters. Where it is too narrow for the reasons, they
+            are left out, but for what is wrong, which then stands below. None: no limit.
     """
-    rows = [
-        (
-            _brief(os.path.relpath(run.folder, folder)),
-            run.status.value,
-            _epochs(run, "/"),
-            _best(run),
-            "" if run.written is None else ago(now - run.written),
-            _brief(run.why),
-        )
-        for run in runs
-    ]
-    return table(rows, ("run", "status", "epochs", "best", "written", "why it stopped"), width=width)
+    runs = list(runs)
+    names = [_brief(os.path.relpath(run.folder, folder)) for run in runs]
+    facts = [(run.status.value, _epochs(run, "/"), _best(run), _ago(run, now)) for run in runs]
+    spare = sys.maxsize if width is None else width - _width_of([*facts, _HEADERS[1:-1]])
+    reasons = [clipped(_brief(run.why), _WHY) for run in runs]
+    if spare < max(map(text_width, names), default=0) + _LEAST_REASON:
+        rows = [(_tail(name, spare), *fact) for name, fact in zip(names, facts, strict=True)]
+        wrong = [f"{name}: {run.problem}" for name, run in zip(names, runs, strict=True) if run.problem]
+        return "\n".join([table(rows, _HEADERS[:-1], width=width), *_below(wrong, width)])
+    lines = zip(names, facts, reasons, strict=True)
+    return table([(name, *fact, why) for name, fact, why in lines], _HEADERS, width=width)
 
 
 def page(run: Details, *, now: float, width: int | None = None, everything: bool = False) -> str:
@@ -58,14 +64,18 @@ def page(run: Details, *, now: float, width: int | None = None, everything: bool
     """
     most = None if everything else _FEW
     room = width and width - len(_INDENT)
-    decisions = [(_brief(one.sentence),) for one in _last(run.decisions, most)]
+    decisions = _last(run.decisions, most)
     events = [_event(one) for one in _last(run.events, most)]
     sections = {
-        _counted("Decisions", len(decisions), len(run.decisions)): table(decisions, width=room),
+        _counted("Decisions", len(decisions), len(run.decisions)): _wrapped(
+            (one.sentence for one in decisions), room
+        ),
         "Kept models": table(_models(run), ("file", "epoch", "value", "why"), width=room),
         "Files": table([(_brief(one.name), _size(one.size), one.what) for one in run.files], width=room),
         _counted("Events", len(events), len(run.events)): table(events, width=room),
-        "Resume": "\n".join(_resume(run.outlook, run.standing)),
+        "Resume": "\n".join(
+            [table(map(_point, run.points), width=room), *_resume(run.outlook, run.standing)]
+        ),
     }
     head = f"{_brief(run.standing.folder)}: {run.standing.status.value}"
     blocks = [f"{head}\n\n{labelled(_facts(run, now), width)}"]
@@ -125,7 +135,7 @@ def _facts(run: Details, now: float) -> dict[str, list[str]]:
     facts = {
         "problem": standing.problem,
         "epochs": _epochs(standing, " of "),
-        "best": _best(standing) + _best_file(standing),
+        "best": _best_told(standing),
         "stopped": standing.stop.sentence if standing.stop else "" if standing.problem else standing.why,
         "written": _written(standing, now),
         "held by": "" if standing.holder is None else _holder(standing),
@@ -139,12 +149,36 @@ def _facts(run: Details, now: float) -> dict[str, list[str]]:
     }
 
 
+def _width_of(rows: Iterable[Sequence[str]]) -> int:
+    """How much of a line the columns take, with their gaps."""
+    return sum(max(map(text_width, column)) + len(_INDENT) for column in zip(*rows, strict=True))
+
+
+def _tail(name: str, room: int) -> str:
+    """The end of a name, by which runs differ, if there is no room for more."""
+    room = max(room, _LEAST_NAME)
+    return name if text_width(name) <= room else f"...{name[3 - room :]}"
+
+
+def _below(wrong: Sequence[str], width: int | None) -> list[str]:
+    return ["", *(clipped(_brief(text), width or _LONGEST) for text in wrong)] if wrong else []
+
+
+def _ago(run: Standing, now: float) -> str:
+    return "" if run.written is None else ago(now - run.written)
+
+
 def _models(run: Details) -> list[tuple[Any, ...]]:
     folder = run.standing.folder
     return [
         (_brief(os.path.relpath(one.path, folder)), one.epoch + 1, _number(one.value), _brief(one.why))
         for one in run.checkpoints
     ]
+
+
+def _point(point: Point) -> tuple[str, str, str]:
+    after = "" if point.epochs is None else f"after epoch {point.epochs}"
+    return f"resume point {point.number}", after, _brief(point.problem)
 
 
 def _event(event: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -161,17 +195,18 @@ def _epochs(run: Standing, of: str) -> str:
 def _best(run: Standing) -> str:
     if run.best is None:
         return ""
-    return f"{_brief(run.best.monitor)} {shown(run.best.value)}, epoch {run.best.epoch + 1}"
+    return f"{_brief(run.best.monitor)} {shown(run.best.value)} ({run.best.epoch + 1})"
 
 
-def _best_file(run: Standing) -> str:
-    if run.best is None or run.best.path is None:
+def _best_told(run: Standing) -> str:
+    if run.best is None:
         return ""
-    return f", {os.path.relpath(run.best.path, run.folder)}"
+    file = "" if run.best.path is None else f", {os.path.relpath(run.best.path, run.folder)}"
+    return f"epoch {run.best.epoch + 1}, {run.best.monitor} {shown(run.best.value)}{file}"
 
 
 def _written(run: Standing, now: float) -> str:
-    return "" if run.written is None else f"{_clock(run.written)}, {ago(now - run.written)}"
+    return "" if run.written is None else f"{_clock(run.written)}, {_ago(run, now)}"
 
 
 def _holder(run: Standing) -> str:
@@ -197,6 +232,8 @@ def _plain(value: Any, depth: int = 0) -> str:
         return ", ".join(f"{name}={_plain(one, depth + 1)}" for name, one in given.items())
     if isinstance(value, list | tuple):
         return "; ".join(_plain(one, depth + 1) for one in value)
+    if isinstance(value, str) and depth and not value.replace("_", "").isalnum():
+        return repr(value)
     return shown(value) if isinstance(value, float) else str(value)
 
 
@@ -219,6 +256,14 @@ def _last(items: Sequence[Any], most: int | None) -> Sequence[Any]:
 def _brief(text: str) -> str:
     text = escaped(text[: _LONGEST + 1])
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def _wrapped(texts: Iterable[str], room: int | None) -> str:
+    """A text a line, and what does not fit into it below, further to the right."""
+    return "\n".join(
+        textwrap.fill(_brief(text), max(room or sys.maxsize, 20), subsequent_indent=_INDENT * 2)
+        for text in texts
+    )
 
 
 def _indented(text: str) -> str:
