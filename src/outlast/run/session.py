@@ -258,10 +258,16 @@ def merged(first: Step, second: Step) -> Step:
         >>> merged(Step(logs={"a": Lines(b"1\n")}), Step(logs={"a": Lines(b"2\n")})).logs["a"].data
         b'1\n2\n'
     """
+    # Copies of models that the second step replaces or gives up are written by themselves.
+    copies = {
+        view: first.files[source]
+        for view, source in first.files.items()
+        if isinstance(source, str) and source in first.files and source in second.files
+    }
     logs = dict(first.logs)
     for name, lines in second.logs.items():
         before = logs.get(name)
         if before is not None and not lines.whole:
             lines = Lines(before.data + lines.data, before.whole, lines.view)
         logs[name] = lines
-    return Step({**first.files, **second.files}, logs)
+    return Step({**first.files, **copies, **second.files}, logs)
