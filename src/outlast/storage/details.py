@@ -17,7 +17,7 @@ from outlast.storage.outlook import Outlook, outlook
 from outlast.storage.reading import read_part, regular_size
 from outlast.storage.record import Checkpoint
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.standing import Look, Standing, Status, look, refused, sense
+from outlast.storage.standing import Look, Standing, Status, look, reason, refused, sense
 from outlast.storage.temporary import is_temporary
 
 MOST_DECISIONS = 10_000  # the last ones; journal.jsonl has all
@@ -153,13 +153,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _point(folder: str, number: int, seen: Look) -> Point:
-    inside = os.path.join(folder, "")
     problem = seen.found.unusable.get(number, "") if seen.found else ""
     try:
         state = resume_points.peek(folder, number).state
     except DamagedFile as error:
-        return Point(number, None, str(error).replace(inside, ""))
-    return Point(number, int(state["progress"]["epoch"]), problem.replace(inside, ""))
+        return Point(number, None, reason(folder, str(error)))
+    return Point(number, int(state["progress"]["epoch"]), reason(folder, problem))
 
 
 def _files(folder: str, point: ResumePoint | None) -> list[File]:

@@ -28,6 +28,7 @@ from outlast.storage.survey import Fits, Read, Survey, survey
 # What values that were made up can provoke where they are used.
 _NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
+_LONGEST = 300  # characters of a reason
 _SAID = ("pid", "host", "boot", "since")  # what a holder says of itself
 
 
@@ -159,12 +160,22 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
 
 def problems(folder: str, found: Survey) -> list[str]:
     """What is wrong with a run, as parts of a sentence; nothing was done about it."""
-    inside = os.path.join(folder, "")
     return [
-        *(f"resume point {n}: {why.replace(inside, '').rstrip('.')}" for n, why in found.unusable.items()),
+        *(f"resume point {number}: {reason(folder, why)}" for number, why in found.unusable.items()),
         *(f"{b.name} is missing or damaged, but {t.view} has it still" for b, t in found.replaceable.items()),
         *(f"{blob.name} ({what}) is lost" for blob, what in found.lost.items()),
     ]
+
+
+def reason(folder: str, why: str) -> str:
+    """Why a resume point cannot be used, without its path, which is known.
+
+    Example:
+        >>> reason("runs/a", "runs/a/resume-00000009 is damaged: it is too short for its header.")
+        'it is too short for its header'
+    """
+    told = why.replace(os.path.join(folder, ""), "").rstrip(".")[:_LONGEST]
+    return told.partition(": ")[2] if told.startswith(("resume-", "Cannot read")) else told
 
 
 @contextmanager

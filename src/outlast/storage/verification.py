@@ -14,7 +14,7 @@ from outlast.storage.calls import explained
 from outlast.storage.checks import Check, Verdict
 from outlast.storage.outlook import Outlook, outlook
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.standing import Look, Standing, Status, look, refused, sense
+from outlast.storage.standing import Look, Standing, Status, look, reason, refused, sense
 from outlast.storage.temporary import is_temporary
 
 _ATTEMPTS = 20  # while a writer is at work
@@ -136,8 +136,7 @@ def _resume_points(folder: str, known: _Known) -> tuple[list[Check], list[Resume
         try:
             whole.append(known.point(folder, number))
         except DamagedFile as error:
-            why = str(error).partition(": ")[2].rstrip(".")
-            done.append(Check(name, what, Verdict.DAMAGED, why))
+            done.append(Check(name, what, Verdict.DAMAGED, reason(folder, str(error))))
         else:
             done.append(Check(name, what, Verdict.WHOLE))
     return done, whole

@@ -25,6 +25,7 @@ _WHY = 100  # characters of a reason in a table
 _LEAST_REASON = 22  # a column of reasons that is narrower says nothing
 _LEAST_NAME = 12
 _HEADERS = ("run", "status", "epochs", "best (epoch)", "written", "why it stopped")
+_MODELS = ("file", "epoch", "value", "why")
 _FEW = 10  # decisions and events, unless all are asked for
 _DEPTH = 3  # settings in settings
 _INDENT = "  "
@@ -70,7 +71,7 @@ def page(run: Details, *, now: float, width: int | None = None, everything: bool
         _counted("Decisions", len(decisions), len(run.decisions)): _wrapped(
             (one.sentence for one in decisions), room
         ),
-        "Kept models": table(_models(run), ("file", "epoch", "value", "why"), width=room),
+        "Kept models": table(_models(run), _MODELS, width=room) if run.checkpoints else "",
         "Files": table([(_brief(one.name), _size(one.size), one.what) for one in run.files], width=room),
         _counted("Events", len(events), len(run.events)): table(events, width=room),
         "Resume": "\n".join(
