@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outlast.core.decision import Decision
@@ -112,22 +112,35 @@ def details(folder: str) -> Details:
     try:
         with sense(folder):
             found = _seen_closely(folder, seen)
-            json.dumps(found.to_json(), allow_nan=False)  # all of it can be told
+            _tell(found)
             return found
     except FileError as error:
         return Details(refused(folder, error))
 
 
+def _tell(found: Details) -> None:
+    """Try whether all of it can be told: what is nested a thousand deep cannot."""
+    json.dumps(journal.plain(found.to_json()), allow_nan=False)
+
+
 def _seen_closely(folder: str, seen: Look) -> Details:
-    record, asked = seen.record, _asked(folder)
+    record, asked, standing = seen.record, _asked(folder), seen.standing
     points = [_point(folder, number, seen) for number in resume_points.numbers(folder)]
+    decisions: list[Decision] = []
+    checkpoints: list[Checkpoint] = []
+    try:
+        if record is not None:
+            decisions, checkpoints = record.latest(MOST_DECISIONS), record.checkpoints
+    except DamagedFile as error:  # the lines that tell them
+        problem = standing.problem or str(error)
+        standing = replace(standing, status=Status.DAMAGED, problem=problem)
     return Details(
-        seen.standing,
+        standing,
         settings=_mapping(asked.get("settings")) or (record.settings if record else {}),
         command=tuple(map(str, asked.get("command") or ())),
         versions={str(name): str(one) for name, one in _mapping(asked.get("versions")).items()},
-        decisions=tuple(record.latest(MOST_DECISIONS)) if record else (),
-        checkpoints=tuple(record.checkpoints) if record else (),
+        decisions=tuple(decisions),
+        checkpoints=tuple(checkpoints),
         files=tuple(_files(folder, seen.found.point if seen.found else None)),
         events=tuple(journal.read_end(os.path.join(folder, layout.EVENTS))),
         points=tuple(points),

@@ -172,6 +172,8 @@ def _read(path: str) -> bytes | None:
 
 def _segment(folder: str, blob: Blob) -> bytes:
     path = os.path.join(folder, blob.name)
+    if regular_size(path) is None:
+        raise DamagedFile(f"{path} is missing.", path=path)
     with explained(path, "read"):
         content = read_part(path, 0, blob.size + 1)
     if len(content) != blob.size or zlib.crc32(content) != blob.crc32:

@@ -148,14 +148,17 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
     if problem:
         return Look(Standing(folder, Status.NO_RUN, problem=problem))
     found = survey(folder, read, fits)
+    record = Record(folder, found) if found.point else None
     circumstances = _circumstances(folder)
+    wrong = problems(folder, found)
     with sense(folder):
-        record = Record(folder, found) if found.point else None
-        judged = _judged(record) if record else {"epochs": 0}
-        held = circumstances["holder"] is not None
-        status = Status.DAMAGED if found.findings else _status(record, held)
-        problem = "; ".join(problems(folder, found))
-    return Look(Standing(folder, status, problem=problem, **judged, **circumstances), found, record)
+        told: dict[str, Any] = _told(record) if record else {"epochs": 0}
+        try:
+            told["best"] = _best(record)
+        except DamagedFile as error:  # the lines that tell it
+            wrong = wrong or [str(error)]
+        status = Status.DAMAGED if wrong else _status(record, circumstances["holder"] is not None)
+    return Look(Standing(folder, status, problem="; ".join(wrong), **told, **circumstances), found, record)
 
 
 def problems(folder: str, found: Survey) -> list[str]:
@@ -216,16 +219,21 @@ def _no_run(folder: str) -> str:
     return f"There is no run in {folder}: it " + ("holds no files of a run." if names else "is empty.")
 
 
-def _judged(record: Record) -> dict[str, Any]:
+def _told(record: Record) -> dict[str, Any]:
     """What a record says, each value of the type that it should have."""
-    stop, best = record.stop, record.best
-    assert stop is None or stop.sentence
+    stop = record.stop
+    if stop is not None:
+        _ = stop.sentence  # it can be told
     return {
         "epochs": index(record.committed[0]) + 1,
         "asked": None if record.epochs is None else index(record.epochs),
-        "best": best and Best(index(best.epoch), str(best.monitor), float(best.value), best.path),
         "stop": stop,
     }
+
+
+def _best(record: Record | None) -> Best | None:
+    best = None if record is None else record.best
+    return best and Best(index(best.epoch), str(best.monitor), float(best.value), best.path)
 
 
 def _status(record: Record | None, held: bool) -> Status:

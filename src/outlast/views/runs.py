@@ -94,18 +94,18 @@ def verdict(run: Verification) -> str:
         lines += map(_INDENT.__add__, _resume(run.outlook, run.standing))
     if run.leftovers:
         names = ", ".join(run.leftovers)
-        lines.append(f"{_INDENT}It clears what a write that did not end has left: {_brief(names)}.")
+        lines.append(f"{_INDENT}It deletes what nothing needs: {_brief(names)}.")
     return "\n".join(lines)
 
 
 def _summary(run: Verification) -> str:
     count = len(run.checks)
+    being = f"; {_holder(run.standing)} is writing it" if run.standing.status is Status.RUNNING else ""
     if not count:
-        return _brief(run.standing.problem) or "nothing is saved yet"
+        return _brief(run.standing.problem) or f"nothing is saved yet{being}"
     if not run.holds:
         wrong = sum(not check.verdict.good for check in run.checks)
         return f"DAMAGED, {wrong} of {count} files are not what was written"
-    being = f"; {_holder(run.standing)} is writing it" if run.standing.status is Status.RUNNING else ""
     return f"all {count} files are what was written{being}"
 
 
