@@ -961,3 +961,43 @@ print(new - sys.stdlib_module_names - {{"outlast"}}, file=sys.stderr)
 """
     answer = outlast(program=[sys.executable, "-c", program], cwd=run.parent)
     assert answer.stderr == "set()\n"
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text("utf-8")
+
+
+def keys_of(shape: Any) -> Iterator[str]:
+    if isinstance(shape, dict):
+        for name, inner in shape.items():
+            yield name
+            yield from keys_of(inner)
+    elif isinstance(shape, list):
+        for inner in shape:
+            yield from keys_of(inner)
+
+
+def test_the_page_tells_every_key_status_verdict_and_code() -> None:
+    quoted = set(re.findall(r"`([^`\n]+)`", PAGE))
+    inside = {"callbacks", "learning_rate", "fake", "seed", "python", "outlast"}  # of settings, versions
+    assert set(keys_of(SHAPES)) - inside <= quoted
+    assert {one.value for one in (*Status, *Verdict)} <= quoted
+    for code in cli.CODES.partition("exit codes: ")[2].split("; "):
+        number, _, meaning = code.partition(" ")
+        assert re.search(rf"^\| {number} \| {re.escape(meaning.partition(', ')[0])}", PAGE, re.MULTILINE), (
+            code
+        )
+
+
+def test_every_command_on_the_page_is_understood() -> None:
+    lines = re.findall(r"^    outlast ((?:\S+ ?)+)", PAGE, re.MULTILINE)
+    assert len(lines) == 7
+    for line in lines:
+        cli._parser().parse_args(line.split())
+
+
+@pytest.mark.parametrize("word", SHAPES)
+def test_help_says_what_a_command_does_and_answers(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([word, "--help"])
+    assert exit_.value.code == 0
+    assert cli.CODES in " ".join(capsys.readouterr().out.split())
