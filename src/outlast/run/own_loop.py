@@ -54,7 +54,7 @@ class OwnLoop(CallbackList):
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, counted; ``run.log`` inside is a mean over them."""
         begin, end = self._heard["on_train_batch_begin"], self._heard["on_train_batch_end"]
-        for batch, data in self._loop.batches(loader):
+        for batch, data in self._unless_signalled(self._loop.batches(loader)):
             for hook in begin:
                 hook(batch, logs={})
             yield data
@@ -63,6 +63,14 @@ class OwnLoop(CallbackList):
             self._safe_point()
             if self.stop_training:
                 break
+
+    def _unless_signalled(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """A loader may fail because a signal ended its workers too: then the signal tells why we end."""
+        try:
+            yield from batches
+        except Exception:
+            self._safe_point()
+            raise
 
     def log(self, metrics: Mapping[str, Any] | None = None, *, weight: float = 1, **named: Any) -> None:
         """Take metrics of a batch (inside ``run.batches``) or of the epoch.

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # a person, a system, a scheduler
@@ -18,9 +18,9 @@ class Signals:
     """Takes note of a signal while a training runs, and raises what it means at a safe point.
 
     Handlers are installed only in the main thread and only while a training runs; what was there
-    before is put back. A second signal ends the training at once. Forked workers leave Ctrl-C to
-    their parent. A training that an error ended tells nobody: a signal that finds it gone is
-    given to whoever had it before.
+    before is put back. A second signal ends the training at once. Forked workers leave signals to
+    their parent, but for the one that ends a process. A training that an error ended tells nobody:
+    a signal that finds it gone is given to whoever had it before.
 
     Args:
         hurry: called once, in the handler, to bring the loop to its next safe point.
@@ -30,7 +30,7 @@ class Signals:
         self._hurry = hurry
         self._before: dict[int, Any] = {}
         self._pid = os.getpid()
-        self._anchor: tuple[int, CodeType] | None = None
+        self._anchor: FrameType | None = None
         self.pending: int | None = None
 
     def install(self) -> None:
@@ -46,12 +46,15 @@ class Signals:
 
     def restore(self) -> None:
         """Put back what was there before; what somebody else has put there since stays."""
+        self.pending = self._anchor = None
+        self._put_back()
+
+    def _put_back(self) -> None:
         before, self._before = self._before, {}
-        self.pending = None
         if os.getpid() != self._pid:
             return
         for number, handler in before.items():
-            if signal.getsignal(number) == self._handle:
+            if signal.getsignal(number) in (self._handle, _leave_be):
                 signal.signal(number, handler)
 
     def raise_pending(self) -> None:
@@ -72,16 +75,23 @@ class Signals:
         elif not self._is_training(frame):
             self._pass_on(number, frame)
         elif self.pending is not None:
-            self.restore()
+            self._put_back()  # it stays pending, should somebody swallow what is raised here
             raise _meaning(number)
         else:
             self.pending = number
+            self._let_workers_go()
             self._hurry()
+
+    def _let_workers_go(self) -> None:
+        """A signal to the whole group ends workers too, which PyTorch raises wherever we are then."""
+        number = getattr(signal, "SIGCHLD", None)
+        if number is not None and callable(signal.getsignal(number)):
+            self._before[number] = signal.signal(number, _leave_be)
 
     def _is_training(self, frame: FrameType | None) -> bool:
         """Whether the call that began the training is still under way."""
         while frame is not None:
-            if (id(frame), frame.f_code) == self._anchor:
+            if frame is self._anchor:
                 return True
             frame = frame.f_back
         return False
@@ -100,15 +110,19 @@ def _meaning(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
+def _leave_be(number: int, frame: FrameType | None) -> None:
+    """Does nothing."""
+
+
 def _in_worker(number: int) -> None:
-    """A forked worker: Ctrl-C is the parent's affair, anything else ends the worker."""
-    if number != signal.SIGINT:
+    """A forked worker: its parent, which may have got the same signal, says when to end."""
+    if number == signal.SIGTERM:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
 
-def _anchor(frame: FrameType | None) -> tuple[int, CodeType] | None:
+def _anchor(frame: FrameType | None) -> FrameType | None:
     """The frame that lives as long as the training: the first that is no callback's."""
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
         frame = frame.f_back
-    return None if frame is None else (id(frame), frame.f_code)
+    return frame
