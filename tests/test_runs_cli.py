@@ -71,12 +71,18 @@ def train(folder: Path, epochs: int = 10, *, best: int = 3, until: int | None = 
     return folder
 
 
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs, "KEPT_LINES", 4)
+        patch.setattr(logs, "_REMAINING", 2)
+        return train(tmp_path_factory.mktemp("once") / "digits", best=5)
+
+
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(trained_once: Path, tmp_path: Path) -> Path:
     """A finished run with every class of file: models, old lines, views, logs."""
-    monkeypatch.setattr(logs, "KEPT_LINES", 4)
-    monkeypatch.setattr(logs, "_REMAINING", 2)
-    return train(tmp_path / "digits", best=5)
+    return Path(shutil.copytree(trained_once, tmp_path / "digits"))
 
 
 def everything(folder: Path) -> dict[str, tuple[int, int, bytes | None]]:
@@ -405,6 +411,14 @@ def test_a_model_without_a_whole_copy_is_lost(run: Path, ask: Ask) -> None:
     assert (code, "  It loses best.txt.\n" in output) == (1, True)
 
 
+def test_a_model_that_only_the_resume_point_before_needs_is_checked_too(tmp_path: Path, ask: Ask) -> None:
+    run = train(tmp_path / "digits", 3, best=9)
+    flip(run / "blob-00000002.txt")
+    code, output, _ = ask("verify", run)
+    assert (code, "  blob-00000002.txt  damaged  " in output) == (1, True)
+    assert "It loses nothing." in output
+
+
 def test_old_lines_stand_in_the_table_too(run: Path, ask: Ask) -> None:
     for name in run.glob("blob-rows-*"):
         flip(name)
@@ -499,9 +513,9 @@ def busy(folder: Path) -> None:
     """A training that does to its folder all that one can do: many files, a table that grows wider."""
     adapter = FakeAdapter({"w": [0.0]})
     with Run(folder, [ModelCheckpoint(keep_best=1, keep_last=2), CSVLogger()], adapter=adapter) as run:
-        for epoch in run.epochs(6):
+        for epoch in run.epochs(4):
             adapter.weights["w"][0] += 1
-            run.log({"val_loss": abs(epoch - 2.5), **({"late": 1.0} if epoch > 2 else {})})
+            run.log({"val_loss": abs(epoch - 1.5), **({"late": 1.0} if epoch > 1 else {})})
 
 
 def test_a_run_that_is_being_written_is_whole_at_every_instant(
@@ -518,7 +532,7 @@ def test_a_run_that_is_being_written_is_whole_at_every_instant(
 
     with tapped(looked_at):
         busy(tmp_path / "run")
-    assert len(seen) > 300
+    assert len(seen) > 200
     assert [
         found.to_json() for found in seen if not (found.holds or found.standing.status is Status.NO_RUN)
     ] == []
@@ -547,8 +561,8 @@ def test_a_run_that_was_killed_is_whole_whenever_it_was(
     with tapped(looked_at):
         busy(run)
     assert [point for point, _ in points] == sorted(point for point, _ in points)
-    assert {status for point, status in points if point < 6} == {Status.INTERRUPTED}
-    assert {status for point, status in points if point == 6} == {Status.FINISHED}
+    assert {status for point, status in points if point < 4} == {Status.INTERRUPTED}
+    assert {status for point, status in points if point == 4} == {Status.FINISHED}
 
 
 WRITER = """

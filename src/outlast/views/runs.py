@@ -66,6 +66,7 @@ def page(run: Details, *, now: float, width: int | None = None, everything: bool
     most = None if everything else _FEW
     room = width and width - len(_INDENT)
     decisions = _last(run.decisions, most)
+    points = table(map(_point, run.points), width=room)
     events = [_event(one) for one in _last(run.events, most)]
     sections = {
         _counted("Decisions", len(decisions), len(run.decisions)): _wrapped(
@@ -74,9 +75,7 @@ def page(run: Details, *, now: float, width: int | None = None, everything: bool
         "Kept models": table(_models(run), _MODELS, width=room) if run.checkpoints else "",
         "Files": table([(_brief(one.name), _size(one.size), one.what) for one in run.files], width=room),
         _counted("Events", len(events), len(run.events)): table(events, width=room),
-        "Resume": "\n".join(
-            [table(map(_point, run.points), width=room), *_resume(run.outlook, run.standing)]
-        ),
+        "Resume": f"{points}\n{_wrapped(_resume(run.outlook, run.standing), room)}",
     }
     head = f"{_brief(run.standing.folder)}: {run.standing.status.value}"
     blocks = [f"{head}\n\n{labelled(_facts(run, now), width)}"]
