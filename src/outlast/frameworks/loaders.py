@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from outlast.frameworks import random_state
 from outlast.frameworks.torch import to_array, to_tensor
 
 _PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler")
@@ -33,6 +34,14 @@ def restore(found: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     for place, generator in found.items():
         if place in saved:
             _set_state(generator, saved[place])
+
+
+def begin_workers(loader: Any) -> None:
+    """Let PyTorch's lasting workers begin: they take a seed once, which a resumed training had done."""
+    if getattr(loader, "persistent_workers", False) and getattr(loader, "_iterator", None) is None:
+        before = random_state.collect()
+        iter(loader)
+        random_state.restore(before)
 
 
 def _state(generator: Any) -> Any:

@@ -41,24 +41,34 @@ class Generators:
 
     A resumed script makes its loaders again: one is recognised by the state that its generators
     have then, which a seed makes the same; else by its turn, if it was met again and again.
+
+    Args:
+        saved: of an earlier start; None if there was none.
     """
 
-    def __init__(self, saved: Sequence[Saved] = ()) -> None:
-        self._saved: list[Saved | None] = list(saved)  # None: recognised
+    def __init__(self, saved: Sequence[Saved] | None = None) -> None:
+        self._saved: list[Saved | None] = list(saved or ())  # None: recognised
         self._known: list[_Known] = []
+        self._resumes = 0 if saved is None else 2  # until so many epochs have begun
+
+    def begin_epoch(self) -> None:
+        """Loaders that are met from the second epoch on were met before, or are new."""
+        self._resumes = max(0, self._resumes - 1)
 
     def meet(self, loader: Any) -> None:
         """Before a loader is iterated."""
         found = loaders.generators(loader)
         if not found:
+            if self._resumes:
+                loaders.begin_workers(loader)
             return
         for known in self._known:
             if any(new is old for new in found.values() for old in known.generators.values()):
                 known.loader, known.generators, known.kind = _reference(loader), found, "lasting"
                 return
-        self._add(_Known(_reference(loader), found, _checksum(found)))
+        self._add(_Known(_reference(loader), found, _checksum(found)), loader)
 
-    def _add(self, new: _Known) -> None:
+    def _add(self, new: _Known, loader: Any) -> None:
         for turn, known in enumerate(self._known):
             if known.loader() is None:
                 new.kind = "fresh"
@@ -67,6 +77,7 @@ class Generators:
         saved = self._recognised(new)
         if saved is not None:
             new.kind = saved["kind"]
+            loaders.begin_workers(loader)
             loaders.restore(new.generators, saved["states"])
         self._known.append(new)
 

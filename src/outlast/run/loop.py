@@ -21,6 +21,7 @@ class Loop:
     def begin_epoch(self) -> None:
         """Forget the epoch before."""
         self._means = Means()
+        self._generators.begin_epoch()
 
     def metrics(self) -> dict[str, Any]:
         """The epoch's metrics."""
