@@ -54,7 +54,7 @@ class Signals:
         if os.getpid() != self._pid:
             return
         for number, handler in before.items():
-            if signal.getsignal(number) in (self._handle, _leave_be):
+            if signal.getsignal(number) == self._handle:
                 signal.signal(number, handler)
 
     def raise_pending(self) -> None:
@@ -79,14 +79,9 @@ class Signals:
             raise _meaning(number)
         else:
             self.pending = number
-            self._let_workers_go()
+            if number != signal.SIGINT:
+                _let_workers_go()
             self._hurry()
-
-    def _let_workers_go(self) -> None:
-        """A signal to the whole group ends workers too, which PyTorch raises wherever we are then."""
-        number = getattr(signal, "SIGCHLD", None)
-        if number is not None and callable(signal.getsignal(number)):
-            self._before[number] = signal.signal(number, _leave_be)
 
     def _is_training(self, frame: FrameType | None) -> bool:
         """Whether the call that began the training is still under way."""
@@ -110,8 +105,14 @@ def _meaning(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
-def _leave_be(number: int, frame: FrameType | None) -> None:
-    """Does nothing."""
+def _let_workers_go() -> None:
+    """A signal to the whole group ends workers too, which PyTorch would raise wherever we are then.
+
+    Nothing is put back: the process ends.
+    """
+    number = getattr(signal, "SIGCHLD", None)
+    if number is not None and callable(signal.getsignal(number)):
+        signal.signal(number, lambda *_: None)
 
 
 def _in_worker(number: int) -> None:
