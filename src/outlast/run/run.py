@@ -379,8 +379,8 @@ class Run(OwnLoop, Readable):
             self._session.finish()
             if self._begun_epochs:
                 self._session.record("end", {"epoch": self._progress.next_epoch})
-        self._safe_point()
         self._close()
+        self._signals.raise_pending()
 
     def _hurry(self) -> None:
         self.adapter.hurry()

@@ -36,26 +36,25 @@ class Signals:
     def install(self) -> None:
         """Begin to listen."""
         self.restore()
+        self.pending = None
         if threading.current_thread() is not threading.main_thread():
             return
-        self._pid, self._anchor = os.getpid(), _anchor(sys._getframe(1))
+        self._pid = os.getpid()
         for name in _NAMES:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
-                self._before[number] = signal.signal(number, self._handle)
+                self._before[number] = _alive(number, signal.signal(number, self._handle))
+        self._anchor = _anchor(sys._getframe(1))
 
     def restore(self) -> None:
         """Put back what was there before; what somebody else has put there since stays."""
-        self.pending = self._anchor = None
+        self._anchor = None
         self._put_back()
 
     def _put_back(self) -> None:
-        before, self._before = self._before, {}
-        if os.getpid() != self._pid:
-            return
-        for number, handler in before.items():
+        for number, handler in self._before.items() if os.getpid() == self._pid else ():
             if signal.getsignal(number) == self._handle:
-                signal.signal(number, handler)
+                signal.signal(number, _alive(number, handler))
 
     def raise_pending(self) -> None:
         """At a safe point: end the training if a signal came.
@@ -64,7 +63,7 @@ class Signals:
             KeyboardInterrupt: for Ctrl-C.
             SystemExit: for the others, with the shell's code: 143 for SIGTERM, 138 for SIGUSR1.
         """
-        number = self.pending
+        number, self.pending = self.pending, None
         if number is not None:
             self.restore()
             raise _meaning(number)
@@ -92,13 +91,22 @@ class Signals:
         return False
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        handler = self._before.get(number, signal.SIG_DFL)
+        handler = _alive(number, self._before.get(number, signal.SIG_DFL))
         self.restore()
         if callable(handler):
             handler(number, frame)
         elif handler is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _alive(number: int, handler: Any) -> Any:
+    """The handler, or if it is that of a training which is over, the one before it."""
+    while isinstance(owner := getattr(handler, "__self__", None), Signals):
+        if owner._is_training(sys._getframe()):
+            break
+        handler = owner._before.get(number, signal.SIG_DFL)
+    return handler
 
 
 def _meaning(number: int) -> BaseException:

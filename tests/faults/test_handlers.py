@@ -1,0 +1,262 @@
+"""Who hears a signal: the Run while it trains, and whoever did before once it ended, however it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.training import debris, report, train
+from tests.storage.tap import tapped
+
+import outlast
+from outlast.testing import FakeAdapter
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[list[int]]:
+    """Signals that reached the handlers of this test's own, which stand where a user's would."""
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in SIGNALS}
+    ours = {number: signal.getsignal(number) for number in SIGNALS}
+    yield heard
+    after = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert after == ours, "a handler was not put back"
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def writers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "outlast-writer"]
+
+
+def leave(how: str, folder: Path) -> None:
+    """A training that ends in one of many ways."""
+    run = outlast.Run(folder, adapter=FakeAdapter())
+    for epoch in run.epochs(3):
+        assert {signal.getsignal(number) for number in SIGNALS} == {run._signals._handle}
+        if epoch == 1 and how == "by break":
+            break
+        if epoch == 1 and how == "by an error":
+            raise ZeroDivisionError
+        if epoch == 1 and how == "by stop()":
+            run.stop("enough")
+
+
+@pytest.mark.parametrize("how", ["at its end", "by break", "by stop()", "by an error"])
+def test_handlers_are_put_back_however_a_loop_is_left(tmp_path: Path, how: str) -> None:
+    try:
+        leave(how, tmp_path / "run")
+    except ZeroDivisionError:
+        assert how == "by an error"
+    assert writers() == []
+
+
+class Died(Exception):
+    """What ends a fit here."""
+
+
+def fit(run: outlast.Run | None, act: Callable[[], object]) -> None:
+    """As Keras's: it calls hooks, and if an error ends it, nobody is told."""
+    if run is None:
+        act()
+        return
+    run.on_train_begin()
+    for epoch in range(run._progress.next_epoch, 3):
+        run.on_epoch_begin(epoch)
+        act()
+        run.on_epoch_end(epoch, {"loss": 1.0})
+    run.on_train_end()
+
+
+def die() -> None:
+    raise Died
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_at_the_very_end_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, raised: type[BaseException]
+) -> None:
+    """It comes when the last safe point is passed, and the handlers are about to be put back."""
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    close = run._close
+    monkeypatch.setattr(run, "_close", lambda: (send(number), close()))
+    with pytest.raises(raised):
+        for _ in run.epochs(2):
+            pass
+    assert outlast.open_run(tmp_path / "run").status == "finished"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_finds_the_training_gone_goes_to_who_had_it_before(
+    tmp_path: Path, heard: list[int], number: int
+) -> None:
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    with pytest.raises(Died):
+        fit(run, die)
+    assert signal.getsignal(number) == run._signals._handle
+    send(number)
+    assert heard == [number]
+    assert signal.getsignal(number) != run._signals._handle
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_training_that_died_is_not_taken_for_another_of_the_same_function(
+    tmp_path: Path, heard: list[int], number: int
+) -> None:
+    """The second runs where the first ran, perhaps with its frame in the same place of memory."""
+    with pytest.raises(Died):
+        fit(outlast.Run(tmp_path / "run", adapter=FakeAdapter()), die)
+    fit(None, lambda: send(number))
+    assert heard == [number]
+
+
+def test_a_training_that_died_is_followed_by_the_next_one_at_once(tmp_path: Path, heard: list[int]) -> None:
+    with pytest.raises(Died):
+        fit(outlast.Run(tmp_path / "run", adapter=FakeAdapter()), die)
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    fit(run, lambda: None)
+    assert run.history["loss"] == [1.0, 1.0, 1.0]
+    assert writers() == []
+
+
+def test_two_trainings_at_once_put_the_handlers_back_in_whichever_order_they_end(tmp_path: Path) -> None:
+    for epochs in ((1, 2), (2, 1)):
+        runs = [outlast.Run(tmp_path / f"{epochs}{i}", adapter=FakeAdapter()) for i in range(2)]
+        for _ in zip_longest(runs[0].epochs(epochs[0]), runs[1].epochs(epochs[1])):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_the_first_signal_ends_the_training_at_its_next_safe_point(
+    tmp_path: Path, heard: list[int], number: int, raised: type[BaseException]
+) -> None:
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    done = []
+    with pytest.raises(raised):
+        for epoch in run.epochs(3):
+            for batch in run.batches(range(3)):
+                if (epoch, batch) == (1, 1):
+                    send(number)
+                done.append((epoch, batch))  # the step is finished
+    assert done == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    assert outlast.open_run(tmp_path / "run").committed == (0, None)
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_the_second_signal_ends_it_where_it_is(
+    tmp_path: Path, number: int, raised: type[BaseException]
+) -> None:
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    with pytest.raises(raised):
+        for _ in run.epochs(3):
+            for _ in run.batches(range(3)):
+                send(number)
+                send(number)
+                pytest.fail("it went on")
+
+
+def test_a_second_signal_that_somebody_swallows_ends_the_training_at_the_next_safe_point(
+    tmp_path: Path,
+) -> None:
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    batches = 0
+    with pytest.raises(KeyboardInterrupt):
+        for _ in run.epochs(3):
+            for _ in run.batches(range(3)):
+                batches += 1
+                try:
+                    send(signal.SIGINT)
+                    send(signal.SIGINT)
+                except KeyboardInterrupt:
+                    pass
+    assert batches == 1
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    """As ``nohup`` leaves it, or a shell for a job in the background."""
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        for _ in outlast.Run(tmp_path / "run", adapter=FakeAdapter()).epochs(2):
+            send(signal.SIGUSR1)
+            assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_that_somebody_else_put_there_meanwhile_stays(tmp_path: Path) -> None:
+    def theirs(*_: object) -> None: ...
+
+    mine = signal.getsignal(signal.SIGUSR1)
+    for _ in outlast.Run(tmp_path / "run", adapter=FakeAdapter()).epochs(1):
+        signal.signal(signal.SIGUSR1, theirs)
+    assert signal.signal(signal.SIGUSR1, mine) is theirs
+
+
+def test_no_handler_is_installed_outside_the_main_thread_or_without_a_folder(tmp_path: Path) -> None:
+    found: list[Any] = []
+
+    def go(folder: Path | None) -> None:
+        for _ in outlast.Run(folder, adapter=FakeAdapter()).epochs(1):
+            found.extend(signal.getsignal(number).__qualname__ for number in SIGNALS)
+
+    thread = threading.Thread(target=go, args=[tmp_path / "run"])
+    thread.start()
+    thread.join()
+    go(None)
+    assert len(found) == 6
+    assert {"Signals" in name for name in found} == {False}
+
+
+class Interrupted:
+    """Ctrl-C comes right before the call of that number."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.made = number, 0
+
+    def __call__(self, name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:
+        self.made += 1
+        if self.made == self.number + 1 and name != "close":
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+
+def test_ctrl_c_while_a_start_puts_the_folder_in_order_leaves_nothing_in_the_way_of_the_next(
+    tmp_path: Path, memory_disk: Path
+) -> None:
+    """At each of its calls; the next start is in the same process, as a notebook's is."""
+    right = report(train(memory_disk / "undisturbed", epochs=3))
+    folder = memory_disk / "run"
+    train(folder, epochs=1)
+    interrupted = 0
+    for number in range(1000):
+        os.truncate(folder / "history.csv", 10)  # something to mend
+        calls = Interrupted(number)
+        try:
+            with tapped(calls):
+                train(folder, epochs=1)
+        except KeyboardInterrupt:
+            interrupted += 1
+        if calls.made <= number:
+            break
+    assert interrupted > 10
+    assert report(train(folder, epochs=3)) == right
+    assert debris(folder) == []
