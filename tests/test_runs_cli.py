@@ -593,6 +593,24 @@ def test_a_run_that_another_process_writes_is_never_found_damaged(tmp_path: Path
     assert ask("verify", folder)[0] == 0
 
 
+def test_what_a_writer_deletes_meanwhile_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(tmp_path / "digits", until=3, best=9)
+    really, read = resume_points.verify, []
+
+    def slowly(folder: str, number: int) -> Any:
+        read.append(number)
+        if len(read) == 2:  # the newest was read, and the one before is deleted now
+            train(run, until=6, best=9)
+        return really(folder, number)
+
+    monkeypatch.setattr(resume_points, "verify", slowly)
+    found = verify(str(run))
+    assert found.holds and found.outlook is not None
+    assert (read, found.outlook.point) == ([3, 2, 6, 5], 6)
+
+
 # What is no run, or not one of ours
 
 
