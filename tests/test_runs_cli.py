@@ -20,10 +20,11 @@ from tests.storage.tap import tapped
 
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run, cli
 from outlast.storage import files, layout, logs, resume_points, tensors
+from outlast.storage.blobs import Blob
 from outlast.storage.checks import Verdict
 from outlast.storage.commit import Step, Truth, commit
 from outlast.storage.logs import Lines
-from outlast.storage.standing import Status
+from outlast.storage.standing import Status, reason
 from outlast.storage.verification import verify
 from outlast.testing import FakeAdapter
 
@@ -329,6 +330,36 @@ def test_show_keeps_going_without_run_json(run: Path, ask: Ask) -> None:
     assert re.search(r"EarlyStopping +monitor=val_loss", output)
 
 
+def test_if_the_lines_that_tell_the_decisions_are_damaged_the_rest_is_shown(run: Path, ask: Ask) -> None:
+    """Their size is right: only who reads them can tell."""
+    for path in run.glob("blob-rows-*"):
+        flip(path)
+    assert json.loads(ask("ls", run, "--json")[1])["runs"][0]["status"] == "damaged"
+    code, output, _ = ask("show", run)
+    assert (code, "9 of 10" in output, "Decisions" in output) == (1, True, False)
+    assert re.search(r"problem +\S+/blob-rows-\S+ is damaged: its checksum does not fit\.\n", output)
+
+
+def test_damage_before_the_best_epoch_shows_when_all_decisions_are_asked_for(
+    tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "KEPT_LINES", 2)
+    monkeypatch.setattr(logs, "_REMAINING", 1)
+    run = train(tmp_path / "digits", 5, best=9)
+    for path in run.glob("blob-rows-*"):
+        flip(path)
+    assert json.loads(ask("ls", run, "--json")[1])["runs"][0]["status"] == "finished"
+    code, output, _ = ask("show", run)
+    assert (code, "digits: damaged\n" in output) == (1, True)
+
+
+def test_written_is_when_the_newest_of_its_files_was(run: Path, ask: Ask) -> None:
+    for path in run.iterdir():
+        os.utime(path, (0, 1000))
+    os.utime(newest(run), (0, 86_400))
+    assert json.loads(ask("show", run, "--json")[1])["written"] == "1970-01-02T00:00:00Z"
+
+
 # Verification
 
 
@@ -386,9 +417,10 @@ def test_verify_finds_what_is_no_file_any_more(run: Path, ask: Ask, kind: str, w
 def test_verify_says_what_is_lost_with_the_newest_resume_point(tmp_path: Path, ask: Ask) -> None:
     run = train(tmp_path / "digits", until=5, best=1)
     flip(newest(run))
-    assert ask("verify", run)[1] == (
+    output = re.sub(r"'state/\S+'", "'state/...'", ask("verify", run)[1])
+    assert output == (
         f"{run}: DAMAGED, 1 of 8 files are not what was written\n"
-        "  resume-00000005  damaged  the checksum of 'state/random/numpy/1' does not fit\n"
+        "  resume-00000005  damaged  the checksum of 'state/...' does not fit\n"
         "  history.csv      ahead    newer than the last commit; a resume takes it back\n"
         "  journal.jsonl    ahead    newer than the last commit; a resume takes it back\n"
         "  A resume takes resume point 4, and goes on with epoch 5 of 10.\n"
@@ -409,6 +441,25 @@ def test_a_model_without_a_whole_copy_is_lost(run: Path, ask: Ask) -> None:
     flip(run / "best.txt")
     code, output, _ = ask("verify", run)
     assert (code, "  It loses best.txt.\n" in output) == (1, True)
+
+
+def test_a_damaged_resume_point_before_the_newest_loses_nothing(run: Path, ask: Ask) -> None:
+    flip(of_class(run, "the resume point before"), 60)
+    code, output, _ = ask("verify", run)
+    assert (code, "  resume-00000008  damaged  " in output) == (1, True)
+    assert "A resume takes resume point 9: the training is finished.\n  It loses nothing.\n" in output
+
+
+def test_each_model_is_read_once(run: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    really, read = Blob.fits, []
+
+    def fits(blob: Blob, path: str) -> bool:
+        read.append(path)
+        return really(blob, path)
+
+    monkeypatch.setattr(Blob, "fits", fits)
+    assert verify(str(run)).holds
+    assert len(read) == len(set(read)) > 5
 
 
 def test_a_model_that_only_the_resume_point_before_needs_is_checked_too(tmp_path: Path, ask: Ask) -> None:
@@ -533,11 +584,10 @@ def test_a_run_that_is_being_written_is_whole_at_every_instant(
     with tapped(looked_at):
         busy(tmp_path / "run")
     assert len(seen) > 200
-    assert [
-        found.to_json() for found in seen if not (found.holds or found.standing.status is Status.NO_RUN)
-    ] == []
-    assert {found.standing.status for found in seen[:-1]} == {Status.NO_RUN, Status.RUNNING}
-    assert any(check.verdict is not Verdict.WHOLE for found in seen for check in found.checks)
+    assert [one.to_json() for one in seen if not (one.holds or one.standing.status is Status.NO_RUN)] == []
+    assert {one.standing.status for one in seen[:-1]} == {Status.NO_RUN, Status.RUNNING}
+    assert any(check.verdict is Verdict.AHEAD for one in seen for check in one.checks)
+    assert [one.leftovers for one in seen if one.leftovers] == []  # it is at work on them
 
 
 def test_a_run_that_was_killed_is_whole_whenever_it_was(
@@ -723,6 +773,35 @@ def test_nothing_outside_is_opened(run: Path, ask: Ask, monkeypatch: pytest.Monk
     assert all(not path.startswith(inside) for path in opened), "a link is no file of a run"
 
 
+def test_a_problem_without_end_is_cut(run: Path, ask: Ask) -> None:
+    name = b'"%s":' % (b"x" * 10**6)
+    resealed(newest(run), lambda header: header.replace(b'"manifest":', name))
+    problem = json.loads(ask("ls", run, "--json")[1])["runs"][0]["problem"]
+    assert problem.startswith("resume point 9: its header makes no sense (") and len(problem) < 500
+    assert reason("run", "it needs " + "blob-00000001.keras, " * 10**4).startswith("it needs blob")
+    assert len(reason("run", "it needs " + "blob-00000001.keras, " * 10**4)) < 500
+
+
+def test_a_folder_in_a_run_that_leads_out_is_not_entered(
+    tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, outside = tmp_path / "digits", tmp_path / "outside"
+    train(run, 2, callbacks=[ModelCheckpoint("models/best.txt", save_best_only=True)])
+    (run / "models").rename(outside)
+    (run / "models").symlink_to(outside)
+    assert re.search(r"models/best\.txt +\? +copy of", ask("show", run)[1])
+    code, output, _ = ask("verify", run)
+    assert code == 1
+    assert "  models/best.txt  changed  a symbolic link on its way leads out of the folder\n" in output
+
+
+def test_of_a_holder_is_told_what_a_holder_says(run: Path, ask: Ask) -> None:
+    (run / "LOCK").write_text('{"pid": [7], "host": "here", "evil": {"a": 1}}')
+    with held_by_somebody_else(run / "LOCK"):
+        assert json.loads(ask("ls", run, "--json")[1])["runs"][0]["holder"] == {"host": "here"}
+        assert re.search(r"held by +another process\n", ask("show", run)[1])
+
+
 KEPT = b'"reason": "kept", '
 MADE_UP: list[Any] = [
     None,
@@ -820,7 +899,7 @@ SWELLING: dict[str, Callable[[Path], object]] = {
     "a header of any length": lambda run: (run / "resume-00000099").write_bytes(b"\xff" * 7 + b"\0" * 9),
     "a resume point without end": lambda run: sparse(newest(run)),
     "a model without end": lambda run: sparse(of_class(run, "a model")),
-    "old lines without end": lambda run: sparse(of_class(run, "old lines")),
+    "old lines without end": lambda run: [sparse(path) for path in run.glob("blob-rows-*")],
     "views without end": lambda run: [
         sparse(run / name) for name in ("best.txt", "history.csv", "journal.jsonl")
     ],

@@ -14,7 +14,7 @@ from outlast.exceptions import FileError
 from outlast.storage import journal, layout, logs
 from outlast.storage.commit import Step, Truth, commit
 from outlast.storage.logs import Lines
-from outlast.storage.record import Record
+from outlast.storage.record import Record, decision_of
 from outlast.testing import FakeAdapter
 
 
@@ -68,3 +68,9 @@ def test_the_best_is_looked_for_from_the_end_and_no_further_than_needed(
     else:
         with pytest.raises(FileError, match="blob-rows"):
             assert record.best
+
+
+def test_a_decision_of_a_megabyte_is_none() -> None:
+    decision = Decision("ModelCheckpoint", Action.SKIP, Reason.KEPT, 0, values={"a": "x" * (1 << 20)})
+    with pytest.raises(ValueError, match="does not take"):
+        decision_of(journal.line(decision.to_json()))

@@ -63,7 +63,7 @@ class TensorFile:
         try:
             self.metadata, self.places = _parsed(header)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise self._damaged(f"its header makes no sense ({error})") from error
+            raise self._damaged(f"its header makes no sense ({str(error)[:200]})") from error
         end = max((p.start + p.size for p in self.places.values()), default=len(header))
         if end != size:
             raise self._damaged(f"it has {size:,} bytes instead of {end:,}")
