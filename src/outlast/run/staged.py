@@ -61,9 +61,10 @@ class StagedOutput:
         self._logs[name] = Lines(data, whole=True)
 
     def publish(self, name: str, save: Save) -> str:
-        """Capture a model."""
+        """Capture a model, if it has a place to go to."""
         layout.view_path(self.folder or ".", name)
-        self._files[name] = save.capture()
+        if self.folder is not None:
+            self._files[name] = save.capture()
         self.views.add(name)
         return name
 
