@@ -136,3 +136,11 @@ def test_what_a_resume_would_do_is_said(outlook: Outlook | None, sentences: list
         "runs/digits: all 2 files are what was written",
         *(f"  {sentence}" for sentence in sentences),
     ]
+
+
+def test_settings_are_shown_to_a_depth_that_a_person_reads() -> None:
+    nested = {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}
+    settings = {"callbacks": {"A": {"separator": ",", "name": "val_loss", "off": None}}, "data": nested}
+    text = page(Details(a_run(), settings=settings), now=NOW)
+    assert "A              separator=',', name=val_loss\n" in text
+    assert "data           a=b=c=d=...\n" in text
