@@ -9,6 +9,7 @@ from typing import Any
 
 from outlast.core.monitor import Direction
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
+from outlast.frameworks import archives
 from outlast.frameworks.base import Adapter, Capability, Snapshot
 from outlast.storage.calls import explained
 from outlast.storage.dtypes import Bits
@@ -171,7 +172,8 @@ class KerasAdapter(Adapter):
         import keras
 
         if not path.endswith(".weights.h5"):
-            return keras.saving.load_model(path)
+            return load(path)
+        archives.check(path)
         model = keras.models.clone_model(self.model)
         model.load_weights(path)
         return model
@@ -228,6 +230,18 @@ class KerasAdapter(Adapter):
         from keras.src.utils import io_utils
 
         io_utils.print_msg(text)
+
+
+def load(path: str) -> Any:
+    """A whole model; no code in the file is run.
+
+    Raises:
+        DamagedFile: it would swell.
+    """
+    import keras
+
+    archives.check(path)
+    return keras.saving.load_model(path, safe_mode=True)
 
 
 class KerasSave:

@@ -9,6 +9,7 @@ from typing import Any
 
 from outlast.core.tree import map_leaves
 from outlast.exceptions import CapabilityError, RunChanged
+from outlast.frameworks import archives
 from outlast.frameworks.base import Adapter, Capability, Snapshot
 from outlast.storage.dtypes import Bits
 
@@ -131,10 +132,8 @@ class TorchAdapter(Adapter):
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
 
     def load_file(self, path: str) -> Any:
-        """The state dict; no code in the file is run."""
-        import torch
-
-        return torch.load(path, weights_only=True, map_location="cpu")
+        """The state dict."""
+        return load(path)
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """A state dict's usual endings."""
@@ -143,6 +142,18 @@ class TorchAdapter(Adapter):
     def saving(self, weights_only: bool) -> TorchSave:
         """``model.state_dict()``, whichever is asked for: it loads without running any code."""
         return TorchSave(self._model)
+
+
+def load(path: str) -> Any:
+    """A state dict; no code in the file is run.
+
+    Raises:
+        DamagedFile: it would swell.
+    """
+    import torch
+
+    archives.check(path)
+    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 class TorchSave:

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from outlast.exceptions import UsageError
+from outlast.storage import blobs
 from outlast.storage.record import Record
 
 
@@ -24,17 +25,20 @@ class PastRun(Record):
 
         Raises:
             UsageError: no best model is saved.
+            DamagedFile: its bytes are lost, or it is none that a run saved.
         """
         best = self.best
         if best is None or best.path is None:
             raise UsageError(f"{self.folder} has no best model.")
-        if best.path.endswith((".pt", ".pth")):
-            import torch
+        view = os.path.relpath(best.path, self.folder)
+        path = blobs.whole(self.folder, view, self._point.files[view])
+        if path.endswith((".pt", ".pth")):
+            from outlast.frameworks import torch
 
-            return torch.load(best.path, weights_only=True, map_location="cpu")
-        import keras
+            return torch.load(path)
+        from outlast.frameworks import keras
 
-        return keras.saving.load_model(best.path)
+        return keras.load(path)
 
     def plot(self, path: str | None = None) -> Any:
         """Draw the history, as :func:`outlast.plot_history` does."""

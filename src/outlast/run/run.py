@@ -154,14 +154,15 @@ class Run(OwnLoop, Readable):
 
         Raises:
             UsageError: no best model is saved.
+            DamagedFile: its bytes are lost, or it is none that a run saved.
         """
         self.flush()
         best = self.best
-        if best is None or best.path is None:
+        if best is None or best.path is None or self._session is None:
             raise UsageError(
                 "There is no best model: put outlast.ModelCheckpoint(save_best_only=True) into the run."
             )
-        return self.adapter.load_file(best.path)
+        return self.adapter.load_file(self._session.model(best.path))
 
     @property
     def committed(self) -> tuple[int, int | None] | None:

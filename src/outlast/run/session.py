@@ -15,7 +15,7 @@ from typing import Any
 from outlast.core.numbers import encoded
 from outlast.exceptions import FileError, warn
 from outlast.run.buffers import Buffers
-from outlast.storage import commit, files, journal, layout, lock, recovery, resume_points
+from outlast.storage import blobs, commit, files, journal, layout, lock, recovery, resume_points
 from outlast.storage.commit import Step
 from outlast.storage.logs import Lines
 from outlast.storage.writer import Writer
@@ -96,6 +96,15 @@ class Session:
     def files(self) -> Iterable[str]:
         """Names of the models that are kept."""
         return self._truth.files
+
+    def model(self, path: str) -> str:
+        """A file that holds the kept model which people find at ``path``, verified now.
+
+        Raises:
+            DamagedFile: its bytes are lost.
+        """
+        view = os.path.relpath(path, self.folder)
+        return blobs.whole(self.folder, view, self._truth.files[view])
 
     def log(self, name: str) -> bytes:
         """A committed log."""

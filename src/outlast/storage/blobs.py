@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.exceptions import FileError
+from outlast.exceptions import DamagedFile, FileError
 from outlast.storage import files, layout
 from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, crc32_file
 
@@ -55,6 +55,20 @@ class Blob:
             if error.errno in NOT_WHAT_WAS_WRITTEN:
                 return False
             raise
+
+
+def whole(folder: str, view: str, blob: Blob) -> str:
+    """The path of a file that holds the blob's bytes now: what people see, else the blob itself.
+
+    Raises:
+        DamagedFile: neither does.
+    """
+    for path in (layout.view_path(folder, view), os.path.join(folder, blob.name)):
+        if blob.fits(path):
+            return path
+    raise DamagedFile(
+        f"{os.path.join(folder, view)} is not what was saved, and neither is {blob.name}.", path=folder
+    )
 
 
 def seal_blob(
