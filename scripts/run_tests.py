@@ -24,7 +24,8 @@ OLDEST_KERAS = ROOT / ".venv" / "keras-3.10.0"
 AT_A_TIME = 2
 
 CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
-ON_EACH_BACKEND = ("tests/frameworks", "tests/parity", "tests/crash/test_keras.py")
+STORAGE = ("src/outlast/storage", "tests/storage")
+ON_EACH_BACKEND = ("tests/parity", "tests/crash/test_keras.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
 
@@ -53,7 +54,7 @@ def python(*arguments: str) -> tuple[str, ...]:
 
 
 def tests(name: str, *arguments: str, backend: str = "jax", **env: str) -> Part:
-    command = python("pytest", "--durations=5", "--durations-min=5", *arguments)
+    command = python("pytest", "-m", "not crash", "--durations=5", "--durations-min=5", *arguments)
     return Part(name, (command,), {"KERAS_BACKEND": backend, **env})
 
 
@@ -65,11 +66,12 @@ def but(*paths: str) -> Iterator[str]:
 PARTS = [
     Part("checks", (python("ruff", "check"), python("ruff", "format", "--check"), python("mypy"))),
     tests("core", *CORE),
-    tests("rest", "src", "tests", *but(*CORE, *ON_EACH_BACKEND)),
+    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *ON_EACH_BACKEND)),
+    tests("storage", *STORAGE),
     tests("tensorflow", *ON_EACH_BACKEND, backend="tensorflow"),
     tests("torch", *ON_EACH_BACKEND, backend="torch"),
     tests("jax", *ON_EACH_BACKEND),
-    tests("oldest-keras", "tests", *but(*CORE, "tests/parity"), PYTHONPATH=str(OLDEST_KERAS)),
+    tests("oldest-keras", "tests", *but(*CORE, *STORAGE, "tests/parity"), PYTHONPATH=str(OLDEST_KERAS)),
 ]
 
 

@@ -8,7 +8,6 @@ import pytest
 from tests.crash.campaign import Killer
 
 
-@pytest.mark.crash
 @pytest.mark.timeout(900)
 def test_a_fit_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_path: Path) -> None:
     killer = Killer("keras_fit", str(tmp_path), seed=1)

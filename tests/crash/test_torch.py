@@ -9,7 +9,6 @@ from tests.crash.campaign import Killer
 from tests.crash.children import AtMoment
 
 
-@pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_path: Path) -> None:
     killer = Killer("torch_loop", str(tmp_path), seed=1)
@@ -19,7 +18,6 @@ def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_pa
     assert campaign.differences == []
 
 
-@pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_a_killed_training_whose_random_numbers_are_not_put_back_is_seen_to_differ(tmp_path: Path) -> None:
     killer = Killer("torch_loop_that_forgets", str(tmp_path), seed=1)
