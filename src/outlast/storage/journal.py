@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any
 
-from outlast.storage import files
+from outlast.storage import files, layout
 from outlast.storage.calls import explained
 from outlast.storage.reading import read_all, read_part, regular_size
 
@@ -32,9 +33,13 @@ def line(record: Mapping[str, Any]) -> bytes:
 def append(path: str, record: Mapping[str, Any]) -> None:
     """Append one record; a line that a crash left torn stays alone on its line.
 
+    What is no file, or is somebody else's file too, steps aside first.
+
     Raises:
         FileError: the disk refused; nothing was added.
     """
+    if os.path.lexists(path) and not _is_ours_alone(path):
+        files.move_aside(path, layout.CONFLICT)
     torn = b"\n" if _ends_torn(path) else b""
     files.append(path, torn + line(record))
 
@@ -68,6 +73,11 @@ def _record(text: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _is_ours_alone(path: str) -> bool:
+    found = os.lstat(path)
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
 def _ends_torn(path: str) -> bool:

@@ -189,11 +189,14 @@ def _claimed(path: str) -> _File | None:
     """The lock, or None if somebody has it, or deleted the file between two calls of ours."""
     fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        file = _File(path, fd, _identity(os.fstat(fd)))
+        found = os.fstat(fd)
+        file = _File(path, fd, _identity(found))
         if _flock(fd) and file.is_current():
-            calls.ftruncate(fd, 0)
-            write_all(fd, _description())
-            return file
+            if found.st_nlink == 1:
+                calls.ftruncate(fd, 0)
+                write_all(fd, _description())
+                return file
+            calls.unlink(path)  # it is somebody else's file too: the next try makes one of our own
     except BaseException:
         calls.close(fd)
         raise
