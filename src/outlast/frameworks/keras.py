@@ -233,7 +233,7 @@ class KerasAdapter(Adapter):
 
 
 def load(path: str) -> Any:
-    """A whole model; no code in the file is run.
+    """A whole model; no code in the file is run, unless somebody told Keras to trust every file.
 
     Raises:
         DamagedFile: it would swell.

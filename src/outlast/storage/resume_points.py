@@ -117,7 +117,7 @@ def _read(folder: str, number: int, array: Callable[[TensorFile, str], object]) 
         with opened(path) as file:
             _check_format(path, file.metadata)
             point = _parsed(file, array)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFile(f"{path} is damaged: it makes no sense ({str(error)[:200]}).", path=path) from error
     except OSError as error:
         if isinstance(error, FileError):
