@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from outlast.exceptions import MetricError
 from outlast.run.generators import Generators
 from outlast.run.means import Means
 
@@ -28,7 +29,13 @@ class Loop:
         return self._means.result()
 
     def log(self, metrics: Mapping[str, Any], weight: float) -> None:
-        """Take metrics; inside a batch they are part of a mean."""
+        """Take metrics; inside a batch they are part of a mean.
+
+        Raises:
+            MetricError: one has the name by which the rows are counted.
+        """
+        if "epoch" in metrics:
+            raise MetricError("epoch is what the rows are counted by: give the metric another name.")
         if self._in_batch:
             self.last.update(metrics)
             self._means.add(metrics, weight)
