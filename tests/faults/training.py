@@ -29,6 +29,7 @@ def train(
     folder: str | Path | None,
     *,
     epochs: int = EPOCHS,
+    in_epoch: Callable[[outlast.Run, int], object] = lambda run, epoch: None,
     in_batch: Callable[[int, int], object] = lambda epoch, batch: None,
     **arguments: Any,
 ) -> outlast.Run:
@@ -37,6 +38,7 @@ def train(
     Args:
         folder: the run's.
         epochs: how many in all.
+        in_epoch: called with (run, epoch) when each epoch has begun.
         in_batch: called with (epoch, batch) inside each batch.
         **arguments: of the Run.
     """
@@ -46,6 +48,7 @@ def train(
     callbacks = arguments.pop("callbacks", None) or everything()
     run = outlast.Run(folder, callbacks, adapter=adapter, **arguments)
     for epoch in run.epochs(epochs):
+        in_epoch(run, epoch)
         for batch in run.batches(range(BATCHES)):
             in_batch(epoch, batch)
             adapter.weights["w"] = [_next(w, run.learning_rate) for w in adapter.weights["w"]]
@@ -91,12 +94,16 @@ def views(folder: str | Path) -> dict[str, str]:
 
 
 def _is_view(name: str) -> bool:
-    return name not in _NO_VIEWS and layout.resume_number(name) is None and not layout.is_blob(name)
+    is_evidence = name.startswith(layout.DAMAGED) or layout.CONFLICT in name
+    is_sealed = layout.resume_number(name) is not None or layout.is_blob(name)
+    return name not in _NO_VIEWS and not is_evidence and not is_sealed
 
 
-def _state(folder: str) -> Any:
-    """What the newest resume point holds, as text."""
-    return repr(resume_points.load(folder, max(resume_points.numbers(folder))).state)
+def _state(folder: str) -> str:
+    """What the newest resume point holds, as text; of generators only those that the training draws from."""
+    state = dict(resume_points.load(folder, max(resume_points.numbers(folder))).state)
+    state["random"] = {name: state["random"][name] for name in ("python", "numpy")}
+    return repr(state)
 
 
 def debris(folder: str | Path) -> list[str]:
