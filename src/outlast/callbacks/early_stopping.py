@@ -101,6 +101,10 @@ class EarlyStopping(MonitoredCallback):
         """The best epoch's weights, in the framework's own shape; None if none were kept."""
         return None if self._best is None else self._best.weights
 
+    @best_weights.setter
+    def best_weights(self, weights: Any) -> None:
+        self._best = None if weights is None else Snapshot(weights)
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start from nothing, but for the direction that was found."""
         if self._begin():
@@ -111,11 +115,7 @@ class EarlyStopping(MonitoredCallback):
         """Judge the epoch; ask for the end when patience runs out."""
         logs = logs or {}
         self._settle_direction(logs)
-        current = self._current(
-            logs,
-            f"Early stopping conditioned on metric `{self.monitor}` which is not available. "
-            f"Available metrics are: {','.join(logs)}",
-        )
+        current = self.get_monitor_value(logs)
         before, self._epoch = self._state.best, epoch
         self._state, decision = self._rule.update(self._state, current, epoch=epoch)
         if self.restore_best_weights and self.best != before:
@@ -123,6 +123,15 @@ class EarlyStopping(MonitoredCallback):
         if decision.stop:
             self.adapter.stop(decision.sentence)
             self.context.report(decision)
+
+    def get_monitor_value(self, logs: Logs | None) -> float | None:
+        """The metric that is judged, None if it is missing; override it to judge something else."""
+        logs = logs or {}
+        return self._current(
+            logs,
+            f"Early stopping conditioned on metric `{self.monitor}` which is not available. "
+            f"Available metrics are: {','.join(logs)}",
+        )
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Say why it ended, and restore the best weights, whatever ended it."""

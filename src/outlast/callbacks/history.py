@@ -7,6 +7,8 @@ from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.logs import Logs
+from outlast.core.numbers import decoded, encoded
+from outlast.core.tree import map_leaves
 
 
 class History(Callback):
@@ -54,14 +56,9 @@ class History(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from another history."""
         self.epoch = list(state["epoch"])
-        self.history = {name: [_number(v) for v in values] for name, values in state["history"].items()}
+        self.history = {name: map_leaves(values, decoded) for name, values in state["history"].items()}
         self._loaded = True
 
 
 def _plain(value: Any) -> Any:
-    value = value.tolist() if hasattr(value, "tolist") else value
-    return str(value) if isinstance(value, float) and value - value != 0 else value
-
-
-def _number(value: Any) -> Any:
-    return float(value) if value in ("inf", "-inf", "nan") else value
+    return map_leaves(value.tolist() if hasattr(value, "tolist") else value, encoded)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import batch_hook, part
+from outlast.callbacks.base import batch_hook, is_unused, part, unused
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.keeping import KeepingRule, Kept, from_json, to_json
@@ -58,9 +58,8 @@ class ModelCheckpoint(MonitoredCallback):
         [True, False, True]
     """
 
+    requires = ("saving",)
     save_best_only = part("_rule", "save_best_only", "Whether only improvements are saved.")
-    save_freq = part("_rule", "save_freq", '"epoch", or a number of batches.')
-
     _rule: SavingRule
     _state: SavingState
 
@@ -81,8 +80,7 @@ class ModelCheckpoint(MonitoredCallback):
     ) -> None:
         self.verbose = verbose
         self.save_weights_only = save_weights_only
-        self.filepath = None if filepath is None else os.fspath(filepath)
-        self._template = None if self.filepath is None else Template(self.filepath)
+        self.filepath = filepath
         self._rule = SavingRule(
             self._monitor(monitor, mode),
             save_best_only=bool(save_best_only),
@@ -102,11 +100,30 @@ class ModelCheckpoint(MonitoredCallback):
             )
         self._hear_batches()
 
-    requires = ("saving",)
+    @property
+    def filepath(self) -> str | None:
+        """Where to save, as it was given."""
+        return self._filepath
+
+    @filepath.setter
+    def filepath(self, filepath: str | os.PathLike[str] | None) -> None:
+        self._filepath = None if filepath is None else os.fspath(filepath)
+        self._template = None if self._filepath is None else Template(self._filepath)
+
+    @property
+    def save_freq(self) -> str | int:
+        """``"epoch"``, or a number of batches."""
+        return self._rule.save_freq
+
+    @save_freq.setter
+    def save_freq(self, save_freq: str | int) -> None:
+        self._rule = replace(self._rule, save_freq=save_freq)
+        self._hear_batches()
 
     def _hear_batches(self) -> None:
         """Have a batch hook only if batches are counted: Keras waits for each batch of one who has."""
-        if self.save_freq != "epoch":
+        self.__dict__.pop("on_train_batch_end", None)
+        if self.save_freq != "epoch" and is_unused(self.on_train_batch_end):
             self.on_train_batch_end = self._save_on_batch  # type: ignore[method-assign]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,6 +195,12 @@ class ModelCheckpoint(MonitoredCallback):
         if self.save_freq == "epoch":
             self._judge(epoch, None, logs or {})
 
+    @unused
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """What a subclass that has the hook calls, where batches are counted."""
+        if self.save_freq != "epoch":
+            self._save_on_batch(batch, logs)
+
     @batch_hook
     def _save_on_batch(self, batch: int, logs: Logs | None = None) -> None:
         """Save, if enough batches have passed and the rule says so."""
@@ -205,7 +228,7 @@ class ModelCheckpoint(MonitoredCallback):
         output = self.context.output
         values: dict[str, Any] = decision.values  # type: ignore[assignment]
         values["path"] = output.publish(name, self._saving())
-        best = self._keeping.active and values.get("best") == values.get("value")
+        best = self._keeping.active and decision.reason in (Reason.FIRST_VALUE, Reason.IMPROVED)
         copies = [*(["best"] if best else []), *(["last"] if self.save_last else [])]
         for word in copies:
             output.copy(name, self._beside(name, word))

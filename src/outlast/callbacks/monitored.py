@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +91,20 @@ class MonitoredCallback(Callback):
     def _begin(self) -> bool:
         self._missing_is_said = False
         return super()._begin()
+
+    def forget(self) -> None:
+        """Remember nothing, the calls of ``update`` included."""
+        super().forget()
+        self._calls = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the callback remembers, and how many calls of ``update`` it has counted."""
+        return {**super().state_dict(), "calls": self._calls}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what another callback of the class remembered."""
+        super().load_state_dict({name: value for name, value in state.items() if name != "calls"})
+        self._calls = state.get("calls", 0)
 
     def _epoch_of_call(self, epoch: int | None) -> int:
         """The epoch that ``update`` speaks of: as given, else calls are counted."""

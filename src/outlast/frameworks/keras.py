@@ -73,8 +73,13 @@ class KerasAdapter(Adapter):
     def _optimizers(self) -> dict[str, Any]:
         optimizer = self._model.optimizer
         if hasattr(optimizer, "optimizers"):
-            return {inner.name: inner for inner in optimizer.optimizers}
+            return _by_name(optimizer.optimizers)
         return {getattr(optimizer, "name", "optimizer"): optimizer}
+
+    def begin(self) -> None:
+        """Forget a stop that was asked for in an earlier training, by whomever."""
+        super().begin()
+        self._model.stop_training = False
 
     def stop(self, reason: str) -> None:
         """Set ``stop_training``, which ``fit`` reads after the epoch's callbacks."""
@@ -270,6 +275,15 @@ class KerasSave:
             self.write(path)
             with open(path, "rb") as file:
                 return Content(file.read())
+
+
+def _by_name(optimizers: Sequence[Any]) -> dict[str, Any]:
+    """Several optimizers; those that have one name are told apart by their place."""
+    names = [optimizer.name for optimizer in optimizers]
+    return {
+        name if names.count(name) == 1 else f"{name}_{index}": optimizer
+        for index, (name, optimizer) in enumerate(zip(names, optimizers, strict=True))
+    }
 
 
 def _float(value: Any) -> float:
