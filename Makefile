@@ -2,7 +2,7 @@
 
 python = .venv/bin/python
 
-.PHONY: help demo test check bench crash clean
+.PHONY: help demo test check bench crash soak clean
 
 help:
 	@echo "make demo   train the digits for real, with the callbacks, and show what they did"
@@ -11,6 +11,7 @@ help:
 	@echo "make mutants  change core/ in one place at a time, and list the test that catches it"
 	@echo "make bench  measure"
 	@echo "make crash  kill trainings for real, thirty of each kind, and compare: half an hour"
+	@echo "make soak   train 10,000 epochs again and again, with a kill every few seconds: ten minutes"
 	@echo "make clean  remove caches and outputs (not .venv)"
 
 demo:
@@ -36,6 +37,10 @@ bench:
 crash:
 	@sh scripts/setup.sh test
 	@$(python) scripts/crash_campaign.py $(ARGS)
+
+soak:
+	@sh scripts/setup.sh test
+	@$(python) scripts/soak.py $(ARGS)
 
 clean:
 	rm -rf build dist outlast-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
