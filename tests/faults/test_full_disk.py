@@ -144,6 +144,7 @@ def torch_training(folder: Path, full: Callable[[int], object] = lambda epoch: N
     checkpoint = outlast.ModelCheckpoint(monitor="loss", save_best_only=True, mode="min")
     run = outlast.Run(folder, [checkpoint], model=model, optimizer=optimizer)
     for epoch in run.epochs(4):
+        run.flush()
         full(epoch)
         loss = model(torch.ones(100)).square().mean()
         optimizer.zero_grad()

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -32,6 +31,7 @@ from tests.faults.training import (
     temporaries,
     train,
     views,
+    writers,
 )
 from tests.storage.tap import killed_at, tapped
 from tests.storage.test_power_cut import cuts
@@ -237,7 +237,7 @@ def test_an_exception_in_keras_fit_leaves_nothing_in_the_way_of_the_next(tmp_pat
         "a validation": "on_test_begin",
     }
     x, y = np.ones((8, 2)), np.ones((8, 1))
-    before = signal.getsignal(signal.SIGINT)
+    before, writing = signal.getsignal(signal.SIGINT), writers()
 
     def fit(folder: str, dies: bool) -> Any:
         """A cell, with a model of its own."""
@@ -265,7 +265,7 @@ def test_an_exception_in_keras_fit_leaves_nothing_in_the_way_of_the_next(tmp_pat
     assert right[1:] == ended[1:]
     assert debris(tmp_path / "died") == []
     assert signal.getsignal(signal.SIGINT) == before
-    assert [thread for thread in threading.enumerate() if "outlast" in thread.name] == []
+    assert writers() == writing
 
 
 HOLDER = """

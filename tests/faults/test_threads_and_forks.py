@@ -11,7 +11,7 @@ import textwrap
 import threading
 from pathlib import Path
 
-from tests.faults.training import debris, everything, views
+from tests.faults.training import debris, everything, views, writers
 
 import outlast
 from outlast.exceptions import UsageError
@@ -33,7 +33,7 @@ def train(folder: Path | None, start: float, epochs: int = EPOCHS) -> outlast.Ru
 
 
 def test_runs_in_threads_end_each_as_it_does_alone(tmp_path: Path) -> None:
-    starts = [0.1, 0.2, 0.3, 0.4]
+    starts, writing = [0.1, 0.2, 0.3, 0.4], writers()
     alone = [train(tmp_path / "alone" / str(start), start) for start in starts]
     together: dict[float, outlast.Run] = {}
     errors: list[BaseException] = []
@@ -57,7 +57,7 @@ def test_runs_in_threads_end_each_as_it_does_alone(tmp_path: Path) -> None:
         assert together[start].adapter.model == one.adapter.model
         assert views(together[start].folder) == views(one.folder)
         assert debris(together[start].folder) == []
-    assert [thread for thread in threading.enumerate() if "outlast" in thread.name] == []
+    assert writers() == writing
 
 
 def test_a_second_run_on_the_same_folder_takes_over_from_one_of_another_thread(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ def debris(folder: str | Path) -> list[str]:
 def temporaries(folder: str | Path) -> list[str]:
     """Files that are not whole yet."""
     return [path.name for path in Path(folder).rglob("*") if is_temporary(path.name)]
+
+
+def writers() -> list[threading.Thread]:
+    """Threads that write in the background; one whose fit died waits for who comes next."""
+    return [thread for thread in threading.enumerate() if thread.name == "outlast-writer"]
 
 
 def committed_epoch(folder: str | Path) -> int:
