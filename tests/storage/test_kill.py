@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +44,13 @@ class Zygote:
     def run(self, folder: Path, steps: int, *strace: str) -> int:
         """The child's exit code, negative if a signal ended it."""
         child = int(self._ask(f"{folder} {steps}"))
-        command = ["strace", "-qq", "-p", str(child), "-e", f"trace={CALLS}", *strace]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as tracer:
-            wait_until_traced(child)
+        command = ["strace", "-p", str(child), "-e", f"trace={CALLS}", *strace]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+            assert tracer.stderr
+            # It says so once the child cannot make a call without it.
+            assert "attached" in tracer.stderr.readline()
             code = int(self._ask("go"))
-            tracer.wait(PATIENCE)
+            tracer.communicate(timeout=PATIENCE)
         return code
 
     def _ask(self, line: str) -> str:
@@ -63,14 +64,6 @@ class Zygote:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(PATIENCE)
-
-
-def wait_until_traced(process: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    status = Path(f"/proc/{process}/status")
-    while "TracerPid:\t0\n" in status.read_text():
-        assert time.monotonic() < deadline, "strace could not attach"
-        time.sleep(0.002)
 
 
 @pytest.fixture(scope="module")

@@ -40,11 +40,11 @@ def run(
     say: Callable[[str], object] = _fail,
 ) -> Recovered:
     """Go on to step ``steps`` from whatever the folder holds; tell what is safe when it is."""
-    # Few lines, so that a short run has segments.
-    logs.KEPT_LINES, logs._REMAINING = 4, 1
     files.make_folder(folder)
     held = lock.acquire(folder, take_over=True)
+    usual = logs.KEPT_LINES, logs._REMAINING
     try:
+        logs.KEPT_LINES, logs._REMAINING = 4, 1  # so that a short run has segments
         found = recover(folder)
         truth, state = found.truth, found.state or FIRST_STATE
         committed(truth.number)
@@ -53,6 +53,7 @@ def run(
             truth = commit(folder, truth, step_of(state, truth), state, say=say)
             committed(truth.number)
     finally:
+        logs.KEPT_LINES, logs._REMAINING = usual
         held.release()
     return found
 
