@@ -1,0 +1,455 @@
+"""One table of decisions, and the trainings through which it is run.
+
+Each case of ``conformance.json`` is a callback's settings and a metric's values; what must come of it
+was written by ``scripts/make_conformance.py``, with Keras's own classes. A new framework joins by one
+line in ``TRAININGS``.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import outlast
+from outlast.core.decision import Action, Decision
+from outlast.core.monitor import Monitor
+from outlast.core.numbers import decoded
+from outlast.core.plateau import PlateauRule
+from outlast.core.saving import SavingRule
+from outlast.core.stopping import EarlyStoppingRule
+from outlast.frameworks.base import Adapter, find
+from outlast.testing import FakeAdapter, MemoryOutput
+
+TABLE = Path(__file__).with_name("conformance.json")
+MONITOR = "val_loss"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A callback and the values that it sees.
+
+    Args:
+        name: what it is about.
+        callback: the class.
+        settings: its arguments; a ``filepath`` is without the suffix.
+        values: the metric by epoch, None where it is missing.
+        first: index of the first epoch.
+        expected: what must be seen; see :func:`observe`.
+    """
+
+    name: str
+    callback: str
+    settings: Mapping[str, Any]
+    values: Sequence[float | None]
+    first: int = 0
+    expected: Any = None
+
+    def logs(self, index: int) -> dict[str, float]:
+        """The logs of the ``index``-th epoch that runs."""
+        value = self.values[index]
+        return {"loss": 0.5} if value is None else {"loss": 0.5, MONITOR: value}
+
+    def arguments(self, suffix: str) -> dict[str, Any]:
+        """The settings, with names of files as a framework wants them."""
+        path = self.settings.get("filepath")
+        return {**self.settings, **({} if path is None else {"filepath": path + suffix})}
+
+
+def load() -> list[Case]:
+    return [_case(entry) for entry in json.loads(TABLE.read_text())]
+
+
+def _case(entry: dict[str, Any]) -> Case:
+    seen = {
+        name: [decoded(item) for item in items] if isinstance(items, list) else items
+        for name, items in entry["expected"].items()
+    }
+    return Case(**{**entry, "values": [decoded(value) for value in entry["values"]], "expected": seen})
+
+
+class Training(Protocol):
+    """A framework's loop around a model of one weight, which before each epoch's end is set to epoch + 1."""
+
+    suffix: str  # of its files
+
+    @property
+    def adapter(self) -> Adapter:
+        """What callbacks may do to it."""
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        """Train from the ``start``-th value on; call ``look(epoch)`` after each epoch."""
+
+    def weight(self) -> float:
+        """The model's weight."""
+
+    def rate(self) -> float:
+        """The learning rate, which begins as 1."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the callback asked for the end."""
+
+    def files(self) -> dict[str, Any]:
+        """By name without suffix: the rows of a CSV, or the weight of a saved model."""
+
+
+# What is looked at after each epoch. The bare rules give the same from their state.
+ATTRIBUTES = {
+    "EarlyStopping": ("best", "best_epoch", "wait", "stopped_epoch"),
+    "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
+    "ModelCheckpoint": ("best",),
+    "CSVLogger": (),
+}
+
+
+class Killed(Exception):
+    """The end of a training that nobody hears of."""
+
+
+def observe(
+    training: Training, callback: Any, case: Case, start: int = 0, killed_after: int | None = None
+) -> dict[str, Any]:
+    """All that comes of a case in a training: lists with what was seen after each epoch, and the end.
+
+    Args:
+        training: the loop.
+        callback: of the case's class.
+        case: what it sees.
+        start: epochs that are left out, since they were trained before.
+        killed_after: epochs after which the training dies.
+    """
+    epochs: list[dict[str, Any]] = []
+
+    def look(epoch: int) -> None:
+        seen = {name: getattr(callback, name) for name in ATTRIBUTES[case.callback]}
+        seen |= {"stop": training.stopping, "rate": training.rate()}
+        if case.callback == "ModelCheckpoint":
+            seen["save"] = epoch + 1 in training.files().values()
+        epochs.append(seen)
+        if len(epochs) == killed_after:
+            raise Killed
+
+    with suppress(Killed):
+        training.run(callback, case, look, start)
+    return {**columns(epochs), "weight": training.weight(), "files": training.files()}
+
+
+def columns(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Each thing by epoch; floats to six digits: Keras's rates are in float32."""
+    names = epochs[0] if epochs else ()
+    return {name: [_short(epoch[name]) for epoch in epochs] for name in names}
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+class KerasFit:
+    """Keras's ``fit``, in whose logs the case's values stand."""
+
+    suffix = ".keras"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reader = Reader(folder)
+        self._model = _keras_model()
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        import numpy as np
+
+        def prepare(epoch: int, logs: dict[str, Any]) -> None:
+            self._set_weight(epoch + 1)
+            logs.clear()
+            logs.update(case.logs(epoch - case.first))
+
+        self._begin(start)
+        before = outlast.LambdaCallback(on_epoch_end=prepare)
+        after = outlast.LambdaCallback(on_epoch_end=lambda epoch, logs: look(epoch))
+        zeros = np.zeros((1, 1), "float32")
+        epochs = {"initial_epoch": case.first + start, "epochs": case.first + len(case.values)}
+        with _inside(self._folder):
+            self._model.fit(zeros, zeros, verbose=0, callbacks=[before, callback, after], **epochs)
+
+    def _begin(self, start: int) -> None:
+        """The model is one for all cases."""
+        if start == 0:
+            self._set_weight(0)
+            self._model.optimizer.learning_rate = 1.0
+
+    @property
+    def adapter(self) -> Adapter:
+        return find(self._model)
+
+    def _set_weight(self, value: float) -> None:
+        import numpy as np
+
+        self._model.set_weights([np.full((1, 1), value, "float32")])
+
+    def weight(self) -> float:
+        return float(self._model.get_weights()[0].item())
+
+    def rate(self) -> float:
+        import keras
+
+        return float(keras.ops.convert_to_numpy(self._model.optimizer.learning_rate))
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._model.stop_training)
+
+    def files(self) -> dict[str, Any]:
+        import keras
+
+        return self._reader.read(lambda path: keras.saving.load_model(path).get_weights()[0].item())
+
+
+class KerasHooks(KerasFit):
+    """Keras's own ``CallbackList``, with the hooks called as ``fit`` calls them: fast on every backend."""
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        import keras
+
+        self._begin(start)
+        self._model.stop_training = False
+        with _inside(self._folder):
+            callbacks = keras.callbacks.CallbackList([callback], model=self._model, epochs=len(case.values))
+            _loop(callbacks, self._set_weight, case, look, start, lambda: self.stopping)
+
+
+@cache
+def _keras_model() -> Any:
+    import keras
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
+    return model
+
+
+class TorchLoop:
+    """A PyTorch loop that calls a ``CallbackList``."""
+
+    suffix = ".pt"
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+
+        self._folder = folder
+        self._reader = Reader(folder)
+        self.model = torch.nn.Linear(1, 1, bias=False)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1.0)
+        self._list: Any = None
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        with _inside(self._folder):
+            self._list = outlast.CallbackList([callback], model=self.model, optimizer=self.optimizer)
+            _loop(self._list, self._set_weight, case, look, start, lambda: self.stopping)
+
+    @property
+    def adapter(self) -> Adapter:
+        return find(self.model, self.optimizer)
+
+    def _set_weight(self, value: float) -> None:
+        self.model.weight.data.fill_(value)
+
+    def weight(self) -> float:
+        return float(self.model.weight.item())
+
+    def rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._list.stop_training)
+
+    def files(self) -> dict[str, Any]:
+        import torch
+
+        return self._reader.read(lambda path: torch.load(path, weights_only=True)["weight"].item())
+
+
+class NoFramework:
+    """A loop with neither a framework nor files."""
+
+    suffix = ".txt"
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._fake = FakeAdapter({"w": [0.0]}, learning_rate=1.0)
+        self.output = MemoryOutput()
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        callbacks = outlast.CallbackList([callback], adapter=self._fake, output=self.output)
+        _loop(callbacks, self._set_weight, case, look, start, lambda: self.stopping)
+
+    @property
+    def adapter(self) -> Adapter:
+        return self._fake
+
+    def _set_weight(self, value: float) -> None:
+        self._fake.weights["w"] = [float(value)]
+
+    def weight(self) -> float:
+        return self._fake.weights["w"][0]
+
+    def rate(self) -> float:
+        return self._fake.learning_rates()["fake"]
+
+    @property
+    def stopping(self) -> bool:
+        return self._fake.stopping
+
+    def files(self) -> dict[str, Any]:
+        return {
+            name.removesuffix(self.suffix): (
+                _rows(data) if name.endswith(".csv") else ast.literal_eval(data.decode())["w"][0]
+            )
+            for name, data in self.output.files.items()
+        }
+
+
+def _loop(
+    callbacks: Any,
+    set_weight: Callable[[float], None],
+    case: Case,
+    look: Callable[[int], None],
+    start: int,
+    stopping: Callable[[], bool],
+) -> None:
+    """The loop of the README, with Keras's hooks called by hand."""
+    callbacks.on_train_begin()
+    for epoch in range(case.first + start, case.first + len(case.values)):
+        callbacks.on_epoch_begin(epoch)
+        set_weight(epoch + 1)
+        callbacks.on_epoch_end(epoch, case.logs(epoch - case.first))
+        look(epoch)
+        if stopping():
+            break
+    callbacks.on_train_end()
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+
+
+class Reader:
+    """Reads the files of a folder; a model that has not changed is loaded once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, int, int], float] = {}
+
+    def read(self, weight: Callable[[Path], float]) -> dict[str, Any]:
+        return {
+            path.name if path.suffix == ".csv" else path.stem: (
+                _rows(path.read_bytes()) if path.suffix == ".csv" else self._weight(path, weight)
+            )
+            for path in sorted(self._folder.iterdir())
+        }
+
+    def _weight(self, path: Path, weight: Callable[[Path], float]) -> float:
+        found = path.stat()
+        key = (path.name, found.st_mtime_ns, found.st_ino)
+        if key not in self._known:
+            self._known[key] = weight(path)
+        return self._known[key]
+
+
+def _rows(content: bytes) -> list[dict[str, str]]:
+    """A CSV's rows; the rate stands in them only where a ``CallbackList`` completes the logs."""
+    rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
+    return [{name: cell for name, cell in row.items() if "learning_rate" not in name} for row in rows]
+
+
+TRAININGS: dict[str, Callable[[Path], Training]] = {
+    "keras": KerasHooks,
+    "torch": TorchLoop,
+    "no framework": NoFramework,
+}
+
+
+def through(make: Callable[[Path], Training], case: Case, module: Any = outlast) -> dict[str, Any]:
+    """What comes of a case in a training of that kind."""
+    with tempfile.TemporaryDirectory() as folder:
+        training = make(Path(folder))
+        callback = getattr(module, case.callback)(**case.arguments(training.suffix))
+        return observe(training, callback, case)
+
+
+# Without any training: the decisions alone.
+
+
+def by_rules(case: Case) -> dict[str, list[Any]]:
+    """What the bare rules decide: values in, values out."""
+    rule = RULES[case.callback](dict(case.settings))
+    state, rate, epochs = rule.start(), 1.0, []
+    for epoch, value in enumerate(case.values, case.first):
+        rates = ({"sgd": rate},) if isinstance(rule, PlateauRule) else ()
+        state, decision = rule.update(state, value, *rates, epoch=epoch)
+        rate = decision.learning_rate or rate
+        epochs.append(_decided(case, state, decision, rate))
+        if decision.stop:
+            break
+    return columns(epochs)
+
+
+def by_update(case: Case) -> dict[str, list[Any]]:
+    """What ``update()`` decides, with no loop at all."""
+    callback = getattr(outlast, case.callback)(**case.settings)
+    rate, epochs = 1.0, []
+    for epoch, value in enumerate(case.values, case.first):
+        decision = callback.update(value, epoch=epoch, learning_rate=rate)
+        rate = decision.learning_rate or rate
+        epochs.append(_decided(case, callback, decision, rate))
+        if decision.stop:
+            break
+    return columns(epochs)
+
+
+def _decided(case: Case, state: Any, decision: Decision, rate: float) -> dict[str, Any]:
+    seen = {name: getattr(state, name) for name in ATTRIBUTES[case.callback]}
+    seen |= {"stop": decision.stop, "rate": rate}
+    if case.callback == "ModelCheckpoint":
+        seen["save"] = decision.action is Action.SAVE
+    return seen
+
+
+def _monitor(settings: dict[str, Any], min_delta: float = 0.0) -> Monitor:
+    min_delta = settings.pop("min_delta", min_delta)
+    return Monitor(settings.pop("monitor", MONITOR), settings.pop("mode", "auto"), min_delta)
+
+
+def _stopping(settings: dict[str, Any]) -> EarlyStoppingRule:
+    settings.pop("restore_best_weights", None)
+    return EarlyStoppingRule(_monitor(settings), **settings)
+
+
+def _plateau(settings: dict[str, Any]) -> PlateauRule:
+    return PlateauRule(_monitor(settings, 1e-4), **settings)
+
+
+def _saving(settings: dict[str, Any]) -> SavingRule:
+    settings.pop("filepath")
+    return SavingRule(_monitor(settings), **settings)
+
+
+RULES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "EarlyStopping": _stopping,
+    "ReduceLROnPlateau": _plateau,
+    "ModelCheckpoint": _saving,
+}
+BARE: dict[str, Callable[[Case], dict[str, list[Any]]]] = {"rules": by_rules, "update()": by_update}
