@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.faults.training import debris, report, train, writers
 from tests.storage.tap import tapped
@@ -258,3 +260,65 @@ def test_ctrl_c_while_a_start_puts_the_folder_in_order_leaves_nothing_in_the_way
     assert interrupted > 10
     assert report(train(folder, epochs=3)) == right
     assert debris(folder) == []
+
+
+@pytest.mark.parametrize("where", ["training", "validation"])
+def test_keras_fit_finishes_the_step_at_hand_and_no_more(tmp_path: Path, where: str) -> None:
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((100, 2)), np.ones((100, 1))
+    after: list[str] = []
+
+    def step(name: str) -> Callable[..., None]:
+        def count(batch: int, logs: object = None) -> None:
+            if after or (name == where and batch == 1):
+                after.append(name)
+            if after == [name]:
+                send(signal.SIGTERM)
+
+        return count
+
+    counter = keras.callbacks.Callback()
+    counter.on_train_batch_end, counter.on_test_batch_end = step("training"), step("validation")
+    run = outlast.Run(tmp_path / "run", outlast.CSVLogger())
+    data = {"validation_data": (x, y), "batch_size": 1, "epochs": 3}
+    with pytest.raises(SystemExit):
+        model.fit(x, y, verbose=0, callbacks=[run, counter], **data)
+    assert after == [where]
+    assert run.committed is None
+    assert run.history.rows == []
+
+
+def test_a_save_that_failed_for_a_training_that_died_is_told_by_the_next_which_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody asked the training that died any more."""
+    full, failed = False, threading.Event()
+
+    def hook(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:
+        if full and name == "pwrite":
+            failed.set()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*arguments)
+
+    def die_later() -> None:
+        nonlocal full
+        if full:
+            failed.wait()
+            raise Died
+        run.flush()
+        full = run.committed == (0, None)
+
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    with tapped(hook), pytest.raises(Died):
+        fit(run, die_later)
+    full = False
+    capsys.readouterr()
+    again = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    fit(again, lambda: None)
+    said = capsys.readouterr().out
+    assert "the last save before this start failed: Cannot write" in said
+    assert "resumed" in said and "at epoch 2, resume point 1" in said
+    assert again.history["loss"] == [1.0, 1.0, 1.0]
+    assert debris(tmp_path / "run") == []
