@@ -212,9 +212,9 @@ class ModelCheckpoint(MonitoredCallback):
         name = self._name(epoch, batch, logs)
         before = self.best
         decision = self._decide(epoch, batch, logs, name)
-        self._announce(decision, before, name)
         if self._keeping.active:
             decision = self._among_kept(decision, name, logs)
+        self._announce(decision, before, name)
         if decision.save:
             self._publish(decision, name)
             if self.verbose > 0:
@@ -299,7 +299,9 @@ class ModelCheckpoint(MonitoredCallback):
             return
         start = f"\nEpoch {decision.epoch + 1}: "
         best = "None" if before is None else f"{before:.5f}"
-        if not self.save_best_only:
+        if self._keeping.active or not self.save_best_only:
+            if not decision.save:
+                return
             text = f"saving model to {name}"
         elif decision.save:
             value = decision.values["value"]
