@@ -82,3 +82,14 @@ def test_what_is_no_float_is_refused_in_the_same_words(name: str) -> None:
     assert ours.error.startswith("The output of the `schedule` function should be a float. Got: ")
     assert theirs.error.startswith("The output of the `schedule` function should be a float. Got: ")
     assert (ours.epochs, ours.printed) == (theirs.epochs, theirs.printed)
+
+
+def test_an_error_inside_the_schedule_is_shown_as_it_is() -> None:
+    """Keras takes any TypeError for a schedule of one argument, and shows that it takes two."""
+
+    def broken(epoch: int, rate: float) -> float:
+        return rate + "1"  # type: ignore[operator]
+
+    ours, theirs = both(broken, [Fit([{"loss": 0.5}])])
+    assert "unsupported operand" in ours.error
+    assert "missing 1 required positional argument" in theirs.error

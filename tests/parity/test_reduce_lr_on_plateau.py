@@ -66,11 +66,11 @@ def test_it_cuts_rests_logs_and_says_as_kerass(case: tuple[dict[str, Any], list[
 
 
 @contextmanager
-def several_optimizers() -> Iterator[None]:
+def several_optimizers(body: str = "body", head: str = "head") -> Iterator[None]:
     """The model with two optimizers, each with a name and a rate of its own."""
     kept = model().optimizer
     mapping = keras.optimizers.OptimizerMap(
-        keras.optimizers.SGD(1.0, name="body"), {"head": keras.optimizers.Adam(1.0, name="head")}
+        keras.optimizers.SGD(1.0, name=body), {"head": keras.optimizers.Adam(1.0, name=head)}
     )
     model().optimizer = keras.optimizers.MultiOptimizer(mapping)
     try:
@@ -87,6 +87,13 @@ def test_several_optimizers_are_cut_on_the_one_condition_as_kerass(
         ours, theirs = both(*case)
     assert ours == theirs
     assert "learning_rate_body" in ours.epochs[0]["logs"]
+
+
+def test_optimizers_of_one_name_are_both_cut_as_by_kerass() -> None:
+    with several_optimizers("same", "same"):
+        ours, theirs = both({"monitor": "loss", "patience": 1}, [Fit([{"loss": 0.5}] * 3)])
+    assert [epoch["rates"] for epoch in ours.epochs] == [epoch["rates"] for epoch in theirs.epochs]
+    assert ours.epochs[-1]["rates"] == [ours.epochs[-1]["rates"][0]] * 2 != [1.0, 1.0]
 
 
 def test_settings_by_position_mean_the_same() -> None:

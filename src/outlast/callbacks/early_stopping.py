@@ -139,7 +139,7 @@ class EarlyStopping(MonitoredCallback):
             self.context.report.message(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self._best is not None:
             self._restore(self._best)
-        elif self.restore_best_weights and self.wait:  # epochs were judged, and none was a number
+        elif self.restore_best_weights and self.best is None and self.wait:  # judged, and never a number
             warn(f"{self.monitor} was never a number, so no best weights are restored.")
 
     def _restore(self, best: Snapshot) -> None:
