@@ -110,7 +110,7 @@ def run(training: str, folder: Path, sent: Signal | None = None) -> Ended:
     """
     multiprocessing.set_forkserver_preload(_IMPORTED_ONCE)
     context: Any = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe(duplex=False)
+    ours, theirs = context.Pipe()
     process = context.Process(target=_train, args=(training, str(folder), sent, theirs), daemon=False)
     with _environment():
         process.start()
@@ -142,7 +142,7 @@ def _listen(pipe: Connection, process: int, sent: Signal | None) -> tuple[Any, l
     """Hear a child to its end, and send it its signal; returns its last word and its epochs' seconds."""
     begun: list[float] = []
     last = None
-    with suppress(EOFError, ConnectionResetError):
+    with suppress(EOFError, OSError):
         while True:
             heard = pipe.recv()
             begun.append(time.monotonic())
@@ -150,6 +150,7 @@ def _listen(pipe: Connection, process: int, sent: Signal | None) -> tuple[Any, l
             if sent and isinstance(sent.when, AtMoment) and len(begun) == sent.when.epoch + 1:
                 time.sleep(sent.when.seconds)
                 sent.send(process)
+                pipe.send("sent")
     return last, [end - begin for begin, end in itertools.pairwise(begun)]
 
 
@@ -159,11 +160,18 @@ def _train(training: str, folder: str, sent: Signal | None, pipe: Connection) ->
     os.dup2(os.open(Path(folder).with_suffix(".stderr"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     tempfile.tempdir = os.path.dirname(folder)
     train = getattr(workers, training, None) or getattr(trainings, training)
-    report = None
+    report, epochs = None, itertools.count()
+
+    def epoch_begins() -> None:
+        pipe.send(_EPOCH_BEGINS)
+        if sent and isinstance(sent.when, AtMoment) and next(epochs) == sent.when.epoch + 1:
+            pipe.poll(60)  # a slow machine must not let us come to our end before the signal does
+
     try:
         with _sending_itself(sent) as calls:
-            report = train(folder, lambda: pipe.send(_EPOCH_BEGINS))
+            report = train(folder, epoch_begins)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as to a second one, that comes while this is told
         sys.excepthook(*sys.exc_info())
     if report is None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
