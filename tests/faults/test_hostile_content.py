@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.faults.forged import forge_file, forge_journal, forge_manifest, newest
-from tests.faults.training import train
+from tests.faults.training import torch_run, train
 
 import outlast
 from outlast.exceptions import ArgumentError, DamagedFile
@@ -145,18 +145,6 @@ def pt(payload: Any) -> bytes:
     file = io.BytesIO()
     torch.save(payload, file)
     return file.getvalue()
-
-
-def torch_run(folder: Path) -> outlast.Run:
-    """A run with a best model of torch's."""
-    import torch
-
-    model = torch.nn.Linear(2, 1)
-    checkpoint = outlast.ModelCheckpoint(monitor="loss", mode="min", save_best_only=True)
-    run = outlast.Run(folder, checkpoint, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
-    for _ in run.epochs(1):
-        run.log(loss=1.0)
-    return run
 
 
 def load_best(folder: Path, live: bool) -> Any:

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.faults.test_hostile_content import torch_run
 from tests.faults.training import (
     EPOCHS,
     Report,
@@ -29,6 +28,7 @@ from tests.faults.training import (
     everything,
     report,
     temporaries,
+    torch_run,
     train,
     views,
     writers,

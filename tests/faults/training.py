@@ -71,6 +71,18 @@ def everything() -> list[outlast.Callback]:
     ]
 
 
+def torch_run(folder: Path) -> outlast.Run:
+    """A run with a best model of torch's."""
+    import torch
+
+    model = torch.nn.Linear(2, 1)
+    checkpoint = outlast.ModelCheckpoint(monitor="loss", mode="min", save_best_only=True)
+    run = outlast.Run(folder, checkpoint, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    for _ in run.epochs(1):
+        run.log(loss=1.0)
+    return run
+
+
 def report(run: outlast.Run) -> Report:
     """What must be identical, however often a training was disturbed: numbers, decisions, files."""
     assert run.folder is not None
