@@ -322,7 +322,7 @@ def digits() -> Trial:
     wide = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
     model = keras.Sequential([keras.Input((64,)), *wide, keras.layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), loss=loss, metrics=["accuracy"])
+    model.compile(optimizer=keras.optimizers.Adam(3e-2), loss=loss, metrics=["accuracy"])
     data = {"x": x[:600], "y": y[:600], "validation_data": (x[900:], y[900:]), "batch_size": 64}
     return Trial(model, data)
 
