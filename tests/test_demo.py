@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from outlast.demo import telling, training
 from outlast.storage.temporary import temporary_name
 from outlast.views.curves import Best
 
-SOURCE = Path(__file__).parent.parent / "src"
+ROOT = Path(__file__).parent.parent
+SOURCE, README = ROOT / "src", ROOT / "README.md"
 FILES = {"best.keras", "history.csv", "history.png"}
 
 
@@ -147,6 +149,18 @@ def test_keras_alone_loads_the_best_model_and_finds_its_value(
     assert data["check"]["holds"]
     assert f"loaded and evaluated by Keras alone  val_loss {found['loss']:.6g}\n" in told
     assert told.endswith(("the same, to the last bit\n", "the same, but for rounding\n"))
+
+
+def without_numbers(lines: str) -> list[str]:
+    """Other processors round otherwise, and other folders have other names."""
+    lines = lines.replace("outlast-demo/", "/")
+    return [re.sub(r"[\d.e-]*\d|[kM]?B$| +", "#", line) for line in lines.splitlines()]
+
+
+def test_the_readme_shows_what_it_says(told: str, folder: Path) -> None:
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    said = without_numbers(told.replace(f"{folder}/", "/"))
+    assert [line for line in without_numbers(shown) if line not in [*said, "..."]] == []
 
 
 def fit(seed: int, callbacks: list[Any]) -> tuple[Any, list[Any]]:

@@ -141,10 +141,9 @@ class Callback:
         Raises:
             UsageError: the callback belongs to a ``Run`` or a ``CallbackList`` already.
         """
-        host = self._host() if self._host is not None else None
-        if host is not None:
+        if self.host is not None:
             raise UsageError(
-                f"This {type(self).__name__} is already in {host!r}: give fit that one alone, "
+                f"This {type(self).__name__} is already in {self.host!r}: give fit that one alone, "
                 "or make another."
             )
         self._context = Context.plain(find(model))
@@ -153,6 +152,11 @@ class Callback:
         """Take a context from a host, which then alone decides over the callback."""
         self._context = context
         self._host = weakref.ref(host) if host is not None else None
+
+    @property
+    def host(self) -> Any:
+        """The ``Run`` or ``CallbackList`` that it belongs to; None if it stands alone."""
+        return None if self._host is None else self._host()
 
     @property
     def context(self) -> Context:

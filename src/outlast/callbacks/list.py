@@ -12,7 +12,7 @@ from outlast.callbacks.history import History
 from outlast.callbacks.progress_line import ProgressLine
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
-from outlast.exceptions import ArgumentError
+from outlast.exceptions import ArgumentError, UsageError
 from outlast.frameworks.base import Adapter, find
 from outlast.storage.output import LooseOutput, Output
 
@@ -125,25 +125,38 @@ class CallbackList(Callback):
             if self._heard[hook]:
                 setattr(self, hook, _calling(self._heard[hook]))
 
+    def _check_hosts(self) -> None:
+        """Refuse to go on with callbacks that belong to a newer list: they remember another training."""
+        for callback in each(self.callbacks):
+            if callback.host is not self:
+                raise UsageError(
+                    f"{type(callback).__name__} of {self!r} belongs to {callback.host!r} now: go on with "
+                    "that one, or give each its own callbacks."
+                )
+
     def _call(self, hook: str, *args: Any) -> None:
         for listener in self._heard[hook]:
             listener(*args)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
+        self._check_hosts()
         self.adapter.begin()
         self._call("on_train_begin", logs or {})
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """After the last epoch."""
+        self._check_hosts()
         self._call("on_train_end", self._completed(logs))
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before an epoch."""
+        self._check_hosts()
         self._call("on_epoch_begin", epoch, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """After an epoch: every callback sees the same completed logs, even if one stops."""
+        self._check_hosts()
         complete = self._completed(logs)
         if isinstance(logs, dict):  # who comes after this list in Keras's own sees the rate too
             logs.update(complete)

@@ -116,8 +116,12 @@ class Run(OwnLoop, Readable):
     def __repr__(self) -> str:
         return f"Run({self.folder!r})"
 
-    def __deepcopy__(self, memo: Any) -> Run:
+    def __copy__(self) -> Run:
         """A run is one: who copies its list gets the same."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Run:
+        """The same run, too."""
         return self
 
     # What users read.
@@ -348,6 +352,7 @@ class Run(OwnLoop, Readable):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Let every callback see the epoch, then commit; an epoch cut short by a signal is discarded."""
         self._safe_point()
+        self._check_hosts()
         complete = self._completed(logs)
         if isinstance(logs, dict):
             logs.update(complete)
