@@ -24,6 +24,7 @@ def decision(action: Action = Action.CONTINUE, reason: Reason = Reason.MISSING, 
         (Action.SAVE, False, True),
         (Action.SKIP, False, False),
         (Action.REDUCE, False, False),
+        (Action.DELETE, False, False),
         (Action.RESTORE, False, False),
     ],
 )
@@ -39,6 +40,8 @@ def test_one_action_stops_and_one_saves(action: Action, stop: bool, save: bool) 
         (Action.SAVE, {}, "saves the model"),
         (Action.SAVE, {"path": "best.keras"}, "saves best.keras"),
         (Action.SKIP, {}, "keeps the saved model"),
+        (Action.DELETE, {}, "deletes a model"),
+        (Action.DELETE, {"path": "old\x1b.keras"}, r"deletes old\x1b.keras"),
         (Action.REDUCE, {}, "cuts the learning rate"),
         (Action.REDUCE, {"learning_rate": {"sgd": 0.05}}, "cuts the learning rate to 0.05"),
         (

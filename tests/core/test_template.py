@@ -176,3 +176,11 @@ def test_a_value_that_does_not_take_its_format_is_an_error_of_ours(text: str, va
 
 def test_a_template_survives_a_pickle() -> None:
     assert pickle.loads(pickle.dumps(Template("m-{epoch:02d}.pt"))).fill({"epoch": 7}) == "m-07.pt"
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [("best.pt", False), ("{{x}}.pt", False), ("", False), ("{epoch}", True), ("a{b}c{d}", True)],
+)
+def test_whether_a_name_has_fields_can_be_asked(text: str, fields: bool) -> None:
+    assert Template(text).has_fields is fields
