@@ -139,3 +139,13 @@ def test_the_json_of_a_decision_has_its_names_in_small_letters() -> None:
 def test_a_decision_needs_no_batch_and_no_values() -> None:
     plain = Decision("Some", Action.CONTINUE, Reason.EVERY_EPOCH, 0)
     assert (plain.batch, plain.values, plain.because) == (None, {}, "every epoch is saved")
+
+
+def test_a_deletion_names_the_file_and_the_reason() -> None:
+    values = {"monitor": "val_loss", "value": 0.5, "path": "model-0001.keras"}
+    decision = Decision("ModelCheckpoint", Action.DELETE, Reason.GAVE_WAY, 3, values=values)
+    assert decision.sentence.startswith("Epoch 4: ModelCheckpoint deletes model-0001.keras: val_loss was 0.5")
+    nameless = Decision(
+        "ModelCheckpoint", Action.DELETE, Reason.GAVE_WAY, 3, values={**values, "path": "\x1b"}
+    )
+    assert "\\x1b" in nameless.sentence

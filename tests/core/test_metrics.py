@@ -333,3 +333,7 @@ def test_without_pandas_the_pip_line_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtra, match=r'to_pandas.*pip install "outlast\[pandas\]"'):
         Metrics.from_csv(PLAIN).to_pandas()
+
+
+def test_a_history_leaves_the_comparison_with_other_things_to_them() -> None:
+    assert Metrics.from_rows([]).__eq__(1) is NotImplemented

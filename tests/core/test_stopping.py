@@ -391,3 +391,10 @@ def test_a_loss_that_is_not_finite_stops(loss: float, stop: bool) -> None:
     assert (decision.callback, decision.epoch, decision.batch) == ("TerminateOnNaN", 2, 7)
     assert decision.sentence.startswith("Epoch 3, batch 8: TerminateOnNaN ")
     assert decision.because == f"loss is {loss:.6g}"
+
+
+def test_a_rule_that_begins_anew_holds_no_stop_of_old() -> None:
+    values = {"value": 1.0, "best": 0.5}
+    decision = Decision("EarlyStopping", Action.STOP, Reason.PATIENCE, 3, values=values)
+    rule = EarlyStoppingRule(patience=0)
+    assert rule.still_stops(rule.start(), decision) is False

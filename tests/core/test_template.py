@@ -184,3 +184,9 @@ def test_a_template_survives_a_pickle() -> None:
 )
 def test_whether_a_name_has_fields_can_be_asked(text: str, fields: bool) -> None:
     assert Template(text).has_fields is fields
+
+
+def test_a_template_knows_whether_it_has_fields() -> None:
+    assert Template("a-{epoch}.keras").has_fields
+    assert not Template("a.keras").has_fields
+    assert not Template("a{{}}.keras").has_fields
