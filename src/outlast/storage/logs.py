@@ -103,6 +103,7 @@ def add_to_view(folder: str, name: str, before: Log | None, lines: Lines) -> str
     Returns what was found, as :func:`mend_view` does.
     """
     path = layout.view_path(folder, name)
+    _make_folder_of(path)
     if before is None:
         finding = _make_way(path, lines.data)
     elif regular_size(path) != before.size:
@@ -126,6 +127,7 @@ def mend_view(folder: str, name: str, log: Log, published: Iterable[bytes] = ())
     Returns what was found, as a sentence's part, or None if all was well.
     """
     path = layout.view_path(folder, name)
+    _make_folder_of(path)
     content = log.content(folder)
     current = _read(path)
     if current == content:
@@ -142,6 +144,12 @@ def mend_view(folder: str, name: str, log: Log, published: Iterable[bytes] = ())
     kept = files.move_aside(path, layout.CONFLICT)
     _rewrite(path, content)
     return f"{name} had been changed: written anew, the other is {os.path.basename(kept)}"
+
+
+def _make_folder_of(path: str) -> None:
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        files.make_folder(folder)
 
 
 def _make_way(path: str, data: bytes) -> str | None:
