@@ -1,0 +1,329 @@
+"""A Run in Keras's fit: it begins where it must, shows what Keras's users look for, and leaves no trace."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from outlast import (
+    CSVLogger,
+    EarlyStopping,
+    ModelCheckpoint,
+    OutlastWarning,
+    ReduceLROnPlateau,
+    Run,
+    open_run,
+)
+from outlast.exceptions import RunChanged, UsageError
+
+Out = pytest.CaptureFixture[str]
+X = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+Y = X.sum(axis=1, keepdims=True)
+
+
+@cache
+def compiled() -> Any:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dropout(0.2), keras.layers.Dense(1)]
+    )
+    model.compile("adam", "mse")
+    model.fit(X, Y, batch_size=8, validation_data=(X, Y), verbose=0)  # builds all, which draws random numbers
+    return model, [keras.ops.convert_to_numpy(variable).copy() for variable in variables(model)]
+
+
+def variables(model: Any) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def state(model: Any) -> list[bytes]:
+    return [keras.ops.convert_to_numpy(variable).tobytes() for variable in variables(model)]
+
+
+@pytest.fixture
+def model() -> Any:
+    """As a new process has it; compiled only once, for that takes most of the time."""
+    model, values = compiled()
+    renew(model, values)
+    return model
+
+
+def renew(model: Any, values: Any = None) -> None:
+    keras.utils.set_random_seed(1)
+    for variable, value in zip(variables(model), values or compiled()[1], strict=True):
+        variable.assign(value)
+    model.stop_training = False
+
+
+def fit(model: Any, run: Any, epochs: int = 4, *beside: Any, **options: Any) -> Any:
+    data = {"batch_size": 8, "validation_data": (X, Y), "verbose": 0}
+    return model.fit(X, Y, epochs=epochs, callbacks=[run, *beside], **{**data, **options})
+
+
+class Epochs(keras.callbacks.Callback):
+    """Counts the epochs that Keras begins, and the batches; dies in the middle of one if it is told to."""
+
+    def __init__(self, until: int | None = None) -> None:
+        super().__init__()
+        self.begun: list[int] = []
+        self.batches = 0
+        self.until = until
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begun.append(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.batches += 1
+        if self.begun[-1] == self.until and batch == 1:
+            raise ZeroDivisionError
+
+
+def die(model: Any, run: Any, until: int, epochs: int = 4) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fit(model, run, epochs, Epochs(until))
+
+
+def test_a_fit_that_an_error_ended_goes_on_when_the_cell_runs_again(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    fit(model, Run(folder.with_name("whole")))
+    whole = state(model)
+    renew(model)
+    die(model, Run(folder), until=2)
+    epochs = Epochs()
+    fit(model, Run(folder), 4, epochs)
+    assert (epochs.begun, state(model)) == ([2, 3], whole)
+    assert capsys.readouterr().out == f"outlast: resumed {folder} at epoch 3, resume point 2\n"
+
+
+def test_a_new_process_goes_on_with_the_same_history_as_one_that_was_never_left(
+    model: Any, folder: Path
+) -> None:
+    whole = fit(model, Run(folder.with_name("whole")))
+    renew(model)
+    die(model, Run(folder), until=2)
+    renew(model)
+    history = fit(model, Run(folder))
+    assert (history.history, history.epoch) == (whole.history, [0, 1, 2, 3])
+    assert history is model.history
+
+
+def test_the_same_run_in_the_next_fit_goes_on_from_its_folder(model: Any, folder: Path) -> None:
+    run = Run(folder)
+    fit(model, run, 2)
+    epochs = Epochs()
+    assert fit(model, run, 4, epochs).epoch == [0, 1, 2, 3]
+    assert epochs.begun == [2, 3]
+
+
+def test_a_finished_fit_returns_at_once_with_weights_and_history(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    whole = fit(model, Run(folder))
+    weights = state(model)
+    history, epoch = dict(whole.history), list(whole.epoch)
+    renew(model)
+    epochs = Epochs()
+    again = fit(model, Run(folder), 4, epochs)
+    assert (epochs.begun, epochs.batches) == ([], 0)
+    assert (state(model), again.history, again.epoch) == (weights, history, epoch)
+    assert f"outlast: {folder} is finished (all 4 epochs are done); its weights and history are back" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_fit_after_a_resumed_one_begins_at_its_own_first_epoch(model: Any, folder: Path) -> None:
+    die(model, Run(folder), until=2)
+    fit(model, Run(folder))
+    epochs = Epochs()
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[epochs])
+    assert epochs.begun == [0, 1]
+
+
+def test_a_fit_after_a_finished_one_begins_at_its_own_first_epoch(model: Any, folder: Path) -> None:
+    fit(model, Run(folder))
+    fit(model, Run(folder))
+    epochs = Epochs()
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[epochs])
+    assert epochs.begun == [0, 1]
+
+
+def test_an_initial_epoch_of_the_users_is_refused_and_nothing_is_in_the_way_without_it(
+    model: Any, folder: Path
+) -> None:
+    with pytest.raises(UsageError, match="leave out initial_epoch, the run knows where to go on"):
+        fit(model, Run(folder), 4, initial_epoch=3)
+    epochs = Epochs()
+    fit(model, Run(folder), 4, epochs)
+    assert epochs.begun == [0, 1, 2, 3]
+
+
+def test_an_initial_epoch_of_the_users_does_not_move_a_resume(model: Any, folder: Path) -> None:
+    fit(model, Run(folder), 2)
+    epochs = Epochs()
+    fit(model, Run(folder), 4, epochs, initial_epoch=3)
+    assert epochs.begun == [2, 3]
+
+
+def stopping(patience: int = 1) -> list[Any]:
+    return [EarlyStopping("val_loss", mode="max", patience=patience, restore_best_weights=True)]
+
+
+def test_restored_best_weights_come_back_and_more_patience_goes_on_from_the_last_state(
+    model: Any, folder: Path
+) -> None:
+    fit(model, Run(folder.with_name("whole"), stopping(patience=3)), 8)
+    whole = state(model)
+    renew(model)
+    fit(model, Run(folder, stopping(patience=1)), 8)
+    best = [weights.copy() for weights in model.get_weights()]
+    renew(model)
+    assert fit(model, Run(folder, stopping(patience=1)), 8).epoch == [0, 1]
+    assert all(map(np.array_equal, model.get_weights(), best))
+    renew(model)
+    assert fit(model, Run(folder, stopping(patience=3)), 8).epoch == [0, 1, 2, 3]
+    assert state(model) == whole
+
+
+def test_load_best_gives_a_keras_model_with_the_weights_of_the_best_epoch(model: Any, folder: Path) -> None:
+    run = Run(folder, [ModelCheckpoint(save_best_only=True)])
+    fit(model, run)
+    weights = model.get_weights()  # the last epoch's is the best
+    assert run.best.epoch == 3
+    for best in (run.load_best(), open_run(folder).load_best()):
+        assert isinstance(best, keras.Model)
+        assert all(map(np.array_equal, best.get_weights(), weights))
+
+
+def test_run_and_keras_have_the_same_history(model: Any, folder: Path) -> None:
+    run = Run(folder, [ReduceLROnPlateau("loss", patience=1)])
+    history = fit(model, run).history
+    assert {name: run.history[name] for name in history} == history
+    assert set(history) == {"loss", "val_loss", "learning_rate"}
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_in_whichever_order_the_table_has_the_learning_rate(model: Any, folder: Path, order: int) -> None:
+    callbacks: list[Any] = [ReduceLROnPlateau("val_loss", mode="max", factor=0.5, patience=1)]
+    callbacks.insert(order, CSVLogger())
+    fit(model, Run(folder, callbacks))
+    with (folder / "history.csv").open(newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
+
+
+def test_a_checkpoint_every_few_batches_counts_on_after_a_resume(model: Any, folder: Path) -> None:
+    def every_four_batches(folder: Path) -> Run:
+        return Run(folder, [ModelCheckpoint("{epoch}-{batch}.keras", save_freq=4)])
+
+    fit(model, every_four_batches(folder.with_name("whole")), 5)  # of three batches each
+    names = sorted(
+        path.name for path in folder.with_name("whole").glob("*-*.keras") if path.name[0].isdigit()
+    )
+    assert names == ["2-1.keras", "3-2.keras", "4-3.keras"]
+    renew(model)
+    die(model, every_four_batches(folder), until=3, epochs=5)
+    renew(model)
+    fit(model, every_four_batches(folder), 5)
+    assert sorted(path.name for path in folder.glob("*-*.keras") if path.name[0].isdigit()) == names
+    for name in names:
+        left, whole = (keras.saving.load_model(place / name) for place in (folder, folder.with_name("whole")))
+        assert all(map(np.array_equal, left.get_weights(), whole.get_weights()))
+
+
+def test_kerass_own_callbacks_work_in_a_run_and_it_is_said_that_their_state_is_not_saved(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    theirs, ours = (
+        keras.callbacks.EarlyStopping("val_loss", mode="max", patience=1),
+        EarlyStopping(patience=9),
+    )
+    run = Run(folder, [theirs, ours])
+    assert fit(model, run, 9).epoch == [0, 1]
+    assert (theirs.stopped_epoch, ours.best_epoch) == (1, 1)
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if "EarlyStopping, which is not saved" in line] == said
+    assert len(said) == 1
+
+
+def test_a_stop_by_kerass_own_callback_is_remembered_as_one_from_outside(model: Any, folder: Path) -> None:
+    def theirs() -> Run:
+        return Run(folder, [keras.callbacks.EarlyStopping("val_loss", mode="max", patience=1)])
+
+    fit(model, theirs(), 9)
+    renew(model)
+    assert fit(model, theirs(), 9).epoch == [0, 1]
+
+
+def test_a_callback_of_ours_beside_a_run_is_warned_about(model: Any, folder: Path) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", OutlastWarning)
+        fit(model, Run(folder), 2, EarlyStopping("loss"))
+    assert len(warned) == 1
+    assert "EarlyStopping" in str(warned[0].message) and "Run" in str(warned[0].message)
+
+
+def test_a_callback_given_to_fit_and_to_its_run_is_refused(model: Any, folder: Path) -> None:
+    both = EarlyStopping("loss")
+    with pytest.raises(UsageError, match="already in"):
+        fit(model, Run(folder, [both]), 2, both)
+
+
+def test_the_line_at_the_start_goes_through_keras_and_may_be_logged(
+    model: Any, folder: Path, capsys: Out, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(model, Run(folder), 2)
+    keras.config.disable_interactive_logging()
+    try:
+        with caplog.at_level("INFO"):
+            fit(model, Run(folder), 3)
+    finally:
+        keras.config.enable_interactive_logging()
+    assert capsys.readouterr().out == ""
+    assert f"outlast: resumed {folder} at epoch 3" in caplog.text
+
+
+def test_another_model_another_optimizer_and_another_rate_are_refused(model: Any, folder: Path) -> None:
+    fit(model, Run(folder), 2)
+
+    def other(units: int = 4, optimizer: Any = "adam") -> Any:
+        other = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(units), keras.layers.Dropout(0.2), keras.layers.Dense(1)]
+        )
+        other.compile(optimizer, "mse")
+        return other
+
+    with pytest.raises(
+        RunChanged, match=r"kernel: float32 \(3, 4\) in the run, float32 \(3, 5\) in this code"
+    ):
+        fit(other(units=5), Run(folder))
+    with pytest.raises(RunChanged, match=r"learning_rate was .* and is"):
+        fit(other(optimizer=keras.optimizers.Adam(0.5)), Run(folder))
+    with pytest.raises(RunChanged, match="the optimizer is another one"):
+        fit(other(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9)), Run(folder))
+    assert fit(model, Run(folder), 3).epoch == [0, 1, 2]
+
+
+def test_a_run_without_a_folder_trains_like_no_run_at_all(model: Any, folder: Path, tmp_path: Path) -> None:
+    plain = model.fit(X, Y, epochs=3, batch_size=8, validation_data=(X, Y), verbose=0).history
+    renew(model)
+    history = fit(model, Run(None, [ModelCheckpoint(save_best_only=True), CSVLogger()]), 3).history
+    assert {name: history[name] for name in plain} == plain
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluation_between_two_fits_changes_nothing_of_the_run(model: Any, folder: Path) -> None:
+    run = Run(folder)
+    fit(model, run, 2)
+    rows = run.history.rows
+    model.evaluate(X, Y, verbose=0, callbacks=[run])
+    model.predict(X, verbose=0, callbacks=[run])
+    assert run.history.rows == rows
+    assert fit(model, run, 3).epoch == [0, 1, 2]
