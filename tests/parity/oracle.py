@@ -176,7 +176,7 @@ def comparable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [comparable(item) for item in value]
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        return comparable(value.tolist())
     return repr(float(value)) if isinstance(value, int | float | np.floating) else value
 
 

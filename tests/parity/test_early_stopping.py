@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.parity.oracle import (
@@ -81,3 +82,14 @@ def test_settings_by_position_mean_the_same() -> None:
     theirs = seen(lambda: keras.callbacks.EarlyStopping(*arguments), fits, *ATTRIBUTES, move=True)
     assert ours == theirs
     assert ours.epochs[-1]["stop"]
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=8), st.integers(0, 3))
+def test_an_array_of_one_element_is_judged_as_the_number_in_it(values: list[float], patience: int) -> None:
+    """Keras's F1Score logs such."""
+    epochs: list[Logs | None] = [{"f1": np.array([value])} for value in without_leading_nan(values)]
+    settings = {"monitor": "f1", "mode": "max", "patience": patience, "verbose": 1}
+    watched = ("best_epoch", "wait", "stopped_epoch")
+    ours = seen(lambda: outlast.EarlyStopping(**settings), [Fit(epochs)], *watched)
+    theirs = seen(lambda: keras.callbacks.EarlyStopping(**settings), [Fit(epochs)], *watched)
+    assert ours == theirs
