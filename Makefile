@@ -10,7 +10,7 @@ help:
 	@echo "make check  style, types, architecture: seconds"
 	@echo "make mutants  change core/ in one place at a time, and list the test that catches it"
 	@echo "make bench  measure"
-	@echo "make crash  kill trainings for real, thirty of each kind, and compare: half an hour"
+	@echo "make crash  kill trainings for real, thirty of each kind, and compare; signals; power cuts: an hour"
 	@echo "make soak   train 10,000 epochs again and again, with a kill every few seconds: ten minutes"
 	@echo "make clean  remove caches and outputs (not .venv)"
 
@@ -37,6 +37,7 @@ bench:
 crash:
 	@sh scripts/setup.sh test
 	@$(python) scripts/crash_campaign.py $(ARGS)
+	@$(python) -m pytest -m crash
 
 soak:
 	@sh scripts/setup.sh test

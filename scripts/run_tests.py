@@ -25,7 +25,7 @@ AT_A_TIME = 2
 
 CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
 STORAGE = ("src/outlast/storage", "tests/storage")
-ON_EACH_BACKEND = ("tests/parity", "tests/crash/test_keras.py")
+ON_EACH_BACKEND = ("tests/parity", "tests/crash/test_keras.py", "tests/run/test_keras.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
 
