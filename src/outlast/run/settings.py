@@ -54,13 +54,26 @@ def keys(callbacks: Collection[Callback]) -> list[str]:
     return names
 
 
-def asked(callbacks: Collection[Callback], rates: Mapping[str, float] | None, seed: int | None) -> Record:
-    """What the code asks for; ``rates`` is None if the initial ones are not known any more."""
+def asked(
+    callbacks: Collection[Callback],
+    rates: Mapping[str, float] | None,
+    seed: int | None,
+    steps: int | None = None,
+) -> Record:
+    """What the code asks for; None stands for what it does not say, or what is not known any more.
+
+    Args:
+        callbacks: ours.
+        rates: the initial learning rates by name.
+        seed: the script's.
+        steps: batches an epoch.
+    """
     by_key = zip(keys(callbacks), callbacks, strict=True)
     return {
         "callbacks": {key: callback.configuration() for key, callback in by_key},
         "learning_rate": rates,
         "seed": seed,
+        "steps": steps,
     }
 
 
