@@ -77,6 +77,22 @@ def asked(
     }
 
 
+def known(before: Mapping[str, Any], now: Mapping[str, Any]) -> Record:
+    """What the code asks for, and from before what it does not say."""
+    unsaid = {name: before.get(name) for name in _FIXED if now.get(name) is None}
+    return {**now, **unsaid}
+
+
+def of_loader(loader: Any) -> Record:
+    """What a loader tells of its batches; None for what it does not."""
+    try:
+        steps = len(loader)
+    except TypeError:  # of a stream
+        steps = None
+    size = getattr(loader, "batch_size", None)
+    return {"steps": steps, "batch_size": size if isinstance(size, int) else None}
+
+
 def refusal(folder: str, differences: Collection[str], accept: Collection[str] = ()) -> RunChanged:
     """The error that names what differs, and the ways out."""
     ways = ["resume='never', which sets the old folder aside", "another folder"]
