@@ -21,7 +21,8 @@ import outlast
 from outlast import cli
 from outlast import demo as the_demo
 from outlast.core.decision import Action
-from outlast.demo import telling, training
+from outlast.demo import crashing, telling, training
+from outlast.storage import layout
 from outlast.storage.temporary import temporary_name
 from outlast.views.curves import Best
 
@@ -52,6 +53,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate()
     return process.returncode, out, err
+
+
+def shown_files(folder: Path) -> set[str]:
+    """The files for people; beside them are those that the run keeps for itself."""
+    return {name for name in os.listdir(folder) if not layout.is_of_run(name)}
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -89,7 +95,7 @@ def decisions(data: dict[str, Any]) -> list[outlast.Decision]:
 def test_it_leaves_the_best_model_the_history_and_a_picture_in_the_folder_that_it_names(
     told: str, folder: Path
 ) -> None:
-    assert set(os.listdir(folder)) == FILES
+    assert shown_files(folder) == FILES
     assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
     assert f"\nin             {folder}/\n" in told
 
@@ -191,7 +197,7 @@ def same(ours: list[Any], theirs: list[Any]) -> bool:
 def test_keras_own_four_callbacks_give_the_very_same_epochs_rates_rows_and_weights(
     seed: int, tmp_path: Path
 ) -> None:
-    ours, weights = fit(seed, [outlast.CallbackList(training.callbacks(str(tmp_path / "ours")))])
+    ours, weights = fit(seed, [outlast.Run(tmp_path / "ours", training.callbacks())])
     theirs, expected = fit(seed, keras_four(tmp_path / "theirs"))
     assert ours.epoch == theirs.epoch
     assert ours.history == theirs.history  # learning rates among them
@@ -212,12 +218,8 @@ def test_ctrl_c_ends_the_training_after_its_epoch_and_shows_the_table_so_far(tmp
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
     assert code == 130
-    assert err.splitlines() == [
-        "",
-        "Ctrl-C: this ends at the next good moment (again: at once)",
-        "outlast: interrupted",
-    ]
-    assert set(os.listdir(tmp_path / "out")) == FILES
+    assert err.splitlines() == ["outlast: interrupted"]
+    assert shown_files(tmp_path / "out") == FILES
     losses = [float(row["val_loss"]) for row in rows(tmp_path / "out")]
     assert "".join(before).count("\nEpoch") + out.count("Epoch   ") == len(losses)
     assert f"\nstopped        after epoch {len(losses)}, by Ctrl-C\n" in out
@@ -235,6 +237,21 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     assert [next(process.stderr), next(process.stderr)][1].startswith("Ctrl-C")
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == -signal.SIGINT
+
+
+def test_ctrl_c_while_packages_load_keeps_the_training_from_beginning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ctrl_c, network = the_demo.CtrlC(), training.network
+
+    def pressed_meanwhile() -> Any:
+        ctrl_c.noted = True
+        return network()
+
+    monkeypatch.setattr(training, "network", pressed_meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(str(tmp_path), 0, 5, None, ctrl_c)
+    assert os.listdir(tmp_path) == []
 
 
 def test_who_ignores_ctrl_c_for_us_is_obeyed() -> None:
@@ -297,7 +314,7 @@ def test_what_a_demo_left_before_is_replaced(tmp_path: Path) -> None:
     for name in ("best.keras", "history.png", os.path.basename(temporary_name("best.keras"))):
         (tmp_path / name).write_text("old")
     assert cli.main(["demo", "--epochs", "1", "--folder", str(tmp_path)]) == 0
-    assert set(os.listdir(tmp_path)) == FILES
+    assert shown_files(tmp_path) == FILES
     assert b"old" not in {path.read_bytes() for path in tmp_path.iterdir()}
 
 
@@ -335,3 +352,32 @@ def test_a_package_that_is_missing_is_named_with_its_pip_line(
         f'outlast: The demo needs {package}, which is not installed: pip install "outlast[{extra}]"\n'
     )
     assert os.listdir() == []
+
+
+def test_a_training_killed_in_a_save_and_started_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    process = start(tmp_path / "out", "--crash", "--json", "--epochs", "14")
+    code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["holds"]
+    assert found["killed"] == found["uninterrupted"]
+    assert found["killed"]["epochs"] == 14
+    events = (tmp_path / "out" / "killed" / "events.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["event"] for line in events] == ["start", "resume", "end"]
+
+
+def test_two_trainings_that_differ_are_an_exit_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    differ = crashing.Comparison({"best model": "a"}, {"best model": "b"})
+    monkeypatch.setattr(crashing, "show", lambda *_: differ)
+    assert cli.main(["demo", "--crash", "--folder", str(tmp_path)]) == 1
+    assert "DIFFERENT" in crashing.verdict(differ) and "NOT the same" in crashing.verdict(differ)
+
+
+def test_a_crash_demo_leaves_a_folder_with_files_of_yours_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "'notes.txt'" in refused(capsys, "--crash", "--folder", str(tmp_path))
+    assert os.listdir(tmp_path) == ["notes.txt"]

@@ -78,6 +78,7 @@ def torch_names() -> Names:
         "loader": [(x, y)],
         "train_epoch": train_epoch,
         "evaluate": evaluate,
+        "loss_fn": torch.nn.functional.mse_loss,
     }
 
 
@@ -85,7 +86,7 @@ def test_the_lines_for_keras_run_and_leave_the_files_that_they_name() -> None:
     import keras
 
     names = keras_names()
-    run(block_with("model.fit"), names)
+    run(block_with("plot_history"), names)
     assert keras.saving.load_model("best.keras").count_params() == names["model"].count_params()
     assert Path("history.csv").read_text().startswith("epoch,learning_rate,loss,val_loss\n")
     assert Path("history.png").read_bytes().startswith(b"\x89PNG")
@@ -100,13 +101,25 @@ def test_the_lines_for_pytorch_run_and_leave_the_files_that_they_name() -> None:
     assert Path("history.csv").read_text().startswith("epoch,learning_rate,loss,val_loss\n")
 
 
+def test_the_lines_for_a_run_in_keras_run_and_show_the_best_epoch() -> None:
+    names = keras_names()
+    assert "epoch=" in run(block_with('"runs/digits"'), names)
+    assert names["run"].history["val_loss"] == outlast.open_run("runs/digits").history["val_loss"]
+
+
+def test_the_lines_for_a_run_in_pytorch_run_and_load_the_best_state() -> None:
+    names = torch_names()
+    run(block_with('"runs/mlp"'), names)
+    assert names["best"].keys() == names["model"].state_dict().keys()
+
+
 def test_the_lines_without_a_loop_print_what_stands_below_them() -> None:
     printed = run(block_with(".update("), {})
     assert f"```\n\n    {printed}" in README
 
 
 def test_no_python_block_is_left_unrun() -> None:
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 5
 
 
 def recipe(target: str) -> list[str]:

@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
+    if asked.crash:
+        return demo.crash(asked.folder, seed=asked.seed, epochs=asked.epochs, as_json=asked.json)
     return demo.run(asked.folder, seed=asked.seed, epochs=asked.epochs, as_json=asked.json)
 
 
@@ -153,6 +155,11 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = _add(commands, "demo", text, _demo)
     command.add_argument(
         "--folder", type=_path, default=demo.FOLDER, help="where its files go (default: %(default)s)"
+    )
+    command.add_argument(
+        "--crash",
+        action="store_true",
+        help="kill the training in the middle of a save, start it again, prove that nothing was lost",
     )
     command.add_argument(
         "--seed", type=_whole, default=demo.SEED, help="another seed, another training (default: %(default)s)"

@@ -189,6 +189,61 @@ def test_other_groups_of_parameters_are_refused_even_if_their_rates_are_accepted
         one_epoch(folder, accept_changes=["learning_rate"], **other)
 
 
+def batches(folder: Path, count: int, size: int | None = None, epochs: int = 2, **options: Any) -> list[int]:
+    class Loader(list[int]):
+        batch_size = size
+
+    run = start(folder, **options)
+    begun = []
+    for epoch in run.epochs(epochs):
+        begun.append(epoch)
+        for number in run.batches(Loader(range(count))):
+            run.log(loss=float(number))
+    return begun
+
+
+def test_another_number_or_size_of_batches_is_refused_when_the_loader_is_met(folder: Path) -> None:
+    batches(folder, 10, 32)
+    with pytest.raises(
+        RunChanged, match=r"steps was 10 and is 5; batch_size was 32 and is 64.*'steps', 'batch_size'"
+    ):
+        batches(folder, 5, 64, epochs=4)
+    assert batches(folder, 10, 32, epochs=4) == [2, 3]
+
+
+def test_other_batches_are_accepted_by_name_said_and_then_the_runs_own(folder: Path, capsys: Out) -> None:
+    batches(folder, 10, 32)
+    assert batches(folder, 5, 64, epochs=4, accept_changes=["steps", "batch_size"]) == [2, 3]
+    assert "outlast: batch_size was 32 and is 64\n" in capsys.readouterr().out
+    assert batches(folder, 5, 64, epochs=5) == [4]
+
+
+def test_a_loader_that_tells_nothing_is_no_difference_and_what_was_known_stays_known(folder: Path) -> None:
+    batches(folder, 10, 32)
+    run = start(folder)
+    for _ in run.epochs(3):
+        for _ in run.batches(iter(range(7))):
+            pass
+    assert batches(folder, 10, epochs=4) == [3]
+    with pytest.raises(RunChanged, match="batch_size was 32 and is 64"):
+        batches(folder, 10, 64, epochs=5)
+
+
+def test_a_second_loader_of_a_start_may_be_any(folder: Path) -> None:
+    for epochs, length in ((1, 3), (2, 4)):
+        run = start(folder)
+        for _ in run.epochs(epochs):
+            assert len(list(run.batches(range(10)))) == 10
+            assert len(list(run.batches(range(length)))) == length
+
+
+def test_a_seed_that_was_given_once_is_not_forgotten(folder: Path) -> None:
+    train(folder, seed=1, epochs=2)
+    train(folder, epochs=3)
+    with pytest.raises(RunChanged, match="seed was 1 and is 2"):
+        start(folder, seed=2)
+
+
 def test_a_part_that_is_gone_or_new_is_refused_by_name(folder: Path) -> None:
     parts = module()
     scheduler = torch.optim.lr_scheduler.StepLR(parts["optimizer"], 1)

@@ -327,3 +327,10 @@ def test_an_evaluation_between_two_fits_changes_nothing_of_the_run(model: Any, f
     model.predict(X, verbose=0, callbacks=[run])
     assert run.history.rows == rows
     assert fit(model, run, 3).epoch == [0, 1, 2]
+
+
+def test_another_number_of_batches_is_refused_and_may_be_accepted(model: Any, folder: Path) -> None:
+    fit(model, Run(folder), 2)
+    with pytest.raises(RunChanged, match=r"steps was 3 and is 5.*accept_changes=\['steps'\]"):
+        fit(model, Run(folder), 4, batch_size=4)
+    assert fit(model, Run(folder, accept_changes=["steps"]), 4, batch_size=4).epoch == [0, 1, 2, 3]

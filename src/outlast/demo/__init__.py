@@ -1,7 +1,7 @@
 """The demo: a real training with four callbacks, which shows what they decide and why.
 
-``training`` has the recipe, ``telling`` the words, ``ctrl_c`` what an interruption does; here they
-come together.
+``training`` has the recipe, ``telling`` the words, ``ctrl_c`` what an interruption does, ``crashing`` the
+training that is killed; here they come together.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import json
 import os
 from importlib.util import find_spec
 
-from outlast.demo import telling
+from outlast.demo import crashing, telling
+from outlast.demo.crashing import KILLED, WHOLE
 from outlast.demo.ctrl_c import CtrlC
 from outlast.demo.training import FILES, HISTORY, PICTURE, Result, evaluate, train
 from outlast.exceptions import ArgumentError, MissingExtra, nearest
-from outlast.storage import files
+from outlast.storage import files, layout
 from outlast.storage.temporary import is_temporary
 from outlast.views.plots import plot_history
 from outlast.views.text import escaped
@@ -64,6 +65,20 @@ def run(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json
     return DONE if check is None or check.holds else BROKEN
 
 
+def crash(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json: bool = False) -> int:
+    """Kill a training in the middle of a save, start it again, and compare it with one that was not.
+
+    Arguments and errors are those of :func:`run`; the exit code is 1 if anything was lost.
+    """
+    _settle_backend()
+    folder = f"{folder}-crash" if folder == FOLDER else folder
+    compared = crashing.show(folder, seed, epochs, telling.nothing if as_json else telling.say)
+    if as_json:
+        content = {"folder": folder, "holds": compared.holds, WHOLE: compared.whole, KILLED: compared.killed}
+        print(json.dumps(content, indent=2))
+    return DONE if compared.holds else BROKEN
+
+
 def _settle_backend() -> str:
     """Choose Keras's backend, and check that all that is needed is installed."""
     backend = os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -86,14 +101,15 @@ def _clear(folder: str) -> None:
     """Make the folder, or remove what a demo before left in it; touch nothing else."""
     files.make_folder(folder)
     files.probe_writable(folder)
-    others = [name for name in sorted(os.listdir(folder)) if not (name in FILES or is_temporary(name))]
+    names = sorted(os.listdir(folder))
+    others = [name for name in names if not (name in FILES or layout.is_of_run(name) or is_temporary(name))]
     if others:
         raise ArgumentError(
             f"The folder {folder} has other files than a demo's, such as {escaped(others[0])!r}: "
             "name a new folder with --folder."
         )
     files.clear_temporary(folder)
-    for name in FILES:
+    for name in names:
         files.remove(os.path.join(folder, name))
 
 

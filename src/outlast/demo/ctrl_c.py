@@ -6,9 +6,6 @@ import os
 import signal
 from types import FrameType, TracebackType
 
-from outlast.callbacks.base import Callback
-from outlast.core.logs import Logs
-
 _SAID = b"\nCtrl-C: this ends at the next good moment (again: at once)\n"
 _STDERR = 2
 
@@ -46,15 +43,3 @@ class CtrlC:
         """This is a good moment: raise ``KeyboardInterrupt`` if it came."""
         if self.noted:
             raise KeyboardInterrupt
-
-
-class EndAfterEpoch(Callback):
-    """Ends the training after the epoch in which Ctrl-C came."""
-
-    def __init__(self, ctrl_c: CtrlC) -> None:
-        self._ctrl_c = ctrl_c
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Look whether it came."""
-        if self._ctrl_c.noted:
-            self.adapter.stop("Ctrl-C")

@@ -15,13 +15,13 @@ from typing import Any
 
 from outlast.callbacks.csv_logger import CSVLogger
 from outlast.callbacks.early_stopping import EarlyStopping
-from outlast.callbacks.list import CallbackList
 from outlast.callbacks.model_checkpoint import ModelCheckpoint
 from outlast.callbacks.progress_line import ProgressLine
 from outlast.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
 from outlast.core.decision import Decision
 from outlast.core.metrics import Metrics
-from outlast.demo.ctrl_c import CtrlC, EndAfterEpoch
+from outlast.demo.ctrl_c import CtrlC
+from outlast.run.run import Run
 from outlast.views.curves import Best, best_epoch
 
 BEST, HISTORY, PICTURE = FILES = ("best.keras", "history.csv", "history.png")
@@ -99,17 +99,16 @@ def train(folder: str, seed: int, epochs: int, listen: Listener | None, ctrl_c: 
         seed: given to ``keras.utils.set_random_seed``.
         epochs: how many there are at most.
         listen: hears each decision when it is made; with it, a line is printed for each epoch.
-        ctrl_c: ends it after the epoch in which it comes.
+        ctrl_c: is told if it came.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C before the first epoch.
+        KeyboardInterrupt: Ctrl-C came before the training.
     """
-    import keras
+    import keras  # noqa: F401  (takes seconds, as the next lines do: Ctrl-C in them is looked at)
 
     ctrl_c.look()
-    x, y, validation = digits()
-    keras.utils.set_random_seed(seed)
-    model = network()
+    model, data = prepared(seed)
+    ctrl_c.look()
     decisions: list[Decision] = []
 
     def hear(decision: Decision) -> None:
@@ -118,27 +117,37 @@ def train(folder: str, seed: int, epochs: int, listen: Listener | None, ctrl_c: 
             listen(decision)
 
     progress = [ProgressLine(["loss", MONITOR, "val_accuracy"])] if listen else []
-    everyone = CallbackList([*progress, *callbacks(folder), EndAfterEpoch(ctrl_c)], listen=hear)
-    ctrl_c.look()
-    model.fit(
-        x,
-        y,
-        batch_size=BATCH,
-        epochs=epochs,
-        verbose=0,
-        validation_data=validation,
-        callbacks=[everyone],
-    )
+    run = Run(folder, [*progress, *callbacks()], seed=seed, listen=hear)
+    try:
+        model.fit(**data, epochs=epochs, callbacks=[run])
+    except KeyboardInterrupt:  # the run has ended at a good moment: what it committed is whole
+        ctrl_c.noted = True
     return Result(folder, history(folder), tuple(decisions), ctrl_c.noted)
 
 
-def callbacks(folder: str) -> list[Any]:
-    """The four, in the order in which they are called."""
+def fit(callback: Any, seed: int, epochs: int) -> Any:
+    """Train the network in Keras's ``fit`` with one callback. Returns the model."""
+    model, data = prepared(seed)
+    model.fit(**data, epochs=epochs, callbacks=[callback])
+    return model
+
+
+def prepared(seed: int) -> tuple[Any, dict[str, Any]]:
+    """The network, and what its ``fit`` takes."""
+    import keras
+
+    x, y, validation = digits()
+    keras.utils.set_random_seed(seed)
+    return network(), {"x": x, "y": y, "batch_size": BATCH, "verbose": 0, "validation_data": validation}
+
+
+def callbacks() -> list[Any]:
+    """The four, in the order in which they are called; their files are in the run's folder."""
     return [
         EarlyStopping(patience=8, restore_best_weights=True),
-        ModelCheckpoint(os.path.join(folder, BEST), save_best_only=True),
+        ModelCheckpoint(save_best_only=True),
         ReduceLROnPlateau(factor=0.5, patience=3),
-        CSVLogger(os.path.join(folder, HISTORY)),
+        CSVLogger(),
     ]
 
 

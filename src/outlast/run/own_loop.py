@@ -21,6 +21,10 @@ class OwnLoop(CallbackList):
         """The epochs that are to be trained."""
 
     @abstractmethod
+    def _meet(self, loader: Any) -> None:
+        """Called before a loader is iterated."""
+
+    @abstractmethod
     def _safe_point(self) -> None:
         """Called between two batches: where training may end."""
 
@@ -53,6 +57,7 @@ class OwnLoop(CallbackList):
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, counted; ``run.log`` inside is a mean over them."""
+        self._meet(loader)
         begin, end = self._heard["on_train_batch_begin"], self._heard["on_train_batch_end"]
         for batch, data in self._unless_signalled(self._loop.batches(loader)):
             for hook in begin:

@@ -48,6 +48,7 @@ class Run(OwnLoop, Readable):
         on_save_error: ``"raise"``: a save that fails ends the training, the last good state stays;
             ``"warn"``: training goes on, the save is tried again at the next epoch, and each failure
             is said.
+        listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
         **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``,
             saved with the rest.
@@ -81,6 +82,7 @@ class Run(OwnLoop, Readable):
         save_every: Any = "epoch",
         accept_changes: Iterable[str] = (),
         on_save_error: str = "raise",
+        listen: Callable[[Decision], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         **parts_by_name: Any,
     ) -> None:
@@ -90,7 +92,7 @@ class Run(OwnLoop, Readable):
         arguments.check_parts(parts_by_name)
         self.folder = None if folder is None else arguments.folder_path(folder)
         self._seed, self._resume, self._accepted = seed, resume, frozenset(accept_changes)
-        self._on_save_error = on_save_error
+        self._on_save_error, self._listener = on_save_error, listen
         self._parts = parts_by_name
         self._session: Session | None = None
         self._staged = StagedOutput(self.folder, self._committed_log)
@@ -100,6 +102,7 @@ class Run(OwnLoop, Readable):
         self._asked: settings.Record = {}
         self._notes: list[str] = []  # what the line at the start has to say
         self._begun_epochs = 0  # in this training
+        self._met = False  # whether its first loader is known
         self._random: Any = None  # state to be restored when the training begins
         super().__init__(
             callbacks,
@@ -244,7 +247,7 @@ class Run(OwnLoop, Readable):
         self._staged.begin(())
 
     def _begin_anew(self, session: Session) -> None:
-        self._asked = settings.asked(self._ours(), self.adapter.learning_rates(), self._seed)
+        self._asked = settings.asked(self._ours(), self.adapter.learning_rates(), self._seed, self._steps())
         session.describe(self._asked)
         session.record("start", {"resume": False})
 
@@ -253,7 +256,8 @@ class Run(OwnLoop, Readable):
         # A model that was trained here already does not have its initial rate any more.
         trained = parts.was_trained(self.adapter.model)
         rates = before["learning_rate"] if trained else self.adapter.learning_rates()
-        self._asked = settings.asked(self._ours(), rates, self._seed)
+        asked = settings.asked(self._ours(), rates, self._seed, self._steps())
+        self._asked = settings.known(before, asked)
         changed = settings.changes(before, self._asked)
         settings.check(session.folder, changed, self._accepted)
         self._put_back(session, state, anew={c.name.partition(".")[0] for c in changed if c.fixed})
@@ -297,7 +301,7 @@ class Run(OwnLoop, Readable):
             self._open()
         if self._session is not None:
             self._session.fresh = False
-        self._begun_epochs = 0
+        self._begun_epochs, self._met = 0, False
         super().on_train_begin(logs)
         parts.mark_trained(self.adapter.model)
         finished = self._finished()
@@ -403,6 +407,8 @@ class Run(OwnLoop, Readable):
 
     def _note(self, decision: Decision) -> None:
         self._progress.note(decision, self._staged)
+        if self._listener is not None:
+            self._listener(decision)
 
     def _finished(self) -> str | None:
         return self._progress.why_finished(self._ours(), self._epochs())
@@ -412,6 +418,25 @@ class Run(OwnLoop, Readable):
 
     def _epochs(self) -> int | None:
         return (self.params or {}).get("epochs")
+
+    def _steps(self) -> int | None:
+        return (self.params or {}).get("steps")
+
+    def _meet(self, loader: Any) -> None:
+        """Refuse a start whose first loader has other batches than the run so far.
+
+        Raises:
+            RunChanged: it has, and they are not accepted.
+        """
+        if self._session is None or self._met:
+            return
+        self._met = True
+        now = settings.known(self._asked, {**self._asked, **settings.of_loader(loader)})
+        changed = settings.changes(self._asked, now)
+        settings.check(self._session.folder, changed, self._accepted)
+        self._asked = now
+        for change in changed:
+            self._say(f"outlast: {change}")
 
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]

@@ -57,6 +57,16 @@ def resume_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def is_of_run(name: str) -> bool:
+    """Whether a run gives files in its folder such a name, models and tables of its callbacks aside.
+
+    Example:
+        >>> is_of_run("resume-00000042"), is_of_run("notes.txt")
+        (True, False)
+    """
+    return name in _OURS or name == JOURNAL or resume_number(name) is not None or is_blob(name)
+
+
 def is_mark(name: str) -> bool:
     """Whether a file of this name speaks for a run in its folder."""
     return name in _OURS or resume_number(name) is not None

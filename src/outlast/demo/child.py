@@ -1,0 +1,82 @@
+"""One training of the crash demo, in a process of its own: ``python -m outlast.demo.child``.
+
+It prints, as its last line, the hashes of everything that must not depend on a crash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+from outlast.demo.training import MONITOR, callbacks, fit
+from outlast.run.run import Run
+from outlast.storage import layout
+from outlast.storage.calls import calls
+
+
+def main() -> None:
+    """Train in a Run, as told by the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--kill-in-save", type=int, metavar="N")
+    asked = parser.parse_args()
+    if asked.kill_in_save:
+        kill_in_save(asked.kill_in_save)
+    run = Run(asked.folder, callbacks(), seed=asked.seed)
+    model = fit(run, asked.seed, asked.epochs)
+    print(json.dumps(hashes(run, model)))
+
+
+def kill_in_save(number: int) -> None:
+    """Have this process killed when resume point ``number`` is written, but has no name yet."""
+    link = calls.link
+
+    def link_or_die(source: str, target: str) -> None:
+        if os.path.basename(target) == layout.resume_name(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        link(source, target)
+
+    calls.link = link_or_die  # type: ignore[method-assign]
+
+
+def hashes(run: Run, model: Any) -> dict[str, Any]:
+    """What came out: hashes by name, and the epochs."""
+    best = run.load_best()
+    assert run.folder is not None
+    return {
+        "epochs": len(run.history[MONITOR]),
+        "weights and optimizer": _hash(_bytes(model)),
+        "best model": _hash(_bytes(best)),
+        **{name: _hash([_content(run.folder, name)]) for name in ("history.csv", layout.JOURNAL)},
+    }
+
+
+def _bytes(model: Any) -> Iterable[bytes]:
+    from keras import ops
+
+    optimizer = model.optimizer.variables if model.optimizer else []
+    for variable in (*model.variables, *optimizer):
+        yield ops.convert_to_numpy(variable).tobytes()
+
+
+def _content(folder: str, name: str) -> bytes:
+    with open(os.path.join(folder, name), "rb") as file:
+        return file.read()
+
+
+def _hash(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    main()

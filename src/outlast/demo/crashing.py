@@ -1,0 +1,139 @@
+"""The crash demo: a training killed in the middle of a save ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.demo.training import BEST, MONITOR, Result, evaluate, history
+from outlast.exceptions import ArgumentError, OutlastError
+from outlast.storage import files
+from outlast.views.table import table
+from outlast.views.text import escaped, shown, size
+
+WHOLE, KILLED = "uninterrupted", "killed"  # the two folders
+SAVE = 12  # the resume point in whose save it is killed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two trainings came to.
+
+    Args:
+        whole: hashes by name, of the one that nobody killed.
+        killed: of the other.
+    """
+
+    whole: dict[str, Any]
+    killed: dict[str, Any]
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are the same."""
+        return self.whole == self.killed
+
+
+def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
+    """Train twice in child processes, one of them killed and started again.
+
+    Args:
+        folder: the parent of both runs' folders.
+        seed: of both.
+        epochs: at most.
+        say: is told what happens.
+
+    Raises:
+        ArgumentError: the folder holds other things.
+        OutlastError: a training failed.
+    """
+    clear(folder)
+    whole, killed = (os.path.join(folder, name) for name in (WHOLE, KILLED))
+    at = max(1, min(SAVE, epochs))
+    say(f"Two trainings of the digits, the same but for one thing: the second is killed (SIGKILL)\n"
+        f"in the middle of its save of epoch {at}. Both are in {escaped(folder)}.\n")  # fmt: skip
+    reference = start(whole, seed, epochs)
+    victim = start(killed, seed, epochs, "--kill-in-save", str(at))
+    victim.communicate()
+    if victim.returncode != -signal.SIGKILL:
+        raise OutlastError(f"The training was to be killed in its save of epoch {at}, but it ended before.")
+    say(f"killed. What is on the disk:\n\n{listing(killed)}\n")
+    say(_best(killed))
+    said, found = finish(start(killed, seed, epochs))
+    say(f"\nThe same command again:\n\n  {said}\n")
+    compared = Comparison(finish(reference)[1], found)
+    say(verdict(compared))
+    return compared
+
+
+def clear(folder: str) -> None:
+    """Make the folder, or remove the two runs that a demo before left in it."""
+    files.make_folder(folder)
+    files.probe_writable(folder)
+    others = sorted(set(os.listdir(folder)) - {WHOLE, KILLED})
+    if others:
+        raise ArgumentError(
+            f"The folder {folder} has other files than a crash demo's, such as {escaped(others[0])!r}: "
+            "name a new folder with --folder."
+        )
+    for name in (WHOLE, KILLED):
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+
+
+def start(folder: str, seed: int, epochs: int, *more: str) -> subprocess.Popen[str]:
+    """A training in a process of its own."""
+    command = [sys.executable, "-m", "outlast.demo.child", folder, "--seed", str(seed)]
+    return subprocess.Popen(
+        [*command, "--epochs", str(epochs), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, dict[str, Any]]:
+    """What a training said first, and the hashes that it printed last."""
+    out, errors = process.communicate()
+    if process.returncode:
+        raise OutlastError(f"A training of the demo failed: {errors.strip().splitlines()[-1:]}")
+    lines = out.strip().splitlines()
+    return lines[0], json.loads(lines[-1])
+
+
+def listing(folder: str) -> str:
+    """The files of a run, hidden ones too."""
+    names = sorted(os.listdir(folder))
+    return table(
+        [("  " + escaped(name), size(os.path.getsize(os.path.join(folder, name)))) for name in names]
+    )
+
+
+def _best(folder: str) -> str:
+    """What Keras makes of the best model's file, beside what the CSV says of it."""
+    result = Result(folder, history(folder), (), interrupted=True)
+    check = evaluate(result)
+    if check is None:
+        return "No epoch was over yet."
+    return (
+        f"{BEST} loads with Keras alone: {MONITOR} {shown(check.loss, 6)}, that of epoch "
+        f"{check.best.epoch + 1}, the best so far{'' if check.holds else ': NOT the same'}."
+    )
+
+
+def verdict(compared: Comparison) -> str:
+    """Both trainings' hashes, side by side."""
+    rows = [
+        (name, str(value), str(compared.killed.get(name)), _same(value == compared.killed.get(name)))
+        for name, value in compared.whole.items()
+    ]
+    last = "Nothing was lost." if compared.holds else "The two are NOT the same."
+    return f"{table(rows, ('', WHOLE, KILLED, ''))}\n\n{last}"
+
+
+def _same(equal: bool) -> str:
+    return "identical" if equal else "DIFFERENT"
