@@ -194,9 +194,9 @@ class Template:
 
     def _check_folder(self, path: str) -> None:
         """No value may make a part of the path empty, or a step up."""
-        template = self._joined(lambda name, spec: "x")
-        for part, written in zip(path.split("/"), template.split("/"), strict=True):
-            if part in ("", ".", "..") and part != written:
+        written = self._joined(lambda name, spec: "x").split("/")
+        for index, part in enumerate(path.split("/")):
+            if part in ("", ".", "..") and part != written[index]:
                 raise self._failure(f"{path!r} would lead into another folder")
 
     def _failure(self, reason: str) -> TemplateError:
