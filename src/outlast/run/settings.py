@@ -74,13 +74,13 @@ def asked(
         "learning_rate": rates,
         "seed": seed,
         "steps": steps,
+        "batch_size": None,  # until a loader is met
     }
 
 
 def known(before: Mapping[str, Any], now: Mapping[str, Any]) -> Record:
     """What the code asks for, and from before what it does not say."""
-    unsaid = {name: before.get(name) for name in _FIXED if now.get(name) is None}
-    return {**now, **unsaid}
+    return {name: before.get(name) if value is None else value for name, value in now.items()}
 
 
 def of_loader(loader: Any) -> Record:
