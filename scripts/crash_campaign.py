@@ -90,9 +90,14 @@ def killed(kind: Kind, trainings: int, seed: int) -> Result:
         trainings,
         kills=sum(len(campaign.kills) for campaign in campaigns),
         identical=sum(not campaign.differences for campaign in campaigns),
-        differences=Counter(part for campaign in campaigns for part in campaign.differences),
+        differences=dict(Counter(_kind(part) for campaign in campaigns for part in campaign.differences)),
         seconds=time.monotonic() - began,
     )
+
+
+def _kind(difference: str) -> str:
+    """What differed, without the place."""
+    return difference.partition(" (")[0]
 
 
 def table(results: dict[str, Result], arguments: argparse.Namespace) -> str:
