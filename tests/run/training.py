@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from outlast import Run
@@ -45,7 +46,7 @@ def weight(run: Run) -> float:
     return run.adapter.weights["w"][0]
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file of the folder by its name, but for the lock and the events."""
+def content(folder: Path) -> dict[str, str]:
+    """The hash of every file of the folder by its name, but for the lock and the events."""
     names = set(os.listdir(folder)) - {"LOCK", "events.jsonl"}
-    return {name: (folder / name).read_bytes() for name in sorted(names)}
+    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
