@@ -7,12 +7,17 @@ In CI nothing may be left out: there a skip is an error, unless its reason begin
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Who starts tests in the background may have Ctrl-C ignored; what is tested here is what it does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything imports them: Keras takes its backend at import, TensorFlow its log level.
 os.environ.setdefault("KERAS_BACKEND", "jax")

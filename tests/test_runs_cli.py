@@ -948,7 +948,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "ls": {"folder": str, "runs": [STANDING], "unread": {}},
     "show": {
         **STANDING,
-        "settings": {"callbacks": dict, "learning_rate": {"fake": float}, "seed": int},
+        "settings": {
+            "callbacks": dict,
+            "learning_rate": {"fake": float},
+            "seed": int,
+            "steps": None,
+            "batch_size": None,
+        },
         "command": [str],
         "versions": {"python": str, "outlast": str},
         "decisions": [
@@ -1089,7 +1095,7 @@ def keys_of(shape: Any) -> Iterator[str]:
 
 def test_the_page_tells_every_key_status_verdict_and_code() -> None:
     quoted = set(re.findall(r"`([^`\n]+)`", PAGE))
-    inside = {"callbacks", "learning_rate", "fake", "seed", "python", "outlast"}  # of settings, versions
+    inside = {"callbacks", "learning_rate", "fake", "seed", "steps", "batch_size", "python", "outlast"}
     assert set(keys_of(SHAPES)) - inside <= quoted
     assert {one.value for one in (*Status, *Verdict)} <= quoted
     for code in cli.CODES.partition("exit codes: ")[2].split("; "):

@@ -61,6 +61,8 @@ def test_in_a_real_fit_the_decisions_are_the_same() -> None:
 def test_the_table_is_what_kerass_own_classes_decide() -> None:
     import keras
 
+    if keras.__version__.startswith("3.10."):
+        pytest.skip("only with the newest Keras: an older one's classes decide otherwise in places")
     cases = [case for case in CASES if case.callback != "ModelCheckpoint"] + of("ModelCheckpoint")[::4]
     assert differing(cases, (through(TRAININGS["keras"], case, keras.callbacks) for case in cases)) == []
 
