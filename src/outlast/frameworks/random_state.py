@@ -14,7 +14,7 @@ def collect() -> dict[str, Any]:
 
     JAX has no global generator; keys that a program holds are part of its own state.
     """
-    state: dict[str, Any] = {"python": random.getstate()}
+    state: dict[str, Any] = {"python": _python()}
     if "numpy" in sys.modules:
         import numpy as np
 
@@ -31,7 +31,7 @@ def collect() -> dict[str, Any]:
 
 def restore(state: dict[str, Any]) -> None:
     """Set every generator to its state."""
-    random.setstate(state["python"])
+    _set_python(state["python"])
     if "numpy" in state:
         import numpy as np
 
@@ -40,6 +40,19 @@ def restore(state: dict[str, Any]) -> None:
         _set_torch(state["torch"])
     if "keras" in state:
         _set_keras(state["keras"])
+
+
+def _python() -> tuple[int, Any, float | None]:
+    """Its 625 integers as an array: a tuple would be walked number by number at every save."""
+    import numpy as np
+
+    version, internal, gauss = random.getstate()
+    return version, np.array(internal, np.uint32), gauss
+
+
+def _set_python(state: tuple[int, Any, float | None]) -> None:
+    version, internal, gauss = state
+    random.setstate((version, tuple(map(int, internal)), gauss))
 
 
 def _torch() -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Buffers:
         return result
 
     def _copied(self, tree: Any, place: str, used: dict[str, Any]) -> Any:
+        if tree is None or isinstance(tree, (int, float, str, bytes)):
+            return tree
         if isinstance(tree, Mapping):
             return {key: self._copied(value, f"{place}/{key}", used) for key, value in tree.items()}
         if isinstance(tree, (list, tuple)):

@@ -3,8 +3,8 @@
 Any safetensors library reads such a file. Ours adds, as strings in
 ``__metadata__``: a CRC-32 of each tensor, one of the header itself, and the
 true type of tensors that the format does not know. The header is padded to
-whole pages and the data passes through one page-aligned buffer, so that the
-page cache can be left out (``O_DIRECT``), which costs the least processor time.
+whole pages and the data passes through page-aligned buffers, so that the page
+cache can be left out (``O_DIRECT``), which costs the least processor time.
 The reader is in ``tensor_reader.py``; docs/format.md has the format.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 PAGE = 4096
 HEADER_CRC = "header_crc32"  # always the header's first key, so that it is found unparsed
 BLANK = "0" * 8
-_BUFFER = 16 << 20
-_spare: list[npt.NDArray[Any]] = []  # at most one, of the file written last
+_BUFFER = 8 << 20
+_spare: list[npt.NDArray[Any]] = []  # at most two, of the file written last
 
 
 def write(
@@ -161,6 +162,10 @@ def _as_bytes(data: bytes) -> npt.NDArray[Any]:
     return np.frombuffer(data, np.uint8)
 
 
+def _buffer() -> npt.NDArray[Any]:
+    return _spare.pop() if _spare else _page_aligned(_BUFFER)
+
+
 def _page_aligned(size: int) -> npt.NDArray[Any]:
     import mmap
 
@@ -170,14 +175,19 @@ def _page_aligned(size: int) -> npt.NDArray[Any]:
 
 
 class _Output:
-    """A new file, written through one page-aligned buffer, past the page cache if allowed."""
+    """A new file, written through two page-aligned buffers, past the page cache if allowed.
+
+    While one is written, the other is filled and its checksum taken.
+    """
 
     def __init__(self, path: str, size: int) -> None:
         self._size = size
         self._used = 0
         self._written = 0
+        self._under_way: threading.Thread | None = None
+        self._error: BaseException | None = None
         self._fd = _open_new(path)
-        self._buffer = _spare.pop() if _spare else _page_aligned(_BUFFER)
+        self._buffer, self._other = _buffer(), _buffer()
 
     def put(self, data: npt.NDArray[Any]) -> Iterator[memoryview]:
         """Stage ``data``; yields what was staged, piece by piece, still warm in the cache."""
@@ -191,10 +201,11 @@ class _Output:
             self._used += taken
             yield staged.data
             if self._used == self._buffer.size:
-                self._flush()
+                self._flush_behind()
 
     def finish(self, header: npt.NDArray[Any]) -> None:
         """Write what is staged, and the header anew, now that its checksums are known."""
+        self._wait()
         if not self._written and self._used >= header.size:
             self._buffer[: header.size] = header  # a small file: one write for all
             header = header[:0]
@@ -208,9 +219,39 @@ class _Output:
             self._write(self._buffer[: part.size].data, start)
 
     def close(self) -> None:
-        """Close the file, and keep the buffer for the next: fresh memory is dear."""
-        _spare[:] = [self._buffer]
+        """Close the file, and keep the buffers for the next: fresh memory is dear."""
+        if self._under_way is not None:
+            self._under_way.join()
+        _spare[:] = [self._buffer, self._other]
         calls.close(self._fd)
+
+    def _flush_behind(self) -> None:
+        """Have the full buffer written by a thread of the same priority, and go on with the other."""
+        self._wait()
+        thread = threading.Thread(target=self._attempt, args=(self._buffer.data, self._written), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had, as when the interpreter ends
+            self._flush()
+            return
+        self._under_way = thread
+        self._written += self._used
+        self._used = 0
+        self._buffer, self._other = self._other, self._buffer
+
+    def _attempt(self, data: memoryview, offset: int) -> None:
+        try:
+            self._write(data, offset)
+        except BaseException as error:
+            self._error = error
+
+    def _wait(self) -> None:
+        """Wait for the write under way; raise what it raised."""
+        if self._under_way is not None:
+            self._under_way.join()
+            self._under_way = None
+        if self._error is not None:
+            raise self._error
 
     def _flush(self) -> None:
         self._write(self._buffer[: self._used].data, self._written)
