@@ -13,11 +13,11 @@ import statistics
 import tempfile
 import time
 
+from outlast.inspect.record import ROWS
 from outlast.run.session import Session
-from outlast.storage import layout
 from outlast.storage.commit import Step
+from outlast.storage.format import layout
 from outlast.storage.logs import Lines
-from outlast.storage.record import ROWS
 
 EPOCHS, AT_ONCE, TIMED = 100_000, 1000, 25
 ROW = b"12345,0.0010000000474974513,0.123456789,0.987654321\r\n"

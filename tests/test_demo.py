@@ -22,8 +22,8 @@ from outlast import cli
 from outlast import demo as the_demo
 from outlast.core.decision import Action
 from outlast.demo import crashing, telling, training
-from outlast.storage import layout
-from outlast.storage.temporary import temporary_name
+from outlast.storage.disk.temporary import temporary_name
+from outlast.storage.format import layout
 from outlast.views.curves import Best
 
 ROOT = Path(__file__).parent.parent

@@ -19,13 +19,15 @@ import pytest
 from tests.storage.tap import tapped
 
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run, cli
-from outlast.storage import files, layout, logs, resume_points, tensors
+from outlast.inspect.checks import Verdict
+from outlast.inspect.status import Status, reason
+from outlast.inspect.verification import verify
+from outlast.storage import logs, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.checks import Verdict
 from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.disk import files
+from outlast.storage.format import layout, tensors
 from outlast.storage.logs import Lines
-from outlast.storage.standing import Status, reason
-from outlast.storage.verification import verify
 from outlast.testing import FakeAdapter
 
 SOURCE = str(Path(__file__).parent.parent / "src")

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from outlast.core.metrics import Metrics as Metrics
     from outlast.exceptions import OutlastError as OutlastError
     from outlast.exceptions import OutlastWarning as OutlastWarning
+    from outlast.inspect.record import Best as Best
     from outlast.run.past import open_run as open_run
     from outlast.run.run import Run as Run
-    from outlast.storage.record import Best as Best
     from outlast.views.plots import plot_history as plot_history
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Best": "storage.record",
+    "Best": "inspect.record",
     "Callback": "callbacks.base",
     "CallbackList": "callbacks.list",
     "CSVLogger": "callbacks.csv_logger",
@@ -56,7 +56,7 @@ _HOMES = {
     "open_run": "run.past",
     "plot_history": "views.plots",
 }
-_ROOMS = ("callbacks", "core", "exceptions", "frameworks", "run", "storage", "testing", "views")
+_ROOMS = ("callbacks", "core", "exceptions", "frameworks", "inspect", "run", "storage", "testing", "views")
 
 __all__ = sorted(_HOMES)
 

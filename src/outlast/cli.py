@@ -16,11 +16,11 @@ from typing import Any
 
 from outlast import __version__, demo
 from outlast.exceptions import OutlastError
-from outlast.storage.details import details
-from outlast.storage.finding import LEVELS, find
+from outlast.inspect.details import details
+from outlast.inspect.finding import LEVELS, find
+from outlast.inspect.status import Standing, Status
+from outlast.inspect.verification import verify
 from outlast.storage.journal import plain
-from outlast.storage.standing import Standing, Status
-from outlast.storage.verification import verify
 from outlast.views.runs import overview, page, verdict
 from outlast.views.text import escaped
 

@@ -14,7 +14,7 @@ from outlast.callbacks.base import Callback
 from outlast.callbacks.list import CallbackList
 from outlast.core.decision import Decision
 from outlast.frameworks.base import Adapter, Capability, Snapshot
-from outlast.storage.files import Content
+from outlast.storage.disk.files import Content
 from outlast.storage.output import Save
 
 AnyCallback = TypeVar("AnyCallback", bound=Callback)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from outlast.storage import layout, resume_points, tensor_reader, tensors
+from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
+from outlast.storage.format import layout, tensors
+from outlast.storage.format import reader as tensor_reader
 
 Change = Callable[[dict[str, Any]], object]
 

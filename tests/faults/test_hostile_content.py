@@ -356,7 +356,7 @@ def test_a_tensor_whose_shape_is_a_bomb_takes_no_memory(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The header's checksum is right; the file is as short as it was."""
-    from outlast.storage.tensors import sealed_header
+    from outlast.storage.format.tensors import sealed_header
 
     path = newest(folder)
     data = path.read_bytes()

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.training import Report, report, train
 
 from outlast.exceptions import ArgumentError, FileError
-from outlast.storage import layout
+from outlast.storage.format import layout
 
 SECRET = b"a secret of somebody else"
 BEFORE, AFTER = 2, 3

@@ -39,7 +39,8 @@ from tests.storage.trace import traced
 
 import outlast
 from outlast.exceptions import ArgumentError, FileError, RunChanged, RunLocked, UnknownFormat
-from outlast.storage import layout, tensor_reader, tensors
+from outlast.storage.format import layout, tensors
+from outlast.storage.format import reader as tensor_reader
 from outlast.testing import FakeAdapter
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 import outlast
-from outlast.storage import layout, resume_points
-from outlast.storage.temporary import is_temporary
+from outlast.storage import resume_points
+from outlast.storage.disk.temporary import is_temporary
+from outlast.storage.format import layout
 from outlast.testing import FakeAdapter
 
 EPOCHS = 5

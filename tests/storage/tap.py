@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from outlast.storage.calls import Calls, calls
+from outlast.storage.disk.calls import Calls, calls
 
 NAMES = [name for name, _ in inspect.getmembers(Calls, inspect.isfunction)]
 

@@ -14,8 +14,9 @@ import pytest
 from tests.storage.tap import tapped
 
 from outlast.exceptions import ArgumentError, CapabilityError, FileError
-from outlast.storage import files, resume_points
+from outlast.storage import resume_points
 from outlast.storage.commit import Step, Truth, commit, stage
+from outlast.storage.disk import files
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import recover
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlast.exceptions import CapabilityError
-from outlast.storage.dtypes import Bits
-from outlast.storage.encoding import decode, encode
+from outlast.storage.format.dtypes import Bits
+from outlast.storage.format.encoding import decode, encode
 
 KEYS = st.one_of(st.text(), st.integers(), st.booleans(), st.none(), st.tuples(st.integers()))
 VALUES = st.recursive(

@@ -14,9 +14,9 @@ from tests.storage import workload
 from tests.storage.tap import tapped
 
 from outlast.exceptions import FileError
-from outlast.storage import files, lock
+from outlast.storage.disk import files, lock
+from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.recovery import recover
-from outlast.storage.temporary import is_temporary
 
 STEPS = 3
 FAULTS: dict[str, tuple[int, set[str]]] = {

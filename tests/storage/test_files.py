@@ -12,10 +12,10 @@ import pytest
 from tests.storage.tap import tapped
 
 from outlast.exceptions import FileError
-from outlast.storage import files
-from outlast.storage.calls import calls
-from outlast.storage.reading import crc32_file, open_regular
-from outlast.storage.temporary import is_temporary, temporary_name
+from outlast.storage.disk import files
+from outlast.storage.disk.calls import calls
+from outlast.storage.disk.reading import crc32_file, open_regular
+from outlast.storage.disk.temporary import is_temporary, temporary_name
 
 
 def fail(number: int) -> Callable[..., Any]:

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from outlast.storage import files, layout, resume_points
+from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Step, Truth, commit
-from outlast.storage.dtypes import SAFETENSORS, Bits
+from outlast.storage.disk import files
+from outlast.storage.format import layout
+from outlast.storage.format.dtypes import SAFETENSORS, Bits
 from outlast.storage.logs import Lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"

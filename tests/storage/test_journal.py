@@ -10,7 +10,7 @@ import pytest
 
 from outlast.exceptions import FileError
 from outlast.storage import journal
-from outlast.storage.calls import calls
+from outlast.storage.disk.calls import calls
 
 
 def test_records_come_back(tmp_path: Path) -> None:

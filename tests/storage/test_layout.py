@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from outlast.exceptions import ArgumentError
-from outlast.storage.layout import (
+from outlast.storage.format.layout import (
     blob_names,
     is_blob,
     is_rows,

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from outlast.exceptions import FileError, RunLocked, UsageError
-from outlast.storage import lock
-from outlast.storage.calls import calls
-from outlast.storage.lock import acquire, holder
+from outlast.storage.disk import lock
+from outlast.storage.disk.calls import calls
+from outlast.storage.disk.lock import acquire, holder
 
 HOLD = """
 import sys, os, time
-from outlast.storage.lock import acquire
+from outlast.storage.disk.lock import acquire
 held = acquire(sys.argv[1])
 child = os.fork() if len(sys.argv) > 2 else None
 if child == 0:
@@ -116,7 +116,7 @@ def test_a_forked_child_may_not_write_and_leaves_the_lock_alone(tmp_path: Path) 
 
 def subprocess_acquires(folder: Path) -> None:
     """Try it from another process, and raise its error here."""
-    code = f"from outlast.storage.lock import acquire; acquire({str(folder)!r})"
+    code = f"from outlast.storage.disk.lock import acquire; acquire({str(folder)!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         assert "RunLocked" in done.stderr

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from outlast.exceptions import DamagedFile
-from outlast.storage import files, logs
+from outlast.storage import logs
 from outlast.storage.blobs import Blob, seal_blob
+from outlast.storage.disk import files
 from outlast.storage.logs import Lines, Log, add_to_view, mend_view
 
 LINES = [b"%d,%f\n" % (i, i / 7) for i in range(50)]

@@ -15,8 +15,10 @@ from tests.storage.test_power_cut import STEPS, Reference, faults_of_cuts, make_
 from tests.storage.trace import Trace, traced
 
 from outlast.exceptions import OutlastError
-from outlast.storage import blobs, commit, files, logs, recovery, resume_points, tensor_reader
-from outlast.storage.calls import calls, sync_folder
+from outlast.storage import blobs, commit, logs, recovery, resume_points
+from outlast.storage.disk import files
+from outlast.storage.disk.calls import calls, sync_folder
+from outlast.storage.format import reader as tensor_reader
 
 
 def campaign(folder: Path) -> Iterator[str]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from tests.storage import workload
 from tests.storage.trace import Event, Trace, traced
 
-from outlast.storage import layout
-from outlast.storage.temporary import is_temporary
+from outlast.storage.disk.temporary import is_temporary
+from outlast.storage.format import layout
 
 APPENDED = {"history.csv", "journal.jsonl", "LOCK"}
 STEPS = ["blob", "copy", "log", "resume", "sync", "deletion"]  # a to f

@@ -11,10 +11,11 @@ import pytest
 from outlast import Best, EarlyStopping, ModelCheckpoint, Run, open_run
 from outlast.core.decision import Action, Decision, Reason
 from outlast.exceptions import FileError
-from outlast.storage import journal, layout, logs
+from outlast.inspect.record import Record, decision_of
+from outlast.storage import journal, logs
 from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.format import layout
 from outlast.storage.logs import Lines
-from outlast.storage.record import Record, decision_of
 from outlast.testing import FakeAdapter
 
 

@@ -15,12 +15,14 @@ import pytest
 from tests.storage import workload
 
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
-from outlast.storage import files, resume_points, tensor_reader
+from outlast.storage import resume_points
 from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.disk import files
+from outlast.storage.disk.temporary import temporary_name
+from outlast.storage.format import reader as tensor_reader
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import recover
 from outlast.storage.survey import survey
-from outlast.storage.temporary import temporary_name
 
 
 def writes(data: bytes) -> Callable[[str], None]:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from outlast.exceptions import CapabilityError, DamagedFile
-from outlast.storage import files, json_text, logs, resume_points, tensors
+from outlast.storage import logs, resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Step, Truth, commit
-from outlast.storage.reading import crc32_file, crc32_part
+from outlast.storage.disk import files
+from outlast.storage.disk.reading import crc32_file, crc32_part
+from outlast.storage.format import json_text, tensors
 from outlast.storage.survey import survey
 
 

@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from outlast.exceptions import CapabilityError, DamagedFile
-from outlast.storage import json_text, tensor_reader, tensors
-from outlast.storage.calls import calls
-from outlast.storage.dtypes import Bits
+from outlast.storage.disk.calls import calls
+from outlast.storage.format import json_text, tensors
+from outlast.storage.format import reader as tensor_reader
+from outlast.storage.format.dtypes import Bits
 
 NATIVE = [
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from outlast.exceptions import UsageError
-from outlast.storage.writer import Writer
+from outlast.storage.disk.writer import Writer
 
 WAIT = 30  # seconds, after which a test that hangs fails
 
@@ -198,7 +198,7 @@ def test_work_is_lent_even_when_no_thread_can_be_started(
 
 SCRIPT = """
 import time
-from outlast.storage.writer import Writer
+from outlast.storage.disk.writer import Writer
 writer = Writer()
 writer.submit(lambda: (time.sleep(0.3), print("written", flush=True)))
 """

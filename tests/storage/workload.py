@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from outlast.storage import files, lock, logs
+from outlast.storage import logs
 from outlast.storage.commit import FileChange, Step, Truth, commit
+from outlast.storage.disk import files, lock
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import Recovered, recover
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from outlast.core.decision import Action, Decision, Reason
-from outlast.storage.checks import Check, Verdict
-from outlast.storage.details import Details, File, Point
-from outlast.storage.outlook import Outlook
-from outlast.storage.record import Best, Checkpoint
-from outlast.storage.standing import Standing, Status
-from outlast.storage.verification import Verification
+from outlast.inspect.checks import Check, Verdict
+from outlast.inspect.details import Details, File, Point
+from outlast.inspect.outlook import Outlook
+from outlast.inspect.record import Best, Checkpoint
+from outlast.inspect.status import Standing, Status
+from outlast.inspect.verification import Verification
 from outlast.views.runs import overview, page, verdict
 from outlast.views.text import text_width
 

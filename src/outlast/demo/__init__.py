@@ -15,8 +15,9 @@ from outlast.demo.crashing import KILLED, WHOLE
 from outlast.demo.ctrl_c import CtrlC
 from outlast.demo.training import FILES, HISTORY, PICTURE, Result, evaluate, train
 from outlast.exceptions import ArgumentError, MissingExtra, nearest
-from outlast.storage import files, layout
-from outlast.storage.temporary import is_temporary
+from outlast.storage.disk import files
+from outlast.storage.disk.temporary import is_temporary
+from outlast.storage.format import layout
 from outlast.views.plots import plot_history
 from outlast.views.text import escaped
 

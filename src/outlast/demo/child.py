@@ -15,8 +15,8 @@ from typing import Any
 
 from outlast.demo.training import MONITOR, callbacks, fit
 from outlast.run.run import Run
-from outlast.storage import layout
-from outlast.storage.calls import calls
+from outlast.storage.disk.calls import calls
+from outlast.storage.format import layout
 
 
 def main() -> None:

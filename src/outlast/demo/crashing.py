@@ -13,7 +13,7 @@ from typing import Any
 
 from outlast.demo.training import BEST, MONITOR, Result, evaluate, history
 from outlast.exceptions import ArgumentError, OutlastError
-from outlast.storage import files
+from outlast.storage.disk import files
 from outlast.views.table import table
 from outlast.views.text import escaped, shown, size
 

@@ -11,9 +11,9 @@ from outlast.core.monitor import Direction
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives
 from outlast.frameworks.base import Adapter, Capability, Snapshot
-from outlast.storage.calls import explained
-from outlast.storage.dtypes import Bits
-from outlast.storage.files import Content
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.files import Content
+from outlast.storage.format.dtypes import Bits
 
 
 def adapt(model: Any, optimizer: Any) -> Adapter:

@@ -11,7 +11,7 @@ from outlast.core.tree import map_leaves
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks import archives
 from outlast.frameworks.base import Adapter, Capability, Snapshot
-from outlast.storage.dtypes import Bits
+from outlast.storage.format.dtypes import Bits
 
 
 def adapt(model: Any, optimizer: Any) -> Adapter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from outlast.storage.dtypes import Bits
+from outlast.storage.format.dtypes import Bits
 
 
 class Buffers:

@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from outlast.exceptions import UsageError
+from outlast.inspect.record import Record
 from outlast.storage import blobs
-from outlast.storage.record import Record
 
 
 class PastRun(Record):

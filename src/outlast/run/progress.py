@@ -8,9 +8,10 @@ from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.decision import Action, Decision, Reason
+from outlast.inspect.record import ROWS, decisions_of, rows_of
 from outlast.run.staged import StagedOutput
-from outlast.storage import journal, layout
-from outlast.storage.record import ROWS, decisions_of, rows_of
+from outlast.storage import journal
+from outlast.storage.format import layout
 
 _RUN = "Run"  # who decided, if no callback did: that holds for good
 

@@ -14,6 +14,7 @@ from outlast.core.logs import Logs
 from outlast.exceptions import ArgumentError, RunChanged, UsageError, nearest
 from outlast.frameworks import random_state
 from outlast.frameworks.base import Adapter
+from outlast.inspect.record import ROWS, Best, Readable
 from outlast.run import arguments, parts, settings
 from outlast.run.loop import Loop
 from outlast.run.own_loop import OwnLoop
@@ -21,8 +22,7 @@ from outlast.run.progress import Progress
 from outlast.run.session import Session
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
-from outlast.storage import layout
-from outlast.storage.record import ROWS, Best, Readable
+from outlast.storage.format import layout
 
 
 class Run(OwnLoop, Readable):

@@ -15,10 +15,12 @@ from typing import Any
 from outlast.core.numbers import encoded
 from outlast.exceptions import FileError, warn
 from outlast.run.buffers import Buffers
-from outlast.storage import blobs, commit, files, journal, layout, lock, recovery, resume_points
+from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage.commit import Step
+from outlast.storage.disk import files, lock
+from outlast.storage.disk.writer import Writer
+from outlast.storage.format import layout
 from outlast.storage.logs import Lines
-from outlast.storage.writer import Writer
 
 Progress = tuple[int, int | None]  # (epoch, batch) from 0; batch None at an epoch's end
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from outlast.storage import layout
 from outlast.storage.commit import FileChange, Step
+from outlast.storage.format import layout
 from outlast.storage.logs import Lines
 from outlast.storage.output import Save
 

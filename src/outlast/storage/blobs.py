@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
-from outlast.storage import files, layout
-from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, crc32_file
+from outlast.storage.disk import files
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file
+from outlast.storage.format import layout
 
 _LARGEST = (1 << 63) - 1  # bytes that a file may have
 

@@ -21,10 +21,12 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from outlast.exceptions import warn
-from outlast.storage import files, layout, resume_points
+from outlast.storage import resume_points
 from outlast.storage.blobs import Blob, seal_blob
-from outlast.storage.calls import explained, sync_folder
-from outlast.storage.files import Drain, exhaust
+from outlast.storage.disk import files
+from outlast.storage.disk.calls import explained, sync_folder
+from outlast.storage.disk.files import Drain, exhaust
+from outlast.storage.format import layout
 from outlast.storage.logs import Lines, Log, add_to_view
 from outlast.storage.resume_points import ResumePoint
 

@@ -13,9 +13,10 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
-from outlast.storage import files, layout
-from outlast.storage.calls import explained
-from outlast.storage.reading import read_all, read_part, regular_size
+from outlast.storage.disk import files
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import read_all, read_part, regular_size
+from outlast.storage.format import layout
 
 
 def line(record: Mapping[str, Any]) -> bytes:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from outlast.exceptions import DamagedFile
-from outlast.storage import files, layout
 from outlast.storage.blobs import Blob
-from outlast.storage.calls import explained
-from outlast.storage.reading import read_all, read_part, regular_size
+from outlast.storage.disk import files
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import read_all, read_part, regular_size
+from outlast.storage.format import layout
 
 KEPT_LINES = 1000  # at most so many in a resume point
 KEPT_BYTES = 16 << 20  # and no more bytes

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from outlast.exceptions import FileError
-from outlast.storage import files
+from outlast.storage.disk import files
 
 
 class Save(Protocol):

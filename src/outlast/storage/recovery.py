@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from outlast.storage import files, layout
 from outlast.storage.blobs import Blob
-from outlast.storage.calls import explained, sync_folder
 from outlast.storage.commit import Truth, delete_orphans, publish_view
+from outlast.storage.disk import files
+from outlast.storage.disk.calls import explained, sync_folder
+from outlast.storage.disk.reading import read_all, read_part
+from outlast.storage.format import layout
 from outlast.storage.logs import mend_view
-from outlast.storage.reading import read_all, read_part
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Twin, survey
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.exceptions import CapabilityError, DamagedFile, FileError, UnknownFormat
-from outlast.storage import files, json_text, layout, tensors
 from outlast.storage.blobs import Blob
-from outlast.storage.calls import explained
-from outlast.storage.dtypes import Array
-from outlast.storage.encoding import decode, encode
+from outlast.storage.disk import files
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN
+from outlast.storage.format import json_text, layout, tensors
+from outlast.storage.format.dtypes import Array
+from outlast.storage.format.encoding import decode, encode
+from outlast.storage.format.reader import Place, TensorFile, opened
 from outlast.storage.logs import Log
-from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN
-from outlast.storage.tensor_reader import Place, TensorFile, opened
 
 FORMAT = "outlast resume point"
 _MANIFEST = "manifest"

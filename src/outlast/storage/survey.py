@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from outlast.exceptions import ArgumentError, DamagedFile
-from outlast.storage import layout, resume_points
+from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, crc32_part
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_part
+from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
 Read = Callable[[str, int], ResumePoint]

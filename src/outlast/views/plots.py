@@ -13,8 +13,8 @@ from typing import Any
 
 from outlast.core.metrics import Metrics
 from outlast.exceptions import ArgumentError, FileError, MissingExtra
-from outlast.storage.calls import explained
-from outlast.storage.files import publish
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.files import publish
 from outlast.views.curves import Best, best_epoch, curve, cuts, groups, rates, thinned
 from outlast.views.panels import (
     FAINT,

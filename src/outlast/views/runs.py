@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from outlast.storage.details import Details, Point
-from outlast.storage.outlook import Outlook
-from outlast.storage.standing import Standing, Status
-from outlast.storage.verification import Verification
+from outlast.inspect.details import Details, Point
+from outlast.inspect.outlook import Outlook
+from outlast.inspect.status import Standing, Status
+from outlast.inspect.verification import Verification
 from outlast.views.table import labelled, table
 from outlast.views.text import ago, clipped, escaped, shown, size, text_width
 

@@ -15,11 +15,11 @@ from enum import Enum
 from typing import Any
 
 from outlast.exceptions import ArgumentError
-from outlast.storage import json_text, layout
 from outlast.storage.blobs import Blob
-from outlast.storage.calls import explained
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32_part, read_part, regular_size
+from outlast.storage.format import json_text, layout
 from outlast.storage.logs import Log
-from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32_part, read_part, regular_size
 
 _ANEW = "a resume writes it anew"
 _TAKEN_BACK = "newer than the last commit; a resume takes it back"

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlast.exceptions import CapabilityError
-from outlast.storage.dtypes import Array, Bits, name_of
+from outlast.storage.format.dtypes import Array, Bits, name_of
 
 _DEPTH = 200  # nested deeper than this it is a cycle, or an attack
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from outlast.exceptions import FileError
-from outlast.storage.calls import calls, explained, sync_file, sync_folder, write_all
-from outlast.storage.reading import open_regular
-from outlast.storage.temporary import is_temporary, temporary_name
+from outlast.storage.disk.calls import calls, explained, sync_file, sync_folder, write_all
+from outlast.storage.disk.reading import open_regular
+from outlast.storage.disk.temporary import is_temporary, temporary_name
 
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PIECE = 4 << 20

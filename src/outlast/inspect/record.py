@@ -13,7 +13,9 @@ from outlast.core.decision import Action, Decision
 from outlast.core.metrics import Metrics
 from outlast.core.numbers import decoded
 from outlast.exceptions import FileError
-from outlast.storage import json_text, layout, lock, resume_points
+from outlast.storage import resume_points
+from outlast.storage.disk import lock
+from outlast.storage.format import json_text, layout
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 

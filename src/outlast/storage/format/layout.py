@@ -23,12 +23,12 @@ from collections.abc import Collection
 from pathlib import PurePath
 
 from outlast.exceptions import ArgumentError
-from outlast.storage.temporary import is_temporary
+from outlast.storage.disk import lock
+from outlast.storage.disk.temporary import is_temporary
 
 VERSION = 1  # of the resume point's format, docs/format.md
 
-LOCK = "LOCK"
-LOCK_WITHOUT_FLOCK = "LOCK.held"
+LOCK, LOCK_WITHOUT_FLOCK = lock.NAME, lock.NAME_WITHOUT_FLOCK
 RUN = "run.json"
 JOURNAL = "journal.jsonl"
 EVENTS = "events.jsonl"

@@ -11,14 +11,15 @@ from typing import Any
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.exceptions import ArgumentError, DamagedFile, FileError
-from outlast.storage import journal, json_text, layout, resume_points
-from outlast.storage.calls import explained
-from outlast.storage.outlook import Outlook, outlook
-from outlast.storage.reading import read_part, regular_size
-from outlast.storage.record import Checkpoint
+from outlast.inspect.outlook import Outlook, outlook
+from outlast.inspect.record import Checkpoint
+from outlast.inspect.status import Look, Standing, Status, look, reason, refused, sense
+from outlast.storage import journal, resume_points
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import read_part, regular_size
+from outlast.storage.disk.temporary import is_temporary
+from outlast.storage.format import json_text, layout
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.standing import Look, Standing, Status, look, reason, refused, sense
-from outlast.storage.temporary import is_temporary
 
 MOST_DECISIONS = 10_000  # the last ones; journal.jsonl has all
 _NAMED = {

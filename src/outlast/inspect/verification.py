@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
-from outlast.storage import checks, layout, resume_points
+from outlast.inspect import checks
+from outlast.inspect.checks import Check, Verdict
+from outlast.inspect.outlook import Outlook, outlook
+from outlast.inspect.status import Look, Standing, Status, look, reason, refused, sense
+from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.calls import explained
-from outlast.storage.checks import Check, Verdict
-from outlast.storage.outlook import Outlook, outlook
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.temporary import is_temporary
+from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.standing import Look, Standing, Status, look, reason, refused, sense
-from outlast.storage.temporary import is_temporary
 
 _ATTEMPTS = 20  # while a writer is at work
 _NOT_CHECKED = {Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE}

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outlast.exceptions import CapabilityError
-from outlast.storage import json_text
-from outlast.storage.calls import calls
-from outlast.storage.dtypes import SAFETENSORS, Array, Bits, name_of
-from outlast.storage.files import Drain, exhaust
+from outlast.storage.disk.calls import calls
+from outlast.storage.disk.files import Drain, exhaust
+from outlast.storage.format import json_text
+from outlast.storage.format.dtypes import SAFETENSORS, Array, Bits, name_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,7 +56,7 @@ def write(
 
     Example:
         >>> import tempfile, numpy as np
-        >>> from outlast.storage import tensor_reader
+        >>> from outlast.storage.format import reader as tensor_reader
         >>> path = tempfile.mkdtemp() + "/a.safetensors"
         >>> write(path, {"w": np.eye(2)}, {"made_by": "me"})
         >>> tensor_reader.read(path)["w"]

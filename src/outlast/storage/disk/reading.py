@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from outlast.storage.calls import BINARY
+from outlast.storage.disk.calls import BINARY
 
 _PIECE = 4 << 20
 

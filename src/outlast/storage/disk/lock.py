@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import RunLocked, UsageError
-from outlast.storage import layout
-from outlast.storage.calls import calls, explained, write_all
-from outlast.storage.reading import NOT_WHAT_WAS_WRITTEN, read_part
+from outlast.storage.disk.calls import calls, explained, write_all
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, read_part
 
 if sys.platform != "win32":
     import fcntl
+
+NAME = "LOCK"
+NAME_WITHOUT_FLOCK = "LOCK.held"
 
 _TAKEN = {errno.EWOULDBLOCK, errno.EACCES}
 _NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -146,10 +148,10 @@ def holder(folder: str) -> dict[str, Any] | None:
     Nothing is changed. A lock that was given back is left alone; one whose holder may have been
     killed is tried, shared and for a moment.
     """
-    exclusive = os.path.join(folder, layout.LOCK_WITHOUT_FLOCK)
+    exclusive = os.path.join(folder, NAME_WITHOUT_FLOCK)
     if os.path.lexists(exclusive):
         return _read(exclusive)
-    path = os.path.join(folder, layout.LOCK)
+    path = os.path.join(folder, NAME)
     if sys.platform == "win32":
         return None
     try:
@@ -172,7 +174,7 @@ def _flocked(folder: str) -> _File | None:
     """The lock's file with a flock on it, or None where there is no flock."""
     if sys.platform == "win32":
         return None
-    path = os.path.join(folder, layout.LOCK)
+    path = os.path.join(folder, NAME)
     for _ in range(_TRIES):
         with explained(path, "lock", len(_description())):
             try:
@@ -222,7 +224,7 @@ class _NoFlockHereError(Exception):
 
 
 def _exclusive(folder: str) -> _File:
-    path = os.path.join(folder, layout.LOCK_WITHOUT_FLOCK)
+    path = os.path.join(folder, NAME_WITHOUT_FLOCK)
     with explained(path, "lock", len(_description())):
         try:
             fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import DamagedFile
-from outlast.storage import json_text
-from outlast.storage.dtypes import NAMES, SAFETENSORS, Array, from_bytes
-from outlast.storage.reading import open_regular
-from outlast.storage.tensors import crc_place, sealed_header
+from outlast.storage.disk.reading import open_regular
+from outlast.storage.format import json_text
+from outlast.storage.format.dtypes import NAMES, SAFETENSORS, Array, from_bytes
+from outlast.storage.format.tensors import crc_place, sealed_header
 
 _PIECE = 4 << 20
 _WIDTHS = {"BOOL": 1, "F16": 2, "BF16": 2, "C64": 8} | {

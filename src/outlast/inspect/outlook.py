@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import DamagedFile
+from outlast.inspect.record import Record
 from outlast.storage import resume_points
-from outlast.storage.record import Record
 from outlast.storage.survey import Survey
 
 

@@ -18,11 +18,13 @@ from typing import Any
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
-from outlast.storage import layout, lock, resume_points
+from outlast.inspect.record import Best, Record
+from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.calls import explained
-from outlast.storage.reading import regular_size
-from outlast.storage.record import Best, Record
+from outlast.storage.disk import lock
+from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import regular_size
+from outlast.storage.format import layout
 from outlast.storage.survey import Fits, Read, Survey, survey
 
 # What values that were made up can provoke where they are used.

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from outlast.exceptions import FileError
-from outlast.storage import layout
-from outlast.storage.standing import Standing, Status, standing
+from outlast.inspect.status import Standing, Status, standing
+from outlast.storage.format import layout
 
 LEVELS = 3  # how far below the folder is looked
 

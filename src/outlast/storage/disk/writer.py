@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from outlast.exceptions import UsageError
-from outlast.storage.files import exhaust
+from outlast.storage.disk.files import exhaust
 
 _LOWEST = 19
 
