@@ -293,13 +293,13 @@ def test_show_tells_all_about_a_run(run: Path, ask: Ask) -> None:
 
 def test_show_says_who_holds_a_run_and_where_it_would_go_on(tmp_path: Path, ask: Ask) -> None:
     train(tmp_path / "digits", until=2)
-    assert "held by" not in ask("show", tmp_path / "digits")[1]
+    assert "open in" not in ask("show", tmp_path / "digits")[1]
     with begun(tmp_path / "digits"):
         code, output, _ = ask("show", tmp_path / "digits")
     assert code == 0
     assert f"{tmp_path}/digits: running\n" in output
-    assert re.search(rf"held by +process {os.getpid()} on .+, since \d{{4}}-", output)
-    assert "A resume takes resume point 2, and goes on with epoch 3 of 10.\n" in output
+    assert re.search(rf"open in +process {os.getpid()} on .+, since \d{{4}}-", output)
+    assert "A resume takes resume point 2 and continues with epoch 3 of 10.\n" in output
 
 
 def test_show_all_has_every_decision(run: Path, ask: Ask) -> None:
@@ -311,7 +311,7 @@ def test_show_of_a_run_that_has_saved_nothing_yet(tmp_path: Path, ask: Ask) -> N
     with begun(tmp_path / "run"):
         pass
     code, output, _ = ask("show", tmp_path / "run")
-    assert (code, "A resume begins anew: nothing is saved.\n" in output) == (0, True)
+    assert (code, "A resume starts from the beginning: nothing is saved.\n" in output) == (0, True)
     assert f"{tmp_path}/run: interrupted\n" in output
 
 
@@ -369,7 +369,7 @@ def test_verify_of_a_whole_run_says_what_a_resume_takes(run: Path, ask: Ask) -> 
     count = len(list(run.iterdir())) - 2  # LOCK and events.jsonl have no checksum
     assert ask("verify", run) == (
         0,
-        f"{run}: all {count} files are what was written\n"
+        f"{run}: all {count} files are intact\n"
         "  A resume takes resume point 9: the training is finished.\n"
         "  It loses nothing.\n",
         "",
@@ -421,11 +421,11 @@ def test_verify_says_what_is_lost_with_the_newest_resume_point(tmp_path: Path, a
     flip(newest(run))
     output = re.sub(r"'state/\S+'", "'state/...'", ask("verify", run)[1])
     assert output == (
-        f"{run}: DAMAGED, 1 of 8 files are not what was written\n"
+        f"{run}: DAMAGED, 1 of 8 files damaged, changed or missing\n"
         "  resume-00000005  damaged  the checksum of 'state/...' does not fit\n"
-        "  history.csv      ahead    newer than the last commit; a resume takes it back\n"
-        "  journal.jsonl    ahead    newer than the last commit; a resume takes it back\n"
-        "  A resume takes resume point 4, and goes on with epoch 5 of 10.\n"
+        "  history.csv      ahead    newer than the last commit; a resume undoes it\n"
+        "  journal.jsonl    ahead    newer than the last commit; a resume undoes it\n"
+        "  A resume takes resume point 4 and continues with epoch 5 of 10.\n"
         "  It loses epoch 5, to be trained again.\n"
     )
 
@@ -434,8 +434,8 @@ def test_a_model_whose_copy_is_whole_is_made_again_and_nothing_is_lost(run: Path
     flip(of_class(run, "a model"))
     code, output, _ = ask("verify", run)
     assert code == 1
-    assert "  blob-00000006.txt  damaged  its checksum does not fit\n" in output
-    assert "  It makes blob-00000006.txt again from best.txt.\n  It loses nothing.\n" in output
+    assert "  blob-00000006.txt  damaged  its checksum does not match\n" in output
+    assert "  It restores blob-00000006.txt from best.txt.\n  It loses nothing.\n" in output
 
 
 def test_a_model_without_a_whole_copy_is_lost(run: Path, ask: Ask) -> None:
@@ -476,7 +476,7 @@ def test_old_lines_stand_in_the_table_too(run: Path, ask: Ask) -> None:
     for name in run.glob("blob-rows-*"):
         flip(name)
     output = ask("verify", run)[1]
-    assert re.search(r"It makes blob-rows-0+\d+\S* again from history\.csv\.", output)
+    assert re.search(r"It restores blob-rows-0+\d+\S* from history\.csv\.", output)
     assert "It loses old lines of rows.jsonl.\n" in output  # which are no file for people
 
 
@@ -484,7 +484,7 @@ def test_a_view_that_somebody_edited_is_written_anew(run: Path, ask: Ask) -> Non
     (run / "history.csv").write_text("epoch,loss\n0,1.0\n")
     code, output, _ = ask("verify", run)
     assert code == 1
-    assert re.search(r"  history\.csv  changed  it has 17 bytes .*; a resume writes it anew\n", output)
+    assert re.search(r"  history\.csv  changed  it has 17 bytes .*; a resume writes it again\n", output)
     assert "It loses nothing." in output
 
 
@@ -493,7 +493,7 @@ def test_if_no_resume_point_is_whole_a_resume_would_be_refused(run: Path, ask: A
         flip(path, 60)
     code, output, _ = ask("verify", run)
     assert code == 1
-    assert "A resume would be refused, and touch nothing.\n" in output
+    assert "A resume would be refused; it would change nothing.\n" in output
     assert ask("show", run)[0] == 1
     assert ask("ls", run)[0] == 0
 
@@ -586,8 +586,8 @@ def test_a_run_that_is_being_written_is_whole_at_every_instant(
     with tapped(looked_at):
         busy(tmp_path / "run")
     assert len(seen) > 200
-    assert [one.to_json() for one in seen if not (one.holds or one.standing.status is Status.NO_RUN)] == []
-    assert {one.standing.status for one in seen[:-1]} == {Status.NO_RUN, Status.RUNNING}
+    assert [one.to_json() for one in seen if not (one.holds or one.run.status is Status.NO_RUN)] == []
+    assert {one.run.status for one in seen[:-1]} == {Status.NO_RUN, Status.RUNNING}
     assert any(check.verdict is Verdict.AHEAD for one in seen for check in one.checks)
     assert [one.leftovers for one in seen if one.leftovers] == []  # it is at work on them
 
@@ -607,7 +607,7 @@ def test_a_run_that_was_killed_is_whole_whenever_it_was(
             shutil.rmtree(tmp_path / "killed")
             assert found.holds, found.to_json()
             assert found.outlook is not None and not found.outlook.loses
-            points.append((found.outlook.point or 0, found.standing.status))
+            points.append((found.outlook.point or 0, found.run.status))
         return real(*arguments)
 
     with tapped(looked_at):
@@ -671,9 +671,9 @@ def test_what_a_writer_deletes_meanwhile_is_not_missed(
     ("kind", "text"),
     [
         ("nothing", "There is no run {0}: no such folder."),
-        ("a file", "There is no run {0}: it is no folder."),
+        ("a file", "There is no run {0}: it is not a folder."),
         ("an empty folder", "There is no run in {0}: it is empty."),
-        ("another folder", "There is no run in {0}: it holds no files of a run."),
+        ("another folder", "There is no run in {0}: it has no files of a run."),
     ],
 )
 def test_what_is_no_run_is_told_in_a_line_with_code_3(
@@ -794,14 +794,14 @@ def test_a_folder_in_a_run_that_leads_out_is_not_entered(
     assert re.search(r"models/best\.txt +\? +copy of", ask("show", run)[1])
     code, output, _ = ask("verify", run)
     assert code == 1
-    assert "  models/best.txt  changed  a symbolic link on its way leads out of the folder\n" in output
+    assert "  models/best.txt  changed  its path leaves the folder through a symbolic link\n" in output
 
 
 def test_of_a_holder_is_told_what_a_holder_says(run: Path, ask: Ask) -> None:
     (run / "LOCK").write_text('{"pid": [7], "host": "here", "evil": {"a": 1}}')
     with held_by_somebody_else(run / "LOCK"):
         assert json.loads(ask("ls", run, "--json")[1])["runs"][0]["holder"] == {"host": "here"}
-        assert re.search(r"held by +another process\n", ask("show", run)[1])
+        assert re.search(r"open in +another process\n", ask("show", run)[1])
 
 
 KEPT = b'"reason": "kept", '
@@ -1109,7 +1109,7 @@ def test_the_page_tells_every_key_status_verdict_and_code() -> None:
 
 def test_every_command_on_the_page_is_understood() -> None:
     lines = re.findall(r"^    outlast ((?:\S+ ?)+)", PAGE, re.MULTILINE)
-    assert len(lines) == 7
+    assert len(lines) == 8
     for line in lines:
         cli._parser().parse_args(line.split())
 
@@ -1120,3 +1120,34 @@ def test_help_says_what_a_command_does_and_answers(word: str, capsys: pytest.Cap
         cli.main([word, "--help"])
     assert exit_.value.code == 0
     assert cli.CODES in " ".join(capsys.readouterr().out.split())
+
+
+# One run was asked for, and there are several; or several were asked for
+
+
+@pytest.mark.parametrize(("count", "lie"), [(1, "1 run lies"), (2, "2 runs lie")])
+@pytest.mark.parametrize("word", ["show", "verify"])
+def test_a_folder_of_runs_is_answered_with_the_command_that_lists_them(
+    tmp_path: Path, ask: Ask, word: str, count: int, lie: str
+) -> None:
+    for index in range(count):
+        train(tmp_path / "sweep" / f"seed-{index}", 1)
+    sweep = tmp_path / "sweep"
+    text = f"outlast: There is no run in {sweep} itself, but {lie} below it: outlast ls {sweep}\n"
+    assert ask(word, sweep) == (3, "", text)
+
+
+def test_show_takes_many_runs_and_answers_for_the_worst(tmp_path: Path, ask: Ask) -> None:
+    good, bad = train(tmp_path / "good", 2), train(tmp_path / "bad", 2)
+    flip(newest(bad), 60)
+    code, output, errors = ask("show", good, tmp_path / "nothing", bad)
+    assert (code, errors) == (1, f"outlast: There is no run {tmp_path}/nothing: no such folder.\n")
+    first, second = output.split("\n\n\n")
+    assert first.startswith(f"{good}: finished\n") and second.startswith(f"{bad}: damaged\n")
+    assert ask("show", tmp_path / "nothing", good)[0] == 3
+
+
+def test_show_as_json_is_the_run_itself_or_a_list_of_many(tmp_path: Path, ask: Ask) -> None:
+    good, bad = train(tmp_path / "good", 2), train(tmp_path / "bad", 2)
+    one, other = (json.loads(ask("show", run, "--json")[1]) for run in (good, bad))
+    assert json.loads(ask("show", good, bad, "--json")[1]) == {"runs": [one, other]}

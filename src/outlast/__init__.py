@@ -25,8 +25,21 @@ if TYPE_CHECKING:
     from outlast.callbacks.time_limit import TimeLimit as TimeLimit
     from outlast.core.decision import Decision as Decision
     from outlast.core.metrics import Metrics as Metrics
+    from outlast.exceptions import ArgumentError as ArgumentError
+    from outlast.exceptions import CapabilityError as CapabilityError
+    from outlast.exceptions import DamagedFile as DamagedFile
+    from outlast.exceptions import FileError as FileError
+    from outlast.exceptions import MetricError as MetricError
+    from outlast.exceptions import MissingExtra as MissingExtra
     from outlast.exceptions import OutlastError as OutlastError
     from outlast.exceptions import OutlastWarning as OutlastWarning
+    from outlast.exceptions import RunChanged as RunChanged
+    from outlast.exceptions import RunLocked as RunLocked
+    from outlast.exceptions import TemplateError as TemplateError
+    from outlast.exceptions import UnknownArgument as UnknownArgument
+    from outlast.exceptions import UnknownDirection as UnknownDirection
+    from outlast.exceptions import UnknownFormat as UnknownFormat
+    from outlast.exceptions import UsageError as UsageError
     from outlast.inspect.record import Best as Best
     from outlast.run.past import open_run as open_run
     from outlast.run.run import Run as Run
@@ -34,29 +47,63 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# The module that each public name is loaded from, when it is first used.
 _HOMES = {
+    "ArgumentError": "exceptions",
     "Best": "inspect.record",
     "Callback": "callbacks.base",
     "CallbackList": "callbacks.list",
+    "CapabilityError": "exceptions",
     "CSVLogger": "callbacks.csv_logger",
+    "DamagedFile": "exceptions",
     "Decision": "core.decision",
     "EarlyStopping": "callbacks.early_stopping",
+    "FileError": "exceptions",
     "History": "callbacks.history",
     "LambdaCallback": "callbacks.lambda_callback",
     "LearningRateScheduler": "callbacks.learning_rate_scheduler",
+    "MetricError": "exceptions",
     "Metrics": "core.metrics",
+    "MissingExtra": "exceptions",
     "ModelCheckpoint": "callbacks.model_checkpoint",
     "OutlastError": "exceptions",
     "OutlastWarning": "exceptions",
     "ProgressLine": "callbacks.progress_line",
     "ReduceLROnPlateau": "callbacks.reduce_lr_on_plateau",
     "Run": "run.run",
+    "RunChanged": "exceptions",
+    "RunLocked": "exceptions",
+    "TemplateError": "exceptions",
     "TerminateOnNaN": "callbacks.terminate_on_nan",
     "TimeLimit": "callbacks.time_limit",
+    "UnknownArgument": "exceptions",
+    "UnknownDirection": "exceptions",
+    "UnknownFormat": "exceptions",
+    "UsageError": "exceptions",
     "open_run": "run.past",
     "plot_history": "views.plots",
 }
-_ROOMS = ("callbacks", "core", "exceptions", "frameworks", "inspect", "run", "storage", "testing", "views")
+_SUBPACKAGES = (
+    "callbacks",
+    "core",
+    "exceptions",
+    "frameworks",
+    "inspect",
+    "run",
+    "storage",
+    "testing",
+    "views",
+)
+
+# Callbacks of Keras that outlast has no version of: they work beside ours, except the first.
+_KERAS_ONLY = (
+    "BackupAndRestore",
+    "OrbaxCheckpoint",
+    "ProgbarLogger",
+    "RemoteMonitor",
+    "SwapEMAWeights",
+    "TensorBoard",
+)
 
 __all__ = sorted(_HOMES)
 
@@ -64,14 +111,23 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f"outlast.{_HOMES[name]}"), name)
-    elif name in _ROOMS:
+    elif name in _SUBPACKAGES:
         value = import_module(f"outlast.{name}")
     else:
-        from outlast.exceptions import nearest
-
-        raise AttributeError(f"module 'outlast' has no attribute {name!r}.{nearest(name, __all__)}")
+        raise AttributeError(f"module 'outlast' has no attribute {name!r}.{_instead_of(name)}")
     globals()[name] = value
     return value
+
+
+def _instead_of(name: str) -> str:
+    """A hint, with a space before it, for a name that does not exist."""
+    if name == "BackupAndRestore":
+        return " A Run does that: pass fit outlast.Run(folder, callbacks) instead."
+    if name in _KERAS_ONLY:
+        return f" Use keras.callbacks.{name}, in the same list of callbacks."
+    from outlast.exceptions import nearest
+
+    return nearest(name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
-"""The command line: parses, calls what does the work, and turns errors into one line.
+"""The command line: parses arguments, calls the code that does the work, prints errors as one line.
 
-docs/command-line.md has what is stable: the exit codes and the shapes of ``--json``.
+The exit codes and the keys of ``--json`` are stable; docs/command-line.md lists them.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from typing import Any
 
 from outlast import __version__, demo
 from outlast.exceptions import OutlastError
-from outlast.inspect.details import details
-from outlast.inspect.finding import LEVELS, find
-from outlast.inspect.status import Standing, Status
+from outlast.inspect.details import Details, details
+from outlast.inspect.finding import find
+from outlast.inspect.folders import LEVELS
+from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
 from outlast.storage.journal import plain
 from outlast.views.runs import overview, page, verdict
 from outlast.views.text import escaped
 
 DONE, DAMAGED, BAD_INPUT, NO_RUN, OTHER_FORMAT = range(5)
-INTERRUPTED, NOBODY_READS = 130, 141
+INTERRUPTED, NO_READER = 130, 141
 
 CODES = (
     "exit codes: 0 done; 1 a check does not hold, or a run is damaged; 2 cannot work as asked; "
     "3 there is no run; 4 the run has a newer or older format; 130 interrupted (Ctrl-C)"
 )
 
-# The code for each status of a run that is not shown for what it is; the worst come first.
+# The exit code for each status that is not a success; the worst comes first.
 _CODES = {
     Status.DAMAGED: DAMAGED,
     Status.UNREADABLE: BAD_INPUT,
@@ -46,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: the words after ``outlast``; those of this process, if left out.
+        arguments: the words after ``outlast``; without it, those of this process.
 
     Returns:
         The exit code.
     """
-    asked = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        code: int = asked.command(asked)
+        code: int = options.command(options)
         return code
     except OutlastError as error:
         _complain(str(error))
@@ -61,68 +62,78 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("outlast: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # as in `outlast demo | head`: the reader has gone
+    except BrokenPipeError:  # as in `outlast demo | head`, when head has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOBODY_READS
+        return NO_READER
 
 
-def _demo(asked: argparse.Namespace) -> int:
-    if asked.crash:
-        return demo.crash(asked.folder, seed=asked.seed, epochs=asked.epochs, as_json=asked.json)
-    return demo.run(asked.folder, seed=asked.seed, epochs=asked.epochs, as_json=asked.json)
+def _demo(options: argparse.Namespace) -> int:
+    if options.crash:
+        return demo.crash(options.folder, seed=options.seed, epochs=options.epochs, as_json=options.json)
+    return demo.run(options.folder, seed=options.seed, epochs=options.epochs, as_json=options.json)
 
 
-def _ls(asked: argparse.Namespace) -> int:
-    found = find(asked.folder)
-    if asked.json:
+def _ls(options: argparse.Namespace) -> int:
+    found = find(options.folder)
+    if options.json:
         runs = [run.to_json() for run in found.runs]
-        _say_json({"folder": asked.folder, "runs": runs, "unread": found.unread})
+        _say_json({"folder": options.folder, "runs": runs, "unread": found.unread})
     elif found.runs:
-        _say(overview(found.runs, asked.folder, now=time.time(), width=_width()))
+        _say(overview(found.runs, options.folder, now=time.time(), width=_width()))
     else:
-        _say(f"There are no runs in {escaped(asked.folder)}, nor in folders up to {LEVELS} levels below it.")
+        _say(
+            f"There are no runs in {escaped(options.folder)}, nor in folders up to {LEVELS} levels below it."
+        )
     for path, reason in found.unread.items():
         _complain(f"Cannot look for runs in {path}: {reason}.")
     return DONE
 
 
-def _show(asked: argparse.Namespace) -> int:
-    found = details(asked.run)
-    if asked.json:
-        _say_json(found.to_json())
-    elif not _refused(found.standing):
-        _say(page(found, now=time.time(), width=_width(), everything=asked.all))
-    return _code([found.standing])
+def _show(options: argparse.Namespace) -> int:
+    found = [details(folder) for folder in options.runs]
+    if options.json:
+        objects = [run.to_json() for run in found]
+        _say_json(objects[0] if len(objects) == 1 else {"runs": objects})
+        return _code(run.run for run in found)
+    pages = [page(one, now=time.time(), width=_width(), everything=options.all) for one in _shown(found)]
+    if pages:
+        _say("\n\n\n".join(pages))
+    return _code(run.run for run in found)
 
 
-def _verify(asked: argparse.Namespace) -> int:
+def _shown(found: Iterable[Details]) -> list[Details]:
+    """The runs that can be shown; complains of the others."""
+    return [one for one in found if not _refused(one.run)]
+
+
+def _verify(options: argparse.Namespace) -> int:
     found = []
-    for folder in asked.runs:
+    for folder in options.runs:
         found.append(verify(folder))
-        if not asked.json and not _refused(found[-1].standing):
+        if not options.json and not _refused(found[-1].run):
             _say(verdict(found[-1]))
-    if asked.json:
+    if options.json:
         runs = [run.to_json() for run in found]
         _say_json({"holds": all(run["holds"] for run in runs), "runs": runs})
-    return _code([one.standing for one in found])
+    return _code(one.run for one in found)
 
 
-def _refused(run: Standing) -> bool:
-    """Whether there is nothing to show, but why."""
+def _refused(run: RunStatus) -> bool:
+    """Whether nothing can be shown of this run; if so, its problem is printed as an error."""
     refused = run.status in (Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE)
     if refused:
         _complain(run.problem)
     return refused
 
 
-def _code(runs: Iterable[Standing]) -> int:
-    """The exit code: that of the run that is worst off."""
+def _code(runs: Iterable[RunStatus]) -> int:
+    """The exit code of the worst of these runs."""
     found = {run.status for run in runs}
     return next((code for status, code in _CODES.items() if status in found), DONE)
 
 
 def _say(text: str) -> None:
-    """Print now, to a pipe too; what the terminal's encoding lacks is written as an escape."""
+    """Print at once, even to a pipe; characters that the encoding lacks are written as escapes."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
@@ -151,21 +162,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "train the digits for real, with all four callbacks, and show what they did"
+    text = "train a small network with four callbacks, and show what they did"
     command = _add(commands, "demo", text, _demo)
     command.add_argument(
-        "--folder", type=_path, default=demo.FOLDER, help="where its files go (default: %(default)s)"
+        "--folder", type=_path, default=demo.FOLDER, help="where the files go (default: %(default)s)"
     )
     command.add_argument(
         "--crash",
         action="store_true",
-        help="kill the training in the middle of a save, start it again, prove that nothing was lost",
+        help="kill the training in the middle of a save, start it again, and prove that nothing was lost",
     )
+    command.add_argument("--seed", type=_whole, default=demo.SEED, help="random seed (default: %(default)s)")
     command.add_argument(
-        "--seed", type=_whole, default=demo.SEED, help="another seed, another training (default: %(default)s)"
-    )
-    command.add_argument(
-        "--epochs", type=_positive, default=demo.EPOCHS, help="at most so many (default: %(default)s)"
+        "--epochs", type=_positive, default=demo.EPOCHS, help="how many epochs at most (default: %(default)s)"
     )
 
 
@@ -173,11 +182,13 @@ def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     text = f"a table of the runs in a folder and up to {LEVELS} levels below it"
     ls = _add(commands, "ls", text, _ls)
     ls.add_argument("folder", metavar="DIR", nargs="?", type=_path, default=".", help="default: %(default)s")
-    text = "one run: how it stands, settings, decisions with their reasons, files, what a resume would take"
+    text = (
+        "everything about runs: status, settings, decisions with their reasons, files, what a resume would do"
+    )
     show = _add(commands, "show", text, _show)
-    show.add_argument("run", metavar="RUN", type=_path, help="the run's folder")
-    show.add_argument("--all", action="store_true", help="all decisions and events, not only the last")
-    text = "check every checksum of runs, and say what a resume would take and lose; nothing is changed"
+    show.add_argument("runs", metavar="RUN", nargs="+", type=_path, help="a run's folder")
+    show.add_argument("--all", action="store_true", help="all decisions and events, not only the last ten")
+    text = "check every checksum of runs, and say what a resume would do and lose; nothing is changed"
     command = _add(commands, "verify", text, _verify)
     command.add_argument("runs", metavar="RUN", nargs="+", type=_path, help="a run's folder")
 
@@ -190,7 +201,7 @@ def _add(
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text, epilog=CODES)
     command.set_defaults(command=work)
-    command.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+    command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return command
 
 

@@ -7,6 +7,7 @@ import math
 import string
 from typing import Any
 
+import numpy as np
 import pytest
 
 from outlast.core.decision import Action, Decision, Reason
@@ -35,7 +36,7 @@ def test_one_action_stops_and_one_saves(action: Action, stop: bool, save: bool) 
 @pytest.mark.parametrize(
     ("action", "values", "what"),
     [
-        (Action.CONTINUE, {}, "goes on"),
+        (Action.CONTINUE, {}, "continues"),
         (Action.STOP, {}, "stops"),
         (Action.SAVE, {}, "saves the model"),
         (Action.SAVE, {"path": "best.keras"}, "saves best.keras"),
@@ -149,3 +150,59 @@ def test_a_deletion_names_the_file_and_the_reason() -> None:
         "ModelCheckpoint", Action.DELETE, Reason.GAVE_WAY, 3, values={**values, "path": "\x1b"}
     )
     assert "\\x1b" in nameless.sentence
+
+
+STOP = Decision(
+    "EarlyStopping", Action.STOP, Reason.PATIENCE, 1, values={"monitor": "loss", "best": 0.5, "wait": 1}
+)
+
+
+def test_a_decision_prints_as_its_sentence() -> None:
+    assert str(STOP) == STOP.sentence
+    assert f"{STOP}" == "Epoch 2: EarlyStopping stops: loss has not improved on 0.5 for 1 epoch"
+
+
+def test_the_repr_of_a_decision_is_short_and_has_no_fields_of_sentences() -> None:
+    assert repr(STOP) == "<Decision: Epoch 2, EarlyStopping: stop (patience)>"
+    at_batch = Decision("\x1b", Action.SAVE, Reason.EVERY_BATCHES, 0, 7)  # with nothing to fill it from
+    assert repr(at_batch) == r"<Decision: Epoch 1, batch 8, \x1b: save (every_batches)>"
+
+
+def test_a_row_of_a_decision_is_flat_and_has_texts_for_enums() -> None:
+    assert STOP.to_dict() == {
+        "epoch": 1,
+        "batch": None,
+        "callback": "EarlyStopping",
+        "action": "stop",
+        "reason": "patience",
+        "sentence": STOP.sentence,
+        "monitor": "loss",
+        "best": 0.5,
+        "wait": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rates", "columns"),
+    [
+        ({"adam": 0.01}, {"learning_rate": 0.01}),
+        ({"a": 0.01, "b": 0.02}, {"learning_rate_a": 0.01, "learning_rate_b": 0.02}),
+        ({}, {}),
+    ],
+)
+def test_new_rates_are_columns_as_in_logs(rates: dict[str, float], columns: dict[str, float]) -> None:
+    row = decision(Action.REDUCE, learning_rate=rates).to_dict()
+    assert {name: value for name, value in row.items() if name.startswith("learning")} == columns
+    assert decision(Action.REDUCE, learning_rate=rates).values["learning_rate"] == rates
+
+
+def test_a_row_has_infinities_as_floats_and_numpys_numbers_as_pythons() -> None:
+    row = decision(best=math.inf, wait=np.int64(3), copies=("best.pt",)).to_dict()
+    assert (row["best"], row["wait"], type(row["wait"]), row["copies"]) == (math.inf, 3, int, ["best.pt"])
+
+
+def test_decisions_become_a_table_of_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(one.to_dict() for one in (STOP, decision(Action.SAVE, best=0.25)))
+    assert list(table["action"]) == ["stop", "save"]
+    assert table["best"].dtype == float

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from enum import Enum
 from typing import Any
 
 import numpy as np
 import pytest
 
-from outlast.core.numbers import decoded, encoded, is_scalar, number, real, whole
+from outlast.core.numbers import decoded, encoded, flag, is_scalar, number, plain, real, whole
 from outlast.exceptions import ArgumentError, MetricError
 
 
@@ -107,7 +108,22 @@ def test_a_count_is_a_whole_number_or_forever(value: Any, expected: float) -> No
 
 @pytest.mark.parametrize(
     "value",
-    [-1, 2.5, True, False, "3", None, math.nan, -math.inf, -0.5, [3], np.array([1, 2]), 1j],
+    [
+        -1,
+        2.5,
+        True,
+        False,
+        np.True_,
+        np.array(True),
+        "3",
+        None,
+        math.nan,
+        -math.inf,
+        -0.5,
+        [3],
+        np.array([1, 2]),
+        1j,
+    ],
 )
 def test_anything_else_is_no_count(value: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
@@ -148,6 +164,7 @@ def test_anything_else_is_no_setting(value: Any) -> None:
         ("min", "min"),
         (True, True),
         ({"best": math.inf, "rates": {"a": -math.inf}}, {"best": "inf", "rates": {"a": "-inf"}}),
+        ([1.0, [math.inf], "x"], [1.0, ["inf"], "x"]),
     ],
 )
 def test_infinities_survive_json(value: Any, as_json: Any) -> None:
@@ -159,3 +176,70 @@ def test_nan_survives_json() -> None:
     assert encoded(math.nan) == "nan"
     assert math.isnan(decoded("nan"))
     assert encoded({"loss": math.nan}) == {"loss": "nan"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, True),
+        (False, False),
+        (1, True),
+        (0, False),
+        (np.True_, True),
+        (np.False_, False),
+        (np.int8(1), True),
+    ],
+)
+def test_a_flag_is_true_or_false(value: Any, expected: bool) -> None:
+    assert flag(value, "save_best_only") is expected
+
+
+@pytest.mark.parametrize("value", ["no", "", 2, -1, 1.0, None, [], [True]])
+def test_anything_else_is_no_flag(value: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        flag(value, "save_best_only")
+    assert str(caught.value) == f"save_best_only must be True or False, but is {value!r}."
+
+
+class Word(str, Enum):  # noqa: UP042  (as people write them who had Python 3.10)
+    MIN = "min"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(3), 3),
+        (np.float64(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.True_, True),
+        (np.False_, False),
+        (np.str_("loss"), "loss"),
+        (Word.MIN, "min"),
+        (np.array(3), 3),
+        (np.array([1, 2]), [1, 2]),
+        ((np.int64(1), 2), [1, 2]),
+        ({"a": {"b": [np.float64(1)]}}, {"a": {"b": [1.0]}}),
+        (True, True),
+        (3, 3),
+        (None, None),
+        (math.inf, math.inf),
+    ],
+)
+def test_a_plain_value_has_pythons_own_types(value: Any, expected: Any) -> None:
+    assert_same(plain(value), expected)
+    assert_same(encoded({"x": value})["x"], "inf" if expected == math.inf else expected)
+
+
+def assert_same(value: Any, expected: Any) -> None:
+    assert value == expected
+    assert type(value) is type(expected)
+    if isinstance(value, list):
+        assert [type(item) for item in value] == [type(item) for item in expected]
+    if isinstance(value, dict):
+        assert_same([*value.values()], [*expected.values()])
+
+
+def test_what_json_cannot_hold_is_left_for_json_to_refuse() -> None:
+    something = object()
+    assert plain(something) is something
+    assert plain({"a": [something]})["a"][0] is something

@@ -197,15 +197,15 @@ def test_an_improvement_says_what_it_improved_on() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (FLAT[:2], "Epoch 2: ReduceLROnPlateau goes on: loss is 1, no better than 1 (1 of 2 epochs)"),
+        (FLAT[:2], "Epoch 2: ReduceLROnPlateau continues: loss is 1, no better than 1 (1 of 2 epochs)"),
         (
             FLAT[:4],
-            "Epoch 4: ReduceLROnPlateau goes on: the learning rate was cut lately "
-            "and rests for 1 epoch, this one included",
+            "Epoch 4: ReduceLROnPlateau continues: cooldown after the last cut: "
+            "1 epoch left, including this one",
         ),
         (
             FLAT[:6],
-            "Epoch 6: ReduceLROnPlateau goes on: "
+            "Epoch 6: ReduceLROnPlateau continues: "
             "loss has not improved for 2 epochs, and the rate is at min_lr=0.5",
         ),
     ],

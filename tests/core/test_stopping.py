@@ -179,22 +179,22 @@ def test_the_values_of_a_decision_are_those_after_it() -> None:
         (
             EarlyStoppingRule(LOSS, 1, start_from_epoch=3),
             [0.5],
-            "Epoch 1: EarlyStopping goes on: epochs before 3 are not judged",
+            "Epoch 1: EarlyStopping continues: epochs before 3 are not judged",
         ),
         (
             EarlyStoppingRule(LOSS, 3),
             [0.5],
-            "Epoch 1: EarlyStopping goes on: loss is 0.5, the first value seen",
+            "Epoch 1: EarlyStopping continues: loss is 0.5, the first value seen",
         ),
         (
             EarlyStoppingRule(LOSS, 3),
             [0.5, 0.25],
-            "Epoch 2: EarlyStopping goes on: loss improved from 0.5 to 0.25",
+            "Epoch 2: EarlyStopping continues: loss improved from 0.5 to 0.25",
         ),
         (
             EarlyStoppingRule(LOSS, 3),
             [0.5, 0.75],
-            "Epoch 2: EarlyStopping goes on: loss is 0.75, no better than 0.5 (1 of 3 epochs)",
+            "Epoch 2: EarlyStopping continues: loss is 0.75, no better than 0.5 (1 of 3 epochs)",
         ),
         (
             EarlyStoppingRule(LOSS, 2),

@@ -99,5 +99,35 @@ def doubles() -> None:
 def errors() -> None:
     try:
         outlast.EarlyStopping(mode="mni")
+    except outlast.FileError as error:
+        assert_type(error.errno, int | None)
     except outlast.OutlastError as error:
         assert_type(str(error), str)
+
+
+def every_error_and_warning() -> list[type[Exception]]:
+    return [
+        outlast.ArgumentError,
+        outlast.CapabilityError,
+        outlast.DamagedFile,
+        outlast.FileError,
+        outlast.MetricError,
+        outlast.MissingExtra,
+        outlast.OutlastError,
+        outlast.OutlastWarning,
+        outlast.RunChanged,
+        outlast.RunLocked,
+        outlast.TemplateError,
+        outlast.UnknownArgument,
+        outlast.UnknownDirection,
+        outlast.UnknownFormat,
+        outlast.UsageError,
+    ]
+
+
+def a_run(model: object) -> None:
+    run = outlast.Run("runs/x", [outlast.EarlyStopping()], model=model)
+    best = run.best
+    assert_type(best, outlast.Best | None)
+    outlast.open_run("runs/x")
+    outlast.ProgressLine()

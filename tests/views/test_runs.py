@@ -9,7 +9,7 @@ from outlast.inspect.checks import Check, Verdict
 from outlast.inspect.details import Details, File, Point
 from outlast.inspect.outlook import Outlook
 from outlast.inspect.record import Best, Checkpoint
-from outlast.inspect.status import Standing, Status
+from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import Verification
 from outlast.views.runs import overview, page, verdict
 from outlast.views.text import text_width
@@ -24,17 +24,17 @@ STOP = Decision(
 )
 
 
-def a_run(name: str = "digits", status: Status = Status.FINISHED, **options: object) -> Standing:
-    known = {"epochs": 26, "asked": 100, "written": NOW - 7200}
+def a_run(name: str = "digits", status: Status = Status.FINISHED, **options: object) -> RunStatus:
+    known = {"epochs": 26, "requested": 100, "written": NOW - 7200}
     best = Best(17, "loss", 0.0607901, f"runs/{name}/best.keras")
-    return Standing(f"runs/{name}", status, **{**known, "best": best, **options})
+    return RunStatus(f"runs/{name}", status, **{**known, "best": best, **options})
 
 
-def fifty() -> list[Standing]:
+def fifty() -> list[RunStatus]:
     kinds = [
         {"stop": STOP},
         {"status": Status.RUNNING, "holder": {"pid": 7, "host": "here", "since": "noon"}},
-        {"status": Status.INTERRUPTED, "asked": None, "best": None},
+        {"status": Status.INTERRUPTED, "requested": None, "best": None},
         {"status": Status.DAMAGED, "epochs": None, "best": None, "problem": "it is broken " * 20},
     ]
     return [a_run(f"exp-{i % 7}/lr-0.001-batch-64-seed-{i}", **kinds[i % 4]) for i in range(50)]
@@ -114,17 +114,20 @@ def test_a_page_fits_the_terminal(width: int) -> None:
 @pytest.mark.parametrize(
     ("outlook", "sentences"),
     [
-        (None, ["A resume would be refused, and touch nothing."]),
-        (Outlook(None, 0, False, (), {}), ["A resume begins anew: nothing is saved."]),
+        (None, ["A resume would be refused; it would change nothing."]),
+        (Outlook(None, 0, False, (), {}), ["A resume starts from the beginning: nothing is saved."]),
         (
             Outlook(None, 0, False, ("what resume point 1 had beyond epoch 0",), {}),
-            ["A resume begins anew: nothing is saved.", "It loses what resume point 1 had beyond epoch 0."],
+            [
+                "A resume starts from the beginning: nothing is saved.",
+                "It loses what resume point 1 had beyond epoch 0.",
+            ],
         ),
         (
             Outlook(9, 9, False, (), {"blob-1": "best.keras"}),
             [
-                "A resume takes resume point 9, and goes on with epoch 10 of 100.",
-                "It makes blob-1 again from best.keras.",
+                "A resume takes resume point 9 and continues with epoch 10 of 100.",
+                "It restores blob-1 from best.keras.",
                 "It loses nothing.",
             ],
         ),
@@ -133,7 +136,7 @@ def test_a_page_fits_the_terminal(width: int) -> None:
 def test_what_a_resume_would_do_is_said(outlook: Outlook | None, sentences: list[str]) -> None:
     found = Verification(a_run(), (Check("a", "model", Verdict.WHOLE),) * 2, outlook)
     assert lines(verdict(found)) == [
-        "runs/digits: all 2 files are what was written",
+        "runs/digits: all 2 files are intact",
         *(f"  {sentence}" for sentence in sentences),
     ]
 

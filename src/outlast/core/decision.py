@@ -1,4 +1,9 @@
-"""Decision: what a rule decided, and the reason in words."""
+"""Decision: what a callback decided, and why, in words.
+
+A decision is a value: it can be printed, stored as JSON, put into a table, and compared. Each reason
+is a sentence with fields. What the user reads is that sentence, filled from the decision's values, so
+the text and the numbers can never disagree.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,13 @@ from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Any
 
-from outlast.core.numbers import decoded, encoded
+from outlast.core.logs import rate_columns
+from outlast.core.numbers import decoded, encoded, plain
 from outlast.core.text import escaped
 
 
 class Action(Enum):
-    """What is to be done."""
+    """What the callback does."""
 
     CONTINUE = "continue"
     STOP = "stop"
@@ -26,7 +32,7 @@ class Action(Enum):
 
 @unique  # equal texts would make one reason of two
 class Reason(Enum):
-    """Why; each text is the sentence that the user reads, filled from ``Decision.values``."""
+    """Why it does so: the sentence that the user reads, its fields filled from ``Decision.values``."""
 
     IMPROVED = "{monitor} improved from {previous} to {value}"
     FIRST_VALUE = "{monitor} is {value}, the first value seen"
@@ -35,7 +41,7 @@ class Reason(Enum):
     NOT_A_NUMBER = "{monitor} is {value}, which never counts as better"
     MISSING = "{monitor} is not among the metrics"
     WARMING_UP = "epochs before {start_from_epoch} are not judged"
-    COOLING_DOWN = "the learning rate was cut lately and rests for {cooldown} epochs, this one included"
+    COOLING_DOWN = "cooldown after the last cut: {cooldown} epochs left, including this one"
 
     PATIENCE = "{monitor} has not improved on {best} for {wait} epochs"
     NEVER_A_NUMBER = "{monitor} has not been a number for {wait} epochs"
@@ -49,9 +55,9 @@ class Reason(Enum):
     NOTHING_SAVED = "{monitor} is not among the metrics, and nothing is saved yet"
     NOT_SCALAR = "{monitor} is not a single number, so every epoch is saved"
 
-    KEPT = "{monitor} is {value}, one of those to keep"
-    NOT_KEPT = "{monitor} is {value}, none of those to keep"
-    GAVE_WAY = "{monitor} was {value}, and better or later ones are kept"
+    KEPT = "{monitor} is {value}, among the models to keep"
+    NOT_KEPT = "{monitor} is {value}, not among the models to keep"
+    GAVE_WAY = "{monitor} was {value}, and better or later models are kept"
 
     PLATEAU = "{monitor} has been no better than {best} for {wait} epochs"
     AT_MINIMUM = "{monitor} has not improved for {wait} epochs, and the rate is at min_lr={min_lr}"
@@ -61,26 +67,28 @@ class Reason(Enum):
     BEST_EPOCH = "{monitor} was best there, at {best}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decision:
-    """What a callback decided at one moment.
+    """What a callback decided at one moment. ``str(decision)`` is a sentence that says it.
 
     Args:
         callback: the class that decided, such as ``"EarlyStopping"``.
-        action: what is to be done.
+        action: what it does.
         reason: why.
         epoch: index of the epoch, counted from 0.
-        batch: index of the batch in its epoch, counted from 0; None at an epoch's end.
-        values: what the decision rests on and results in: JSON values such as
-            ``value``, ``best``, ``wait`` (epochs), ``learning_rate``, ``path``.
+        batch: index of the batch in its epoch, counted from 0; None at the end of an epoch.
+        values: the numbers behind the decision, and its result: ``monitor``, ``value``, ``best``,
+            ``wait`` (in epochs), ``learning_rate`` (the new rates, by name), ``path`` and so on.
 
     Example:
         >>> from outlast.core.stopping import EarlyStoppingRule
         >>> rule = EarlyStoppingRule(patience=1)
         >>> state, decision = rule.update(rule.start(), 0.5, epoch=0)
         >>> state, decision = rule.update(state, 0.6, epoch=1)
-        >>> decision.stop, decision.sentence
-        (True, 'Epoch 2: EarlyStopping stops: val_loss has not improved on 0.5 for 1 epoch')
+        >>> decision.stop
+        True
+        >>> print(decision)
+        Epoch 2: EarlyStopping stops: val_loss has not improved on 0.5 for 1 epoch
     """
 
     callback: str
@@ -89,6 +97,13 @@ class Decision:
     epoch: int
     batch: int | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __repr__(self) -> str:
+        who = f"{self._moment}, {escaped(self.callback)}"
+        return f"<Decision: {who}: {self.action.value} ({self.reason.name.lower()})>"
 
     @property
     def stop(self) -> bool:
@@ -102,21 +117,24 @@ class Decision:
 
     @property
     def learning_rate(self) -> float | dict[str, float] | None:
-        """The new learning rate if it is cut: a float, or one by name where there are several."""
+        """The new learning rate, or None if it is not cut; a dict by name if several rates are cut."""
         rates: dict[str, float] = self.values.get("learning_rate", {})
         return next(iter(rates.values())) if len(rates) == 1 else dict(rates) or None
 
     @property
     def because(self) -> str:
-        """The reason, in words."""
+        """The reason as a sentence without its start, such as ``"val_loss is 0.5, the first value seen"``."""
         text = self.reason.value.format_map({k: _shown(v) for k, v in self.values.items()})
         return re.sub(r"\b1 (epoch|batche)s\b", lambda one: f"1 {one[1].removesuffix('e')}", text)
 
     @property
     def sentence(self) -> str:
-        """One line that says when, who, what and why; epochs counted from 1."""
-        moment = f"Epoch {self.epoch + 1}" + ("" if self.batch is None else f", batch {self.batch + 1}")
-        return f"{moment}: {self.callback} {self._what()}: {self.because}"
+        """One line: when, which callback, what and why. Epochs and batches are counted from 1."""
+        return f"{self._moment}: {self.callback} {self._what()}: {self.because}"
+
+    @property
+    def _moment(self) -> str:
+        return f"Epoch {self.epoch + 1}" + ("" if self.batch is None else f", batch {self.batch + 1}")
 
     def _what(self) -> str:
         match self.action:
@@ -135,22 +153,43 @@ class Decision:
             case Action.RESTORE:
                 return f"restores the weights of epoch {self.values.get('best_epoch', 0) + 1}"
             case _:
-                return "goes on"
+                return "continues"
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat row, for ``pandas.DataFrame(d.to_dict() for d in run.decisions)``.
+
+        Returns:
+            ``epoch`` and ``batch`` (counted from 0), ``callback``, ``action``, ``reason`` and
+            ``sentence`` as texts, then ``values``, each in its own column. New learning rates have
+            the names that they have in logs: ``learning_rate``, or ``learning_rate_<name>`` if there
+            are several. Infinities and NaN are floats; :meth:`to_json` writes them as texts.
+
+        Example:
+            >>> rates = {"monitor": "loss", "best": 0.5, "wait": 3, "learning_rate": {"adam": 0.01}}
+            >>> row = Decision("ReduceLROnPlateau", Action.REDUCE, Reason.PLATEAU, 7, None, rates).to_dict()
+            >>> row["epoch"], row["action"], row["reason"], row["best"], row["learning_rate"]
+            (7, 'reduce', 'plateau', 0.5, 0.01)
+        """
+        values = dict(self.values)
+        rates = rate_columns(values.pop("learning_rate", {}))
+        return {**self._who_and_what(), "sentence": self.sentence, **plain(values), **plain(rates)}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values from which :meth:`from_json` makes an equal decision."""
+        """Values that JSON can hold; :meth:`from_json` makes an equal decision from them."""
+        return {**self._who_and_what(), "values": encoded(dict(self.values))}
+
+    def _who_and_what(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "callback": self.callback,
             "action": self.action.value,
             "reason": self.reason.name.lower(),
-            "values": encoded(dict(self.values)),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Decision:
-        """The decision that :meth:`to_json` wrote."""
+        """Make the decision again that :meth:`to_json` wrote."""
         return cls(
             callback=data["callback"],
             action=Action(data["action"]),

@@ -53,9 +53,12 @@ class KeepingRule:
 
     def __post_init__(self) -> None:
         for name in ("keep_best", "keep_last"):
-            value = getattr(self, name)
-            if value is not None and whole(value, name, least=1) == math.inf:
-                raise ArgumentError(f"{name} must be a number; leave it out to keep all.")
+            if getattr(self, name) is None:
+                continue
+            count = whole(getattr(self, name), name, least=1)
+            if count == math.inf:
+                raise ArgumentError(f"{name} must be a finite number; leave it out to keep all models.")
+            object.__setattr__(self, name, count)
 
     @property
     def active(self) -> bool:

@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from outlast.core.html_table import html_table
 from outlast.core.numbers import number
 from outlast.core.text import with_formula
 from outlast.exceptions import ArgumentError, MetricError, MissingExtra, nearest
 
 Cell = float | str | tuple[float, ...] | None
 
+_SHOWN = 10  # rows in a notebook
 _MISSING = {"", "NA"}  # csv writes None as nothing
 _WHOLE_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
 _HEADER = re.compile(r'("?)epoch\1([^"\r\n]?)')  # quoted where the separator is one of its letters
@@ -183,6 +185,14 @@ class Metrics(Mapping[str, list[float]]):
 
     def __repr__(self) -> str:
         return f"<Metrics: {len(self._epochs)} rows of {', '.join(('epoch', *self._cells))}>"
+
+    def _repr_html_(self) -> str:
+        """The last rows as a table, for notebooks. Epochs are counted from 0, as in the file."""
+        count = len(self._epochs)
+        last = self.rows[-_SHOWN:]
+        names = ("epoch", *self._cells)
+        caption = f"{count} epochs" if count <= _SHOWN else f"the last {_SHOWN} of {count} epochs"
+        return html_table([[row[name] for name in names] for row in last], names, caption)
 
     def _column(self, name: str) -> tuple[Cell, ...]:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from outlast.core.numbers import real
+from outlast.core.numbers import plain, real
 from outlast.core.text import escaped
 from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
@@ -89,6 +89,8 @@ class Monitor:
                 f"threshold_mode must be 'abs' or 'rel', but is {self.threshold_mode!r}."
                 + nearest(str(self.threshold_mode), get_args(ThresholdMode))
             )
+        for name in ("name", "mode", "threshold_mode"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "min_delta", abs(real(self.min_delta, "min_delta")))
 
     def better(self, value: float, than: float | None, direction: Direction) -> bool:

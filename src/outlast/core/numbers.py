@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from outlast.core.tree import map_leaves
 from outlast.exceptions import ArgumentError, MetricError
 
 _NAMES = {math.inf: "inf", -math.inf: "-inf"}
@@ -51,14 +53,18 @@ def is_scalar(value: Any) -> bool:
 
 
 def whole(value: Any, name: str, least: int = 0) -> int | float:
-    """A count of epochs or batches: a whole number, or infinity for "never".
+    """A setting that counts epochs or batches: a whole number, or infinity for "never".
 
     Raises:
-        ArgumentError: it is no whole number, or too small.
+        ArgumentError: it is not a whole number, or it is too small.
+
+    Example:
+        >>> whole(3.0, "patience"), whole(math.inf, "patience")
+        (3, inf)
     """
     try:
         result = math.inf if value == math.inf else int(value)
-        valid = result == value and result >= least and not isinstance(value, bool)
+        valid = result == value and result >= least and not _is_flag(value)
     except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
@@ -67,7 +73,7 @@ def whole(value: Any, name: str, least: int = 0) -> int | float:
 
 
 def real(value: Any, name: str) -> float:
-    """A setting that is a real number; infinite is allowed, NaN is not.
+    """A setting that is a real number; infinity is allowed, NaN is not.
 
     Raises:
         ArgumentError: it is something else.
@@ -81,22 +87,64 @@ def real(value: Any, name: str) -> float:
     return result
 
 
+def flag(value: Any, name: str) -> bool:
+    """A setting that is True or False; 1 and 0 are allowed, as in Keras, a text such as "no" is not.
+
+    Raises:
+        ArgumentError: it is something else.
+
+    Example:
+        >>> flag(True, "save_best_only"), flag(0, "save_best_only")
+        (True, False)
+    """
+    result = plain(value)
+    if not isinstance(result, int) or result not in (0, 1):
+        raise ArgumentError(f"{name} must be True or False, but is {value!r}.")
+    return bool(result)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
+
+
+def plain(value: Any) -> Any:
+    """The same value in Python's own types, so that JSON can hold it and compare it.
+
+    Settings often come from NumPy: ``np.int64(3)`` becomes 3, ``np.True_`` becomes True, an
+    array becomes a list; so do tuples. What is none of these stays as it is.
+
+    Example:
+        >>> plain({"patience": (1, 2.5, True), "monitor": None})
+        {'patience': [1, 2.5, True], 'monitor': None}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an enum's member would be its name
+    for kind in (bool, int, float):  # NumPy's float64 is a subclass of Python's float
+        if isinstance(value, kind):
+            return kind(value)
+    return plain(value.tolist()) if hasattr(value, "tolist") else value
+
+
 def encoded(value: Any) -> Any:
-    """The same value with infinities and NaN as strings, for JSON.
+    """The value in Python's own types, with infinities and NaN as texts, for JSON.
 
     Example:
         >>> encoded({"best": math.inf, "wait": 2})
         {'best': 'inf', 'wait': 2}
     """
-    if isinstance(value, dict):
-        return {key: encoded(item) for key, item in value.items()}
+    return map_leaves(plain(value), _with_name)
+
+
+def _with_name(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return _NAMES.get(value, "nan")
     return value
 
 
 def decoded(value: Any) -> Any:
-    """The inverse of :func:`encoded`."""
-    if isinstance(value, dict):
-        return {key: decoded(item) for key, item in value.items()}
-    return _VALUES.get(value, value) if isinstance(value, str) else value
+    """The inverse of :func:`encoded`: the texts "inf", "-inf" and "nan" become numbers."""
+    return map_leaves(value, lambda leaf: _VALUES.get(leaf, leaf) if isinstance(leaf, str) else leaf)

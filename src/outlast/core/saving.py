@@ -11,7 +11,7 @@ from typing import Any
 
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.monitor import Direction, Monitor
-from outlast.core.numbers import real
+from outlast.core.numbers import flag, plain, real
 from outlast.exceptions import ArgumentError, TemplateError, nearest
 
 LONGEST_NAME = 255  # bytes; what every common file system takes for one part of a path
@@ -43,15 +43,15 @@ class SavingRule:
     initial_value_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        freq = self.save_freq
-        if freq != "epoch" and (isinstance(freq, (bool, str)) or not hasattr(freq, "__index__") or freq < 1):
+        freq = plain(self.save_freq)
+        if freq != "epoch" and (type(freq) is not int or freq < 1):
             hint = nearest(freq, ["epoch"]) if isinstance(freq, str) else ""
             raise ArgumentError(
-                f"Unrecognized save_freq: {freq!r}. "
+                f"Unrecognized save_freq: {self.save_freq!r}. "
                 f"Expected save_freq are 'epoch' or integer values (batches, at least 1).{hint}"
             )
-        if not isinstance(freq, str):
-            object.__setattr__(self, "save_freq", freq.__index__())
+        object.__setattr__(self, "save_freq", freq)
+        object.__setattr__(self, "save_best_only", flag(self.save_best_only, "save_best_only"))
         if self.initial_value_threshold is not None:
             threshold = real(self.initial_value_threshold, "initial_value_threshold")
             object.__setattr__(self, "initial_value_threshold", threshold)

@@ -1,9 +1,11 @@
-"""Checks: one file of a run, held against what was written. Nothing is changed.
+"""Checks: compare one file of a run with what was written. Nothing is changed.
 
-Checksums stand behind resume points, behind the blobs that they name, and so behind the views
-that people read, which are copies of blobs, or logs. What a step that was not committed left (a
-newer ``best.keras``, more rows than are saved) is no damage: a run that is being written looks so,
-and one that was killed.
+Resume points have checksums, and hold the checksums of the blobs that they name. The files for people,
+such as ``best.keras`` and ``history.csv``, are copies of blobs, or logs whose content is known, so they
+can be checked as well.
+
+A file may be newer than the last commit: a better ``best.keras``, more rows in the CSV. That is not
+damage. A run that is being written looks like that, and so does one that was killed.
 """
 
 from __future__ import annotations
@@ -21,34 +23,34 @@ from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32
 from outlast.storage.format import json_text, layout
 from outlast.storage.logs import Log
 
-_ANEW = "a resume writes it anew"
-_TAKEN_BACK = "newer than the last commit; a resume takes it back"
+_WRITTEN_AGAIN = "a resume writes it again"
+_UNDONE = "newer than the last commit; a resume undoes it"
 
 
 class Verdict(Enum):
-    """What was found of a file."""
+    """The result for one file."""
 
     WHOLE = "whole"
-    AHEAD = "ahead"  # of the last commit; a resume takes it back
+    AHEAD = "ahead"  # newer than the last commit; a resume undoes it
     DAMAGED = "damaged"
     MISSING = "missing"
-    CHANGED = "changed"  # a view, which a resume makes again
+    CHANGED = "changed"  # a file for people, which a resume writes again
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Whether nothing is wrong with the file."""
         return self in (Verdict.WHOLE, Verdict.AHEAD)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One file, checked.
+    """One file and its result.
 
     Args:
         file: its name in the run's folder.
         what: what it is.
-        verdict: what was found.
-        detail: the same in words; "" where the verdict says it all.
+        verdict: the result.
+        detail: more about it, in words; "" where the verdict says it all.
     """
 
     file: str
@@ -57,13 +59,13 @@ class Check:
     detail: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The object that ``--json`` prints."""
         found = {"verdict": self.verdict.value, "detail": self.detail or None}
         return {"file": self.file, "what": self.what, **found}
 
 
 def of_blob(folder: str, blob: Blob, whole: bool) -> Check:
-    """A blob, of which is known whether it is ``whole``."""
+    """The check of a blob; ``whole`` says whether its checksum was found to match."""
     what = "old lines" if layout.is_rows(blob.name) else "model"
     if whole:
         return Check(blob.name, what, Verdict.WHOLE)
@@ -71,35 +73,39 @@ def of_blob(folder: str, blob: Blob, whole: bool) -> Check:
 
 
 def of_copy(folder: str, view: str, blob: Blob, others: Iterable[str]) -> Check:
-    """A view that is a copy of a blob; ``others`` are blobs that a step not committed may have made."""
+    """Check a file that is a copy of ``blob``.
+
+    ``others`` are blobs that a step may have written before it was committed: a copy of one of these
+    is ahead, not damaged.
+    """
 
     def judged(path: str) -> tuple[Verdict, str]:
         if blob.fits(path):
             return Verdict.WHOLE, ""
-        if any(_whatever_stands_there(_same, path, os.path.join(folder, name)) for name in others):
-            return Verdict.AHEAD, _TAKEN_BACK
+        if any(_false_if_unreadable(_same, path, os.path.join(folder, name)) for name in others):
+            return Verdict.AHEAD, _UNDONE
         return _fault(path, blob.size)
 
     return _view(folder, view, "copy", judged)
 
 
 def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> Check:
-    """A view that is a log; ``others`` are segments that a step not committed may have made."""
+    """Check a file that is a log; ``others`` are segments that an uncommitted step may have written."""
 
     def judged(path: str) -> tuple[Verdict, str]:
         size = regular_size(path)
-        if _whatever_stands_there(_begins_with, path, log):
+        if _false_if_unreadable(_begins_with, path, log):
             longer = size is not None and size > log.size
-            return (Verdict.AHEAD, _TAKEN_BACK) if longer else (Verdict.WHOLE, "")
-        if any(_whatever_stands_there(_starts_as, path, os.path.join(folder, name)) for name in others):
-            return Verdict.AHEAD, _TAKEN_BACK
+            return (Verdict.AHEAD, _UNDONE) if longer else (Verdict.WHOLE, "")
+        if any(_false_if_unreadable(_starts_as, path, os.path.join(folder, name)) for name in others):
+            return Verdict.AHEAD, _UNDONE
         return _fault(path, log.size)
 
     return _view(folder, name, "log", judged)
 
 
 def of_settings(folder: str) -> Check:
-    """``run.json``, which has no checksum: whether it can be read."""
+    """Check whether ``run.json`` can be read; it has no checksum."""
     path = os.path.join(folder, layout.RUN)
     size = regular_size(path)
     if size is None:
@@ -108,35 +114,35 @@ def of_settings(folder: str) -> Check:
         with explained(path, "read"):
             json_text.parsed(read_part(path, 0, json_text.MOST_BYTES + 1))
     except (ValueError, RecursionError):
-        return Check(layout.RUN, "settings", Verdict.DAMAGED, "it is no JSON; a resume does not need it")
+        return Check(layout.RUN, "settings", Verdict.DAMAGED, "it is not JSON; a resume does not need it")
     return Check(layout.RUN, "settings", Verdict.WHOLE)
 
 
 def _view(folder: str, name: str, what: str, judged: Callable[[str], tuple[Verdict, str]]) -> Check:
-    """A file that a resume can make again: damage is a change."""
+    """Check a file that a resume can write again, which makes damage a mere change."""
     try:
         path = layout.view_path(folder, name)
         with explained(path, "read"):
             verdict, detail = judged(path)
     except ArgumentError:
-        verdict, detail = Verdict.CHANGED, "a symbolic link on its way leads out of the folder"
+        verdict, detail = Verdict.CHANGED, "its path leaves the folder through a symbolic link"
     else:
         if verdict is Verdict.DAMAGED:
-            verdict, detail = Verdict.CHANGED, f"{detail}; {_ANEW}"
+            verdict, detail = Verdict.CHANGED, f"{detail}; {_WRITTEN_AGAIN}"
         elif verdict is Verdict.MISSING:
-            detail = _ANEW
+            detail = _WRITTEN_AGAIN
     return Check(name, what, verdict, detail)
 
 
 def _fault(path: str, size: int) -> tuple[Verdict, str]:
-    """What is wrong with a file that is not what was written; it had so many bytes."""
+    """What is wrong with a file that should have ``size`` bytes and a known checksum."""
     found = regular_size(path)
     if found is None:
         there = os.path.lexists(path)
-        return (Verdict.DAMAGED, "it is no regular file") if there else (Verdict.MISSING, "")
+        return (Verdict.DAMAGED, "it is not a regular file") if there else (Verdict.MISSING, "")
     if found != size:
         return Verdict.DAMAGED, f"it has {found:,} bytes instead of {size:,}"
-    return Verdict.DAMAGED, "its checksum does not fit"
+    return Verdict.DAMAGED, "its checksum does not match"
 
 
 def _begins_with(path: str, log: Log) -> bool:
@@ -156,8 +162,8 @@ def _starts_as(path: str, other: str) -> bool:
     return crc32_part(path, 0, os.lstat(other).st_size) == crc32_file(other)
 
 
-def _whatever_stands_there(compare: Callable[..., bool], *arguments: Any) -> bool:
-    """A comparison of files, which fails where one is missing or no file at all."""
+def _false_if_unreadable(compare: Callable[..., bool], *arguments: Any) -> bool:
+    """Compare files; False if one of them is missing or not a regular file."""
     try:
         return compare(*arguments)
     except OSError as error:

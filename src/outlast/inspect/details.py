@@ -1,4 +1,4 @@
-"""Details: all that a person may want to know of one run, looked at, not touched."""
+"""Details: everything that ``outlast show`` tells of one run. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from outlast.core.run_state import RunState
 from outlast.exceptions import ArgumentError, DamagedFile, FileError
 from outlast.inspect.outlook import Outlook, outlook
 from outlast.inspect.record import Checkpoint
-from outlast.inspect.status import Look, Standing, Status, look, reason, refused, sense
+from outlast.inspect.status import Look, RunStatus, Status, look, nonsense_as_damage, reason, refused
 from outlast.storage import journal, resume_points
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import read_part, regular_size
@@ -22,11 +22,11 @@ from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.format import json_text, layout
 from outlast.storage.resume_points import ResumePoint
 
-MOST_DECISIONS = 10_000  # the last ones; journal.jsonl has all
-_NAMED = {
-    layout.LOCK: "the one writer",
-    layout.LOCK_WITHOUT_FLOCK: "the one writer",
-    layout.RUN: "what was asked for",
+MOST_DECISIONS = 10_000  # the last ones; all of them are in journal.jsonl
+_KNOWN_FILES = {
+    layout.LOCK: "lock",
+    layout.LOCK_WITHOUT_FLOCK: "lock",
+    layout.RUN: "settings",
     layout.EVENTS: "starts, resumes, ends",
 }
 _NOT_SHOWN = {Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE}
@@ -37,9 +37,9 @@ class File:
     """A file in a run's folder.
 
     Args:
-        name: in the folder.
-        size: in bytes; None if it is no regular file.
-        what: what it is.
+        name: its path in the folder.
+        size: in bytes; None if it is not a regular file.
+        what: what it is to the run.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Point:
     """A resume point.
 
     Args:
-        number: its place in the order.
-        epochs: how many it has saved; None if that cannot be told.
+        number: they are numbered from 1 in the order in which they are written.
+        epochs: how many epochs it holds; None if unknown.
         problem: why it cannot be used; "" if it can.
     """
 
@@ -64,22 +64,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Details:
-    """One run.
+    """Everything about one run.
 
     Args:
-        standing: how it stands.
-        settings: what was asked for: callbacks, learning rate, seed.
-        command: the words of the command that asked.
-        versions: of what it was trained with.
-        decisions: the last ones, with their reasons.
+        run: its status.
+        settings: of the last start: callbacks, learning rate, seed.
+        command: of the last start, word by word.
+        versions: of the packages that it was trained with.
+        decisions: the last ones.
         checkpoints: the models that are kept, and why.
-        files: what the folder holds.
+        files: the run's files.
         events: the last starts, resumes and ends.
         points: the resume points, the newest first.
         outlook: what a resume would do; None if it would be refused.
     """
 
-    standing: Standing
+    run: RunStatus
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -91,9 +91,9 @@ class Details:
     outlook: Outlook | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The object that ``outlast show --json`` prints."""
         return {
-            **self.standing.to_json(),
+            **self.run.to_json(),
             "settings": self.settings,
             "command": [*self.command],
             "versions": self.versions,
@@ -107,40 +107,39 @@ class Details:
 
 
 def details(folder: str) -> Details:
-    """All about one run. No error is raised for what it holds: see the status."""
+    """Everything about the run in ``folder``. Damage is not an error here: it is a status."""
     seen = look(folder)
-    if seen.standing.status in _NOT_SHOWN:
-        return Details(seen.standing)
+    if seen.run.status in _NOT_SHOWN:
+        return Details(seen.run)
     try:
-        with sense(folder):
+        with nonsense_as_damage(folder):
             found = _seen_closely(folder, seen)
-            _tell(found)
+            _check_printable(found)
             return found
     except FileError as error:
         return Details(refused(folder, error))
 
 
-def _tell(found: Details) -> None:
-    """Try whether all of it can be told: what is nested a thousand deep cannot."""
+def _check_printable(found: Details) -> None:
+    """Raise if this cannot be printed: made-up values may be nested a thousand levels deep."""
     json.dumps(journal.plain(found.to_json()), allow_nan=False)
 
 
 def _seen_closely(folder: str, seen: Look) -> Details:
-    record, asked, standing = seen.record, _asked(folder), seen.standing
+    record, requested, run = seen.record, _requested(folder), seen.run
     points = [_point(folder, number, seen) for number in resume_points.numbers(folder)]
     decisions: list[Decision] = []
     checkpoints: list[Checkpoint] = []
     try:
         if record is not None:
             decisions, checkpoints = record.latest(MOST_DECISIONS), record.checkpoints
-    except DamagedFile as error:  # the lines that tell them
-        problem = standing.problem or str(error)
-        standing = replace(standing, status=Status.DAMAGED, problem=problem)
+    except DamagedFile as error:  # of the log lines that hold them
+        run = replace(run, status=Status.DAMAGED, problem=run.problem or str(error))
     return Details(
-        standing,
-        settings=_mapping(asked.get("settings")) or (record.settings if record else {}),
-        command=tuple(map(str, asked.get("command") or ())),
-        versions={str(name): str(one) for name, one in _mapping(asked.get("versions")).items()},
+        run,
+        settings=_mapping(requested.get("settings")) or (record.settings if record else {}),
+        command=tuple(map(str, requested.get("command") or ())),
+        versions={str(name): str(one) for name, one in _mapping(requested.get("versions")).items()},
         decisions=tuple(decisions),
         checkpoints=tuple(checkpoints),
         files=tuple(_files(folder, seen.found.point if seen.found else None)),
@@ -150,8 +149,8 @@ def _seen_closely(folder: str, seen: Look) -> Details:
     )
 
 
-def _asked(folder: str) -> Mapping[str, Any]:
-    """What ``run.json`` says; nothing if it is damaged, which ``verify`` tells."""
+def _requested(folder: str) -> Mapping[str, Any]:
+    """What ``run.json`` says; nothing if it is damaged, which ``verify`` reports."""
     path = os.path.join(folder, layout.RUN)
     if regular_size(path) is None:
         return {}
@@ -177,7 +176,7 @@ def _point(folder: str, number: int, seen: Look) -> Point:
 
 
 def _files(folder: str, point: ResumePoint | None) -> list[File]:
-    """The files that are the run's."""
+    """The run's files in its folder; other people's files are left out."""
     views: dict[str, str] = {}
     if point is not None:
         views |= {name: "log" for name, log in point.logs.items() if log.view}
@@ -187,9 +186,9 @@ def _files(folder: str, point: ResumePoint | None) -> list[File]:
 
 
 def _what(name: str) -> str:
-    """What the file of this name is to the run; "" if it is nothing to it, or a view."""
-    if name in _NAMED:
-        return _NAMED[name]
+    """What a file with this name is to the run; "" for a file for people, or another's."""
+    if name in _KNOWN_FILES:
+        return _KNOWN_FILES[name]
     if layout.resume_number(name) is not None:
         return "resume point"
     if layout.is_blob(name):
@@ -197,12 +196,12 @@ def _what(name: str) -> str:
     if name.startswith(layout.DAMAGED):
         return "set aside: damaged"
     if layout.CONFLICT in name:
-        return "set aside: not as the run wrote it"
-    return "of a write that did not end" if is_temporary(name) else ""
+        return "set aside: changed from outside"
+    return "unfinished write" if is_temporary(name) else ""
 
 
 def _size(folder: str, name: str) -> int | None:
     try:
         return regular_size(layout.view_path(folder, name) if os.sep in name else os.path.join(folder, name))
-    except ArgumentError:  # a link on its way leads out of the folder
+    except ArgumentError:  # its path leaves the folder through a link
         return None

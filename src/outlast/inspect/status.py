@@ -1,7 +1,11 @@
-"""Standing: how a run stands, found without a lock, a change, or belief in what it says.
+"""A run's status, read without locking, writing, or trusting its contents.
 
-A look takes milliseconds, however large the models are: names, sizes and headers. Whether every
-byte is what was written is the question of ``verification.py``.
+It takes milliseconds, however large the models are: only file names, sizes and headers are read.
+``verification.py`` reads every byte.
+
+The folder may come from anybody. Checksums prove only that the bytes are those that were written, not
+that an honest outlast wrote them. So whatever is taken from a file is converted to the type that it must
+have, and errors that made-up values provoke become ``DamagedFile`` (see ``nonsense_as_damage``).
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import Any
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
+from outlast.inspect.folders import why_no_run
 from outlast.inspect.record import Best, Record
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
@@ -27,11 +32,11 @@ from outlast.storage.disk.reading import regular_size
 from outlast.storage.format import layout
 from outlast.storage.survey import Fits, Read, Survey, survey
 
-# What values that were made up can provoke where they are used.
+# The errors that made-up values can provoke where they are used.
 _NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 _LONGEST = 300  # characters of a reason
-_SAID = ("pid", "host", "boot", "since")  # what a holder says of itself
+_OF_A_HOLDER = ("pid", "host", "boot", "since")  # what a process writes into its lock
 
 
 def _has_its_size(blob: Blob, path: str) -> bool:
@@ -40,7 +45,7 @@ def _has_its_size(blob: Blob, path: str) -> bool:
 
 
 class Status(Enum):
-    """How a run stands, in a word."""
+    """The state of a run; ``docs/command-line.md`` explains each."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -53,25 +58,26 @@ class Status(Enum):
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a run stands.
+class RunStatus:
+    """A run's status, and the facts that ``outlast ls`` shows beside it.
 
     Args:
-        folder: the run's.
-        status: in a word.
-        epochs: how many are saved; None if that cannot be told.
-        asked: how many were asked for; None if nobody said, or it cannot be told.
-        best: the best epoch, if one was judged to be.
+        folder: the run's folder.
+        status: its status.
+        epochs: how many are saved; None if unknown.
+        requested: how many were requested; None if unknown, or if the loop did not say.
+        best: the best epoch, if a callback judged one.
         stop: the decision that ended the training, if one did.
         problem: what is wrong, in words; "" if nothing is.
         written: when it was last written, in seconds since 1970.
-        holder: pid, host, boot and since, as far as known, of the process that writes it; None if none does.
+        holder: pid, host, boot and since of the process that has the run open, as far as known;
+            None if no process has.
     """
 
     folder: str
     status: Status
     epochs: int | None = None
-    asked: int | None = None
+    requested: int | None = None
     best: Best | None = None
     stop: Decision | None = None
     problem: str = ""
@@ -80,7 +86,7 @@ class Standing:
 
     @property
     def why(self) -> str:
-        """Why it stopped, or what is wrong; "" if there is nothing to be said."""
+        """Why the training ended, or what is wrong; "" if neither."""
         if self.problem:
             return self.problem
         if self.stop:
@@ -88,47 +94,47 @@ class Standing:
         return f"all {self.epochs} epochs are done" if self.status is Status.FINISHED else ""
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The object that ``outlast ls --json`` prints for a run."""
         return {
             "folder": self.folder,
             "status": self.status.value,
             "epochs": self.epochs,
-            "asked": self.asked,
+            "asked": self.requested,
             "best": self.best and encoded(vars(self.best)),
             "stopped": self.stop and self.stop.sentence,
             "problem": self.problem or None,
-            "written": moment(self.written),
+            "written": utc_text(self.written),
             "holder": self.holder,
         }
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a run: how it stands, and what to look further into.
+    """A run's status, and what was read to find it, for those who read on.
 
     Args:
-        standing: how it stands.
+        run: the status.
         found: the survey; None if there is no run, or nothing in it can be used.
-        record: of what would be gone on from; None if there is nothing.
+        record: the resume point that a resume would take; None if there is none.
     """
 
-    standing: Standing
+    run: RunStatus
     found: Survey | None = None
     record: Record | None = None
 
 
-def standing(folder: str) -> Standing:
-    """How the run in ``folder`` stands. No error is raised for what it holds: see the status."""
-    return look(folder).standing
+def status_of(folder: str) -> RunStatus:
+    """The status of the run in ``folder``. Damage is not an error here: it is a status."""
+    return look(folder).run
 
 
 def look(folder: str, read: Read = resume_points.peek, fits: Fits = _has_its_size) -> Look:
-    """See how the run in ``folder`` stands.
+    """Read the status of the run in ``folder``.
 
     Args:
-        folder: the run's.
-        read: how thoroughly resume points are looked at, as in ``survey``.
-        fits: how thoroughly blobs are.
+        folder: the run's folder.
+        read: reads a resume point, as thoroughly as the caller wants; see ``survey``.
+        fits: checks a blob; by default its size alone.
     """
     try:
         return _look(folder, read, fits)
@@ -136,70 +142,73 @@ def look(folder: str, read: Read = resume_points.peek, fits: Fits = _has_its_siz
         return Look(refused(folder, error))
 
 
-def refused(folder: str, error: FileError) -> Standing:
-    """How a run stands that cannot be read."""
+def refused(folder: str, error: FileError) -> RunStatus:
+    """The status of a run that cannot be read because of ``error``."""
     if isinstance(error, UnknownFormat):
         status = Status.NEWER if error.newer else Status.OLDER
     else:
         status = Status.DAMAGED if isinstance(error, DamagedFile) else Status.UNREADABLE
-    return Standing(folder, status, problem=str(error), **_circumstances(folder))
+    return RunStatus(folder, status, problem=str(error), **_circumstances(folder))
 
 
 def _look(folder: str, read: Read, fits: Fits) -> Look:
-    problem = _no_run(folder)
+    problem = why_no_run(folder)
     if problem:
-        return Look(Standing(folder, Status.NO_RUN, problem=problem))
+        return Look(RunStatus(folder, Status.NO_RUN, problem=problem))
     found = survey(folder, read, fits)
     record = Record(folder, found) if found.point else None
     circumstances = _circumstances(folder)
     wrong = problems(folder, found)
-    with sense(folder):
-        told: dict[str, Any] = _told(record) if record else {"epochs": 0}
+    with nonsense_as_damage(folder):
+        facts: dict[str, Any] = _facts(record) if record else {"epochs": 0}
         try:
-            told["best"] = _best(record)
-        except DamagedFile as error:  # the lines that tell it
+            facts["best"] = _best(record)
+        except DamagedFile as error:  # of the log lines that hold it
             wrong = wrong or [str(error)]
         status = Status.DAMAGED if wrong else _status(record, circumstances["holder"] is not None)
-    return Look(Standing(folder, status, problem="; ".join(wrong), **told, **circumstances), found, record)
+    return Look(RunStatus(folder, status, problem="; ".join(wrong), **facts, **circumstances), found, record)
 
 
 def problems(folder: str, found: Survey) -> list[str]:
-    """What is wrong with a run, as parts of a sentence; nothing was done about it."""
+    """What a survey found wrong, as parts of a sentence."""
     return [
         *(f"resume point {number}: {reason(folder, why)}" for number, why in found.unusable.items()),
-        *(f"{b.name} is missing or damaged, but {t.view} has it still" for b, t in found.replaceable.items()),
+        *(
+            f"{blob.name} is missing or damaged, but {twin.view} holds the same bytes"
+            for blob, twin in found.replaceable.items()
+        ),
         *(f"{blob.name} ({what}) is lost" for blob, what in found.lost.items()),
     ]
 
 
 def reason(folder: str, why: str) -> str:
-    """Why a resume point cannot be used, without its path, which is known.
+    """Why a resume point cannot be used, without its path, which the reader sees already.
 
     Example:
         >>> reason("runs/a", "runs/a/resume-00000009 is damaged: it is too short for its header.")
         'it is too short for its header'
     """
-    told = why.replace(os.path.join(folder, ""), "").rstrip(".")[:_LONGEST]
-    return told.partition(": ")[2] if told.startswith(("resume-", "Cannot read")) else told
+    text = why.replace(os.path.join(folder, ""), "").rstrip(".")[:_LONGEST]
+    return text.partition(": ")[2] if text.startswith(("resume-", "Cannot read")) else text
 
 
 @contextmanager
-def sense(folder: str) -> Iterator[None]:
-    """Turn what made-up values provoke, though every checksum fits, into ``DamagedFile``."""
+def nonsense_as_damage(folder: str) -> Iterator[None]:
+    """Turn errors from made-up values, whose checksums are right, into ``DamagedFile``."""
     try:
         yield
     except _NONSENSE as error:
         said = f"{type(error).__name__}: {error}"[:100]
         raise DamagedFile(
-            f"{folder} is damaged: what it says makes no sense ({said}).", path=folder
+            f"{folder} is damaged: its contents make no sense ({said}).", path=folder
         ) from error
 
 
-def moment(seconds: float | None) -> str | None:
-    """A time as text, in UTC; None if it is no time.
+def utc_text(seconds: float | None) -> str | None:
+    """A time as text, in UTC; None if ``seconds`` is not a time.
 
     Example:
-        >>> moment(0.0)
+        >>> utc_text(0.0)
         '1970-01-01T00:00:00Z'
     """
     with suppress(*_NONSENSE, OSError):
@@ -208,27 +217,14 @@ def moment(seconds: float | None) -> str | None:
     return None
 
 
-def _no_run(folder: str) -> str:
-    """Why there is no run in the folder; "" if there is one."""
-    if not os.path.lexists(folder):
-        return f"There is no run {folder}: no such folder."
-    if not os.path.isdir(folder):
-        return f"There is no run {folder}: it is no folder."
-    with explained(folder, "read"):
-        names = os.listdir(folder)
-    if layout.is_run(names):
-        return ""
-    return f"There is no run in {folder}: it " + ("holds no files of a run." if names else "is empty.")
-
-
-def _told(record: Record) -> dict[str, Any]:
-    """What a record says, each value of the type that it should have."""
+def _facts(record: Record) -> dict[str, Any]:
+    """What a record says, each value converted to its type, so that nonsense shows here."""
     stop = record.stop
     if stop is not None:
-        _ = stop.sentence  # it can be told
+        _ = stop.sentence  # raises if the values do not fill the sentence
     return {
         "epochs": index(record.committed[0]) + 1,
-        "asked": None if record.epochs is None else index(record.epochs),
+        "requested": None if record.epochs is None else index(record.epochs),
         "stop": stop,
     }
 
@@ -245,12 +241,12 @@ def _status(record: Record | None, held: bool) -> Status:
 
 
 def _circumstances(folder: str) -> dict[str, Any]:
-    """Who has the run, and when it was written; whatever its files say."""
+    """Who has the run open, and when it was last written; both can be told of a damaged run, too."""
     held = None
     with suppress(OSError):
         held = lock.holder(folder)
     if held is not None:
-        held = {name: held[name] for name in _SAID if isinstance(held.get(name), str | int)}
+        held = {name: held[name] for name in _OF_A_HOLDER if isinstance(held.get(name), str | int)}
     return {"holder": held, "written": _last_written(folder)}
 
 

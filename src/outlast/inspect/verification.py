@@ -1,4 +1,9 @@
-"""Verification: is every byte of a run what was written? Nothing is changed, no lock is held."""
+"""Verification: read every byte of a run and compare it with its checksum, without a lock.
+
+Another process may be writing the run meanwhile, and deletes files that it no longer needs. So if
+anything is wrong and new resume points have appeared, the verification starts again; files found whole
+are not read a second time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from outlast.exceptions import DamagedFile, FileError
 from outlast.inspect import checks
 from outlast.inspect.checks import Check, Verdict
 from outlast.inspect.outlook import Outlook, outlook
-from outlast.inspect.status import Look, Standing, Status, look, reason, refused, sense
+from outlast.inspect.status import Look, RunStatus, Status, look, nonsense_as_damage, reason, refused
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
@@ -19,35 +24,35 @@ from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
-_ATTEMPTS = 20  # while a writer is at work
+_ATTEMPTS = 20  # to verify a run while it is being written
 _NOT_CHECKED = {Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE}
 
 
 @dataclass(frozen=True)
 class Verification:
-    """A run, verified.
+    """The result for one run.
 
     Args:
-        standing: how it stands.
-        checks: its files; none if it is no run, or cannot be read.
+        run: its status.
+        checks: one for each file; none if there is no run, or it cannot be read.
         outlook: what a resume would do; None if it would be refused.
-        leftovers: what killed writers left, and a resume would clear.
+        leftovers: files that nothing needs, left by a killed process; a resume deletes them.
     """
 
-    standing: Standing
+    run: RunStatus
     checks: tuple[Check, ...] = ()
     outlook: Outlook | None = None
     leftovers: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether every file is what was written."""
-        return not self.standing.problem and all(check.verdict.good for check in self.checks)
+        """Whether every file matches what was written."""
+        return not self.run.problem and all(check.verdict.good for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The object that ``outlast verify --json`` prints for a run."""
         return {
-            **self.standing.to_json(),
+            **self.run.to_json(),
             "holds": self.holds,
             "checks": [check.to_json() for check in self.checks],
             "resume": self.outlook and self.outlook.to_json(),
@@ -56,34 +61,31 @@ class Verification:
 
 
 def verify(folder: str) -> Verification:
-    """Check every checksum of a run. No error is raised for what it holds: see the status.
-
-    A run may be written by another process meanwhile: what it deletes in due course is not missed.
-    """
-    known = _Known()
+    """Check every checksum of the run in ``folder``. Damage is not an error here: it is a status."""
+    whole_files = _FoundWhole()
     for _ in range(_ATTEMPTS):
         before = _listed(folder)
-        found = _verified(folder, known)
+        found = _verified(folder, whole_files)
         if found.holds or _listed(folder) == before:
             break
     return found
 
 
-class _Known:
-    """What was found whole already: such files never change, and are read once."""
+class _FoundWhole:
+    """The files found whole so far. These files never change, so each is read once."""
 
     def __init__(self) -> None:
         self._points: dict[int, ResumePoint] = {}
         self._blobs: set[Blob] = set()
 
     def point(self, folder: str, number: int) -> ResumePoint:
-        """A resume point; errors are those of ``resume_points.verify``."""
+        """Read and verify a resume point; errors are those of ``resume_points.verify``."""
         if number not in self._points:
             self._points[number] = resume_points.verify(folder, number)
         return self._points[number]
 
     def fits(self, blob: Blob, path: str) -> bool:
-        """Whether the blob stands at its path."""
+        """Whether the file at ``path`` is the blob."""
         if blob not in self._blobs:
             with explained(path, "read"):
                 if not blob.fits(path):
@@ -99,44 +101,44 @@ def _listed(folder: str) -> list[int]:
         return []
 
 
-def _verified(folder: str, known: _Known) -> Verification:
-    seen = look(folder, known.point, known.fits)
-    if seen.standing.status in _NOT_CHECKED:
-        return Verification(seen.standing)
+def _verified(folder: str, whole_files: _FoundWhole) -> Verification:
+    seen = look(folder, whole_files.point, whole_files.fits)
+    if seen.run.status in _NOT_CHECKED:
+        return Verification(seen.run)
     try:
-        with sense(folder):
-            return _checked(folder, seen, known)
+        with nonsense_as_damage(folder):
+            return _checked(folder, seen, whole_files)
     except FileError as error:
         return Verification(refused(folder, error))
 
 
-def _checked(folder: str, seen: Look, known: _Known) -> Verification:
-    held = seen.standing.holder is not None
-    done, points = _resume_points(folder, known)
-    # What only older ones name, a killed writer had no time to delete.
+def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
+    held = seen.run.holder is not None
+    done, points = _resume_points(folder, whole_files)
+    # Blobs that only older resume points name are leftovers: a killed writer had no time to delete them.
     blobs = {blob.name: blob for point in points[:2] for blob in _blobs_of(point)}
     done += [
-        checks.of_blob(folder, blob, known.fits(blob, os.path.join(folder, blob.name)))
+        checks.of_blob(folder, blob, whole_files.fits(blob, os.path.join(folder, blob.name)))
         for blob in blobs.values()
     ]
     if seen.record is not None:
-        done += _views(folder, known.point(folder, seen.record.number), blobs)
+        done += _published(folder, whole_files.point(folder, seen.record.number), blobs)
         done.append(checks.of_settings(folder))
     return Verification(
-        _summed_up(seen.standing, done),
+        _summed_up(seen.run, done),
         tuple(done),
         outlook(folder, seen.found, seen.record) if seen.found else None,
         () if held else _leftovers(folder, {point.number for point in points[:2]}, blobs),
     )
 
 
-def _resume_points(folder: str, known: _Known) -> tuple[list[Check], list[ResumePoint]]:
-    """Each resume point checked, the newest first, and those that are whole."""
+def _resume_points(folder: str, whole_files: _FoundWhole) -> tuple[list[Check], list[ResumePoint]]:
+    """The check of each resume point, the newest first, and those that are whole."""
     done, whole = [], []
     for number in resume_points.numbers(folder):
         name, what = layout.resume_name(number), "resume point"
         try:
-            whole.append(known.point(folder, number))
+            whole.append(whole_files.point(folder, number))
         except DamagedFile as error:
             done.append(Check(name, what, Verdict.DAMAGED, reason(folder, str(error))))
         else:
@@ -150,7 +152,7 @@ def _blobs_of(point: ResumePoint) -> Iterator[Blob]:
         yield from log.segments
 
 
-def _views(folder: str, point: ResumePoint, blobs: Collection[str]) -> Iterator[Check]:
+def _published(folder: str, point: ResumePoint, blobs: Collection[str]) -> Iterator[Check]:
     others = [name for name in sorted(os.listdir(folder)) if layout.is_blob(name) and name not in blobs]
     models = [name for name in others if not layout.is_rows(name)]
     segments = [name for name in others if layout.is_rows(name)]
@@ -161,18 +163,18 @@ def _views(folder: str, point: ResumePoint, blobs: Collection[str]) -> Iterator[
             yield checks.of_log(folder, name, log, segments)
 
 
-def _summed_up(standing: Standing, done: list[Check]) -> Standing:
-    """A run in which a file is not what was written is damaged, whichever file it is."""
+def _summed_up(run: RunStatus, done: list[Check]) -> RunStatus:
+    """The run's status after the checks: one bad file is enough to call it damaged."""
     bad = [check for check in done if not check.verdict.good]
-    if standing.problem or not bad:
-        return standing
+    if run.problem or not bad:
+        return run
     problem = f"{bad[0].file}: {bad[0].detail or bad[0].verdict.value}"
     more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-    return replace(standing, status=Status.DAMAGED, problem=problem + more)
+    return replace(run, status=Status.DAMAGED, problem=problem + more)
 
 
 def _leftovers(folder: str, numbers: Collection[int], blobs: Collection[str]) -> tuple[str, ...]:
-    """What neither of the two resume points names that are kept."""
+    """Files of the run's own kinds that no kept resume point needs."""
 
     def is_left(name: str) -> bool:
         number = layout.resume_number(name)

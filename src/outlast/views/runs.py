@@ -1,6 +1,6 @@
-"""Runs for the terminal: all of a folder in a table, one on a page, and what a verification found.
+"""Runs as text for the terminal: a table of many, a page about one, the result of a verification.
 
-Whatever a run says of itself is escaped, and cut where it would fill the screen.
+A run's folder may come from anybody, so every text from it is escaped, and cut to a sensible length.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from typing import Any
 
 from outlast.inspect.details import Details, Point
 from outlast.inspect.outlook import Outlook
-from outlast.inspect.status import Standing, Status
+from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import Verification
 from outlast.views.table import labelled, table
 from outlast.views.text import ago, clipped, escaped, shown, size, text_width
 
 _LONGEST = 500  # characters of a text
 _WHY = 100  # characters of a reason in a table
-_LEAST_REASON = 22  # a column of reasons that is narrower says nothing
+_LEAST_REASON = 22  # a narrower column of reasons is useless
 _LEAST_NAME = 12
 _HEADERS = ("run", "status", "epochs", "best (epoch)", "written", "why it stopped")
 _MODELS = ("file", "epoch", "value", "why")
-_FEW = 10  # decisions and events, unless all are asked for
-_DEPTH = 3  # settings in settings
+_FEW = 10  # decisions and events, unless --all is given
+_DEPTH = 3  # levels of nested settings
 _INDENT = "  "
 
 
-def overview(runs: Iterable[Standing], folder: str, *, now: float, width: int | None = None) -> str:
-    """A table of runs: how each stands, how far it came, its best epoch, why it stopped.
+def overview(runs: Iterable[RunStatus], folder: str, *, now: float, width: int | None = None) -> str:
+    """A table of runs: status, epochs, best epoch, and why each stopped.
 
     Args:
-        runs: how each stands.
-        folder: where they were looked for; their names are relative to it.
+        runs: the status of each.
+        folder: where they were found; their names are shown relative to it.
         now: the time, in seconds since 1970.
-        width: the terminal's width in characters. Where it is too narrow for the reasons, they
-            are left out, but for what is wrong, which then stands below. None: no limit.
+        width: the terminal's width in characters. If it is too narrow for a column of reasons,
+            that column is left out, and only problems are listed, below the table. None: no limit.
     """
     runs = list(runs)
     names = [_brief(os.path.relpath(run.folder, folder)) for run in runs]
@@ -55,13 +55,13 @@ def overview(runs: Iterable[Standing], folder: str, *, now: float, width: int | 
 
 
 def page(run: Details, *, now: float, width: int | None = None, everything: bool = False) -> str:
-    """All about one run.
+    """A page with everything about one run.
 
     Args:
         run: the run.
         now: the time, in seconds since 1970.
         width: the terminal's width in characters. None: no limit.
-        everything: all decisions and events that there are, not only the last.
+        everything: show all decisions and events, not only the last ten.
     """
     most = None if everything else _FEW
     room = width and width - len(_INDENT)
@@ -75,53 +75,53 @@ def page(run: Details, *, now: float, width: int | None = None, everything: bool
         "Kept models": table(_models(run), _MODELS, width=room) if run.checkpoints else "",
         "Files": table([(_brief(one.name), _size(one.size), one.what) for one in run.files], width=room),
         _counted("Events", len(events), len(run.events)): table(events, width=room),
-        "Resume": f"{points}\n{_wrapped(_resume(run.outlook, run.standing), room)}",
+        "Resume": f"{points}\n{_wrapped(_resume(run.outlook, run.run), room)}",
     }
-    head = f"{_brief(run.standing.folder)}: {run.standing.status.value}"
+    head = f"{_brief(run.run.folder)}: {run.run.status.value}"
     blocks = [f"{head}\n\n{labelled(_facts(run, now), width)}"]
     blocks += [f"{title}\n{_indented(text)}" for title, text in sections.items() if text]
     return "\n\n".join(blocks)
 
 
 def verdict(run: Verification) -> str:
-    """What a verification found: a line if all is well, else one for each file that is not."""
-    lines = [f"{_brief(run.standing.folder)}: {_summary(run)}"]
+    """The result of a verification: a summary, then a line for each file that is not simply whole."""
+    lines = [f"{_brief(run.run.folder)}: {_summary(run)}"]
     odd = [check for check in run.checks if check.detail or not check.verdict.good]
     files = table([(_brief(one.file), one.verdict.value, _brief(one.detail)) for one in odd])
     lines += [_indented(files)] if odd else []
     if run.checks:
-        lines += map(_INDENT.__add__, _resume(run.outlook, run.standing))
+        lines += map(_INDENT.__add__, _resume(run.outlook, run.run))
     if run.leftovers:
         names = ", ".join(run.leftovers)
-        lines.append(f"{_INDENT}It deletes what nothing needs: {_brief(names)}.")
+        lines.append(f"{_INDENT}It deletes leftover files: {_brief(names)}.")
     return "\n".join(lines)
 
 
 def _summary(run: Verification) -> str:
     count = len(run.checks)
-    being = f"; {_holder(run.standing)} is writing it" if run.standing.status is Status.RUNNING else ""
+    writer = f"; {_holder(run.run)} is writing it" if run.run.status is Status.RUNNING else ""
     if not count:
-        return _brief(run.standing.problem) or f"nothing is saved yet{being}"
+        return _brief(run.run.problem) or f"nothing is saved yet{writer}"
     if not run.holds:
         wrong = sum(not check.verdict.good for check in run.checks)
-        return f"DAMAGED, {wrong} of {count} files are not what was written"
-    return f"all {count} files are what was written{being}"
+        return f"DAMAGED, {wrong} of {count} files damaged, changed or missing"
+    return f"all {count} files are intact{writer}"
 
 
-def _resume(outlook: Outlook | None, standing: Standing) -> Iterator[str]:
-    """What a resume would do, in sentences."""
+def _resume(outlook: Outlook | None, run: RunStatus) -> Iterator[str]:
+    """Sentences that say what a resume would do."""
     if outlook is None:
-        yield "A resume would be refused, and touch nothing."
+        yield "A resume would be refused; it would change nothing."
         return
     if outlook.point is None:
-        yield "A resume begins anew: nothing is saved."
+        yield "A resume starts from the beginning: nothing is saved."
     elif outlook.finished:
         yield f"A resume takes resume point {outlook.point}: the training is finished."
     else:
-        of = "" if standing.asked is None else f" of {standing.asked}"
-        yield f"A resume takes resume point {outlook.point}, and goes on with epoch {outlook.epoch + 1}{of}."
+        of = "" if run.requested is None else f" of {run.requested}"
+        yield f"A resume takes resume point {outlook.point} and continues with epoch {outlook.epoch + 1}{of}."
     for name, source in outlook.mends.items():
-        yield f"It makes {_brief(name)} again from {_brief(source)}."
+        yield f"It restores {_brief(name)} from {_brief(source)}."
     for lost in outlook.loses:
         yield f"It loses {_brief(lost)}."
     if outlook.point is not None and not outlook.loses:
@@ -129,16 +129,16 @@ def _resume(outlook: Outlook | None, standing: Standing) -> Iterator[str]:
 
 
 def _facts(run: Details, now: float) -> dict[str, list[str]]:
-    """What stands at the top of a page: labels, and lines for each."""
-    standing, settings = run.standing, dict(run.settings)
+    """The top of a page: labels, with the lines for each."""
+    status, settings = run.run, dict(run.settings)
     callbacks = settings.pop("callbacks", {})
     facts = {
-        "problem": standing.problem,
-        "epochs": _epochs(standing, " of "),
-        "best": _best_told(standing),
-        "stopped": standing.stop.sentence if standing.stop else "" if standing.problem else standing.why,
-        "written": _written(standing, now),
-        "held by": "" if standing.holder is None else _holder(standing),
+        "problem": status.problem,
+        "epochs": _epochs(status, " of "),
+        "best": _best_in_words(status),
+        "stopped": status.stop.sentence if status.stop else "" if status.problem else status.why,
+        "written": _written(status, now),
+        "open in": "" if status.holder is None else _holder(status),
         "command": " ".join(run.command),
         "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
         **{str(name).replace("_", " "): _plain(value) for name, value in settings.items()},
@@ -150,12 +150,12 @@ def _facts(run: Details, now: float) -> dict[str, list[str]]:
 
 
 def _width_of(rows: Iterable[Sequence[str]]) -> int:
-    """How much of a line the columns take, with their gaps."""
+    """The width of these columns, with a gap after each."""
     return sum(max(map(text_width, column)) + len(_INDENT) for column in zip(*rows, strict=True))
 
 
 def _tail(name: str, room: int) -> str:
-    """The end of a name, by which runs differ, if there is no room for more."""
+    """The name, cut at its start if it is too long: the ends of names tell runs apart."""
     room = max(room, _LEAST_NAME)
     return name if text_width(name) <= room else f"...{name[3 - room :]}"
 
@@ -164,12 +164,12 @@ def _below(wrong: Sequence[str], width: int | None) -> list[str]:
     return ["", *(clipped(_brief(text), width or _LONGEST) for text in wrong)] if wrong else []
 
 
-def _ago(run: Standing, now: float) -> str:
+def _ago(run: RunStatus, now: float) -> str:
     return "" if run.written is None else ago(now - run.written)
 
 
 def _models(run: Details) -> list[tuple[Any, ...]]:
-    folder = run.standing.folder
+    folder = run.run.folder
     return [
         (_brief(os.path.relpath(one.path, folder)), one.epoch + 1, _number(one.value), _brief(one.why))
         for one in run.checkpoints
@@ -186,30 +186,30 @@ def _event(event: Mapping[str, Any]) -> tuple[str, str, str]:
     return _clock(event.get("time")), _brief(str(event.get("event"))), _brief(_plain(rest))
 
 
-def _epochs(run: Standing, of: str) -> str:
+def _epochs(run: RunStatus, of: str) -> str:
     if run.epochs is None:
         return ""
-    return str(run.epochs) if run.asked is None else f"{run.epochs}{of}{run.asked}"
+    return str(run.epochs) if run.requested is None else f"{run.epochs}{of}{run.requested}"
 
 
-def _best(run: Standing) -> str:
+def _best(run: RunStatus) -> str:
     if run.best is None:
         return ""
     return f"{_brief(run.best.monitor)} {shown(run.best.value)} ({run.best.epoch + 1})"
 
 
-def _best_told(run: Standing) -> str:
+def _best_in_words(run: RunStatus) -> str:
     if run.best is None:
         return ""
     file = "" if run.best.path is None else f", {os.path.relpath(run.best.path, run.folder)}"
     return f"epoch {run.best.epoch + 1}, {run.best.monitor} {shown(run.best.value)}{file}"
 
 
-def _written(run: Standing, now: float) -> str:
+def _written(run: RunStatus, now: float) -> str:
     return "" if run.written is None else f"{_clock(run.written)}, {_ago(run, now)}"
 
 
-def _holder(run: Standing) -> str:
+def _holder(run: RunStatus) -> str:
     who = run.holder or {}
     if "pid" not in who:
         return "another process"
@@ -217,14 +217,14 @@ def _holder(run: Standing) -> str:
 
 
 def _clock(seconds: Any) -> str:
-    """A moment by the clock on the wall; a question mark if it is none."""
+    """A time in the local time zone; a question mark if ``seconds`` is not a time."""
     with suppress(TypeError, ValueError, OverflowError, OSError):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
     return "?"
 
 
 def _plain(value: Any, depth: int = 0) -> str:
-    """A setting as people write it; what is not set is left out."""
+    """A setting as a person would write it; settings that are None are left out."""
     if isinstance(value, Mapping | list | tuple) and depth > _DEPTH:
         return "..."
     if isinstance(value, Mapping):
@@ -259,7 +259,7 @@ def _brief(text: str) -> str:
 
 
 def _wrapped(texts: Iterable[str], room: int | None) -> str:
-    """A text a line, and what does not fit into it below, further to the right."""
+    """One text a line; what does not fit is continued below, indented."""
     return "\n".join(
         textwrap.fill(_brief(text), max(room or sys.maxsize, 20), subsequent_indent=_INDENT * 2)
         for text in texts
