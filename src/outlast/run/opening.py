@@ -123,13 +123,12 @@ class Opening:
         self._wrong += self._contents.put_back(moment)
 
     def try_out(self) -> None:
-        """Before the first batch: everything can be stored and loaded, or it is named.
+        """Before the first batch of a new run: everything can be stored and loaded, or it is named.
 
         Raises:
             CapabilityError: something cannot be stored or loaded.
         """
-        if not self.resumed:  # what was resumed has just been loaded
-            self._wrong += self._contents.try_out()
+        self._wrong += self._contents.try_out()
 
     def announce(self, saved: RunState | None, finished: str | None, epochs: int | None) -> None:
         """One line: what was found, and where it goes on; one for what did not come back as it was."""

@@ -310,7 +310,9 @@ class Run(OwnLoop, Readable):
         self.training.leave(None)
         finished = self._finished()
         if self.folder is not None:
-            self._opening.try_out()
+            if self._saved is None:  # what was resumed has been loaded just now
+                self._opening.try_out()
+                self._loop.forget()
             for problem in self._inexact() if finished is None else ():
                 self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
             self._opening.announce(self._saved, finished, self._epochs())
