@@ -295,7 +295,7 @@ def _own_objects(model: Any) -> dict[str, Any]:
     """The classes and functions of the user's that the model is made of, by their names."""
     parts = [model, *_layers(model), getattr(model, "loss", None), *getattr(model, "metrics", ())]
     parts += [getattr(model, "optimizer", None)]
-    found = {type(part).__name__: type(part) for part in parts}
+    found: dict[str, Any] = {type(part).__name__: type(part) for part in parts}
     values = [value for part in parts if hasattr(part, "__dict__") for value in vars(part).values()]
     found |= {value.__name__: value for value in (*parts, *values) if inspect.isfunction(value)}
     return {

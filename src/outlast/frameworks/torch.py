@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.core.tree import map_leaves
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
@@ -97,12 +97,12 @@ class TorchTraining(Training):
         """The state dicts of the module and of each optimizer."""
         model = {} if self.model is None else dict(self.model.state_dict())
         optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
-        return map_leaves({"model": model, "optimizers": optimizers}, to_array)
+        return to_arrays({"model": model, "optimizers": optimizers}, "training")
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
         self._check(state)
-        state = map_leaves(state, to_tensor)
+        state = to_tensors(state)
         if self.model is not None:
             self.model.load_state_dict(state["model"])
         for name, optimizer in self._optimizers.items():
@@ -110,7 +110,7 @@ class TorchTraining(Training):
 
     def _check(self, state: Any) -> None:
         """Compare names, shapes and types, before anything is loaded."""
-        here = map_leaves(dict(self.model.state_dict()) if self.model is not None else {}, to_array)
+        here = to_arrays(dict(self.model.state_dict()) if self.model is not None else {}, "training/model")
         there = state["model"]
         differences = [f"{name}: only in the run" for name in there if name not in here]
         differences += [f"{name}: only in this code" for name in here if name not in there]
@@ -228,6 +228,44 @@ def _by_name(optimizer: Any) -> dict[str, Any]:
     if isinstance(optimizer, (list, tuple)):
         return {str(index): one for index, one in enumerate(optimizer)}
     return {type(optimizer).__name__.lower(): optimizer}
+
+
+def to_arrays(tree: Any, name: str) -> Any:
+    """The same dicts, lists and tuples, with tensors as arrays.
+
+    Args:
+        tree: such as a state dict.
+        name: what it is called in an error.
+
+    Raises:
+        CapabilityError: a tensor has no array, such as a sparse or an uninitialised one; it is named.
+    """
+
+    def convert(value: Any, name: str) -> Any:
+        try:
+            return to_array(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise CapabilityError(
+                f"Cannot store {name}: {type(value).__name__}: {str(error).splitlines()[0]:.300}"
+            ) from error
+
+    return _mapped(tree, convert, name)
+
+
+def to_tensors(tree: Any) -> Any:
+    """The inverse of :func:`to_arrays`, in memory of its own."""
+    return _mapped(tree, lambda value, name: to_tensor(value), "")
+
+
+def _mapped(tree: Any, function: Callable[[Any, str], Any], name: str) -> Any:
+    """Other leaves in the same containers; a scheduler needs its Counter back as a Counter."""
+    if isinstance(tree, Mapping):
+        items = {key: _mapped(value, function, f"{name}/{key}") for key, value in tree.items()}
+        return type(tree)(items) if isinstance(tree, (Counter, OrderedDict)) else items
+    if isinstance(tree, (list, tuple)):
+        values = [_mapped(value, function, f"{name}/{index}") for index, value in enumerate(tree)]
+        return values if isinstance(tree, list) else tuple(values)
+    return function(tree, name)
 
 
 def to_array(value: Any) -> Any:
