@@ -320,7 +320,7 @@ def test_show_lists_changes_and_findings_of_resumes(tmp_path: Path, ask: Ask) ->
     flip(newest(run), 60)
     train(run, until=6, callbacks=[EarlyStopping(patience=9)])
     output = ask("show", run)[1]
-    assert "EarlyStopping.patience was 7 and is 9" in output
+    assert "EarlyStopping.patience changed from 7 to 9" in output
     assert "resume point 5 was set aside" in output
     assert re.search(r"damaged-resume-00000005 +\d+\.\d kB  set aside: damaged\n", output)
 

@@ -29,9 +29,9 @@ class FakeAdapter(Adapter):
 
     Example:
         >>> adapter = FakeAdapter({"w": [1.0]})
-        >>> snapshot = adapter.take()
+        >>> snapshot = adapter.copy_weights()
         >>> adapter.weights["w"][0] = 2.0
-        >>> adapter.put(snapshot)
+        >>> adapter.restore_weights(snapshot)
         >>> adapter.weights
         {'w': [1.0]}
     """
@@ -57,20 +57,20 @@ class FakeAdapter(Adapter):
         """Set it."""
         self._rate = value
 
-    def take(self) -> Snapshot:
+    def _copied_weights(self) -> Snapshot:
         """A copy of the lists."""
         return Snapshot({name: list(values) for name, values in self.weights.items()})
 
-    def put(self, snapshot: Snapshot) -> None:
+    def restore_weights(self, snapshot: Snapshot) -> None:
         """Put lists back."""
         self.weights = {name: list(values) for name, values in snapshot.weights.items()}
 
-    def arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
+    def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
         """The lists by name."""
         return list(snapshot.weights.items())
 
-    def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
-        """The inverse of :meth:`arrays`."""
+    def weights_from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
+        """The inverse of :meth:`weights_to_arrays`."""
         return Snapshot({name: [float(x) for x in values] for name, values in pairs})
 
     def state(self) -> Any:

@@ -73,7 +73,7 @@ def test_a_copy_of_one_in_training_belongs_to_no_training(name: str, way: str) -
     callbacks.on_epoch_end(0, {"loss": 0.5})
     copied = WAYS[way](original)
     assert (copied.model, copied.params) == (None, None)
-    with pytest.raises(UsageError, match="is in no training yet"):
+    with pytest.raises(UsageError, match="is not attached to a training yet"):
         _ = copied.context
     assert original.model == {}
 

@@ -52,15 +52,15 @@ def test_files_in_a_dict_are_like_files_on_the_disk(output: Any) -> None:
 
 def test_what_a_fake_keeps_is_not_changed_afterwards() -> None:
     adapter = FakeAdapter({"w": [1.0]})
-    snapshot, write = adapter.take(), adapter.saving(False).capture()
+    snapshot, write = adapter.copy_weights(), adapter.saving(False).capture()
     adapter.weights["w"][0] = 2.0
     assert snapshot.weights == {"w": [1.0]}
     write("w.txt")
     assert Path("w.txt").read_text() == "{'w': [1.0]}"
-    adapter.put(snapshot)
+    adapter.restore_weights(snapshot)
     adapter.weights["w"][0] = 3.0
     assert snapshot.weights == {"w": [1.0]}
-    assert adapter.from_arrays(adapter.arrays(snapshot)) == snapshot
+    assert adapter.weights_from_arrays(adapter.weights_to_arrays(snapshot)) == snapshot
 
 
 def test_a_fake_clock_goes_on_by_its_step() -> None:

@@ -16,7 +16,7 @@ import torch
 import outlast
 from outlast.callbacks.context import Context, PlainReport
 from outlast.exceptions import UsageError
-from outlast.frameworks.base import Adapter, find
+from outlast.frameworks.base import Control, Training, find_control, find_training
 from outlast.storage.output import LooseOutput, Save
 from outlast.testing import FakeAdapter
 
@@ -48,21 +48,21 @@ class Later(LooseOutput):
 class Composite(outlast.Callback):
     """Several callbacks as one, with one context for all."""
 
-    def __init__(self, *callbacks: outlast.Callback, output: Later, adapter: Adapter | None = None) -> None:
+    def __init__(self, *callbacks: outlast.Callback, output: Later, training: Training | None = None) -> None:
         self.callbacks = callbacks
         self.output = output
         self.decisions: list[outlast.Decision] = []
-        if adapter is not None:
-            self._bind_all(adapter)
+        if training is not None:
+            self._bind_all(training, training if isinstance(training, Control) else Control())
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
-        self._bind_all(find(model))
+        self._bind_all(find_training(model), find_control(model))
 
-    def _bind_all(self, adapter: Adapter) -> None:
-        report = PlainReport(adapter, self.decisions.append)
+    def _bind_all(self, training: Training, control: Control) -> None:
+        report = PlainReport(control, self.decisions.append)
         for callback in self.callbacks:
-            callback.bind(Context(adapter, self.output, report), self)
+            callback.bind(Context(training, control, self.output, report), self)
 
     def on_train_begin(self, logs: Any = None) -> None:
         for callback in self.callbacks:
@@ -108,7 +108,7 @@ def test_in_a_torch_loop_too(tmp_path: Path) -> None:
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     output = Later(tmp_path)
-    host = Composite(*four(".pt"), output=output, adapter=find(model, optimizer))
+    host = Composite(*four(".pt"), output=output, training=find_training(model, optimizer))
     run(host, lambda epoch: torch.nn.init.constant_(model.weight, epoch))
     output.write_all()
     saved = [torch.load(tmp_path / f"e{n}.pt", weights_only=True)["weight"].item() for n in (1, 2, 3, 4)]
@@ -119,7 +119,7 @@ def test_in_a_torch_loop_too(tmp_path: Path) -> None:
 def test_with_no_framework_too_and_every_decision_reaches_the_host(tmp_path: Path) -> None:
     adapter = FakeAdapter({"w": [0.0]}, learning_rate=1.0)
     output = Later(tmp_path)
-    host = Composite(*four(".txt"), output=output, adapter=adapter)
+    host = Composite(*four(".txt"), output=output, training=adapter)
     run(host, lambda epoch: adapter.weights.update(w=[float(epoch)]))
     output.write_all()
     assert (tmp_path / "e3.txt").read_text() == "{'w': [2.0]}"
@@ -145,7 +145,7 @@ def run(host: Composite, change: Callable[[int], object]) -> None:
 
 def test_a_callback_of_a_host_is_refused_to_somebody_elses_list(tmp_path: Path) -> None:
     stopping = outlast.EarlyStopping()
-    host = Composite(stopping, output=Later(tmp_path), adapter=FakeAdapter())
+    host = Composite(stopping, output=Later(tmp_path), training=FakeAdapter())
     with pytest.raises(UsageError, match=r"This EarlyStopping is already in .*Composite"):
         stopping.set_model(keras.Sequential())
     del host

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import outlast
-from outlast.callbacks.base import HOOKS, is_unused
+from outlast.callbacks.hooks import HOOKS, is_unused
 from outlast.exceptions import ArgumentError
 from outlast.testing import FakeAdapter, MemoryOutput
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import outlast
-from outlast.callbacks.base import is_unused
+from outlast.callbacks.hooks import is_unused
 from outlast.exceptions import ArgumentError, UnknownArgument
 from outlast.frameworks.base import Snapshot
 from outlast.testing import FakeAdapter, MemoryOutput, drive

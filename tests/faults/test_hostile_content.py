@@ -323,7 +323,7 @@ def test_weights_that_would_swell_are_refused_too(tmp_path: Path, view: str) -> 
     with h5py.File(file, "w") as content:
         content.create_dataset("x", shape=(1 << 20, 1 << 10), dtype="f4", chunks=(64, 1024))
     with pytest.raises(DamagedFile, match="it would become 4,294,967,296"):
-        run.adapter.load_file(str(file.rename(tmp_path / "large.weights.h5")))
+        run.training.load_file(str(file.rename(tmp_path / "large.weights.h5")))
 
 
 def header(text: bytes, length: int | None = None) -> bytes:

@@ -513,12 +513,12 @@ def test_code_changed_between_runs(tmp_path: Path) -> None:
     with pytest.raises(RunChanged) as caught:
         start(monitor="loss")
     text = str(caught.value)
-    assert "EarlyStopping.monitor was 'val_loss' and is 'loss'" in text
+    assert "EarlyStopping.monitor changed from 'val_loss' to 'loss'" in text
     assert "resume='never'" in text and "another folder" in text and "accept_changes=" in text
     assert committed_epoch(folder) == 1
     start(patience=7)
     events = [json.loads(line) for line in (folder / "events.jsonl").read_bytes().splitlines()]
-    assert "EarlyStopping.patience was 20 and is 7" in events[-2]["changes"]
+    assert "EarlyStopping.patience changed from 20 to 7" in events[-2]["changes"]
 
 
 def test_nothing_changed_run_is_finished(

@@ -54,7 +54,7 @@ def test_runs_in_threads_end_each_as_it_does_alone(tmp_path: Path) -> None:
     for one in alone:
         start = float(Path(str(one.folder)).name)
         assert together[start].history.rows == one.history.rows
-        assert together[start].adapter.model == one.adapter.model
+        assert together[start].training.model == one.training.model
         assert views(together[start].folder) == views(one.folder)
         assert debris(together[start].folder) == []
     assert writers() == writing

@@ -89,7 +89,7 @@ def report(run: outlast.Run) -> Report:
     assert run.folder is not None
     best = run.best
     return {
-        "weights": run.adapter.model,
+        "weights": run.training.model,
         "rate": run.learning_rate,
         "history": run.history.rows,
         "decisions": [decision.to_json() for decision in run.decisions],

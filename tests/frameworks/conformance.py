@@ -27,7 +27,8 @@ from outlast.core.numbers import decoded
 from outlast.core.plateau import PlateauRule
 from outlast.core.saving import SavingRule
 from outlast.core.stopping import EarlyStoppingRule
-from outlast.frameworks.base import Adapter, find
+from outlast.frameworks.base import Training as Trained
+from outlast.frameworks.base import find_training
 from outlast.testing import FakeAdapter, MemoryOutput
 
 TABLE = Path(__file__).with_name("conformance.json")
@@ -83,7 +84,7 @@ class Training(Protocol):
     suffix: str  # of its files
 
     @property
-    def adapter(self) -> Adapter:
+    def adapter(self) -> Trained:
         """What callbacks may do to it."""
 
     def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
@@ -187,8 +188,8 @@ class KerasFit:
             self._model.optimizer.learning_rate = 1.0
 
     @property
-    def adapter(self) -> Adapter:
-        return find(self._model)
+    def adapter(self) -> Trained:
+        return find_training(self._model)
 
     def _set_weight(self, value: float) -> None:
         import numpy as np
@@ -255,8 +256,8 @@ class TorchLoop:
             _loop(self._list, self._set_weight, case, look, start, lambda: self.stopping)
 
     @property
-    def adapter(self) -> Adapter:
-        return find(self.model, self.optimizer)
+    def adapter(self) -> Trained:
+        return find_training(self.model, self.optimizer)
 
     def _set_weight(self, value: float) -> None:
         self.model.weight.data.fill_(value)
@@ -291,7 +292,7 @@ class NoFramework:
         _loop(callbacks, self._set_weight, case, look, start, lambda: self.stopping)
 
     @property
-    def adapter(self) -> Adapter:
+    def adapter(self) -> Trained:
         return self._fake
 
     def _set_weight(self, value: float) -> None:

@@ -24,7 +24,9 @@ def interrupted(training: Training, case: Case, epochs: int) -> dict[str, Any]:
     before = observe(training, first, case, killed_after=epochs)
     text, arrays = stored(first, training)
     second.load_state_dict(json.loads(text))
-    second.load_snapshots({name: training.adapter.from_arrays(pairs) for name, pairs in arrays.items()})
+    second.load_snapshots(
+        {name: training.adapter.weights_from_arrays(pairs) for name, pairs in arrays.items()}
+    )
     after = observe(training, second, case, start=epochs)
     return {name: join(before[name], after.get(name, [])) for name in before}
 
@@ -40,7 +42,7 @@ def made(case: Case, training: Training) -> Any:
 def stored(callback: Any, training: Training) -> tuple[str, dict[str, list[tuple[str, Any]]]]:
     """The two channels of state: text, and arrays that are copied as a file would."""
     arrays = {
-        name: [(key, np.array(array)) for key, array in training.adapter.arrays(snapshot)]
+        name: [(key, np.array(array)) for key, array in training.adapter.weights_to_arrays(snapshot)]
         for name, snapshot in callback.snapshots().items()
     }
     return json.dumps(callback.state_dict(), allow_nan=False), arrays

@@ -72,7 +72,7 @@ def test_every_file_is_whole_whenever_it_is_read_while_training(folder: Path) ->
             for _ in range(2):  # the second pass began after the flush
                 passed.clear()
                 passed.wait()
-            run.adapter.weights["w"][0] += 1
+            run.training.weights["w"][0] += 1
             run.log(val_loss=1 / (epoch + 1))
     finally:
         done.set()

@@ -73,7 +73,7 @@ def test_a_larger_patience_goes_on_from_the_last_training_state(folder: Path, ca
     assert go_on(again, 8) == [5, 6, 7]
     assert (weight(again), again.best.epoch) == (7, 6)
     assert capsys.readouterr().out == (
-        f"outlast: resumed {folder} at epoch 6, resume point 5; EarlyStopping.patience was 2 and is 4\n"
+        f"outlast: resumed {folder} at epoch 6, resume point 5; EarlyStopping.patience changed from 2 to 4\n"
     )
 
 
@@ -120,7 +120,7 @@ def test_a_stop_between_the_last_epochs_commit_and_the_end_is_not_forgotten(fold
     """As if killed after the epoch in which patience ran out, before the loop heard of it."""
     run = start(folder, callbacks())
     for epoch in run.epochs(10):
-        run.adapter.weights["w"][0] += 1
+        run.training.weights["w"][0] += 1
         run.log(val_loss=(5.0, 4.0, 3.0, 3.5, 3.6)[epoch])
         if epoch == 4:
             run.on_epoch_end(4, {"val_loss": 3.6})

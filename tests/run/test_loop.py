@@ -98,7 +98,7 @@ def test_a_callback_may_stop_within_an_epoch_and_the_epoch_still_counts(folder: 
     class StopAtBatch(Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if batch == 1:
-                self.adapter.stop("enough batches")
+                self.control.stop("enough batches")
 
     run = start(folder, [StopAtBatch()])
     seen = [[batch for batch in run.batches(range(5))] for _ in run.epochs(3)]

@@ -85,7 +85,7 @@ def test_a_with_block_lets_the_folder_go_when_it_is_left(folder: Path) -> None:
 def test_the_same_run_trains_again_and_goes_on_from_its_folder(folder: Path) -> None:
     run = start(folder)
     go_on(run, 5, until=2)
-    run.adapter.weights["w"][0] = -1.0  # whatever happened in between
+    run.training.weights["w"][0] = -1.0  # whatever happened in between
     assert go_on(run, 5) == [2, 3, 4]
     assert weight(run) == 5
 

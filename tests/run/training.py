@@ -29,7 +29,7 @@ def go_on(run: Run, epochs: int, *, until: int | None = None, losses: Sequence[f
         begun.append(epoch)
         if epoch == until:
             break
-        run.adapter.weights["w"][0] += 1
+        run.training.weights["w"][0] += 1
         run.log(val_loss=losses[epoch])
     return begun
 
@@ -43,7 +43,7 @@ def train(folder: object, callbacks: object = None, epochs: int = 4, **options: 
 
 def weight(run: Run) -> float:
     """How many epochs made the weight that the model has now."""
-    return run.adapter.weights["w"][0]
+    return run.training.weights["w"][0]
 
 
 def content(folder: Path) -> dict[str, str]:

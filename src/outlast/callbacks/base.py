@@ -1,45 +1,21 @@
-"""Callback: hooks that do nothing yet, a context, and a state that can be saved."""
+"""Callback: hooks with a rule, and a state that can be saved."""
 
 from __future__ import annotations
 
 import functools
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from outlast.callbacks.context import Context
+from outlast.callbacks.hooks import Hook, Hooks
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, rate_columns
 from outlast.core.numbers import decoded, encoded
 from outlast.exceptions import ArgumentError, UnknownArgument, UsageError, nearest, warn
-from outlast.frameworks.base import Adapter, Capability, Snapshot, find
+from outlast.frameworks.base import Capability, Snapshot
 
-Hook = TypeVar("Hook", bound=Callable[..., Any])
 JSON = dict[str, Any]
-
-HOOKS = tuple(
-    f"on_{phase}_{moment}"
-    for phase in (
-        "train", "epoch", "batch", "train_batch", "test", "test_batch", "predict", "predict_batch"
-    )
-    for moment in ("begin", "end")
-)  # fmt: skip
-
-
-def unused(hook: Hook) -> Hook:
-    """Mark a hook as doing nothing, so that nobody need call it.
-
-    Keras looks for the same mark before it gives up its asynchronous path for a callback.
-    """
-    hook._is_default = True  # type: ignore[attr-defined]
-    return hook
-
-
-def is_unused(hook: Callable[..., Any]) -> bool:
-    """Whether a hook is marked as doing nothing, by us or by Keras."""
-    return getattr(hook, "_is_default", False)
 
 
 def batch_hook(hook: Hook) -> Hook:
@@ -61,26 +37,6 @@ def batch_hook(hook: Hook) -> Hook:
     return checked  # type: ignore[return-value]
 
 
-# The run that trains a model, while it does.
-_runs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-
-
-def claim(model: Any, run: Any) -> None:
-    """Let callbacks of ours know, who are given to the same ``fit``, that a run trains the model."""
-    if hasattr(type(model), "__weakref__"):
-        _runs[model] = run
-
-
-def disclaim(model: Any) -> None:
-    """The run has ended."""
-    if hasattr(type(model), "__weakref__"):
-        _runs.pop(model, None)
-
-
-def _run_of(model: Any) -> Any:
-    return _runs.get(model) if hasattr(type(model), "__weakref__") else None
-
-
 def part(holder: str, name: str, doc: str) -> Any:
     """An attribute that shows, and sets, one field of the rule or of the state."""
 
@@ -93,7 +49,7 @@ def part(holder: str, name: str, doc: str) -> Any:
     return property(get, put, doc=doc)
 
 
-class Callback:
+class Callback(Hooks):
     """Base of all callbacks: Keras's hooks, each of which does nothing until it is overridden.
 
     It needs no framework. Keras's ``fit`` takes it as it is; other loops call the hooks through
@@ -115,12 +71,9 @@ class Callback:
         2
     """
 
-    params: Mapping[str, Any] | None = None
     requires: ClassVar[tuple[Capability, ...]] = ()
     _rule: Any = None  # what the callback was asked to do: a frozen value of core
     _state: Any = None  # what it remembers: another
-    _context: Context | None = None
-    _host: weakref.ref[Any] | None = None
     _loaded = False  # state was loaded, so the next training goes on from it
     _thread: int | None = None  # of the training
 
@@ -128,64 +81,6 @@ class Callback:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
             cls.__init__ = _naming_the_nearest(cls.__init__)  # type: ignore[method-assign]
-
-    # Binding: who is trained, and where files go.
-
-    def set_params(self, params: Mapping[str, Any] | None) -> None:
-        """Take the loop's parameters."""
-        self.params = params
-
-    def set_model(self, model: Any) -> None:
-        """Take the model to be trained: what a loop calls that knows Keras's hooks.
-
-        Raises:
-            UsageError: the callback belongs to a ``Run`` or a ``CallbackList`` already.
-        """
-        if self.host is not None:
-            raise UsageError(
-                f"This {type(self).__name__} is already in {self.host!r}: give fit that one alone, "
-                "or make another."
-            )
-        self._context = Context.plain(find(model))
-
-    def bind(self, context: Context, host: Any = None) -> None:
-        """Take a context from a host, which then alone decides over the callback."""
-        self._context = context
-        self._host = weakref.ref(host) if host is not None else None
-
-    @property
-    def host(self) -> Any:
-        """The ``Run`` or ``CallbackList`` that it belongs to; None if it stands alone."""
-        return None if self._host is None else self._host()
-
-    @property
-    def context(self) -> Context:
-        """The world as this callback sees it.
-
-        Raises:
-            UsageError: it is in no training yet.
-        """
-        if self._context is None:
-            raise UsageError(
-                f"{type(self).__name__} is in no training yet: give it to fit(callbacks=[...]), to "
-                "outlast.CallbackList(model=...) or to outlast.Run."
-            )
-        return self._context
-
-    @property
-    def adapter(self) -> Adapter:
-        """What may be done to the training."""
-        return self.context.adapter
-
-    @property
-    def model(self) -> Any:
-        """The model that is trained, its weights readable; None before."""
-        return None if self._context is None else self._context.adapter.model
-
-    def __getstate__(self) -> JSON:
-        """Copies and pickles belong to no training."""
-        bound = {"_context", "_host", "_thread", "params"}
-        return {key: value for key, value in self.__dict__.items() if key not in bound}
 
     # State: what a later decision depends on.
 
@@ -236,14 +131,15 @@ class Callback:
 
     def _begin(self) -> bool:
         """At a training's begin: check what is required. Returns whether to start from nothing."""
-        if self._host is None and _run_of(self.model) is not None:
+        run = self.training.run
+        if self._host is None and run is not None:
             warn(
-                f"This {type(self).__name__} stands beside {_run_of(self.model)!r}: what it does is not "
-                "saved with the run, and a resume knows nothing of it. Put it into the run's list."
+                f"{type(self).__name__} is passed to fit next to {run!r}, so its state is not saved: "
+                "pass it inside the Run."
             )
         self._thread = threading.get_ident()
         for capability in self.requires:
-            self.adapter.require(capability, type(self).__name__)
+            self.training.require(capability, type(self).__name__)
         fresh, self._loaded = not self._loaded, False
         return fresh
 
@@ -255,76 +151,8 @@ class Callback:
         """
         logs = {} if logs is None else logs
         if not self.context.logs_are_complete:
-            logs.update(rate_columns(self.adapter.learning_rates()))
+            logs.update(rate_columns(self.training.learning_rates()))
         return logs
-
-    # Hooks, in Keras's words.
-
-    @unused
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Before the first epoch."""
-
-    @unused
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """After the last epoch."""
-
-    @unused
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Before an epoch; ``epoch`` counts from 0."""
-
-    @unused
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch and its validation; ``logs`` has the metrics."""
-
-    @unused
-    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a training batch (older name)."""
-
-    @unused
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a training batch (older name)."""
-
-    @unused
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a training batch; ``batch`` counts from 0 in each epoch."""
-        self.on_batch_begin(batch, logs=logs)
-
-    @unused
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a training batch."""
-        self.on_batch_end(batch, logs=logs)
-
-    @unused
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Before an evaluation."""
-
-    @unused
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        """After an evaluation."""
-
-    @unused
-    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch of an evaluation."""
-
-    @unused
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch of an evaluation."""
-
-    @unused
-    def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Before a prediction."""
-
-    @unused
-    def on_predict_end(self, logs: Logs | None = None) -> None:
-        """After a prediction."""
-
-    @unused
-    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch of a prediction."""
-
-    @unused
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch of a prediction."""
 
 
 def _flat(configuration: Mapping[str, Any]) -> JSON:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from outlast.core.decision import Decision
 from outlast.core.text import printable
-from outlast.frameworks.base import Adapter
+from outlast.frameworks.base import Control, Training, find_control, find_training
 from outlast.storage.output import LooseOutput, Output
 
 
@@ -26,8 +26,8 @@ class Report(Protocol):
 class PlainReport:
     """Prints messages as the framework does; hands decisions to a listener, if there is one."""
 
-    def __init__(self, adapter: Adapter, listen: Callable[[Decision], None] | None = None) -> None:
-        self._adapter = adapter
+    def __init__(self, control: Control, listen: Callable[[Decision], None] | None = None) -> None:
+        self._control = control
         self._listen = listen
 
     def __call__(self, decision: Decision) -> None:
@@ -37,7 +37,7 @@ class PlainReport:
 
     def message(self, text: str) -> None:
         """Print the text through the framework; a name in it moves no cursor."""
-        self._adapter.print(printable(text))
+        self._control.print(printable(text))
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,23 @@ class Context:
     """Everything that a callback may touch.
 
     Args:
-        adapter: does things to the training.
+        training: what is trained.
+        control: who runs the loop.
         output: does things to files.
         report: hears every decision.
         clock: seconds, from any origin.
         logs_are_complete: the host has put the learning rate into the logs already.
     """
 
-    adapter: Adapter
+    training: Training
+    control: Control
     output: Output
     report: Report
     clock: Callable[[], float] = time.monotonic
     logs_are_complete: bool = False
 
     @classmethod
-    def plain(cls, adapter: Adapter) -> Context:
+    def plain(cls, model: Any) -> Context:
         """The context of a callback without a host: files where the user said, and no listener."""
-        return cls(adapter, LooseOutput(), PlainReport(adapter))
+        control = find_control(model)
+        return cls(find_training(model), control, LooseOutput(), PlainReport(control))

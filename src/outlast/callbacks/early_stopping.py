@@ -119,9 +119,9 @@ class EarlyStopping(MonitoredCallback):
         before, self._epoch = self._state.best, epoch
         self._state, decision = self._rule.update(self._state, current, epoch=epoch)
         if self.restore_best_weights and self.best != before:
-            self._best = self.adapter.take()
+            self._best = self.training.copy_weights()
         if decision.stop:
-            self.adapter.stop(decision.sentence)
+            self.control.stop(decision.sentence)
             self.context.report(decision)
 
     def get_monitor_value(self, logs: Logs | None) -> float | None:
@@ -147,7 +147,7 @@ class EarlyStopping(MonitoredCallback):
             self.context.report.message(
                 f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}."
             )
-        self.adapter.put(best)
+        self.training.restore_weights(best)
         values = {"monitor": self.monitor, "best": self.best, "best_epoch": self.best_epoch}
         self.context.report(
             Decision("EarlyStopping", Action.RESTORE, Reason.BEST_EPOCH, self._epoch, values=values)

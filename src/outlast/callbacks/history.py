@@ -40,7 +40,7 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-        self.adapter.attach_history(self)
+        self.control.attach_history(self)
 
     def forget(self) -> None:
         """Forget the epochs."""

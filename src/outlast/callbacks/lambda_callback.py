@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from outlast.callbacks.base import HOOKS, Callback
+from outlast.callbacks.base import Callback
+from outlast.callbacks.hooks import HOOKS, HookFromTable
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
 
 Function = Callable[..., Any]
@@ -51,6 +52,7 @@ class LambdaCallback(Callback):
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
         }
+        self._functions: dict[str, Function] = {}
         for name, function in hooks.items():
             if name not in HOOKS:
                 raise UnknownArgument(
@@ -60,4 +62,12 @@ class LambdaCallback(Callback):
             if function is not None:
                 if not callable(function):
                     raise ArgumentError(f"{name} must be a function, but is {function!r}.")
-                setattr(self, name, function)
+                self._functions[name] = function
+
+    def _hook(self, name: str) -> Function | None:
+        """The function for a hook; that for a batch may have been given under the older name."""
+        return self._functions.get(name) or self._functions.get(name.replace("train_batch", "batch"))
+
+
+for _name in HOOKS:
+    setattr(LambdaCallback, _name, HookFromTable(_name))

@@ -49,10 +49,10 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Ask the schedule and set the rate."""
-        rates = self.adapter.learning_rates()
+        rates = self.training.learning_rates()
         for name, rate in rates.items():
             new = self._asked(epoch, rate)
-            self.adapter.set_learning_rate(name, new)
+            self.training.set_learning_rate(name, new)
             if self.verbose > 0:
                 who = f"{name} " if len(rates) > 1 else ""
                 self.context.report.message(

@@ -6,22 +6,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from outlast.callbacks.base import HOOKS, Callback, is_unused
+from outlast.callbacks.base import Callback
 from outlast.callbacks.context import Context, PlainReport
 from outlast.callbacks.history import History
+from outlast.callbacks.hooks import HOOKS, HookFromTable, Hooks, is_unused
 from outlast.callbacks.progress_line import ProgressLine
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
 from outlast.exceptions import ArgumentError, UsageError
-from outlast.frameworks.base import Adapter, find
+from outlast.frameworks.base import Adapter, find_control, find_training
 from outlast.storage.output import LooseOutput, Output
 
 # A batch's hook of the older name is called through the newer one.
 _OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
 _BATCH_HOOKS = tuple(hook for hook in HOOKS if "batch" in hook)
 
+Listener = Callable[..., Any]
 
-class CallbackList(Callback):
+
+class CallbackList(Hooks):
     """Call several callbacks as one, from a loop of your own or inside Keras's ``fit``.
 
     The logs are completed with the learning rate before any callback sees them, and who hears which
@@ -33,7 +36,8 @@ class CallbackList(Callback):
         add_progbar: add a line of progress an epoch.
         model: a Keras model or a PyTorch module; None if the callbacks need only stop.
         optimizer: PyTorch's optimizer; several in a list or a dict by name.
-        adapter: how the training is stopped and saved, for a framework of your own.
+        adapter: how the training is stopped and saved, for a framework of your own; it is asked instead
+            of the one that outlast knows for the model.
         output: where files go; files where the callbacks say, if left out.
         listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
@@ -78,7 +82,9 @@ class CallbackList(Callback):
             self.callbacks.append(ProgressLine())
         self._optimizer, self._given, self._listen, self._clock = optimizer, adapter, listen, clock
         self._output: Output = output or LooseOutput()
-        self._bind_all(adapter or find(model, optimizer), model)
+        self._heard: dict[str, tuple[tuple[Any, Listener], ...]] = {}
+        self._batch_hooks: dict[str, Listener] = {}
+        self._bind_all(model)
         self.set_params(params)
         self._hear()
 
@@ -88,7 +94,7 @@ class CallbackList(Callback):
     def append(self, callback: Any) -> None:
         """Add a callback at the end."""
         self.callbacks.append(callback)
-        self._bind_all(self.adapter, self.model)
+        self._bind(callback, self.model)
         self._hear()
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:
@@ -100,30 +106,46 @@ class CallbackList(Callback):
 
     def set_model(self, model: Any) -> None:
         """Take the model, for all callbacks."""
-        super().set_model(model)
-        self._bind_all(self._given or find(model, self._optimizer), model)
+        if self.host is not None:
+            super().set_model(model)  # refuses it
+        self._bind_all(model)
 
-    def _bind_all(self, adapter: Adapter, model: Any) -> None:
-        report = PlainReport(adapter, self._listen)
-        context = Context(adapter, self._output, report, self._clock, logs_are_complete=True)
-        self._context = context
+    def _bind_all(self, model: Any) -> None:
+        training = self._given or find_training(model, self._optimizer)
+        control = self._given or find_control(model, self._optimizer)
+        report = PlainReport(control, self._listen)
+        self._context = Context(training, control, self._output, report, self._clock, logs_are_complete=True)
         for callback in self.callbacks:
-            if isinstance(callback, Callback):
-                callback.bind(context, self)
-            elif model is not None:
-                callback.set_model(model)
+            self._bind(callback, model)
+
+    def _bind(self, callback: Any, model: Any) -> None:
+        if isinstance(callback, Hooks):
+            callback.bind(self.context, self)
+        elif model is not None:
+            callback.set_model(model)
 
     @property
     def stop_training(self) -> bool:
         """Whether a callback asked for the training's end."""
-        return self.adapter.stopping
+        return self.control.stopping
 
     def _hear(self) -> None:
-        """Decide who hears which hook; a batch hook that somebody hears becomes one of this object."""
+        """Decide who hears which hook."""
         self._heard = {hook: _listeners(self.callbacks, hook) for hook in HOOKS}
-        for hook in _BATCH_HOOKS:
-            if self._heard[hook]:
-                setattr(self, hook, _calling(self._heard[hook]))
+        self._batch_hooks = {hook: _calling(heard) for hook in _BATCH_HOOKS if (heard := self._heard[hook])}
+
+    def _hook(self, name: str) -> Listener | None:
+        """The hook of a batch, if anybody hears it: one that nobody hears costs Keras nothing."""
+        return self._batch_hooks.get(name)
+
+    on_batch_begin = HookFromTable("on_batch_begin")
+    on_batch_end = HookFromTable("on_batch_end")
+    on_train_batch_begin = HookFromTable("on_train_batch_begin")
+    on_train_batch_end = HookFromTable("on_train_batch_end")
+    on_test_batch_begin = HookFromTable("on_test_batch_begin")
+    on_test_batch_end = HookFromTable("on_test_batch_end")
+    on_predict_batch_begin = HookFromTable("on_predict_batch_begin")
+    on_predict_batch_end = HookFromTable("on_predict_batch_end")
 
     def _check_hosts(self) -> None:
         """Refuse to go on with callbacks that belong to a newer list: they remember another training."""
@@ -135,13 +157,13 @@ class CallbackList(Callback):
                 )
 
     def _call(self, hook: str, *args: Any) -> None:
-        for listener in self._heard[hook]:
+        for _, listener in self._heard[hook]:
             listener(*args)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
         self._check_hosts()
-        self.adapter.begin()
+        self.control.begin()
         self._call("on_train_begin", logs or {})
 
     def on_train_end(self, logs: Logs | None = None) -> None:
@@ -160,10 +182,17 @@ class CallbackList(Callback):
         complete = self._completed(logs)
         if isinstance(logs, dict):  # who comes after this list in Keras's own sees the rate too
             logs.update(complete)
-        self._call("on_epoch_end", epoch, complete)
+        self._see_epoch(epoch, complete)
+
+    def _see_epoch(self, epoch: int, complete: Logs) -> None:
+        with self.training.one_copy():  # of the weights, however many callbacks keep them
+            for callback, listener in self._heard["on_epoch_end"]:
+                listener(epoch, complete)
+                if not is_own(callback):
+                    self.training.weights_may_have_changed()
 
     def _completed(self, logs: Logs | None) -> Logs:
-        return completed(logs, self.adapter.learning_rates())
+        return completed(logs, self.training.learning_rates())
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before an evaluation."""
@@ -197,8 +226,13 @@ def _flat(callbacks: Any) -> list[Any]:
     return [callbacks]
 
 
-def _listeners(callbacks: Iterable[Any], hook: str) -> tuple[Callable[..., Any], ...]:
-    return tuple(getattr(c, hook) for c in callbacks if _hears(c, hook))
+def is_own(callback: Any) -> bool:
+    """Whether a callback is one of outlast's own classes, not a subclass with code of somebody else."""
+    return isinstance(callback, Callback) and type(callback).__module__.startswith("outlast.")
+
+
+def _listeners(callbacks: Iterable[Any], hook: str) -> tuple[tuple[Any, Listener], ...]:
+    return tuple((c, getattr(c, hook)) for c in callbacks if _hears(c, hook))
 
 
 def _hears(callback: Any, hook: str) -> bool:
@@ -209,10 +243,10 @@ def _hears(callback: Any, hook: str) -> bool:
     return not is_unused(method) or (older is not None and not is_unused(getattr(callback, older)))
 
 
-def _calling(listeners: tuple[Callable[..., Any], ...]) -> Callable[..., None]:
+def _calling(heard: tuple[tuple[Any, Listener], ...]) -> Listener:
     def call(batch: int, logs: Logs | None = None) -> None:
         logs = logs or {}
-        for listener in listeners:
+        for _, listener in heard:
             listener(batch, logs=logs)
 
     return call

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import batch_hook, is_unused, part, unused
+from outlast.callbacks.base import batch_hook, part
+from outlast.callbacks.hooks import HookFromTable
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.keeping import KeepingRule, Kept, from_json, to_json
@@ -98,7 +99,6 @@ class ModelCheckpoint(MonitoredCallback):
                 f"With keep_best or keep_last each model needs a name of its own, but filepath={filepath!r} "
                 "has no field: use one, such as 'model-{epoch:04d}.keras'."
             )
-        self._hear_batches()
 
     @property
     def filepath(self) -> str | None:
@@ -118,22 +118,12 @@ class ModelCheckpoint(MonitoredCallback):
     @save_freq.setter
     def save_freq(self, save_freq: str | int) -> None:
         self._rule = replace(self._rule, save_freq=save_freq)
-        self._hear_batches()
 
-    def _hear_batches(self) -> None:
-        """Have a batch hook only if batches are counted: Keras waits for each batch of one who has."""
-        self.__dict__.pop("on_train_batch_end", None)
-        if self.save_freq != "epoch" and is_unused(self.on_train_batch_end):
-            self.on_train_batch_end = self._save_on_batch  # type: ignore[method-assign]
+    on_train_batch_end = HookFromTable("on_train_batch_end")
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        state.pop("on_train_batch_end", None)  # bound to this instance, not to the copy
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._hear_batches()
+    def _hook(self, name: str) -> Any:
+        """A hook for batches only if batches are counted: Keras waits for each batch of one who has it."""
+        return None if self.save_freq == "epoch" else self._save_on_batch
 
     def configuration(self) -> dict[str, Any]:
         """What it was asked to do."""
@@ -163,7 +153,7 @@ class ModelCheckpoint(MonitoredCallback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Check that the place can be written. As in Keras, ``best`` goes on from the last fit."""
         self._begin()
-        suffixes = self.adapter.suffixes(self.save_weights_only)
+        suffixes = self.training.suffixes(self.save_weights_only)
         if self.filepath is None:
             usual = "model-{epoch:04d}" if self._keeping.active else "best"
             default = self.context.output.named(usual + suffixes[0])
@@ -180,7 +170,7 @@ class ModelCheckpoint(MonitoredCallback):
         if not name.endswith(suffixes):
             option = "save_weights_only=True and " if self.save_weights_only else ""
             raise ArgumentError(
-                f"With {option}{self.adapter.framework}, the filepath provided must end in "
+                f"With {option}{self.training.framework}, the filepath provided must end in "
                 f"{' or '.join(f'`{suffix}`' for suffix in suffixes)}. Received: filepath={name}"
             )
 
@@ -194,12 +184,6 @@ class ModelCheckpoint(MonitoredCallback):
             self._settle_direction(logs or {})
         if self.save_freq == "epoch":
             self._judge(epoch, None, logs or {})
-
-    @unused
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """What a subclass that has the hook calls, where batches are counted."""
-        if self.save_freq != "epoch":
-            self._save_on_batch(batch, logs)
 
     @batch_hook
     def _save_on_batch(self, batch: int, logs: Logs | None = None) -> None:
@@ -216,7 +200,7 @@ class ModelCheckpoint(MonitoredCallback):
             decision = self._among_kept(decision, name, logs)
         self._announce(decision, before, name)
         if decision.save:
-            self._publish(decision, name)
+            decision = self._publish(decision, name)
             if self.verbose > 0:
                 self.context.report.message(f"\nEpoch {epoch + 1}: finished saving model to {name}")
         elif self.save_last:
@@ -224,23 +208,24 @@ class ModelCheckpoint(MonitoredCallback):
         self.context.report(decision)
         self._delete_all_but(decision, name)
 
-    def _publish(self, decision: Decision, name: str) -> None:
+    def _publish(self, decision: Decision, name: str) -> Decision:
+        """Save the model; returns the decision with the names of its files."""
         output = self.context.output
-        values: dict[str, Any] = decision.values  # type: ignore[assignment]
-        values["path"] = output.publish(name, self._saving())
+        values = {**decision.values, "path": output.publish(name, self._saving())}
         best = self._keeping.active and decision.reason in (Reason.FIRST_VALUE, Reason.IMPROVED)
-        copies = [*(["best"] if best else []), *(["last"] if self.save_last else [])]
-        for word in copies:
-            output.copy(name, self._beside(name, word))
-        if copies:
-            values["copies"] = [self._beside(name, word) for word in copies]
+        copies = [
+            self._beside(name, word) for word, wanted in (("best", best), ("last", self.save_last)) if wanted
+        ]
+        for copy in copies:
+            output.copy(name, copy)
+        return replace(decision, values={**values, "copies": copies} if copies else values)
 
     def _saving(self) -> Save:
-        return self.adapter.saving(self.save_weights_only)
+        return self.training.saving(self.save_weights_only)
 
     def _beside(self, name: str, word: str) -> str:
         """``best.keras`` or ``last.keras``, in the folder of ``name``."""
-        suffix = next(s for s in self.adapter.suffixes(self.save_weights_only) if name.endswith(s))
+        suffix = next(s for s in self.training.suffixes(self.save_weights_only) if name.endswith(s))
         return os.path.join(os.path.dirname(name), word + suffix)
 
     def _among_kept(self, judged: Decision, name: str, logs: Logs) -> Decision:

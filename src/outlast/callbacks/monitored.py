@@ -68,13 +68,13 @@ class MonitoredCallback(Callback):
         direction = self._state.direction
         if direction is None or self._context is None:
             return None
-        return self._context.adapter.comparison(direction)
+        return self._context.training.comparison(direction)
 
     def _settle_direction(self, logs: Logs) -> None:
         """Find out, once, whether up or down is better: the framework's word, then the name."""
         if self._state.direction is not None:
             return
-        told = None if self._context is None else self._context.adapter.direction(self.monitor)
+        told = None if self._context is None else self._context.training.direction(self.monitor)
         direction = self._rule.monitor.direction(told, who=type(self).__name__, available=logs)
         self._state = replace(self._state, direction=direction)
 

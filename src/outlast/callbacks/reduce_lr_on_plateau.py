@@ -100,11 +100,11 @@ class ReduceLROnPlateau(MonitoredCallback):
             f"Learning rate reduction is conditioned on metric `{self.monitor}` which is not available. "
             f"Available metrics are: {','.join(logs)}.",
         )
-        rates = self.adapter.learning_rates()
+        rates = self.training.learning_rates()
         self._state, decision = self._rule.update(self._state, current, rates, epoch=epoch)
         cuts: Mapping[str, float] = decision.values.get("learning_rate", {})
         for name, rate in cuts.items():
-            self.adapter.set_learning_rate(name, rate)
+            self.training.set_learning_rate(name, rate)
             self._say(epoch, f" {name}" if len(rates) > 1 else "", rate)
         if cuts:
             self.context.report(decision)

@@ -24,9 +24,9 @@ class TerminateOnNaN(Callback):
 
     Example:
         >>> from outlast.testing import FakeAdapter
-        >>> from outlast.callbacks.context import Context
+        >>> from outlast import CallbackList
         >>> callback, adapter = TerminateOnNaN(), FakeAdapter()
-        >>> callback.bind(Context.plain(adapter))
+        >>> callbacks = CallbackList([callback], adapter=adapter)
         >>> callback.on_batch_end(3, {"loss": float("nan")})
         Batch 3: Invalid loss, terminating training
         >>> adapter.stopping
@@ -60,5 +60,5 @@ class TerminateOnNaN(Callback):
                 "Terminating training immediately."
             )
         self.context.report.message(f"Batch {batch}: Invalid loss, terminating training")
-        self.adapter.stop(decision.sentence)
+        self.control.stop(decision.sentence)
         self.context.report(decision)

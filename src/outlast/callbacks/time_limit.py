@@ -53,5 +53,5 @@ class TimeLimit(Callback):
         self._state, decision = self._rule.update(self._state, now - self._since, epoch=epoch)
         self._since = now
         if decision.stop:
-            self.adapter.stop(decision.sentence)
+            self.control.stop(decision.sentence)
             self.context.report(decision)

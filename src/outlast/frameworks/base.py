@@ -1,14 +1,22 @@
-"""Adapter: what callbacks may do to a training, whatever the framework."""
+"""What callbacks may touch of a framework, in two protocols.
+
+A :class:`Training` is what is trained: rates, weights, state, files. A :class:`Control` is who runs the
+loop: it begins, stops, goes on at a position. They are apart because frameworks combine them: in
+Lightning the training is PyTorch's and the loop is Lightning's.
+"""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
 from outlast.core.monitor import Direction
+from outlast.core.run_state import START, Moment, Position
 from outlast.exceptions import ArgumentError, CapabilityError
 from outlast.storage.output import Save
 
@@ -24,11 +32,15 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
         "pass model=, a Keras model or a PyTorch module",
     ),
     "saving": ("a model that can be saved", "pass model=, a Keras model or a PyTorch module"),
-    "state": ("a training whose state can be read and put back", "give it to Keras's fit, or pass model="),
+    "state": (
+        "the model",
+        "Run(folder, callbacks, model=model, optimizer=optimizer); in Keras, pass the run to "
+        "fit(callbacks=[run])",
+    ),
 }
 
-# Package of a model's class -> module with its `adapt`. Keras comes first: on its torch backend a
-# Keras model is a torch module too.
+# Package of a model's class -> module with its `training` and `control`. Keras comes first: on its
+# torch backend a Keras model is a torch module too.
 _FRAMEWORKS = (
     ("keras", "outlast.frameworks.keras"),
     ("tf_keras", "outlast.frameworks.keras"),
@@ -41,28 +53,72 @@ class Snapshot:
     """Weights as they were at one moment; never changed afterwards.
 
     Args:
-        weights: in the framework's own shape: Keras's list of arrays, torch's state dict.
+        weights: in the framework's own form: Keras's list of arrays, PyTorch's state dict.
     """
 
     weights: Any
 
 
-class Adapter:
-    """What callbacks may do to a training. This one is for a loop without a model: it can stop.
+class Training:
+    """What is trained. This one has no model: there is nothing to save and no rate to set.
 
-    Each framework has a subclass that can more; ``capabilities`` names what.
+    Each framework has a subclass; ``capabilities`` lists what it can do. It holds its model weakly, so
+    that one Training can be kept for each model (see :func:`find_training`); the Control holds the model.
+
+    Args:
+        model: what is trained.
+
+    Attributes:
+        run: the open run that trains the model; None if there is none. Callbacks of ours that are passed
+            to the same ``fit`` look at it, to warn that they are not saved.
     """
 
     framework = "a loop without a model"
     capabilities: frozenset[Capability] = frozenset()
 
-    def __init__(self) -> None:
-        self.stop_reason: str | None = None
+    def __init__(self, model: Any = None) -> None:
+        self._model_or_none = _reference(model)
+        self._run: Callable[[], Any] = _nothing
+        self._shared: list[Snapshot] | None = None  # the copy of this step, once somebody asked
+        self._left: tuple[list[Callable[[], Any]], dict[str, float] | None] | None = None
 
     @property
     def model(self) -> Any:
         """The model that is trained, its state readable; None if there is none."""
-        return None
+        return self._model_or_none()
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """The optimizers by name."""
+        return {}
+
+    @property
+    def run(self) -> Any:
+        """The open run that trains the model."""
+        return self._run()
+
+    @run.setter
+    def run(self, run: Any) -> None:
+        self._run = _nothing if run is None else weakref.ref(run)
+
+    def leave(self, rates: Mapping[str, float] | None) -> None:
+        """Remember the rates that a run left the optimizers with; None if it was interrupted."""
+        optimizers = [_reference(one) for one in self.optimizers.values()]
+        self._left = optimizers, None if rates is None else dict(rates)
+
+    def still_has_the_rates_of_a_run(self) -> bool:
+        """Whether the rates are what a run in this process left, and not what the user has set since.
+
+        They need not be the initial ones then. A new optimizer, or another rate, is the user's.
+        """
+        if self._left is None:
+            return False
+        optimizers, rates = self._left
+        now = list(self.optimizers.values())
+        same = len(now) == len(optimizers) and all(
+            one is known() for one, known in zip(now, optimizers, strict=True)
+        )
+        return same and rates in (None, self.learning_rates())
 
     def require(self, capability: Capability, who: str) -> None:
         """Check before the first batch that a callback can do its work.
@@ -74,22 +130,6 @@ class Adapter:
             need, way_out = _NEEDS[capability]
             raise CapabilityError(f"{who} needs {need}, which {self.framework} does not have: {way_out}.")
 
-    def begin(self) -> None:
-        """Forget a stop that was asked for in an earlier training."""
-        self.stop_reason = None
-
-    def stop(self, reason: str) -> None:
-        """Ask for the training's end, honoured when every callback has seen the epoch."""
-        self.stop_reason = reason
-
-    @property
-    def stopping(self) -> bool:
-        """Whether somebody asked for the end."""
-        return self.stop_reason is not None
-
-    def hurry(self) -> None:
-        """Bring the loop to its next hook soon: a signal wants the training to end."""
-
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by the name of their optimizer or group; empty if there are none."""
         return {}
@@ -98,20 +138,41 @@ class Adapter:
         """Set one of :meth:`learning_rates`."""
         raise NotImplementedError
 
-    def take(self) -> Snapshot:
+    @contextmanager
+    def one_copy(self) -> Iterator[None]:
+        """While this is open, all who ask for a copy of the weights get the same one."""
+        self._shared = []
+        try:
+            yield
+        finally:
+            self._shared = None
+
+    def weights_may_have_changed(self) -> None:
+        """Have the next :meth:`copy_weights` copy again: somebody else's code ran."""
+        if self._shared:
+            self._shared = []
+
+    def copy_weights(self) -> Snapshot:
         """A copy of the weights."""
+        if self._shared is None:
+            return self._copied_weights()
+        if not self._shared:
+            self._shared.append(self._copied_weights())
+        return self._shared[0]
+
+    def _copied_weights(self) -> Snapshot:
         raise NotImplementedError
 
-    def put(self, snapshot: Snapshot) -> None:
+    def restore_weights(self, snapshot: Snapshot) -> None:
         """Put weights back."""
         raise NotImplementedError
 
-    def arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
+    def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
         """A snapshot as named arrays, for storage."""
         raise NotImplementedError
 
-    def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
-        """The inverse of :meth:`arrays`."""
+    def weights_from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
+        """The inverse of :meth:`weights_to_arrays`."""
         raise NotImplementedError
 
     def state(self) -> Any:
@@ -127,7 +188,7 @@ class Adapter:
         """Put back what :meth:`state` gave.
 
         Raises:
-            RunChanged: the model or the optimizer is another than the one that was saved.
+            RunChanged: the model or the optimizer is not the one that was saved.
         """
         raise NotImplementedError
 
@@ -136,7 +197,7 @@ class Adapter:
         return []
 
     def load_file(self, path: str) -> Any:
-        """What :meth:`saving` wrote, in the framework's own kind."""
+        """Load what :meth:`saving` wrote, as the framework's users load it."""
         raise NotImplementedError
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
@@ -155,8 +216,46 @@ class Adapter:
         """The function that compares two values, as the framework's users know it."""
         return operator.lt if direction == "min" else operator.gt
 
-    def resume_at(self, epoch: int) -> None:
-        """Tell the framework's loop at which epoch to begin; 0 leaves that to its caller."""
+
+class Control:
+    """Who runs the loop. This one is a loop of the user's own, which asks whether to stop.
+
+    Args:
+        model: what the loop trains; held as long as the control.
+
+    Attributes:
+        dispatchers: names of modules whose functions call callbacks. A signal handler looks past their
+            frames for the one that lives as long as the training.
+        random_moment: when saved random state goes back: after the framework's own last draw before the
+            first batch.
+        stop_reason: why somebody asked for the end; None if nobody did.
+    """
+
+    dispatchers: tuple[str, ...] = ()
+    random_moment = Moment.TRAIN_BEGIN
+    stop_reason: str | None = None
+
+    def __init__(self, model: Any = None) -> None:
+        self._loop_model = model
+
+    def begin(self) -> None:
+        """Forget a stop that was asked for in an earlier training."""
+        self.stop_reason = None
+
+    def stop(self, reason: str) -> None:
+        """Ask for the training's end, honoured when every callback has seen the epoch."""
+        self.stop_reason = reason
+
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self.stop_reason is not None
+
+    def interrupt_epoch(self) -> None:
+        """Bring the loop to its next hook soon: a signal wants the training to end."""
+
+    def resume_at(self, position: Position = START) -> None:
+        """Tell the framework's loop where the training stands; ``START`` leaves that to its caller."""
 
     def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
         """Show the epochs of earlier starts where the framework's users look for them."""
@@ -169,26 +268,61 @@ class Adapter:
         print(text, flush=True)
 
 
-def find(model: Any, optimizer: Any = None) -> Adapter:
-    """The adapter for a model.
+class Adapter(Training, Control):
+    """Both in one object: what ``adapter=`` takes, for a framework of your own."""
+
+    def __init__(self, model: Any = None) -> None:
+        Training.__init__(self, model)
+        Control.__init__(self, model)
+
+
+# One Training for each model and its optimizers, as long as the model lives.
+_trainings: weakref.WeakKeyDictionary[Any, list[Training]] = weakref.WeakKeyDictionary()
+
+
+def find_training(model: Any, optimizer: Any = None) -> Training:
+    """The Training of a model; the same one whenever it is asked for.
 
     Args:
         model: a Keras model, a PyTorch module, an object with ``get_weights``,
             ``set_weights`` and ``stop_training``, or None.
-        optimizer: PyTorch's; one, or several in a list or a dict.
+        optimizer: PyTorch's; one, or several in a list or a dict by name.
 
     Raises:
         ArgumentError: nothing fits the model.
     """
+    module = _module_for(model, optimizer)
+    new: Training = Training() if module is None else module.training(model, optimizer)
+    try:
+        known = _trainings.setdefault(model, [])
+    except TypeError:  # no model, or one that cannot be held weakly
+        return new
+    for one in known:
+        if type(one) is type(new) and _same(one.optimizers, new.optimizers):
+            return one
+    known[:] = [*known[-1:], new]  # an optimizer that was replaced need not be kept for long
+    return new
+
+
+def find_control(model: Any, optimizer: Any = None) -> Control:
+    """The Control of a loop that trains the model; arguments and errors as in :func:`find_training`."""
+    module = _module_for(model, optimizer)
+    control: Control = Control(model) if module is None else module.control(model)
+    return control
+
+
+def _module_for(model: Any, optimizer: Any) -> Any:
+    """The framework's module; None if there is nothing to train."""
     if model is None and optimizer is None:
-        return Adapter()
-    packages = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
-    packages |= {cls.__module__.partition(".")[0] for cls in type(optimizer).__mro__}
+        return None
+    several = optimizer.values() if isinstance(optimizer, Mapping) else optimizer
+    optimizers = several if isinstance(several, (list, tuple)) or several is not optimizer else [optimizer]
+    packages = {cls.__module__.partition(".")[0] for one in (model, *optimizers) for cls in type(one).__mro__}
     for package, module in _FRAMEWORKS:
         if package in packages:
-            return _adapt(module, model, optimizer)
+            return import_module(module)
     if all(hasattr(model, name) for name in ("get_weights", "set_weights", "stop_training")):
-        return _adapt("outlast.frameworks.keras", model, optimizer)
+        return import_module("outlast.frameworks.keras")
     raise ArgumentError(
         f"No framework is known for a model of {type(model).__module__}.{type(model).__name__}: expected a "
         "Keras model or a PyTorch module. Pass adapter= to say how it is saved and stopped, or model=None if "
@@ -196,6 +330,17 @@ def find(model: Any, optimizer: Any = None) -> Adapter:
     )
 
 
-def _adapt(module: str, model: Any, optimizer: Any) -> Adapter:
-    adapter: Adapter = import_module(module).adapt(model, optimizer)
-    return adapter
+def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(first[name] is second[name] for name in first)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _reference(thing: Any) -> Callable[[], Any]:
+    """A weak reference where there can be one."""
+    try:
+        return weakref.ref(thing)
+    except TypeError:
+        return lambda: thing

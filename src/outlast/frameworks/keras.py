@@ -1,4 +1,9 @@
-"""Keras: how its models are stopped, slowed, copied and saved, on every backend."""
+"""Keras, on every backend: what is trained, and its ``fit``, which runs the loop.
+
+Variables are matched by position, shape and type, never by path: paths count up when a notebook cell
+runs twice, and change with what builds the optimizer. On JAX a model's variables are empty between
+steps; whoever reads them asks the trainer to sync first.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +13,34 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlast.core.monitor import Direction
+from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives
-from outlast.frameworks.base import Adapter, Capability, Snapshot
+from outlast.frameworks.base import Capability, Control, Snapshot, Training
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
 from outlast.storage.format.dtypes import Bits
 
 
-def adapt(model: Any, optimizer: Any) -> Adapter:
-    """The adapter for a Keras model, or for an object that looks like one."""
+def training(model: Any, optimizer: Any) -> Training:
+    """The Training of a Keras model, or of an object that looks like one."""
     if optimizer is not None:
         raise ArgumentError(
             "optimizer= is for PyTorch; a Keras model has its own: model.compile(optimizer=...)."
         )
-    return KerasAdapter(model)
+    return KerasTraining(model)
 
 
-class KerasAdapter(Adapter):
-    """Does to a Keras model what the callbacks decide."""
+def control(model: Any) -> Control:
+    """The Control of ``model.fit``."""
+    return KerasControl(model)
+
+
+class KerasTraining(Training):
+    """A Keras model and its optimizer."""
 
     framework = "this Keras model"
     capabilities: frozenset[Capability] = frozenset({"learning_rate", "weights", "saving", "state"})
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self._model = model
 
     @property
     def model(self) -> Any:
@@ -42,11 +49,17 @@ class KerasAdapter(Adapter):
         On JAX the variables are empty between steps, until the trainer is asked to sync; a
         distributed torch model wraps the one that can be saved.
         """
-        if type(self._model).__name__ == "DistributedDataParallel":
-            return self._model.module
-        if hasattr(self._model, "jax_state_sync"):
-            self._model.jax_state_sync()
-        return self._model
+        model = self._model
+        if type(model).__name__ == "DistributedDataParallel":
+            return model.module
+        if hasattr(model, "jax_state_sync"):
+            model.jax_state_sync()
+        return model
+
+    @property
+    def _model(self) -> Any:
+        """The model as it was given, not synced."""
+        return self._model_or_none()
 
     def require(self, capability: Capability, who: str) -> None:
         """Check that the callback can do its work with this model."""
@@ -59,7 +72,7 @@ class KerasAdapter(Adapter):
             raise CapabilityError(
                 f"{who} needs an optimizer, and this model has none: call model.compile(optimizer=...) first."
             )
-        for optimizer in self._optimizers().values():
+        for optimizer in self.optimizers.values():
             if not hasattr(optimizer, "learning_rate"):
                 raise CapabilityError(f'Optimizer must have a "learning_rate" attribute for {who}.')
             held = getattr(optimizer, "_learning_rate", None)
@@ -70,60 +83,42 @@ class KerasAdapter(Adapter):
                     "learning_rate=1e-3, or leave the callback out."
                 )
 
-    def _optimizers(self) -> dict[str, Any]:
-        optimizer = self._model.optimizer
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """The optimizer of the model, or those that it is made of."""
+        optimizer = getattr(self._model, "optimizer", None)
+        if optimizer is None:
+            return {}
         if hasattr(optimizer, "optimizers"):
             return _by_name(optimizer.optimizers)
         return {getattr(optimizer, "name", "optimizer"): optimizer}
 
-    def begin(self) -> None:
-        """Forget a stop that was asked for in an earlier training, by whomever."""
-        super().begin()
-        self._model.stop_training = False
-
-    def stop(self, reason: str) -> None:
-        """Set ``stop_training``, which ``fit`` reads after the epoch's callbacks."""
-        super().stop(reason)
-        self._model.stop_training = True
-
-    def hurry(self) -> None:
-        """Leave the batches of training or validation; the next hook does the rest."""
-        self._model.stop_training = True
-        self._model.stop_evaluating = True
-
-    @property
-    def stopping(self) -> bool:
-        """Whether anybody, a callback of Keras's included, asked for the end."""
-        return bool(getattr(self._model, "stop_training", False))
-
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by the optimizer's name."""
-        if getattr(self._model, "optimizer", None) is None:
-            return {}
         return {
             name: _float(optimizer.learning_rate)
-            for name, optimizer in self._optimizers().items()
+            for name, optimizer in self.optimizers.items()
             if hasattr(optimizer, "learning_rate")
         }
 
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set the rate of the optimizer of that name."""
-        self._optimizers()[name].learning_rate = value
+        self.optimizers[name].learning_rate = value
 
-    def take(self) -> Snapshot:
+    def _copied_weights(self) -> Snapshot:
         """Copies of ``model.get_weights()``."""
         return Snapshot(self.model.get_weights())
 
-    def put(self, snapshot: Snapshot) -> None:
+    def restore_weights(self, snapshot: Snapshot) -> None:
         """Put weights back by ``model.set_weights``."""
         self.model.set_weights(snapshot.weights)
 
-    def arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
+    def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
         """Named by position: paths are not unique keys (they count up in a notebook)."""
         return [(f"{index:05d}", array) for index, array in enumerate(snapshot.weights)]
 
-    def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
-        """The inverse of :meth:`arrays`."""
+    def weights_from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
+        """The inverse of :meth:`weights_to_arrays`."""
         return Snapshot([array for _, array in sorted(pairs, key=lambda pair: pair[0])])
 
     def state(self) -> Any:
@@ -149,7 +144,7 @@ class KerasAdapter(Adapter):
         if not model.built and state["build"] is not None:  # TensorFlow builds at the first batch
             model.build_from_config(state["build"])
         optimizer = getattr(model, "optimizer", None)
-        if optimizer is not None and not optimizer.built:
+        if optimizer is not None and len(optimizer.variables) < len(state["optimizer"]):
             optimizer.build(model.trainable_variables)
         parts = {"model": model.variables, "optimizer": optimizer.variables if optimizer else []}
         for part, variables in parts.items():
@@ -213,14 +208,40 @@ class KerasAdapter(Adapter):
         compare: Callable[[Any, Any], Any] = ops.less if direction == "min" else ops.greater
         return compare
 
-    def resume_at(self, epoch: int) -> None:
+
+class KerasControl(Control):
+    """``model.fit``, which reads ``stop_training`` after the callbacks of every epoch."""
+
+    dispatchers = ("keras.src.callbacks",)
+
+    def begin(self) -> None:
+        """Forget a stop that was asked for in an earlier training, by whomever."""
+        super().begin()
+        self._loop_model.stop_training = False
+
+    def stop(self, reason: str) -> None:
+        """Set ``stop_training``."""
+        super().stop(reason)
+        self._loop_model.stop_training = True
+
+    @property
+    def stopping(self) -> bool:
+        """Whether anybody, a callback of Keras's included, asked for the end."""
+        return bool(getattr(self._loop_model, "stop_training", False))
+
+    def interrupt_epoch(self) -> None:
+        """Leave the batches of training or validation; the next hook does the rest."""
+        self._loop_model.stop_training = True
+        self._loop_model.stop_evaluating = True
+
+    def resume_at(self, position: Position = START) -> None:
         """Set what ``fit`` reads right after ``on_train_begin``; it is private, and the only way."""
-        if hasattr(self._model, "_initial_epoch"):
-            self._model._initial_epoch = epoch or None
+        if hasattr(self._loop_model, "_initial_epoch"):
+            self._loop_model._initial_epoch = position.next_epoch or None
 
     def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
         """Fill Keras's own History; it empties its epochs, not its values, when training begins."""
-        history = getattr(self._model, "history", None)
+        history = getattr(self._loop_model, "history", None)
         if history is not None:
             rates_last = sorted(columns, key=lambda name: name.startswith("learning_rate"))
             history.history = {name: list(columns[name]) for name in rates_last}
@@ -228,7 +249,7 @@ class KerasAdapter(Adapter):
 
     def attach_history(self, history: Any) -> None:
         """Set ``model.history``, as Keras's own History does."""
-        self._model.history = history
+        self._loop_model.history = history
 
     def print(self, text: str) -> None:
         """Print through Keras, which may have been told to log instead."""
@@ -252,13 +273,13 @@ def load(path: str) -> Any:
 class KerasSave:
     """Writes a Keras model with Keras's own savers."""
 
-    def __init__(self, adapter: KerasAdapter, weights_only: bool) -> None:
-        self._adapter = adapter
+    def __init__(self, training: KerasTraining, weights_only: bool) -> None:
+        self._training = training
         self._weights_only = weights_only
 
     def write(self, path: str) -> None:
         """Write the model while training waits."""
-        model = self._adapter.model
+        model = self._training.model
         if self._weights_only:
             model.save_weights(path, overwrite=True)
         else:
@@ -266,7 +287,7 @@ class KerasSave:
 
     def capture(self) -> Callable[[str], object]:
         """The finished file in memory: Keras's savers need the live model."""
-        suffix = self._adapter.suffixes(self._weights_only)[0]
+        suffix = self._training.suffixes(self._weights_only)[0]
         with (
             explained(tempfile.gettempdir(), "write the model in"),
             tempfile.TemporaryDirectory() as folder,

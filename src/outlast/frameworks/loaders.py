@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlast.frameworks import random_state
-from outlast.frameworks.torch import to_array, to_tensor
 
 _PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler")
 
@@ -26,33 +25,22 @@ def generators(loader: Any) -> dict[str, Any]:
 
 def states(found: Mapping[str, Any]) -> dict[str, Any]:
     """Their states, by place."""
-    return {place: _state(generator) for place, generator in found.items()}
+    return {place: random_state.of_generator(generator) for place, generator in found.items()}
 
 
 def restore(found: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """Set them to their states."""
     for place, generator in found.items():
         if place in saved:
-            _set_state(generator, saved[place])
+            random_state.set_generator(generator, saved[place])
 
 
 def begin_workers(loader: Any) -> None:
-    """Let PyTorch's lasting workers begin: they take a seed once, which a resumed training had done."""
+    """Start persistent workers without consuming global randomness.
+
+    They draw their seed once, when they start, and the run that is resumed had started them already.
+    """
     if getattr(loader, "persistent_workers", False) and getattr(loader, "_iterator", None) is None:
         before = random_state.collect()
         iter(loader)
         random_state.restore(before)
-
-
-def _state(generator: Any) -> Any:
-    if hasattr(generator, "bit_generator"):
-        return generator.bit_generator.state
-    state = generator.get_state()
-    return to_array(state).copy() if hasattr(state, "detach") else state
-
-
-def _set_state(generator: Any, state: Any) -> None:
-    if hasattr(generator, "bit_generator"):
-        generator.bit_generator.state = state
-    else:
-        generator.set_state(to_tensor(state))

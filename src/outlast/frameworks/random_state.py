@@ -42,17 +42,46 @@ def restore(state: dict[str, Any]) -> None:
         _set_keras(state["keras"])
 
 
-def _python() -> tuple[int, Any, float | None]:
+def is_generator(thing: Any) -> bool:
+    """Whether it is a generator of random numbers: Python's, NumPy's or PyTorch's."""
+    return (
+        isinstance(thing, random.Random)
+        or hasattr(thing, "bit_generator")
+        or (hasattr(thing, "get_state") and hasattr(thing, "set_state"))
+    )
+
+
+def of_generator(generator: Any) -> Any:
+    """The state of one generator."""
+    if isinstance(generator, random.Random):
+        return _python(generator)
+    if hasattr(generator, "bit_generator"):
+        return generator.bit_generator.state
+    state = generator.get_state()
+    return to_array(state).copy() if hasattr(state, "detach") else state
+
+
+def set_generator(generator: Any, state: Any) -> None:
+    """Set one generator to a state that :func:`of_generator` gave."""
+    if isinstance(generator, random.Random):
+        _set_python(state, generator)
+    elif hasattr(generator, "bit_generator"):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(to_tensor(state))
+
+
+def _python(generator: Any = random) -> tuple[int, Any, float | None]:
     """Its 625 integers as an array: a tuple would be walked number by number at every save."""
     import numpy as np
 
-    version, internal, gauss = random.getstate()
+    version, internal, gauss = generator.getstate()
     return version, np.array(internal, np.uint32), gauss
 
 
-def _set_python(state: tuple[int, Any, float | None]) -> None:
+def _set_python(state: tuple[int, Any, float | None], generator: Any = random) -> None:
     version, internal, gauss = state
-    random.setstate((version, tuple(map(int, internal)), gauss))
+    generator.setstate((version, tuple(map(int, internal)), gauss))
 
 
 def _torch() -> dict[str, Any]:

@@ -10,17 +10,22 @@ from typing import Any
 from outlast.core.tree import map_leaves
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks import archives
-from outlast.frameworks.base import Adapter, Capability, Snapshot
+from outlast.frameworks.base import Capability, Control, Snapshot, Training
 from outlast.storage.format.dtypes import Bits
 
 
-def adapt(model: Any, optimizer: Any) -> Adapter:
-    """The adapter for a PyTorch module and its optimizer, optimizers, or none."""
-    return TorchAdapter(model, optimizer)
+def training(model: Any, optimizer: Any) -> Training:
+    """The Training of a PyTorch module and its optimizer, optimizers, or none."""
+    return TorchTraining(model, optimizer)
 
 
-class TorchAdapter(Adapter):
-    """Does to a PyTorch loop what the callbacks decide.
+def control(model: Any) -> Control:
+    """A loop of the user's own."""
+    return Control(model)
+
+
+class TorchTraining(Training):
+    """A module and its optimizers.
 
     Args:
         model: a module; None if nothing is to be saved or restored.
@@ -30,8 +35,7 @@ class TorchAdapter(Adapter):
     framework = "this PyTorch loop"
 
     def __init__(self, model: Any, optimizer: Any = None) -> None:
-        super().__init__()
-        self._model = model
+        super().__init__(model)
         self._optimizers = _by_name(optimizer)
         can: set[Capability] = set()
         if model is not None:
@@ -41,9 +45,9 @@ class TorchAdapter(Adapter):
         self.capabilities = frozenset(can)
 
     @property
-    def model(self) -> Any:
-        """The module."""
-        return self._model
+    def optimizers(self) -> dict[str, Any]:
+        """The optimizers by name."""
+        return self._optimizers
 
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by optimizer and parameter group."""
@@ -67,15 +71,15 @@ class TorchAdapter(Adapter):
                 groups[prefix + part if several else name] = group
         return groups
 
-    def take(self) -> Snapshot:
+    def _copied_weights(self) -> Snapshot:
         """Copies of ``model.state_dict()``."""
-        return Snapshot(_copied(self._model.state_dict()))
+        return Snapshot(_copied(self.model.state_dict()))
 
-    def put(self, snapshot: Snapshot) -> None:
+    def restore_weights(self, snapshot: Snapshot) -> None:
         """Put a state dict back."""
-        self._model.load_state_dict(snapshot.weights)
+        self.model.load_state_dict(snapshot.weights)
 
-    def arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
+    def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
         """The state dict's tensors, by their names."""
         others = [k for k, v in snapshot.weights.items() if not hasattr(v, "detach")]
         if others:
@@ -85,13 +89,13 @@ class TorchAdapter(Adapter):
             )
         return [(name, to_array(value)) for name, value in snapshot.weights.items()]
 
-    def from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
-        """The inverse of :meth:`arrays`; NumPy arrays become tensors."""
+    def weights_from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
+        """The inverse of :meth:`weights_to_arrays`; NumPy arrays become tensors."""
         return Snapshot({name: to_tensor(array) for name, array in pairs})
 
     def state(self) -> Any:
         """The state dicts of the module and of each optimizer."""
-        model = {} if self._model is None else dict(self._model.state_dict())
+        model = {} if self.model is None else dict(self.model.state_dict())
         optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
         return map_leaves({"model": model, "optimizers": optimizers}, to_array)
 
@@ -99,14 +103,14 @@ class TorchAdapter(Adapter):
         """Load the state dicts."""
         self._check(state)
         state = map_leaves(state, to_tensor)
-        if self._model is not None:
-            self._model.load_state_dict(state["model"])
+        if self.model is not None:
+            self.model.load_state_dict(state["model"])
         for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            _load_optimizer(optimizer, state["optimizers"][name])
 
     def _check(self, state: Any) -> None:
         """Compare names, shapes and types, before anything is loaded."""
-        here = map_leaves(dict(self._model.state_dict()) if self._model is not None else {}, to_array)
+        here = map_leaves(dict(self.model.state_dict()) if self.model is not None else {}, to_array)
         there = state["model"]
         differences = [f"{name}: only in the run" for name in there if name not in here]
         differences += [f"{name}: only in this code" for name in here if name not in there]
@@ -141,7 +145,7 @@ class TorchAdapter(Adapter):
 
     def saving(self, weights_only: bool) -> TorchSave:
         """``model.state_dict()``, whichever is asked for: it loads without running any code."""
-        return TorchSave(self._model)
+        return TorchSave(self)
 
 
 def load(path: str) -> Any:
@@ -159,16 +163,16 @@ def load(path: str) -> Any:
 class TorchSave:
     """Writes ``model.state_dict()``; read it with ``torch.load(path, weights_only=True)``."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, training: TorchTraining) -> None:
+        self._training = training
 
     def write(self, path: str) -> None:
         """Write the state dict while training waits."""
-        _save(self._model.state_dict(), path)
+        _save(self._training.model.state_dict(), path)
 
     def capture(self) -> Callable[[str], object]:
         """Copy the state dict now, write it later."""
-        return _Captured(_copied(self._model.state_dict()))
+        return _Captured(self._training.copy_weights().weights)
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,17 @@ def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
         name: value.detach().clone() if hasattr(value, "detach") else copy.deepcopy(value)
         for name, value in state.items()
     }
+
+
+def _load_optimizer(optimizer: Any, state: Any) -> None:
+    """Load an optimizer's state; the dicts of its groups stay the same, for the user may hold one."""
+    groups = optimizer.param_groups
+    optimizer.load_state_dict(state)
+    for group, loaded in zip(groups, optimizer.param_groups, strict=True):
+        if group is not loaded:
+            group.clear()
+            group.update(loaded)
+    optimizer.param_groups = groups
 
 
 def _by_name(optimizer: Any) -> dict[str, Any]:

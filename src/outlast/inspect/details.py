@@ -10,6 +10,7 @@ from typing import Any
 
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
+from outlast.core.run_state import RunState
 from outlast.exceptions import ArgumentError, DamagedFile, FileError
 from outlast.inspect.outlook import Outlook, outlook
 from outlast.inspect.record import Checkpoint
@@ -171,7 +172,7 @@ def _point(folder: str, number: int, seen: Look) -> Point:
         state = resume_points.peek(folder, number).state
     except DamagedFile as error:
         return Point(number, None, reason(folder, str(error)))
-    return Point(number, int(state["progress"]["epoch"]), reason(folder, problem))
+    return Point(number, RunState.from_state(state).position.next_epoch, reason(folder, problem))
 
 
 def _files(folder: str, point: ResumePoint | None) -> list[File]:

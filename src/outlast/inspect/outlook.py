@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from outlast.core.run_state import RunState
 from outlast.exceptions import DamagedFile
 from outlast.inspect.record import Record
 from outlast.storage import resume_points
@@ -64,7 +65,7 @@ def outlook(folder: str, found: Survey, record: Record | None) -> Outlook:
 def _training(folder: str, number: int, epoch: int) -> str:
     """The epochs that are trained again because resume point ``number`` cannot be used."""
     try:
-        last = int(resume_points.peek(folder, number).state["progress"]["epoch"])
+        last = RunState.from_state(resume_points.peek(folder, number).state).position.next_epoch
     except (DamagedFile, LookupError, TypeError, ValueError):
         return f"what resume point {number} had beyond epoch {epoch}"
     if last == epoch + 1:

@@ -6,12 +6,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from outlast.core.decision import Action, Decision
 from outlast.core.metrics import Metrics
 from outlast.core.numbers import decoded
+from outlast.core.run_state import RunState
 from outlast.exceptions import FileError
 from outlast.storage import resume_points
 from outlast.storage.disk import lock
@@ -165,6 +167,10 @@ class Record(Readable):
     def __repr__(self) -> str:
         return f"Record({self.folder!r})"
 
+    @cached_property
+    def _state(self) -> RunState:
+        return RunState.from_state(self._point.state)
+
     def _log(self, name: str) -> bytes:
         log = self._point.logs.get(name)
         return b"" if log is None else log.content(self.folder)
@@ -204,8 +210,8 @@ class Record(Readable):
     def _best_of_stopping(self) -> Best | None:
         """What a callback remembers that keeps a best epoch, but no file of it."""
         asked = self.settings["callbacks"]
-        for key, callback in self._point.state["callbacks"].items():
-            kept, monitor = decoded(callback["state"]), asked.get(key, {}).get("monitor")
+        for key, callback in self._state.callbacks.items():
+            kept, monitor = decoded(callback), asked.get(key, {}).get("monitor")
             if monitor is not None and kept.get("best") is not None and "best_epoch" in kept:
                 return Best(kept["best_epoch"], monitor, kept["best"], None)
         return None
@@ -213,13 +219,12 @@ class Record(Readable):
     @property
     def committed(self) -> tuple[int, int | None]:
         """(epoch, batch) of the last commit; batch None at an epoch's end."""
-        return self._point.state["progress"]["epoch"] - 1, None
+        return self._state.position.as_tuple()
 
     @property
     def epochs(self) -> int | None:
         """How many epochs were asked for; None if nobody said."""
-        asked: int | None = self._point.state["progress"]["epochs"]
-        return asked
+        return self._state.epochs
 
     @property
     def stopped(self) -> str | None:
@@ -229,8 +234,7 @@ class Record(Readable):
     @property
     def stop(self) -> Decision | None:
         """The decision that stopped the training, if one did."""
-        stops = self._point.state["progress"]["stops"]
-        return Decision.from_json(stops[0]) if stops else None
+        return self._state.stops[0] if self._state.stops else None
 
     @property
     def status(self) -> str:
@@ -246,14 +250,14 @@ class Record(Readable):
     @property
     def finished(self) -> bool:
         """Whether the training stopped, or did all its epochs."""
-        return bool(self._point.state["progress"]["finished"])
+        return self._state.finished
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the run was asked to do."""
-        return dict(self._point.state["settings"])
+        return dict(self._state.settings)
 
     @property
     def extra(self) -> dict[str, Any]:
         """The user's own values."""
-        return dict(self._point.state["progress"]["extra"])
+        return dict(self._state.extra)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
+from outlast.frameworks.random_state import is_generator
+from outlast.run.parts import is_stateful
 
 _RESUME = ("auto", "never", "must")
 _KNOWN = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "on_save_error", "adapter")
@@ -14,7 +16,7 @@ _LATER = ("state", "weights", "learning_rate", "seeds", "augmentation")
 
 
 def folder_path(folder: str | os.PathLike[str]) -> str:
-    """The folder as text.
+    """The folder, settled: relative to where the process is now, ``~`` to whose home it is.
 
     Raises:
         ArgumentError: it can be no path.
@@ -22,7 +24,7 @@ def folder_path(folder: str | os.PathLike[str]) -> str:
     path = os.fspath(folder)
     if not path or "\0" in path:
         raise ArgumentError(f"folder must be the path of a folder, such as 'runs/digits', but is {path!r}.")
-    return path
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def check_resume(resume: str) -> None:
@@ -53,9 +55,9 @@ def check_parts(parts: Mapping[str, Any]) -> None:
     for name, part in parts.items():
         if name in _LATER:
             raise ArgumentError(f"Run does not take {name}= yet: it belongs to loops with JAX.")
-        if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+        if not (is_stateful(part) or is_generator(part)):
             hint = nearest(name, _KNOWN) or (
-                " Any other keyword must be an object with state_dict() and load_state_dict(), to be saved "
-                f"with the rest; this is {part!r}."
+                " Any other keyword must be an object with state_dict() and load_state_dict(), or a random "
+                f"generator, to be saved with the rest; this is {part!r}."
             )
             raise UnknownArgument(f"Run has no argument {name!r}.{hint}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlast.storage.format.dtypes import Bits
+from outlast.storage.format.encoding import Immutable
 
 
 class Buffers:
@@ -34,7 +35,7 @@ class Buffers:
         return result
 
     def _copied(self, tree: Any, place: str, used: dict[str, Any]) -> Any:
-        if tree is None or isinstance(tree, (int, float, str, bytes)):
+        if tree is None or isinstance(tree, (int, float, str, bytes, Immutable)):
             return tree
         if isinstance(tree, Mapping):
             return {key: self._copied(value, f"{place}/{key}", used) for key, value in tree.items()}

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from outlast.core.run_state import Moment
 from outlast.exceptions import MetricError
 from outlast.run.generators import Generators
 from outlast.run.means import Means
 
 
 class Loop:
-    """Counts batches, means their metrics, and knows the loaders' own random generators."""
+    """Counts batches, means their metrics, and knows the loaders' own random generators.
+
+    It is a part of the run: the next epoch's order of batches depends on those generators.
+    """
+
+    name, moment = "loop", Moment.OPEN
 
     def __init__(self) -> None:
         self.last: dict[str, Any] = {}  # what was logged in the batch at hand
@@ -32,10 +38,10 @@ class Loop:
         """Take metrics; inside a batch they are part of a mean.
 
         Raises:
-            MetricError: one has the name by which the rows are counted.
+            MetricError: one has the reserved name ``epoch``.
         """
         if "epoch" in metrics:
-            raise MetricError("epoch is what the rows are counted by: give the metric another name.")
+            raise MetricError("'epoch' is reserved: it numbers the history rows; rename this metric.")
         if self._in_batch:
             self.last.update(metrics)
             self._means.add(metrics, weight)
@@ -54,10 +60,11 @@ class Loop:
         finally:
             self._in_batch = False
 
-    def state(self) -> dict[str, Any]:
+    def collect(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return {"loaders": self._generators.state()}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state`."""
-        self._generators = Generators(state["loaders"])
+    def put_back(self, saved: Mapping[str, Any]) -> None:
+        """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
+        if saved != self.collect():
+            self._generators = Generators(saved["loaders"])

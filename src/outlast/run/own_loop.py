@@ -58,7 +58,7 @@ class OwnLoop(CallbackList):
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, counted; ``run.log`` inside is a mean over them."""
         self._meet(loader)
-        begin, end = self._heard["on_train_batch_begin"], self._heard["on_train_batch_end"]
+        begin, end = (self._listeners(f"on_train_batch_{moment}") for moment in ("begin", "end"))
         for batch, data in self._unless_signalled(self._loop.batches(loader)):
             for hook in begin:
                 hook(batch, logs={})
@@ -68,6 +68,9 @@ class OwnLoop(CallbackList):
             self._safe_point()
             if self.stop_training:
                 break
+
+    def _listeners(self, hook: str) -> list[Any]:
+        return [listener for _, listener in self._heard[hook]]
 
     def _unless_signalled(self, batches: Iterator[Any]) -> Iterator[Any]:
         """A loader may fail because a signal ended its workers too: then the signal tells why we end."""

@@ -1,78 +1,153 @@
-"""The parts of a resume point: callbacks, objects of the user's, lines of logs."""
+"""The parts of a training: model and optimizer, callbacks, the user's objects, random state."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlast.callbacks.base import Callback
+from outlast.core.run_state import Moment
 from outlast.core.tree import map_leaves
 from outlast.exceptions import RunChanged
-from outlast.frameworks.base import Adapter
+from outlast.frameworks import random_state
+from outlast.frameworks.base import Snapshot, Training
 from outlast.run import settings
-
-_TRAINED: weakref.WeakSet[Any] = weakref.WeakSet()  # models that a run in this process has trained
-
-
-def mark_trained(model: Any) -> None:
-    """Remember that the model's learning rate need not be the initial one any more."""
-    if model is not None and hasattr(type(model), "__weakref__"):
-        _TRAINED.add(model)
+from outlast.storage.format.encoding import Immutable
 
 
-def was_trained(model: Any) -> bool:
-    """Whether a run in this process has trained the model."""
-    return model is not None and hasattr(type(model), "__weakref__") and model in _TRAINED
+class TrainingPart:
+    """Model and optimizer."""
+
+    name, moment = "training", Moment.OPEN
+
+    def __init__(self, training: Callable[[], Training]) -> None:
+        self._training = training
+
+    def collect(self) -> Any:
+        """The framework's state."""
+        return self._training().state()
+
+    def put_back(self, saved: Any) -> None:
+        """Load it."""
+        self._training().load_state(saved)
 
 
-def callbacks_state(callbacks: Sequence[Callback], adapter: Adapter) -> dict[str, Any]:
-    """Each callback's state and weights, by its key."""
-    return {
-        key: {
-            "state": callback.state_dict(),
-            "snapshots": {
-                name: [[part, array] for part, array in adapter.arrays(snapshot)]
-                for name, snapshot in callback.snapshots().items()
-            },
-        }
-        for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
-    }
+class CallbacksPart:
+    """What our callbacks remember, and the weights that they keep.
 
+    Kept weights never change, so that each is written once, however many resume points name it, and
+    once for all callbacks that keep the same.
+    """
 
-def load_callbacks(callbacks: Sequence[Callback], saved: Mapping[str, Any], adapter: Adapter) -> None:
-    """Put back what :func:`callbacks_state` gave; a callback that is new starts from nothing."""
-    for key, callback in zip(settings.keys(callbacks), callbacks, strict=True):
-        if key not in saved:
-            continue
-        callback.load_state_dict(saved[key]["state"])
-        callback.load_snapshots(
-            {
-                name: adapter.from_arrays([(part, array) for part, array in pairs])
-                for name, pairs in saved[key]["snapshots"].items()
+    name, moment = "callbacks", Moment.OPEN
+
+    def __init__(self, callbacks: Callable[[], Sequence[Callback]], training: Callable[[], Training]) -> None:
+        self._callbacks, self._training = callbacks, training
+        self._kept: list[tuple[Snapshot, Immutable]] = []
+
+    def collect(self) -> dict[str, Any]:
+        """State and weights of each, by its key."""
+        kept, self._kept = self._kept, []
+        return {
+            key: {
+                "state": callback.state_dict(),
+                "snapshots": {
+                    name: self._immutable(snapshot, kept) for name, snapshot in callback.snapshots().items()
+                },
             }
-        )
+            for key, callback in self._by_key().items()
+        }
+
+    def put_back(self, saved: Mapping[str, Any]) -> None:
+        """Load them; a callback that is new starts from nothing."""
+        for key, callback in self._by_key().items():
+            if key in saved:
+                callback.load_state_dict(saved[key]["state"])
+                snapshots = {name: self._snapshot(one) for name, one in saved[key]["snapshots"].items()}
+                callback.load_snapshots({name: one for name, one in snapshots.items() if one is not None})
+
+    def _by_key(self) -> dict[str, Callback]:
+        callbacks = self._callbacks()
+        return dict(zip(settings.keys(callbacks), callbacks, strict=True))
+
+    def _immutable(self, snapshot: Snapshot, kept: list[tuple[Snapshot, Immutable]]) -> Immutable:
+        known = (immutable for one, immutable in (*self._kept, *kept) if one is snapshot)
+        immutable = next(known, None) or Immutable(self._training().weights_to_arrays(snapshot))
+        self._kept.append((snapshot, immutable))
+        return immutable
+
+    def _snapshot(self, immutable: Immutable) -> Snapshot | None:
+        """The weights; None if they are lost."""
+        for snapshot, known in self._kept:
+            if known is immutable:
+                return snapshot
+        if immutable.value is None:
+            return None
+        snapshot = self._training().weights_from_arrays([(name, array) for name, array in immutable.value])
+        self._kept.append((snapshot, immutable))
+        return snapshot
 
 
-def parts_state(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """The state dicts of the user's objects; tensors as arrays."""
+class UserParts:
+    """Objects of the user's: anything with ``state_dict()`` and ``load_state_dict()``, and generators."""
+
+    name, moment = "parts", Moment.OPEN
+
+    def __init__(self, parts: Mapping[str, Any]) -> None:
+        self._parts = parts
+
+    def collect(self) -> dict[str, Any]:
+        """Their state dicts, tensors as arrays."""
+        return {name: _state_of(part) for name, part in self._parts.items()}
+
+    def put_back(self, saved: Mapping[str, Any]) -> None:
+        """Load them.
+
+        Raises:
+            RunChanged: the run has other parts.
+        """
+        from outlast.frameworks.torch import to_tensor
+
+        if set(self._parts) != set(saved):
+            raise RunChanged(
+                f"the run was saved with {sorted(saved) or 'no parts'}, "
+                f"and this code gives {sorted(self._parts) or 'none'}"
+            )
+        for name, part in self._parts.items():
+            if is_stateful(part):
+                part.load_state_dict(map_leaves(saved[name], to_tensor))
+            else:
+                random_state.set_generator(part, saved[name])
+
+
+class RandomPart:
+    """The global random generators."""
+
+    name = "random"
+
+    def __init__(self, moment: Callable[[], Moment]) -> None:
+        self._moment = moment
+
+    @property
+    def moment(self) -> Moment:
+        """After the framework's own last draw before the first batch."""
+        return self._moment()
+
+    def collect(self) -> dict[str, Any]:
+        """Their states."""
+        return random_state.collect()
+
+    def put_back(self, saved: dict[str, Any]) -> None:
+        """Set them."""
+        random_state.restore(saved)
+
+
+def is_stateful(thing: Any) -> bool:
+    """Whether it saves and loads itself as PyTorch's objects do."""
+    return hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
+
+
+def _state_of(part: Any) -> Any:
     from outlast.frameworks.torch import to_array
 
-    return {name: map_leaves(part.state_dict(), to_array) for name, part in parts.items()}
-
-
-def load_parts(parts: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
-    """Put back what :func:`parts_state` gave.
-
-    Raises:
-        RunChanged: the run has other parts.
-    """
-    from outlast.frameworks.torch import to_tensor
-
-    if set(parts) != set(saved):
-        raise RunChanged(
-            f"the run was saved with {sorted(saved) or 'no parts'}, "
-            f"and this code gives {sorted(parts) or 'none'}"
-        )
-    for name, part in parts.items():
-        part.load_state_dict(map_leaves(saved[name], to_tensor))
+    return map_leaves(part.state_dict(), to_array) if is_stateful(part) else random_state.of_generator(part)

@@ -8,6 +8,7 @@ from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.decision import Action, Decision, Reason
+from outlast.core.run_state import START, Position, RunState
 from outlast.inspect.record import ROWS, decisions_of, rows_of
 from outlast.run.staged import StagedOutput
 from outlast.storage import journal
@@ -21,7 +22,7 @@ class Progress:
     """Epochs, decisions, and why it stopped.
 
     Args:
-        next_epoch: the epoch to train next, from 0.
+        position: where the last commit is.
         rows: every epoch's metrics.
         decisions: every decision that acted.
         stops: those that ask for the end.
@@ -30,7 +31,7 @@ class Progress:
         extra: the user's own values.
     """
 
-    next_epoch: int = 0
+    position: Position = START
     rows: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     stops: list[Decision] = field(default_factory=list)
@@ -38,32 +39,34 @@ class Progress:
     finished: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def to_state(self) -> dict[str, Any]:
-        """What goes into a resume point itself; rows and decisions are logs."""
-        return {
-            "epoch": self.next_epoch,
-            "stops": [decision.to_json() for decision in self.stops],
-            "epochs": self.epochs,
-            "finished": self.finished,
-            "extra": self.extra,
-        }
+    @property
+    def next_epoch(self) -> int:
+        """The epoch to train next, from 0."""
+        return self.position.next_epoch
+
+    def to_state(self, settings: Mapping[str, Any], contents: Mapping[str, Any]) -> RunState:
+        """What goes into a resume point; rows and decisions are logs."""
+        return RunState(
+            self.position, self.epochs, self.finished, tuple(self.stops), self.extra, settings, contents
+        )
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], rows: bytes, decisions: bytes) -> Progress:
+    def from_state(cls, state: RunState, rows: bytes, decisions: bytes) -> Progress:
         """The inverse of :meth:`to_state`."""
         return cls(
-            next_epoch=state["epoch"],
-            rows=rows_of(rows),
-            decisions=decisions_of(decisions),
-            stops=[Decision.from_json(one) for one in state["stops"]],
-            epochs=state["epochs"],
-            extra=dict(state["extra"]),
+            state.position,
+            rows_of(rows),
+            decisions_of(decisions),
+            list(state.stops),
+            state.epochs,
+            state.finished,
+            dict(state.extra),
         )
 
     def note(self, decision: Decision, output: StagedOutput) -> None:
         """Keep a decision, and its line for the journal.
 
-        That weights are restored is not kept: it follows from the rest, at every end anew.
+        That weights are restored is not kept: it follows from the rest, at every end.
         """
         if decision.action is Action.RESTORE:
             return
@@ -76,7 +79,7 @@ class Progress:
         """Count an epoch of ``epochs``, and keep its line."""
         plain = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in row.items()}
         output.add_lines(ROWS, journal.line(plain), view=False)
-        self.next_epoch, self.epochs = row["epoch"] + 1, epochs
+        self.position, self.epochs = Position(row["epoch"]), epochs
         self.finished = bool(self.stops) or (epochs is not None and self.next_epoch >= epochs)
 
     def stopped_from_outside(self) -> None:
@@ -91,7 +94,8 @@ class Progress:
             if decision.callback == _RUN or any(callback.still_stops(decision) for callback in askers):
                 return decision.sentence
         if epochs is not None and self.next_epoch >= epochs:
-            return f"all {epochs} epochs are done"
+            done = self.next_epoch
+            return f"all {epochs} epochs are done" if done == epochs else _more_than_asked(done, epochs)
         return None
 
     def columns(self) -> dict[str, list[Any]]:
@@ -102,6 +106,10 @@ class Progress:
                 if name != "epoch":
                     columns.setdefault(name, []).append(value)
         return columns
+
+
+def _more_than_asked(done: int, asked: int) -> str:
+    return f"{done} epochs are done, {asked} {'was' if asked == 1 else 'were'} asked for"
 
 
 def _is_a(callback: Callback, name: str) -> bool:

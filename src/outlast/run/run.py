@@ -7,21 +7,25 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from outlast.callbacks.base import Callback, claim, disclaim
+from outlast.callbacks.base import Callback
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
-from outlast.exceptions import ArgumentError, RunChanged, UsageError, nearest
-from outlast.frameworks import random_state
+from outlast.core.run_state import START, Moment, Position, RunState
+from outlast.exceptions import ArgumentError, UsageError, nearest
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import ROWS, Best, Readable
-from outlast.run import arguments, parts, settings
+from outlast.run import arguments
+from outlast.run.contents import Contents
 from outlast.run.loop import Loop
+from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
+from outlast.run.parts import CallbacksPart, RandomPart, TrainingPart, UserParts
 from outlast.run.progress import Progress
-from outlast.run.session import Session
+from outlast.run.session import FolderStore
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
+from outlast.run.stores import Nowhere, Store
 from outlast.storage.format import layout
 
 
@@ -50,8 +54,8 @@ class Run(OwnLoop, Readable):
             is said.
         listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
-        **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``,
-            saved with the rest.
+        **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``, or a
+            random generator, saved with the rest.
 
     Raises:
         ArgumentError, UnknownArgument: at once, for an argument that cannot work.
@@ -84,26 +88,47 @@ class Run(OwnLoop, Readable):
         on_save_error: str = "raise",
         listen: Callable[[Decision], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        **parts_by_name: Any,
+        **parts: Any,
     ) -> None:
         arguments.check_resume(resume)
         arguments.check_save_every(save_every)
         arguments.check_on_save_error(on_save_error)
-        arguments.check_parts(parts_by_name)
+        arguments.check_parts(parts)
         self.folder = None if folder is None else arguments.folder_path(folder)
-        self._seed, self._resume, self._accepted = seed, resume, frozenset(accept_changes)
-        self._on_save_error, self._listener = on_save_error, listen
-        self._parts = parts_by_name
-        self._session: Session | None = None
-        self._staged = StagedOutput(self.folder, self._committed_log)
+        self._shown = "" if folder is None else os.fspath(folder)
+        self._listener = listen
+        self._store: Store = (
+            Nowhere()
+            if self.folder is None
+            else FolderStore(self.folder, say=self._say, on_save_error=on_save_error)
+        )
+        self._staged = StagedOutput(self.folder, self._store.log)
         self._progress = Progress()
         self._loop = Loop()
-        self._signals = Signals(self._hurry)
-        self._asked: settings.Record = {}
-        self._notes: list[str] = []  # what the line at the start has to say
+        self._contents = Contents(
+            [
+                TrainingPart(lambda: self.training),
+                CallbacksPart(self._ours, lambda: self.training),
+                UserParts(parts),
+                self._loop,
+                RandomPart(lambda: self.control.random_moment),
+            ]
+        )
+        self._opening = Opening(
+            self._shown,
+            self._store,
+            self._contents,
+            seed=seed,
+            accepted=frozenset(accept_changes),
+            resume=resume,
+            say=self._say,
+        )
+        self._signals = Signals(lambda: self.control.interrupt_epoch())
+        self._fresh = False  # opened, and not trained since
+        self._under_way: int | None = None  # the epoch that has begun and is not committed
         self._begun_epochs = 0  # in this training
-        self._met = False  # whether its first loader is known
-        self._random: Any = None  # state to be restored when the training begins
+        self._trains = False
+        self._saved: RunState | None = None  # what was found, until it is told
         super().__init__(
             callbacks,
             model=model,
@@ -113,11 +138,15 @@ class Run(OwnLoop, Readable):
             listen=self._note,
             clock=clock,
         )
-        if "state" in self.adapter.capabilities:
-            self._open()
+        if "state" in self.training.capabilities:
+            self._or_close(self._open)
 
     def __repr__(self) -> str:
-        return f"Run({self.folder!r})"
+        return f"Run({self._shown!r})" if self.folder is not None else "Run(None)"
+
+    def __dir__(self) -> list[str]:
+        """What users need; the hooks that loops call are not shown."""
+        return sorted(_SHOWN)
 
     def __copy__(self) -> Run:
         """A run is one: who copies its list gets the same."""
@@ -140,6 +169,35 @@ class Run(OwnLoop, Readable):
         return self._progress.decisions
 
     @property
+    def status(self) -> str:
+        """``"new"``, ``"running"``, ``"finished"`` or ``"interrupted"``."""
+        if self._trains:
+            return "running"
+        if self.finished:
+            return "finished"
+        return "new" if self._progress.position == START else "interrupted"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training stopped, or did all its epochs."""
+        return self._progress.finished
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the training stopped early, if it did."""
+        return self._progress.stops[0].sentence if self._progress.stops else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was asked to do."""
+        return dict(self._opening.settings)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What was wrong with the folder when it was opened, and was mended."""
+        return tuple(self._store.findings)
+
+    @property
     def _rows(self) -> list[dict[str, Any]]:
         return self._progress.rows
 
@@ -157,34 +215,37 @@ class Run(OwnLoop, Readable):
         return found
 
     def load_best(self) -> Any:
-        """The best model, in the framework's own kind: a Keras model, a PyTorch state dict.
+        """The best model, in the framework's own form: a Keras model, a PyTorch state dict.
 
         Raises:
             UsageError: no best model is saved.
-            DamagedFile: its bytes are lost, or it is none that a run saved.
+            DamagedFile: its bytes are lost, or it is not what a run saved.
         """
         self.flush()
         best = self.best
-        if best is None or best.path is None or self._session is None:
+        if best is None or best.path is None or self.folder is None:
             raise UsageError(
                 "There is no best model: put outlast.ModelCheckpoint(save_best_only=True) into the run."
             )
-        return self.adapter.load_file(self._session.model(best.path))
+        return self.training.load_file(self._store.model(os.path.relpath(best.path, self.folder)))
 
     @property
     def committed(self) -> tuple[int, int | None] | None:
         """(epoch, batch) that is known to be on the disk; batch None at an epoch's end."""
-        return None if self._session is None else self._session.committed
+        return None if self._store.committed is None else self._store.committed.as_tuple()
 
     @property
     def learning_rate(self) -> float | dict[str, float]:
-        """The rate in force, or one by name where there are several; it can be set."""
-        rates = self.adapter.learning_rates()
+        """The rate in force, or one by name where there are several; it can be set.
+
+        What is set between two trainings counts in the next.
+        """
+        rates = self.training.learning_rates()
         return next(iter(rates.values())) if len(rates) == 1 else rates
 
     @learning_rate.setter
     def learning_rate(self, value: float | Mapping[str, float]) -> None:
-        names = list(self.adapter.learning_rates())
+        names = list(self.training.learning_rates())
         rates = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
         for name, rate in rates.items():
             if name not in names:
@@ -192,14 +253,16 @@ class Run(OwnLoop, Readable):
                     f"There is no learning rate {name!r}, but {', '.join(names) or 'none at all'}."
                     + nearest(name, names)
                 )
-            self.adapter.set_learning_rate(name, float(rate))
+            self.training.set_learning_rate(name, float(rate))
+        if not self._trains:
+            self._opening.set_through_run("learning_rate")
 
     def stop(self, reason: str) -> None:
         """End the training after this epoch, for good, with your reason."""
         decision = Decision(
             "Run", Action.STOP, Reason.ASKED, self._progress.next_epoch, values={"text": str(reason)}
         )
-        self.adapter.stop(decision.sentence)
+        self.control.stop(decision.sentence)
         self._note(decision)
 
     def plot(self, path: str | None = None) -> Any:
@@ -214,160 +277,90 @@ class Run(OwnLoop, Readable):
         Raises:
             FileError: it could not be written.
         """
-        if self._session is not None:
-            self._session.flush()
+        self._store.flush()
 
-    # Opening: what the folder holds is put back.
+    def append(self, callback: Any) -> None:
+        """Add a callback, before the run is opened: what the folder holds goes back to those in the list.
 
-    def _open(self) -> None:
-        """Take the folder, and put back what it holds."""
-        self._forget()
-        if self.folder is None:
-            return
-        if self._session is not None:
-            self._session.close()
-        self.adapter.require("state", "A Run")
-        self._session = Session(self.folder, self._resume, say=self._say, on_save_error=self._on_save_error)
-        self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
-        self._staged.begin(self._session.files)
-        try:
-            if self._session.state is None:
-                self._begin_anew(self._session)
-            else:
-                self._go_on(self._session, self._session.state)
-        except BaseException:
-            self._close()
-            raise
-
-    def _forget(self) -> None:
-        for callback in self._ours():
-            callback.forget()
-        self._progress = Progress()
-        self._random = None
-        self._staged.begin(())
-
-    def _begin_anew(self, session: Session) -> None:
-        self._asked = settings.asked(self._ours(), self.adapter.learning_rates(), self._seed, self._steps())
-        session.describe(self._asked)
-        session.record("start", {"resume": False})
-
-    def _go_on(self, session: Session, state: Mapping[str, Any]) -> None:
-        before = state["settings"]
-        # A model that was trained here already does not have its initial rate any more.
-        trained = parts.was_trained(self.adapter.model)
-        rates = before["learning_rate"] if trained else self.adapter.learning_rates()
-        asked = settings.asked(self._ours(), rates, self._seed, self._steps())
-        self._asked = settings.known(before, asked)
-        changed = settings.changes(before, self._asked)
-        settings.check(session.folder, changed, self._accepted)
-        self._put_back(session, state, anew={c.name.partition(".")[0] for c in changed if c.fixed})
-        if any(change.name == "learning_rate" for change in changed):
-            for name, rate in rates.items():
-                self.adapter.set_learning_rate(name, rate)
-        if changed:
-            session.describe(self._asked)
-        at = {"epoch": self._progress.next_epoch, "resume_point": session.number}
-        session.record("resume", {**at, "changes": list(map(str, changed)), "findings": session.findings})
-        self._notes = [*session.findings, *map(str, changed)]
-
-    def _put_back(self, session: Session, state: Mapping[str, Any], anew: Collection[str]) -> None:
-        """Put back everything, but for callbacks (``anew``) that watch another metric now."""
-        try:
-            self.adapter.load_state(state["training"])
-            parts.load_parts(self._parts, state["parts"])
-        except RunChanged as error:
-            raise settings.refusal(session.folder, [str(error)]) from error
-        kept = {key: one for key, one in state["callbacks"].items() if key not in anew}
-        parts.load_callbacks(self._ours(), kept, self.adapter)
-        self._loop.load(state["loop"])
-        self._random = state["random"]
-        self._progress = Progress.from_state(
-            state["progress"], session.log(ROWS), session.log(layout.JOURNAL)
-        )
-
-    def _ours(self) -> list[Callback]:
-        return [callback for callback in self.callbacks if isinstance(callback, Callback)]
+        Raises:
+            UsageError: the run is open.
+        """
+        if self._store.is_open or self._trains:
+            raise UsageError(
+                f"{self!r} is open, and what it holds has been put back: pass all callbacks when you make it."
+            )
+        super().append(callback)
 
     # Hooks.
 
     def set_model(self, model: Any) -> None:
         """Take the model to be trained."""
         super().set_model(model)
-        claim(model, self)
+        self.training.run = self
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the folder, put back what it holds, and tell the loop where to begin."""
-        if self._session is None or not self._session.fresh:
+        self._or_close(lambda: self._begin(logs))
+
+    def _begin(self, logs: Logs | None) -> None:
+        if not (self._store.is_open and self._fresh):
             self._open()
-        if self._session is not None:
-            self._session.fresh = False
-        self._begun_epochs, self._met = 0, False
+        self._fresh, self._begun_epochs, self._under_way = False, 0, None
         super().on_train_begin(logs)
-        parts.mark_trained(self.adapter.model)
+        self.training.leave(None)
         finished = self._finished()
-        self._announce(finished)
+        if self.folder is not None:
+            self._opening.try_out()
+            for problem in self._inexact() if finished is None else ():
+                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+            self._opening.announce(self._saved, finished, self._epochs())
+        self._saved = None
+        self._progress.finished = finished is not None
         if finished is None:
             self._progress.stops = []
-        next_epoch, epochs = self._progress.next_epoch, self._epochs() or 0
-        self.adapter.resume_at(next_epoch if finished is None else max(next_epoch, epochs))
+        position = self._progress.position
+        if finished is not None:
+            position = max(position, Position((self._epochs() or 0) - 1))
+        self.control.resume_at(position)
         self._show_history()
-        if self._random is not None:
-            random_state.restore(self._random)
-        if self._session is not None:
-            self._signals.install()
-
-    def _announce(self, finished: str | None) -> None:
-        """One line: what was found, and where it goes on; one for each thing that is not exact."""
-        if self._session is None:
-            return
-        for problem in self._inexact() if finished is None else ():
-            self._say(f"outlast: a resume of {self.folder} would not be exact in {problem}")
-        if self._session.state is None:
-            return
-        what = (
-            f"resumed {self.folder} at epoch {self._progress.next_epoch + 1}"
-            if finished is None
-            else f"{self.folder} is finished ({finished}); its weights and history are back"
-        )
-        before, now = self._progress.epochs, self._epochs()
-        epochs = [] if before == now else [f"epochs was {before} and is {now}"]
-        parts_of_line = [f"outlast: {what}, resume point {self._session.number}", *self._notes, *epochs]
-        self._say("; ".join(parts_of_line))
-
-    def _inexact(self) -> list[str]:
-        foreign = [type(c).__name__ for c in self.callbacks if not isinstance(c, Callback)]
-        theirs = [f"the state of {name}, which is not saved" for name in foreign]
-        return [*self.adapter.inexact(self.params or {}), *theirs]
+        self._opening.put_back(Moment.TRAIN_BEGIN)
+        self._trains = True
+        if self.folder is not None:
+            self._signals.install(self.control.dispatchers)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
         self._safe_point()
         if epoch != self._progress.next_epoch:
             raise UsageError(
-                f"The next epoch of {self.folder} is {self._progress.next_epoch} (counted from 0), but the "
+                f"The next epoch of {self._shown} is {self._progress.next_epoch} (counted from 0), but the "
                 f"loop begins {epoch}: leave out initial_epoch, the run knows where to go on."
             )
-        self.adapter.resume_at(0)
+        self.control.resume_at(START)
         if not self._begun_epochs:
             self._show_history()
         self._begun_epochs += 1
+        self._under_way = epoch
         super().on_epoch_begin(epoch, logs)
+        self._opening.put_back(Moment.EPOCH_BEGIN)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Let every callback see the epoch, then commit; an epoch cut short by a signal is discarded."""
         self._safe_point()
-        self._check_hosts()
-        complete = self._completed(logs)
-        if isinstance(logs, dict):
-            logs.update(complete)
-        row = {"epoch": epoch, **complete}
-        self._progress.rows.append(row)
-        self._call("on_epoch_end", epoch, complete)
-        if self.adapter.stopping and not self._progress.stops and self._signals.pending is None:
+        super().on_epoch_end(epoch, logs)
+        if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
-        self._progress.close_epoch(row, self._epochs(), self._staged)
-        self._commit()
+        self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
+        self._store.commit(self._staged.take(), self._state)
+        self._under_way = None
         self._safe_point()
+
+    def _state(self) -> RunState:
+        return self._progress.to_state(self._opening.settings, self._contents.collect())
+
+    def _see_epoch(self, epoch: int, complete: Logs) -> None:
+        self._progress.rows.append({"epoch": epoch, **complete})
+        super()._see_epoch(epoch, complete)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before a validation, which a signal skips."""
@@ -382,33 +375,82 @@ class Run(OwnLoop, Readable):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Let every callback end, and wait until everything is on the disk."""
         super().on_train_end(logs)
-        self.adapter.resume_at(0)
+        self.control.resume_at(START)
         if not self._begun_epochs:
             self._show_history()
-        if self._session is not None:
-            self._session.finish()
-            if self._begun_epochs:
-                self._session.record("end", {"epoch": self._progress.next_epoch})
+        self._store.finish()
+        if self._begun_epochs:
+            self._store.record("end", {"epoch": self._progress.next_epoch})
         self._close()
-        self._signals.raise_pending()
+        self._opening.ended(self.training)
+        if self._signals.pending is not None:
+            self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
+            self._signals.raise_pending()
 
-    def _hurry(self) -> None:
-        self.adapter.hurry()
+    # Opening and closing.
+
+    def _open(self) -> None:
+        """Take the store, and put back what it holds."""
+        if self.folder is not None:
+            self.training.require("state", "A Run")
+        for callback in self._ours():
+            callback.forget()
+        self._staged.begin(())
+        self._progress = Progress()
+        self._saved = self._opening.open(self._ours(), self.training, (self.params or {}).get("steps"))
+        self._staged.begin(self._store.files)
+        if self._saved is not None:
+            rows, journal = (self._store.log(name) or b"" for name in (ROWS, layout.JOURNAL))
+            self._progress = Progress.from_state(self._saved, rows, journal)
+        self._fresh = True
+
+    def _or_close(self, act: Callable[[], None]) -> None:
+        """Leave a run that can be used again, whatever fails."""
+        try:
+            act()
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        self._trains = False
+        self._signals.restore()
+        self.training.run = None
+        self._store.close()
 
     def _safe_point(self) -> None:
         """If a signal came: finish what is being written, give the folder back, and end."""
         if self._signals.pending is None:
             return
         try:
-            if self._session is not None:
-                self._session.close()
+            self._store.close()
+            self._say(f"outlast: {self._signals.name}: {self._told_of_end()}")
         finally:
+            self._trains = False
             self._signals.raise_pending()
+
+    def _told_of_end(self) -> str:
+        committed = self._store.committed
+        saved = 0 if committed is None else committed.epoch + 1
+        if self._under_way is None:
+            told = f"ended after epoch {saved}, which is saved"
+        else:
+            lost = f"ended in epoch {self._under_way + 1}, which is not saved"
+            told = f"{lost}; epoch {saved} is" if saved else lost
+        return f"{told}. The same command goes on with epoch {saved + 1}"
 
     def _note(self, decision: Decision) -> None:
         self._progress.note(decision, self._staged)
         if self._listener is not None:
             self._listener(decision)
+
+    def _inexact(self) -> list[str]:
+        foreign = [type(c).__name__ for c in self.callbacks if not isinstance(c, Callback)]
+        theirs = [f"the state of {name} is not saved" for name in foreign]
+        return [*self.training.inexact(self.params or {}), *theirs]
+
+    def _ours(self) -> list[Callback]:
+        return [callback for callback in self.callbacks if isinstance(callback, Callback)]
 
     def _finished(self) -> str | None:
         return self._progress.why_finished(self._ours(), self._epochs())
@@ -419,52 +461,21 @@ class Run(OwnLoop, Readable):
     def _epochs(self) -> int | None:
         return (self.params or {}).get("epochs")
 
-    def _steps(self) -> int | None:
-        return (self.params or {}).get("steps")
-
     def _meet(self, loader: Any) -> None:
-        """Refuse a start whose first loader has other batches than the run so far.
-
-        Raises:
-            RunChanged: it has, and they are not accepted.
-        """
-        if self._session is None or self._met:
-            return
-        self._met = True
-        now = settings.known(self._asked, {**self._asked, **settings.of_loader(loader)})
-        changed = settings.changes(self._asked, now)
-        settings.check(self._session.folder, changed, self._accepted)
-        self._asked = now
-        for change in changed:
-            self._say(f"outlast: {change}")
+        if self.folder is not None:
+            self._opening.meet(loader)
+        self._opening.put_back(Moment.FIRST_BATCH)
 
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]
-        self.adapter.fill_history(self._progress.columns(), epochs)
-
-    def _commit(self) -> None:
-        step = self._staged.take()
-        if self._session is None:
-            return
-        state = {
-            "progress": self._progress.to_state(),
-            "settings": self._asked,
-            "training": self.adapter.state(),
-            "callbacks": parts.callbacks_state(self._ours(), self.adapter),
-            "parts": parts.parts_state(self._parts),
-            "loop": self._loop.state(),
-            "random": random_state.collect(),
-        }
-        self._session.commit(step, state, (self._progress.next_epoch - 1, None))
-
-    def _committed_log(self, name: str) -> bytes | None:
-        return None if self._session is None else self._session.log_or_none(name)
+        self.control.fill_history(self._progress.columns(), epochs)
 
     def _say(self, text: str) -> None:
         self.context.report.message(text)
 
-    def _close(self) -> None:
-        self._signals.restore()
-        disclaim(self.adapter.model)
-        if self._session is not None:
-            self._session.close()
+
+_SHOWN = [
+    *("batches", "best", "callbacks", "checkpoints", "committed", "decisions", "epochs", "extra", "findings"),
+    *("finished", "flush", "folder", "history", "learning_rate", "load_best", "log", "model", "plot"),
+    *("settings", "status", "stop", "stop_training", "stopped"),
+]

@@ -1,4 +1,9 @@
-"""Session: a run's folder in this process's hands: its lock, its writer, what it holds."""
+"""FolderStore: the open run folder: its lock, its background writer, its committed state.
+
+The training thread hands over a step and goes on; the writer commits it. One step is under way at a time.
+What fails is kept in ``_unsafe`` and is part of the next step, so that nothing is lost while the disk is
+full and ``on_save_error="warn"``.
+"""
 
 from __future__ import annotations
 
@@ -7,80 +12,94 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from typing import Any
 
 from outlast.core.numbers import encoded
-from outlast.exceptions import FileError, warn
+from outlast.core.run_state import Position, RunState
+from outlast.exceptions import DamagedFile, FileError, UsageError, warn
 from outlast.run.buffers import Buffers
 from outlast.storage import blobs, commit, journal, recovery, resume_points
-from outlast.storage.commit import Step
+from outlast.storage.commit import Step, Truth
 from outlast.storage.disk import files, lock
 from outlast.storage.disk.writer import Writer
 from outlast.storage.format import layout
 from outlast.storage.logs import Lines
 
-Progress = tuple[int, int | None]  # (epoch, batch) from 0; batch None at an epoch's end
+# The open stores of this process, by their folders' real paths.
+_open: weakref.WeakValueDictionary[str, FolderStore] = weakref.WeakValueDictionary()
 
-_open: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 
-
-class Session:
+class FolderStore:
     """Opens a run's folder, holds it, and commits steps to it, in the background.
 
     Args:
         folder: the run's; made if it is not there.
-        resume: ``"auto"``, ``"never"`` or ``"must"``.
         say: is told what was mended in the folder while training.
         on_save_error: ``"raise"``, or ``"warn"`` and try again.
 
     Attributes:
-        state: what the newest resume point holds; None in a new run.
         findings: what was wrong with the folder, as parts of a sentence.
         committed: what is known to be on the disk; None before the first commit.
-        fresh: nobody has trained in this session yet.
-
-    Raises:
-        RunLocked: another process has the folder.
-        FileError: it cannot be written, or ``resume="must"`` and there is nothing.
-        DamagedFile, UnknownFormat: nothing in it can be used.
     """
 
-    def __init__(
-        self, folder: str, resume: str, *, say: Callable[[str], object], on_save_error: str = "raise"
-    ) -> None:
+    def __init__(self, folder: str, *, say: Callable[[str], object], on_save_error: str = "raise") -> None:
         self.folder = folder
-        self.fresh = True
+        self.findings: Collection[str] = ()
+        self.committed: Position | None = None
+        self.is_open = False
         self._say, self._on_save_error = say, on_save_error
-        self._unsafe: list[tuple[Progress, Step]] = []  # not known to be on the disk, in their order
-        if resume == "must" and not _has_resume_points(folder):
+        self._truth = Truth()
+        self._unsafe: list[tuple[Position, Step]] = []  # not known to be on the disk, in their order
+        self._state: Any = None  # of the last step, copied
+        self._buffers = Buffers()
+        self._writer = Writer()
+        self._lock: lock.Lock | None = None
+
+    def open(self, resume: str) -> RunState | None:
+        """Take the folder, mend it, and return what it holds.
+
+        Raises:
+            RunLocked: another process has the folder.
+            FileError: it cannot be written, or ``resume="must"`` and there is nothing.
+            DamagedFile, UnknownFormat: nothing in it can be used.
+        """
+        self.close()
+        if resume == "must" and not _has_resume_points(self.folder):
             raise FileError(
-                f"There is nothing to resume in {folder}. Use resume='auto' to begin anew.", path=folder
+                f"There is nothing to resume in {self.folder}. Use resume='auto' to begin anew.",
+                path=self.folder,
             )
-        if resume == "never":
-            _set_aside(folder)
-        files.make_folder(folder)
         self._take_over()
-        self._lock = lock.acquire(folder, take_over=True)
+        if resume == "never":
+            _set_aside(self.folder)
+        files.make_folder(self.folder)
+        self._lock = lock.acquire(self.folder, take_over=True)
         try:
-            recovered = recovery.recover(folder)
+            recovered = recovery.recover(self.folder)
+            state = None if recovered.state is None else self._run_state(recovered.state)
         except BaseException:
             self._lock.release()
             raise
-        _open[os.path.realpath(folder)] = self
-        self._truth = recovered.truth
-        self.state, self.findings = recovered.state, recovered.findings
-        self.committed: Progress | None = None
-        if self.state is not None:
-            self.committed = _progress_of(self.state)
-        self._state: Any = None  # of the last step
-        self._buffers = Buffers()
-        self._writer = Writer()
+        self._truth, self.findings = recovered.truth, recovered.findings
+        self.committed = None if state is None else state.position
+        self._unsafe, self._writer = [], Writer()
+        self.is_open = True
+        _open[os.path.realpath(self.folder)] = self
+        return state
+
+    def _run_state(self, state: Any) -> RunState:
+        try:
+            return RunState.from_state(state)
+        except (LookupError, TypeError, ValueError) as error:
+            raise DamagedFile(
+                f"The newest resume point in {self.folder} makes no sense ({error!r:.100}).", path=self.folder
+            ) from error
 
     def _take_over(self) -> None:
-        """Let a session of this process that was left open finish what it was writing."""
+        """Let a store of this process that was left open finish what it was writing."""
         former = _open.pop(os.path.realpath(self.folder), None)
         if former is None:
             return
@@ -95,25 +114,20 @@ class Session:
         return self._truth.number
 
     @property
-    def files(self) -> Iterable[str]:
+    def files(self) -> Collection[str]:
         """Names of the models that are kept."""
-        return self._truth.files
+        return self._truth.files.keys()
 
-    def model(self, path: str) -> str:
-        """A file that holds the kept model which people find at ``path``, verified now.
+    def model(self, name: str) -> str:
+        """A file that holds the kept model ``name``, verified now.
 
         Raises:
             DamagedFile: its bytes are lost.
         """
-        view = os.path.relpath(path, self.folder)
-        return blobs.whole(self.folder, view, self._truth.files[view])
+        return blobs.whole(self.folder, name, self._truth.files[name])
 
-    def log(self, name: str) -> bytes:
-        """A committed log."""
-        return self.log_or_none(name) or b""
-
-    def log_or_none(self, name: str) -> bytes | None:
-        """A log as it is after the last step, None if there is none of that name."""
+    def log(self, name: str) -> bytes | None:
+        """A log as it is after the last step; None if there is none of that name."""
         self._settle()
         unsafe = self._unsafe_step().logs.get(name, Lines(b""))
         log = self._truth.logs.get(name)
@@ -122,34 +136,39 @@ class Session:
         before = b"" if log is None or unsafe.whole else log.content(self.folder)
         return before + unsafe.data
 
-    def commit(self, step: Step, state: Mapping[str, Any], progress: Progress) -> None:
-        """Copy the state, and make it safe in the background.
+    def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
+        """Collect the state, copy it, and make the step safe in the background.
 
         One step is under way at a time: the next waits for it here, and its errors are raised here;
         or, with ``on_save_error="warn"``, are said, and what was lost is part of this step.
+
+        Raises:
+            UsageError: the store is closed, or a newer Run has taken the folder.
         """
+        if self._lock is None:
+            raise UsageError(f"This run may no longer write in {self.folder}: it is closed.")
         self._lock.check()
         self._settle()
-        self._unsafe.append((progress, step))
-        self._state = self._buffers.copy(state)
+        state = collect()
+        self._unsafe.append((state.position, step))
+        self._state = self._buffers.copy(state.to_state())
         self._submit()
 
     def _submit(self) -> None:
-        step, progress = self._unsafe_step(), self._unsafe[-1][0]
-        self._writer.submit(partial(self._carry_out, step, self._state, progress))
+        step, position = self._unsafe_step(), self._unsafe[-1][0]
+        self._writer.submit(partial(self._carry_out, step, self._state, position))
 
-    def _carry_out(self, step: Step, state: Any, progress: Progress) -> None:
+    def _carry_out(self, step: Step, state: Any, position: Position) -> None:
         self._truth = commit.commit(
             self.folder, self._truth, step, state, drain=self._writer.drain, say=self._say
         )
-        self._is_safe(progress)
+        self._is_safe(position)
 
-    def _is_safe(self, progress: Progress) -> None:
+    def _is_safe(self, position: Position) -> None:
         """All up to there is on the disk."""
-        steps = [one for one, _ in self._unsafe]
-        if progress in steps:
-            self.committed = progress
-            self._unsafe = self._unsafe[steps.index(progress) + 1 :]
+        if any(one == position for one, _ in self._unsafe):
+            self.committed = position
+            self._unsafe = [(one, step) for one, step in self._unsafe if one > position]
 
     def _unsafe_step(self) -> Step:
         return reduce(merged, (step for _, step in self._unsafe), Step())
@@ -178,10 +197,10 @@ class Session:
             found = recovery.recover(self.folder)
             self._truth = found.truth
             if found.state is not None:  # the step may be there after all
-                self._is_safe(_progress_of(found.state))
+                self._is_safe(self._run_state(found.state).position)
 
     def _unsaved(self) -> str:
-        first, last = (self._unsafe[place][0][0] + 1 for place in (0, -1))
+        first, last = (self._unsafe[place][0].epoch + 1 for place in (0, -1))
         epochs = f"epoch {first} is" if first == last else f"epochs {first} to {last} are"
         return f"{epochs} in memory only"
 
@@ -219,14 +238,20 @@ class Session:
             journal.append(os.path.join(self.folder, layout.EVENTS), event)
 
     def close(self) -> None:
-        """Finish writing, and let others have the folder."""
-        _open.pop(os.path.realpath(self.folder), None)
+        """Finish writing, and let others have the folder. A second call does nothing."""
+        key = os.path.realpath(self.folder)
+        if _open.get(key) is self:  # not that of a newer run
+            del _open[key]
+        self.is_open = False
+        held, self._lock = self._lock, None
+        if held is None:
+            return
         try:
             with self._error_or_warning():
                 self._writer.close()
         finally:
             with self._error_or_warning():
-                self._lock.release()
+                held.release()
 
     @contextmanager
     def _error_or_warning(self) -> Iterator[None]:
@@ -236,10 +261,6 @@ class Session:
             if self._on_save_error == "raise":
                 raise
             warn(str(error))
-
-
-def _progress_of(state: Mapping[str, Any]) -> Progress:
-    return state["progress"]["epoch"] - 1, None
 
 
 def _versions() -> dict[str, str]:

@@ -17,6 +17,9 @@ _FIXED_IN_CALLBACKS = ("monitor", "mode")
 _FIXED = ("learning_rate", "steps", "seed", "batch_size")
 
 
+MISSING = object()  # in the place of a callback that is in one of the two alone
+
+
 @dataclass(frozen=True)
 class Change:
     """One setting that is not as it was.
@@ -34,7 +37,9 @@ class Change:
     fixed: bool
 
     def __str__(self) -> str:
-        return f"{self.name} was {self.before!r} and is {self.now!r}"
+        if self.before is MISSING or self.now is MISSING:
+            return f"{self.name} was {'added' if self.before is MISSING else 'removed'}"
+        return f"{self.name} changed from {self.before!r} to {self.now!r}"
 
 
 def keys(callbacks: Collection[Callback]) -> list[str]:
@@ -95,12 +100,15 @@ def of_loader(loader: Any) -> Record:
 
 def refusal(folder: str, differences: Collection[str], accept: Collection[str] = ()) -> RunChanged:
     """The error that names what differs, and the ways out."""
-    ways = ["resume='never', which sets the old folder aside", "another folder"]
+    ways = [
+        "go back to the old setting",
+        "pass resume='never', which sets the old folder aside as NAME.1, or use another folder",
+    ]
     if accept:
-        ways.append(f"accept_changes=[{', '.join(map(repr, accept))}]")
+        ways.append(f"pass accept_changes=[{', '.join(map(repr, accept))}] to go on with the new setting")
+    lines = [f"  - {way}" for way in ways]
     return RunChanged(
-        f"{folder} holds another training: {'; '.join(differences)}. Go back to the old setting, or use "
-        f"{', '.join(ways[:-1])} or {ways[-1]}."
+        f"{folder} holds another training: {'; '.join(differences)}. Choose one:\n" + "\n".join(lines)
     )
 
 
@@ -131,14 +139,14 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     theirs, ours = before["callbacks"], now["callbacks"]
     for key in ours:
         if key not in theirs:
-            found.append(Change(key, "not there", "new", fixed=False))
+            found.append(Change(key, MISSING, ours[key], fixed=False))
             continue
         found += [
             Change(f"{key}.{name}", theirs[key][name], value, fixed=name in _FIXED_IN_CALLBACKS)
             for name, value in ours[key].items()
             if name in theirs[key] and theirs[key][name] != value
         ]
-    return found + [Change(key, "there", "gone", fixed=False) for key in theirs if key not in ours]
+    return found + [Change(key, theirs[key], MISSING, fixed=False) for key in theirs if key not in ours]
 
 
 def _same(before: Any, now: Any) -> bool:

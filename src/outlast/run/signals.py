@@ -1,4 +1,10 @@
-"""Signals: Ctrl-C, SIGTERM and SIGUSR1 end a training at its next safe point, nothing torn."""
+"""Signals: Ctrl-C, SIGTERM and SIGUSR1 end a training at its next safe point, nothing torn.
+
+A training that an error ended calls no hook, so nobody puts the handlers back. A handler must tell then
+whether its training is still under way. It looks for one frame, the *anchor*: the frame that called into
+callbacks when training began, past the frames of outlast and of the framework's own dispatcher, which
+come and go with each hook. As long as the anchor is on the stack, the training lives.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +12,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # a person, a system, a scheduler
-_OURS = ("outlast", "keras.src.callbacks")
 
 
 class Signals:
@@ -23,18 +28,22 @@ class Signals:
     a signal that finds it gone is given to whoever had it before.
 
     Args:
-        hurry: called once, in the handler, to bring the loop to its next safe point.
+        interrupt_epoch: called once, in the handler, to bring the loop to its next safe point.
     """
 
-    def __init__(self, hurry: Callable[[], object]) -> None:
-        self._hurry = hurry
+    def __init__(self, interrupt_epoch: Callable[[], object]) -> None:
+        self._interrupt_epoch = interrupt_epoch
         self._before: dict[int, Any] = {}
         self._pid = os.getpid()
         self._anchor: FrameType | None = None
         self.pending: int | None = None
 
-    def install(self) -> None:
-        """Begin to listen."""
+    def install(self, dispatchers: Sequence[str] = ()) -> None:
+        """Begin to listen.
+
+        Args:
+            dispatchers: names of the framework's modules that call callbacks.
+        """
         self.restore()
         self.pending = None
         if threading.current_thread() is not threading.main_thread():
@@ -44,7 +53,7 @@ class Signals:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
                 self._before[number] = _alive(number, signal.signal(number, self._handle))
-        self._anchor = _anchor(sys._getframe(1))
+        self._anchor = _anchor(sys._getframe(1), ("outlast", *dispatchers))
 
     def restore(self) -> None:
         """Put back what was there before; what somebody else has put there since stays."""
@@ -55,6 +64,11 @@ class Signals:
         for number, handler in self._before.items() if os.getpid() == self._pid else ():
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, _alive(number, handler))
+
+    @property
+    def name(self) -> str:
+        """The name of the signal that came, such as ``"SIGTERM"``; "" if none did."""
+        return "" if self.pending is None else signal.Signals(self.pending).name
 
     def raise_pending(self) -> None:
         """At a safe point: end the training if a signal came.
@@ -80,7 +94,7 @@ class Signals:
             self.pending = number
             if number != signal.SIGINT:
                 _let_workers_go()
-            self._hurry()
+            self._interrupt_epoch()
 
     def _is_training(self, frame: FrameType | None) -> bool:
         """Whether the call that began the training is still under way."""
@@ -130,8 +144,8 @@ def _in_worker(number: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def _anchor(frame: FrameType | None) -> FrameType | None:
-    """The frame that lives as long as the training: the first that is no callback's."""
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+def _anchor(frame: FrameType | None, passing: tuple[str, ...]) -> FrameType | None:
+    """The frame that lives as long as the training: the first below those that call callbacks."""
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(passing):
         frame = frame.f_back
     return frame

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import CapabilityError
@@ -64,6 +65,13 @@ def decode(plain: Any, arrays: Mapping[str, Any]) -> Any:
         raise ValueError(f"not an encoded value: {error!r}") from error
 
 
+@dataclass(frozen=True, eq=False)
+class Immutable:
+    """A value that never changes."""
+
+    value: Any
+
+
 class _Encoder:
     def __init__(self, arrays: dict[str, Array]) -> None:
         self._arrays = arrays
@@ -72,6 +80,8 @@ class _Encoder:
         """``value`` in JSON's own types."""
         if depth > _DEPTH:
             raise CapabilityError(f"Cannot store {path}: nested more than {_DEPTH} deep.")
+        if isinstance(value, Immutable):
+            return {"$part": self.plain(value.value, path, depth)}
         if value is None or isinstance(value, bool | str):
             return value
         if _is_array(value):
@@ -147,6 +157,7 @@ def _scalar(array: Any) -> Any:
 
 
 _TAGS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "$part": lambda content, arrays: Immutable(_value(content, arrays)),
     "$tuple": lambda content, arrays: tuple(_value(content, arrays)),
     "$dict": lambda content, arrays: {_value(k, arrays): _value(v, arrays) for k, v in content},
     "$float": lambda content, arrays: float(content),

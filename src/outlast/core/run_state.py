@@ -1,0 +1,131 @@
+"""What a run knows of itself: the one schema of what stands in a resume point, beside arrays.
+
+Storage keeps trees and does not know what they mean. Whoever does (``run``, which trains, and
+``inspect``, which looks) reads them through :class:`RunState` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import total_ordering
+from math import inf
+from operator import index
+from typing import Any
+
+from outlast.core.decision import Decision
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Position:
+    """Where a run is: after a batch, or at an epoch's end.
+
+    Args:
+        epoch: from 0; -1 before the first epoch.
+        batch: from 0; None at the epoch's end, which comes after each of its batches.
+
+    Example:
+        >>> Position(0) < Position(1, 3) < Position(1)
+        True
+        >>> Position(1).next_epoch, Position(1, 3).next_epoch
+        (2, 1)
+    """
+
+    epoch: int
+    batch: int | None = None
+
+    def __lt__(self, other: Position) -> bool:
+        return self._key() < other._key()
+
+    def _key(self) -> tuple[int, float]:
+        return self.epoch, inf if self.batch is None else self.batch
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch in which training goes on."""
+        return self.epoch + 1 if self.batch is None else self.epoch
+
+    def as_tuple(self) -> tuple[int, int | None]:
+        """(epoch, batch), as users see it."""
+        return self.epoch, self.batch
+
+
+START = Position(-1)
+
+
+class Moment(Enum):
+    """When a part of a saved run is put back.
+
+    Frameworks differ: Keras draws random numbers between "the folder is open" and "training begins",
+    so its random state goes back at the latter. Others draw later still.
+    """
+
+    OPEN = "the folder is open"
+    TRAIN_BEGIN = "training begins"
+    EPOCH_BEGIN = "the first epoch begins"
+    FIRST_BATCH = "the first batch begins"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything in a resume point.
+
+    Args:
+        position: where the run is.
+        epochs: how many epochs were asked for; None if nobody said.
+        finished: the training stopped, or did all its epochs.
+        stops: the decisions that ask for the end.
+        extra: the user's own values.
+        settings: what the code asked for.
+        contents: what each part of the run saved, by the part's name.
+
+    Example:
+        >>> state = RunState(Position(2), epochs=10)
+        >>> RunState.from_state(state.to_state()) == state
+        True
+    """
+
+    position: Position = START
+    epochs: int | None = None
+    finished: bool = False
+    stops: tuple[Decision, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    contents: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def callbacks(self) -> Mapping[str, Any]:
+        """What each callback remembers, by its key."""
+        return {key: saved["state"] for key, saved in self.contents.get("callbacks", {}).items()}
+
+    def to_state(self) -> dict[str, Any]:
+        """A tree for storage."""
+        return {
+            "position": list(self.position.as_tuple()),
+            "epochs": self.epochs,
+            "finished": self.finished,
+            "stops": [decision.to_json() for decision in self.stops],
+            "extra": dict(self.extra),
+            "settings": dict(self.settings),
+            "contents": dict(self.contents),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> RunState:
+        """The inverse of :meth:`to_state`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what :meth:`to_state` gives.
+        """
+        epoch, batch = state["position"]
+        return cls(
+            position=Position(index(epoch), None if batch is None else index(batch)),
+            epochs=None if state["epochs"] is None else index(state["epochs"]),
+            finished=bool(state["finished"]),
+            stops=tuple(map(Decision.from_json, state["stops"])),
+            extra=dict(state["extra"]),
+            settings=dict(state["settings"]),
+            contents=dict(state["contents"]),
+        )

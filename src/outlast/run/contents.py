@@ -1,0 +1,148 @@
+"""Contents: everything that a resume point holds of a training, and when each part goes back.
+
+A new thing to save is one more part in the list that a Run makes. A part says when it goes back, since
+frameworks differ in nothing so much as in that: what a framework draws or builds between two moments
+would undo what was put back too early.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from outlast.core.run_state import Moment
+from outlast.exceptions import CapabilityError, OutlastError
+from outlast.storage.format.dtypes import Bits
+from outlast.storage.format.encoding import decode, encode
+
+Tree = Any  # dicts, lists and tuples of numbers, text, bytes and arrays
+
+
+class Part(Protocol):
+    """One thing that a later step depends on."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, in a resume point and in errors."""
+
+    @property
+    def moment(self) -> Moment:
+        """When it goes back."""
+
+    def collect(self) -> Tree:
+        """What a later step depends on; its arrays may be live ones."""
+
+    def put_back(self, saved: Tree) -> None:
+        """Go on from what :meth:`collect` gave, perhaps in another process.
+
+        Raises:
+            RunChanged: this training is not the one that was saved.
+        """
+
+
+class Contents:
+    """The parts of a training, collected and put back together."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts = {part.name: part for part in parts}
+        self._waiting: dict[str, Tree] = {}  # saved, to be put back at a later moment
+
+    def collect(self) -> dict[str, Tree]:
+        """What each part saves, by its name."""
+        return {name: part.collect() for name, part in self._parts.items()}
+
+    def begin(self, saved: Mapping[str, Tree]) -> None:
+        """Go on from ``saved``: each part gets its own at its moment, the first ones by :meth:`put_back`."""
+        self._waiting = {name: tree for name, tree in saved.items() if name in self._parts}
+
+    def put_back(self, moment: Moment) -> list[str]:
+        """Put back the parts whose moment has come; what was saved of them is not kept any longer.
+
+        Returns the names of values that are not what was saved.
+        """
+        wrong: list[str] = []
+        for name in [name for name in self._waiting if self._parts[name].moment is moment]:
+            saved = self._waiting.pop(name)
+            self._parts[name].put_back(saved)
+            wrong += differences({name: saved}, {name: self._parts[name].collect()})
+        return wrong
+
+    def try_out(self) -> list[str]:
+        """Store and load every part once, in memory, before the first batch.
+
+        What is live is collected, encoded, decoded, and loaded back into itself.
+
+        Returns the names of values that are not what was saved.
+
+        Raises:
+            CapabilityError: something cannot be stored or loaded; the text names it.
+        """
+        plain, arrays = encode(self.collect(), "")
+        saved = decode(plain, {name: copied(array) for name, array in arrays.items()})
+        for name, part in self._parts.items():
+            try:
+                part.put_back(saved[name])
+            except OutlastError:
+                raise
+            except Exception as error:
+                raise CapabilityError(
+                    f"{name} can be saved, but not loaded again: {type(error).__name__}: {error}"
+                ) from error
+        return differences(saved, self.collect())
+
+
+def differences(saved: Tree, now: Tree) -> list[str]:
+    """The names of values that are not what was saved, bit for bit, in the order in which they are stored.
+
+    What is there beside them does not matter.
+
+    Example:
+        >>> differences({"a": {"b": 1.0, "c": 2}}, {"a": {"b": 1.0, "c": 2.0, "d": 3}})
+        ['a/c']
+    """
+    (plain, arrays), (plain_now, arrays_now) = encode(saved, ""), encode(now, "")
+    wrong = [*_differing(plain, plain_now, "")]
+    wrong += [name for name, array in arrays.items() if not _same_bits(array, arrays_now.get(name))]
+    return wrong
+
+
+def _differing(saved: Any, now: Any, name: str) -> Iterator[str]:
+    if isinstance(saved, dict) and isinstance(now, dict) and saved.keys() <= now.keys():
+        for key in saved:
+            yield from _differing(saved[key], now[key], f"{name}/{key}" if name else key)
+    elif isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
+        for index, pair in enumerate(zip(saved, now, strict=True)):
+            yield from _differing(*pair, f"{name}/{index}")
+    elif saved != now or type(saved) is not type(now):
+        yield name
+
+
+def _same_bits(saved: Any, now: Any) -> bool:
+    import numpy as np
+
+    first, second = (one.array if isinstance(one, Bits) else one for one in (saved, now))
+    if second is None or first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    return np.array_equal(_bytes(first), _bytes(second))
+
+
+def _bytes(array: Any) -> Any:
+    import numpy as np
+
+    array = array.array if isinstance(array, Bits) else array
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def checksum(tree: Tree) -> int:
+    """A CRC-32 of a tree: values and arrays."""
+    plain, arrays = encode(tree, "")
+    crc = zlib.crc32(repr(plain).encode())
+    for array in arrays.values():
+        crc = zlib.crc32(_bytes(array), crc)
+    return crc
+
+
+def copied(array: Any) -> Any:
+    """A copy of an array, in memory of its own."""
+    return Bits(array.dtype, array.array.copy()) if isinstance(array, Bits) else array.copy()
