@@ -97,10 +97,16 @@ def refused_before_the_first_batch(error: type[Exception], *texts: str) -> Itera
 # Arguments, at the line where the callback is made.
 
 
+@pytest.mark.parametrize(
+    ("mode", "meant"),
+    [("mni", "min"), ("minimum", "min"), ("minimize", "min"), ("maximize", "max"), ("maximum", "max")],
+)
 @pytest.mark.parametrize("kind", [outlast.EarlyStopping, outlast.ModelCheckpoint, outlast.ReduceLROnPlateau])
-def test_a_typo_in_mode_is_warned_about_with_the_nearest(kind: type[outlast.Callback]) -> None:
-    with warned(f"{kind.__name__} mode 'mni' is unknown, fallback to auto mode. Did you mean 'min'?"):
-        kind(mode="mni")  # here
+def test_a_typo_in_mode_is_warned_about_with_the_nearest(
+    kind: type[outlast.Callback], mode: str, meant: str
+) -> None:
+    with warned(f"{kind.__name__} mode '{mode}' is unknown, fallback to auto mode. Did you mean {meant!r}?"):
+        kind(mode=mode)  # here
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,8 @@ def test_a_typo_in_mode_is_warned_about_with_the_nearest(kind: type[outlast.Call
         (lambda: outlast.ReduceLROnPlateau(min_learning_rate=0), "min_learning_rate", "min_lr"),  # type: ignore[call-arg]
         (lambda: outlast.CSVLogger("a.csv", seperator=";"), "seperator", "'separator'"),  # type: ignore[call-arg]
         (lambda: outlast.LambdaCallback(on_epoch_ends=print), "on_epoch_ends", "'on_epoch_end'"),
+        (lambda: outlast.ModelCheckpoint("a.pt", period=5), "period", "Did you mean 'save_freq'?"),  # type: ignore[call-arg]
+        (lambda: outlast.ReduceLROnPlateau(epsilon=1e-3), "epsilon", "Did you mean 'min_delta'?"),  # type: ignore[call-arg]
     ],
 )
 def test_an_unknown_keyword_is_refused_with_the_nearest_that_exists(
@@ -329,6 +337,15 @@ def test_a_monitor_that_is_not_in_the_logs_is_told_once_a_fit_with_those_that_ar
     for _ in range(2):
         with warned(text):
             fit(callback, epochs=3)
+
+
+def test_a_monitor_with_a_wrong_name_is_told_with_the_metric_that_was_meant() -> None:
+    text = (
+        "Early stopping conditioned on metric `val_acc` which is not available. "
+        "Available metrics are: learning_rate,loss,val_accuracy. Did you mean 'val_accuracy'?"
+    )
+    with warned(text):
+        loop(outlast.EarlyStopping("val_acc"), logs=[{"loss": 1.0, "val_accuracy": 0.5}] * 2)
 
 
 def test_a_file_name_with_an_unknown_metric_is_refused_with_those_that_are() -> None:

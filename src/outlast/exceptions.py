@@ -1,22 +1,22 @@
-"""Every error and warning that outlast raises.
+"""Every error and warning of outlast. All are public: ``except outlast.RunChanged:``.
 
-The tree; each class also derives from the built-in that fits, so that
-``except ValueError`` and ``except OSError`` go on working::
+Each class also derives from the built-in error that fits, so ``except ValueError`` and
+``except OSError`` work as usual. The tree::
 
     OutlastError
-    ├── ArgumentError (ValueError)        an argument has a value that cannot work
-    │   ├── UnknownArgument (TypeError)   a keyword that does not exist
-    │   └── UnknownDirection              neither mode= nor the metric's name tells up from down
-    ├── TemplateError (KeyError)          a file name template cannot be filled
+    ├── ArgumentError (ValueError)        an argument has a wrong value
+    │   ├── UnknownArgument (TypeError)   there is no such keyword argument
+    │   └── UnknownDirection              it is unknown whether a higher metric is better
+    ├── TemplateError (KeyError)          a file name such as "{epoch}.keras" cannot be filled
     ├── MetricError (ValueError, TypeError)  a metric is not a number
-    ├── CapabilityError (TypeError)       the training in hand cannot do what a callback needs
+    ├── CapabilityError (TypeError)       this training cannot do what a callback needs
     ├── UsageError (RuntimeError)         a call at the wrong moment or in the wrong place
-    ├── FileError (OSError)               a file could not be written or read; names the path
-    │   ├── DamagedFile                   a checksum or a length does not fit
-    │   ├── UnknownFormat                 written by a newer or older outlast
-    │   └── RunLocked                     another process has the run
-    ├── RunChanged (ValueError)           the code asks for another training than the one on disk
-    └── MissingExtra (ImportError)        an optional package is not installed; names the pip line
+    ├── FileError (OSError)               a file could not be written or read
+    │   ├── DamagedFile                   a file is not what was written
+    │   ├── UnknownFormat                 a newer or older outlast wrote the file
+    │   └── RunLocked                     another process has the run open
+    ├── RunChanged (ValueError)           the code describes another training than the folder
+    └── MissingExtra (ImportError)        an optional package is not installed
 
     OutlastWarning (UserWarning)
 """
@@ -34,15 +34,15 @@ class OutlastError(Exception):
 
 
 class ArgumentError(OutlastError, ValueError):
-    """An argument has a value that cannot work; the text says which would."""
+    """An argument has a value that cannot work; the message says which values do."""
 
 
 class UnknownArgument(ArgumentError, TypeError):
-    """A keyword that does not exist; the text names the nearest that does."""
+    """There is no such keyword argument; the message names the most similar one."""
 
 
 class UnknownDirection(ArgumentError):
-    """It cannot be told whether a metric should go up or down; pass ``mode=``."""
+    """Neither the model nor the metric's name tells whether higher is better; pass ``mode=``."""
 
 
 class TemplateError(OutlastError, KeyError):
@@ -57,7 +57,7 @@ class MetricError(OutlastError, ValueError, TypeError):
 
 
 class CapabilityError(OutlastError, TypeError):
-    """The training in hand cannot do what a callback needs."""
+    """This training cannot do what a callback needs; the message says which trainings can."""
 
 
 class UsageError(OutlastError, RuntimeError):
@@ -65,9 +65,9 @@ class UsageError(OutlastError, RuntimeError):
 
 
 class FileError(OutlastError, OSError):
-    """A file could not be written or read; the text names the path.
+    """A file could not be written or read; the message has the path and the reason.
 
-    ``errno`` and ``filename`` are those of the cause.
+    ``errno`` and ``filename`` are those of the error from the operating system.
     """
 
     def __init__(self, message: str, *, path: str = "", errno: int | None = None) -> None:
@@ -80,13 +80,13 @@ class FileError(OutlastError, OSError):
 
 
 class DamagedFile(FileError):
-    """A checksum or a length does not fit: the file is not what was written."""
+    """A file is not what was written: its checksum or its length does not match."""
 
 
 class UnknownFormat(FileError):
-    """The file's format has a version that this outlast does not read.
+    """A file has a version of the format that this outlast cannot read.
 
-    ``newer`` tells that it is none of an older outlast.
+    ``newer`` is False if an older outlast wrote it.
     """
 
     def __init__(self, message: str, *, path: str = "", newer: bool = True) -> None:
@@ -95,19 +95,19 @@ class UnknownFormat(FileError):
 
 
 class RunLocked(FileError):
-    """Another process holds the run; the text says which."""
+    """Another process has the run open; the message says which."""
 
 
 class RunChanged(OutlastError, ValueError):
-    """The code asks for another training than the one that the folder holds."""
+    """The code describes another training than the one in the folder; the message lists what differs."""
 
 
 class MissingExtra(OutlastError, ImportError):
     """An optional package is not installed.
 
     Args:
-        package: the name that was to be imported, such as ``"matplotlib"``.
-        extra: the extra of outlast that brings it, such as ``"plot"``.
+        package: the package, such as ``"matplotlib"``.
+        extra: the extra of outlast that installs it, such as ``"plot"``.
         purpose: what needs it, as the subject of a sentence.
 
     Example:
@@ -121,14 +121,13 @@ class MissingExtra(OutlastError, ImportError):
 
 
 class OutlastWarning(UserWarning):
-    """Something is probably not as the user meant it; nothing was lost."""
+    """Something is probably not what the user meant; nothing is lost."""
 
 
 def warn(message: str) -> None:
-    """Warn once per place, at the line of the user's that led here.
+    """Warn, once per place, at the line of the user's code that led here.
 
-    Frames of outlast and of Keras are skipped: a warning that points into a
-    library tells nobody what to change.
+    Frames of outlast and Keras are skipped: the user can change neither.
     """
     frame = sys._getframe(1)
     level = 2
@@ -142,12 +141,24 @@ def _is_library(module: str) -> bool:
     return module.partition(".")[0] in {"outlast", "keras"}
 
 
+_RENAMED = {"period": "save_freq", "epsilon": "min_delta"}  # arguments of older Keras
+
+
 def nearest(word: str, possible: Iterable[str]) -> str:
-    """A hint ``" Did you mean 'patience'?"``, or nothing if no word is near.
+    """A hint ``" Did you mean 'patience'?"``; "" if no possible word is similar.
 
     Example:
-        >>> nearest("patiance", ["patience", "monitor"])
-        " Did you mean 'patience'?"
+        >>> nearest("patiance", ["patience", "monitor"]), nearest("maximize", ["min", "max"])
+        (" Did you mean 'patience'?", " Did you mean 'max'?")
     """
-    match = get_close_matches(word, list(possible), n=1)
+    words = list(possible)
+    renamed = [one for one in words if one == _RENAMED.get(word)]
+    match = (
+        renamed or get_close_matches(word, words, n=1) or [one for one in words if _begin_alike(one, word)]
+    )
     return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    """Whether one word is the other's beginning, as ``acc`` is of ``accuracy``."""
+    return min(len(one), len(other)) > 2 and (one.startswith(other) or other.startswith(one))

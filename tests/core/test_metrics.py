@@ -337,3 +337,24 @@ def test_without_pandas_the_pip_line_is_told(monkeypatch):
 
 def test_a_history_leaves_the_comparison_with_other_things_to_them() -> None:
     assert Metrics.from_rows([]).__eq__(1) is NotImplemented
+
+
+@pytest.mark.parametrize("path", ["history.csv", "runs/a b/history.csv", "x.tsv", Path("history.csv")])
+def test_a_path_where_the_text_should_be_is_answered_with_how_to_read_it(path: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Metrics.from_csv(path)
+    assert str(caught.value) == (
+        "from_csv takes the text of a CSV file, not its path: "
+        f"Metrics.from_csv(Path({str(path)!r}).read_text())."
+    )
+
+
+@pytest.mark.parametrize(("value", "kind"), [(b"epoch,loss\n", "bytes"), (None, "NoneType")])
+def test_what_is_no_text_is_refused_by_its_type(value: Any, kind: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Metrics.from_csv(value)
+    assert str(caught.value) == f"from_csv takes the text of a CSV file, but got {kind}."
+
+
+def test_a_history_whose_last_column_looks_like_a_file_is_no_path() -> None:
+    assert Metrics.from_csv("epoch,best.csv\n0,1\n")["best.csv"] == [1.0]

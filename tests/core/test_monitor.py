@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outlast.core.monitor import Direction, Mode, Monitor, direction_of, mode_problem
+from outlast.core.monitor import Direction, Mode, Monitor, direction_of, mode_problem, with_hint
 from outlast.exceptions import ArgumentError, UnknownDirection
 
 INF, NAN = math.inf, math.nan
@@ -197,3 +197,30 @@ def test_an_unknown_mode_is_told_in_the_words_of_keras_and_with_the_nearest() ->
         "EarlyStopping mode 'mni' is unknown, fallback to auto mode. Did you mean 'min'?"
     )
     assert mode_problem(3, "ModelCheckpoint") == "ModelCheckpoint mode '3' is unknown, fallback to auto mode."
+
+
+@pytest.mark.parametrize(
+    ("monitor", "available", "meant"),
+    [
+        ("val_acc", ["loss", "accuracy", "val_loss", "val_accuracy"], "val_accuracy"),
+        ("acc", ["loss", "accuracy"], "accuracy"),
+        ("val_los", ["loss", "val_loss"], "val_loss"),
+        ("validation_loss", ["loss", "val_loss"], "val_loss"),
+    ],
+)
+def test_a_missing_metric_is_answered_with_the_one_that_was_meant(
+    monitor: str, available: list[str], meant: str
+) -> None:
+    for warning in ("It is missing.", "It is missing"):
+        assert with_hint(warning, monitor, available) == f"It is missing. Did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize(
+    ("monitor", "available"),
+    [("val_loss", ["loss", "accuracy"]), ("val_accuracy", ["accuracy"]), ("loss", []), ("iou", ["loss"])],
+)
+def test_a_validation_metric_is_never_mistaken_for_one_of_training(
+    monitor: str, available: list[str]
+) -> None:
+    for warning in ("It is missing.", "It is missing"):
+        assert with_hint(warning, monitor, available) == warning

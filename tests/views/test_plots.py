@@ -374,7 +374,11 @@ def test_what_is_no_history_is_refused_with_what_would_be_one(source):
 def test_a_file_that_is_missing_or_no_history_is_named(tmp_path):
     junk = tmp_path / "junk.csv"
     junk.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xff")
-    for path, words in [(tmp_path / "none.csv", "No such file"), (junk, "epoch"), (tmp_path, "directory")]:
+    for path, words in [
+        (tmp_path / "none.csv", "No such file"),
+        (junk, "epoch"),
+        (tmp_path, "without history.csv"),
+    ]:
         with pytest.raises(FileError, match=words) as raised:
             plot_history(path)
         assert str(path) in str(raised.value)
@@ -405,3 +409,19 @@ def test_neither_pyplot_nor_numpy_is_needed_to_import_and_pyplot_never():
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_folder_of_a_run_is_drawn_from_its_csv(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("epoch,loss\n0,0.5\n1,0.25\n")
+    picture = plot_history(tmp_path)
+    assert points(picture.axes[0], "loss") == [(1.0, 0.5), (2.0, 0.25)]
+
+
+def test_a_folder_without_a_csv_is_answered_with_how_to_draw_a_run(tmp_path: Path) -> None:
+    with pytest.raises(FileError) as caught:
+        plot_history(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} is a folder without history.csv. If it is a run, draw what it recorded: "
+        f"plot_history(outlast.open_run({str(tmp_path)!r}).history)."
+    )
+    assert caught.value.filename == str(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 from outlast.callbacks.base import Callback, part
 from outlast.core.logs import Logs
-from outlast.core.monitor import Mode, Monitor, ThresholdMode, mode_problem
+from outlast.core.monitor import Mode, Monitor, ThresholdMode, mode_problem, with_hint
 from outlast.core.numbers import number
 from outlast.core.text import escaped
 from outlast.exceptions import warn
@@ -84,7 +84,7 @@ class MonitoredCallback(Callback):
         if value is not None:
             return number(value, self.monitor)
         if not self._missing_is_said:
-            warn(escaped(missing))
+            warn(escaped(with_hint(missing, self.monitor, logs)))
             self._missing_is_said = True
         return None
 

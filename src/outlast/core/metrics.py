@@ -21,6 +21,7 @@ Cell = float | str | tuple[float, ...] | None
 
 _SHOWN = 10  # rows in a notebook
 _MISSING = {"", "NA"}  # csv writes None as nothing
+_PATH = re.compile(r"[^\r\n]+\.(csv|tsv|txt)")
 _WHOLE_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
 _HEADER = re.compile(r'("?)epoch\1([^"\r\n]?)')  # quoted where the separator is one of its letters
 
@@ -52,13 +53,14 @@ class Metrics(Mapping[str, list[float]]):
         """Read what a CSVLogger wrote, Keras's or ours.
 
         Args:
-            text: the file's content. Any separator of one character is recognised
-                from the header. A last line without its line end was torn by a
-                crash and is left out; an empty text has no rows.
+            text: the content of the file, as in ``Path("history.csv").read_text()``. Any separator of
+                one character is recognised from the header. A last line without a line end was cut by
+                a crash and is left out; an empty text has no rows.
 
         Raises:
-            ArgumentError: the text is something else; the line is named.
+            ArgumentError: the text is not such a CSV; the message names the line.
         """
+        _check_is_text(text)
         lines = _WHOLE_LINE.findall(text.removeprefix("\ufeff"))
         records = _records(lines, _separator(next(filter(str.strip, lines), text)))
         header = [with_formula(name) for name in next((fields for _, fields in records), [])]
@@ -201,6 +203,18 @@ class Metrics(Mapping[str, list[float]]):
             known = ", ".join(self._cells) or "none"
             hint = nearest(str(name), self._cells)
             raise KeyError(f"no metric {name!r}; there are: {known}.{hint}") from None
+
+
+def _check_is_text(text: Any) -> None:
+    """Refuse the path of a file, which is what people pass first."""
+    is_path = hasattr(text, "__fspath__") or (isinstance(text, str) and _PATH.fullmatch(text))
+    if is_path:
+        raise ArgumentError(
+            "from_csv takes the text of a CSV file, not its path: "
+            f"Metrics.from_csv(Path({str(text)!r}).read_text())."
+        )
+    if not isinstance(text, str):
+        raise ArgumentError(f"from_csv takes the text of a CSV file, but got {type(text).__name__}.")
 
 
 def _separator(header: str) -> str:

@@ -133,6 +133,21 @@ class Monitor:
         )
 
 
+def with_hint(warning: str, monitor: str, available: Iterable[str]) -> str:
+    """A warning that a metric is missing, with the metric that was probably meant.
+
+    For a validation metric only another validation metric is suggested: if there is none, the name is
+    right, and the epoch was not validated.
+
+    Example:
+        >>> with_hint("`val_acc` is not available", "val_acc", ["loss", "val_accuracy"])
+        "`val_acc` is not available. Did you mean 'val_accuracy'?"
+    """
+    validated = monitor.startswith("val_")
+    hint = nearest(monitor, (name for name in available if name.startswith("val_") or not validated))
+    return f"{warning.removesuffix('.')}.{hint}" if hint else warning
+
+
 def mode_problem(mode: object, who: str) -> str | None:
     """The warning for a mode that does not exist, in Keras's words; None if it does."""
     if mode in get_args(Mode):
