@@ -18,6 +18,7 @@ from outlast.inspect.record import ROWS, Best, Readable
 from outlast.run import arguments
 from outlast.run.contents import Contents
 from outlast.run.loop import Loop
+from outlast.run.notebook import as_html
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.parts import CallbacksPart, RandomPart, TrainingPart, UserParts
@@ -147,6 +148,9 @@ class Run(OwnLoop, Readable):
     def __dir__(self) -> list[str]:
         """What users need; the hooks that loops call are not shown."""
         return sorted(_SHOWN)
+
+    def _repr_html_(self) -> str:
+        return as_html(self, repr(self))
 
     def __copy__(self) -> Run:
         """A run is one: who copies its list gets the same."""
