@@ -8,14 +8,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.exceptions import CapabilityError, RunChanged
+from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
 from outlast.storage.format.dtypes import Bits
 
 
 def training(model: Any, optimizer: Any) -> Training:
-    """The Training of a PyTorch module and its optimizer, optimizers, or none."""
+    """The Training of a PyTorch module and its optimizer, optimizers, or none.
+
+    Raises:
+        ArgumentError: the model has no state dict, or an optimizer has no parameter groups.
+    """
+    if model is not None and not hasattr(model, "state_dict"):
+        raise ArgumentError(
+            f"model must be a PyTorch module, but is a {type(model).__name__}: pass the model itself, not "
+            "its parameters."
+        )
+    for name, one in _by_name(optimizer).items():
+        if not hasattr(one, "param_groups"):
+            raise ArgumentError(
+                "optimizer must be a PyTorch optimizer, or several in a list or a dict by name, but "
+                f"{name} is a {type(one).__name__}."
+            )
     return TorchTraining(model, optimizer)
 
 
@@ -110,6 +125,12 @@ class TorchTraining(Training):
 
     def _check(self, state: Any) -> None:
         """Compare names, shapes and types, before anything is loaded."""
+        prefix = _prefix(state["model"], {} if self.model is None else self.model.state_dict())
+        if prefix:
+            raise RunChanged(
+                f"the names of the weights differ only by the prefix {prefix!r}, which torch.compile or "
+                "DataParallel puts before them: wrap the model in every start, or in none"
+            )
         here = to_arrays(dict(self.model.state_dict()) if self.model is not None else {}, "training/model")
         there = state["model"]
         differences = [f"{name}: only in the run" for name in there if name not in here]
@@ -290,6 +311,15 @@ def to_tensor(value: Any) -> Any:
     if isinstance(value, Bits):
         return torch.from_numpy(value.array.copy()).view(getattr(torch, value.dtype))
     return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+
+def _prefix(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The prefix by which alone the names of two state dicts differ; "" if they differ otherwise."""
+    for prefix in ("_orig_mod.", "module."):
+        bare = [{name.removeprefix(prefix) for name in names} for names in (there, here)]
+        if set(there) != set(here) and bare[0] == bare[1]:
+            return prefix
+    return ""
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from outlast.core.numbers import encoded
 from outlast.core.run_state import Position, RunState
-from outlast.exceptions import DamagedFile, FileError, UsageError, warn
+from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
 from outlast.run.buffers import Buffers
 from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage.commit import Step, Truth
@@ -27,6 +27,8 @@ from outlast.storage.disk import files, lock
 from outlast.storage.disk.writer import Writer
 from outlast.storage.format import layout
 from outlast.storage.logs import Lines
+
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")  # what launchers set
 
 # The open stores of this process, by their folders' real paths.
 _open: weakref.WeakValueDictionary[str, FolderStore] = weakref.WeakValueDictionary()
@@ -76,7 +78,7 @@ class FolderStore:
         if resume == "never":
             _set_aside(self.folder)
         files.make_folder(self.folder)
-        self._lock = lock.acquire(self.folder, take_over=True)
+        self._lock = _locked(self.folder)
         try:
             recovered = recovery.recover(self.folder)
             state = None if recovered.state is None else self._run_state(recovered.state)
@@ -261,6 +263,26 @@ class FolderStore:
             if self._on_save_error == "raise":
                 raise
             warn(str(error))
+
+
+def _locked(folder: str) -> lock.Lock:
+    """The lock; where another process has it, the error also says why that is likely."""
+    try:
+        return lock.acquire(folder, take_over=True)
+    except RunLocked as error:
+        raise RunLocked(f"{error}{_why_locked()}", path=folder) from error
+
+
+def _why_locked() -> str:
+    if "__mp_main__" in sys.modules:  # what multiprocessing calls the script in a spawned worker
+        return (
+            " This process is a worker that runs your script again: put the training under "
+            "if __name__ == '__main__':"
+        )
+    rank = next((name for name in _RANKS if os.environ.get(name, "0") != "0"), None)
+    if rank is None:
+        return ""
+    return f" This process is rank {os.environ[rank]} ({rank}): for now one process alone can train in a Run."
 
 
 def _versions() -> dict[str, str]:
