@@ -112,7 +112,7 @@ class TorchTraining(Training):
         """The state dicts of the module and of each optimizer."""
         model = {} if self.model is None else dict(self.model.state_dict())
         optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
-        return to_arrays({"model": model, "optimizers": optimizers}, "training")
+        return to_arrays({"model": model, "optimizers": optimizers}, "state/training")
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
@@ -131,7 +131,9 @@ class TorchTraining(Training):
                 f"the names of the weights differ only by the prefix {prefix!r}, which torch.compile or "
                 "DataParallel puts before them: wrap the model in every start, or in none"
             )
-        here = to_arrays(dict(self.model.state_dict()) if self.model is not None else {}, "training/model")
+        here = to_arrays(
+            dict(self.model.state_dict()) if self.model is not None else {}, "state/training/model"
+        )
         there = state["model"]
         differences = [f"{name}: only in the run" for name in there if name not in here]
         differences += [f"{name}: only in this code" for name in here if name not in there]

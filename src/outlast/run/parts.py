@@ -100,7 +100,7 @@ class UserParts:
         from outlast.frameworks.torch import to_arrays
 
         return {
-            name: to_arrays(part.state_dict(), f"parts/{name}")
+            name: to_arrays(part.state_dict(), f"state/parts/{name}")
             if is_stateful(part)
             else random_state.of_generator(part)
             for name, part in self._parts.items()

@@ -357,9 +357,12 @@ class Run(OwnLoop, Readable):
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
-        self._store.commit(self._staged.take(), self._state)
+        self._commit()
         self._under_way = None
         self._safe_point()
+
+    def _commit(self) -> None:
+        self._store.commit(self._staged.take(), self._state)
 
     def _state(self) -> RunState:
         return self._progress.to_state(self._opening.settings, self._contents.collect())
