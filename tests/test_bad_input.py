@@ -164,7 +164,7 @@ def test_a_template_that_does_more_than_name_metrics_is_refused(name: str) -> No
 
 
 def test_a_template_that_is_none_is_refused() -> None:
-    with refused(ArgumentError, "'{epoch' is no template: expected '}'"):
+    with refused(ArgumentError, "'{epoch' is not a valid template: expected '}'"):
         outlast.ModelCheckpoint("{epoch")
 
 
@@ -175,7 +175,7 @@ def test_a_name_with_a_nul_is_refused(make: Callable[[str], Any]) -> None:
 
 
 def test_a_name_of_300_characters_is_refused() -> None:
-    with refused(ArgumentError, "is 306 bytes long; a name has 255 at most"):
+    with refused(ArgumentError, "is 306 bytes long; a name can have at most 255"):
         outlast.ModelCheckpoint("x" * 300 + ".keras")
 
 
@@ -362,7 +362,7 @@ def test_a_file_name_with_an_unknown_metric_is_refused_with_those_that_are() -> 
         ("models/{note}.keras", "a\\b", "'note'"),
         ("models/{note}/best.keras", "..", "would lead into another folder"),
         ("models/{note}.keras", "a\0b", "NUL character"),
-        ("models/{note}.keras", "x" * 300, "is 306 bytes long; a name has 255 at most"),
+        ("models/{note}.keras", "x" * 300, "is 306 bytes long; a name can have at most 255"),
     ],
 )
 def test_a_value_that_would_leave_the_folder_or_is_no_name_never_becomes_a_path(
