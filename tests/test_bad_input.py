@@ -251,7 +251,7 @@ def test_a_csv_to_append_to_that_is_no_history_with_this_separator_is_refused_an
 def test_a_csv_to_append_to_with_other_columns_is_widened_and_that_is_said() -> None:
     Path("h.csv").write_text("epoch,accuracy\r\n0,0.5\r\n", newline="")
     text = "h.csv has the columns epoch, accuracy; this training adds learning_rate, loss, which are NA in "
-    with warned(f"{text}the rows before."):
+    with warned(f"{text}the earlier rows."):
         loop(outlast.CSVLogger("h.csv", append=True), logs=[{"loss": 0.25}])
     assert Path("h.csv").read_text() == "epoch,accuracy,learning_rate,loss\n0,0.5,NA,NA\n0,NA,0.1,0.25\n"
 
@@ -416,7 +416,7 @@ def test_nan_is_never_the_best() -> None:
 
 def test_only_nan_restores_nothing_and_says_so() -> None:
     stopping = outlast.EarlyStopping(patience=5, restore_best_weights=True)
-    with warned("val_loss was never a number, so no best weights are restored."):
+    with warned("val_loss was always NaN, so there are no best weights to restore."):
         loop(stopping, logs=[{"val_loss": math.nan}] * 3)
     assert stopping.best is None
 
