@@ -164,7 +164,7 @@ def test_a_template_that_does_more_than_name_metrics_is_refused(name: str) -> No
 
 
 def test_a_template_that_is_none_is_refused() -> None:
-    with refused(ArgumentError, "'{epoch' is no template: expected '}'"):
+    with refused(ArgumentError, "'{epoch' is not a valid template: expected '}'"):
         outlast.ModelCheckpoint("{epoch")
 
 
@@ -175,7 +175,7 @@ def test_a_name_with_a_nul_is_refused(make: Callable[[str], Any]) -> None:
 
 
 def test_a_name_of_300_characters_is_refused() -> None:
-    with refused(ArgumentError, "is 306 bytes long; a name has 255 at most"):
+    with refused(ArgumentError, "is 306 bytes long; a name can have at most 255"):
         outlast.ModelCheckpoint("x" * 300 + ".keras")
 
 
@@ -251,7 +251,7 @@ def test_a_csv_to_append_to_that_is_no_history_with_this_separator_is_refused_an
 def test_a_csv_to_append_to_with_other_columns_is_widened_and_that_is_said() -> None:
     Path("h.csv").write_text("epoch,accuracy\r\n0,0.5\r\n", newline="")
     text = "h.csv has the columns epoch, accuracy; this training adds learning_rate, loss, which are NA in "
-    with warned(f"{text}the rows before."):
+    with warned(f"{text}the earlier rows."):
         loop(outlast.CSVLogger("h.csv", append=True), logs=[{"loss": 0.25}])
     assert Path("h.csv").read_text() == "epoch,accuracy,learning_rate,loss\n0,0.5,NA,NA\n0,NA,0.1,0.25\n"
 
@@ -362,7 +362,7 @@ def test_a_file_name_with_an_unknown_metric_is_refused_with_those_that_are() -> 
         ("models/{note}.keras", "a\\b", "'note'"),
         ("models/{note}/best.keras", "..", "would lead into another folder"),
         ("models/{note}.keras", "a\0b", "NUL character"),
-        ("models/{note}.keras", "x" * 300, "is 306 bytes long; a name has 255 at most"),
+        ("models/{note}.keras", "x" * 300, "is 306 bytes long; a name can have at most 255"),
     ],
 )
 def test_a_value_that_would_leave_the_folder_or_is_no_name_never_becomes_a_path(
@@ -416,7 +416,7 @@ def test_nan_is_never_the_best() -> None:
 
 def test_only_nan_restores_nothing_and_says_so() -> None:
     stopping = outlast.EarlyStopping(patience=5, restore_best_weights=True)
-    with warned("val_loss was never a number, so no best weights are restored."):
+    with warned("val_loss was always NaN, so there are no best weights to restore."):
         loop(stopping, logs=[{"val_loss": math.nan}] * 3)
     assert stopping.best is None
 

@@ -158,7 +158,7 @@ def test_a_missing_metric_is_told_once_a_training_and_again_in_the_next() -> Non
 def test_weights_of_a_best_epoch_that_never_came_are_not_restored_and_that_is_said() -> None:
     adapter = FakeAdapter({"w": [1.0]})
     stopping = outlast.EarlyStopping("loss", patience=9, restore_best_weights=True)
-    with pytest.warns(OutlastWarning, match="loss was never a number, so no best weights are restored"):
+    with pytest.warns(OutlastWarning, match="loss was always NaN, so there are no best weights to restore"):
         drive(stopping, [{"loss": NAN}] * 3, adapter=adapter)
     assert adapter.weights == {"w": [1.0]}
     assert stopping.best_weights is None

@@ -175,7 +175,7 @@ def test_a_file_that_is_no_history_is_not_appended_to(content: bytes, separator:
     text = str(caught.value)
     assert text.startswith("Cannot append to runs/h.csv: its first column must be 'epoch' (separator ','), ")
     assert f"first line is {first!r}" in text
-    assert text.endswith("append=False to begin it anew.")
+    assert text.endswith("append=False to overwrite it.")
 
 
 def test_only_the_begin_of_a_long_first_line_is_shown() -> None:

@@ -209,7 +209,7 @@ def test_it_is_a_mapping_from_names_to_lists_of_floats():
 def test_an_unknown_name_is_answered_with_those_there_are():
     with pytest.raises(KeyError, match=r"'val_lss'.*loss, val_loss.*Did you mean 'val_loss'"):
         Metrics.from_csv(PLAIN)["val_lss"]
-    with pytest.raises(KeyError, match="there are: none"):
+    with pytest.raises(KeyError, match="available metrics: none"):
         Metrics.from_rows([])["loss"]
 
 

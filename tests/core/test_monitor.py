@@ -175,14 +175,14 @@ def unknown(**context: Any) -> str:
 
 def test_a_direction_that_nobody_knows_is_asked_for() -> None:
     text = unknown(who="EarlyStopping", available=["temperatures", "loss"])
-    assert text.startswith("EarlyStopping monitors 'temperature', and ")
+    assert text.startswith("EarlyStopping monitors 'temperature', but ")
     assert "Pass mode='max' if higher is better, or mode='min'" in text
-    assert text.endswith("Metrics that there are: temperatures, loss. Did you mean 'temperatures'?")
+    assert text.endswith("Available metrics: temperatures, loss. Did you mean 'temperatures'?")
 
 
 def test_the_question_is_short_where_nothing_else_is_known() -> None:
     text = unknown()
-    assert text.startswith("A callback monitors 'temperature', and ")
+    assert text.startswith("A callback monitors 'temperature', but ")
     assert "Metrics" not in text
     assert text.endswith(".")
 

@@ -257,7 +257,7 @@ def test_a_factor_that_does_not_reduce_is_refused_in_the_words_of_keras(factor: 
         PlateauRule(factor=factor)
     assert str(caught.value) == (
         f"ReduceLROnPlateau does not support a factor >= 1.0. Received factor={factor}. "
-        "The rate is multiplied by it: use a number between 0 and 1, such as 0.5."
+        "The learning rate is multiplied by it: use a number between 0 and 1, such as 0.5."
     )
 
 

@@ -72,7 +72,7 @@ def test_a_width_that_fits_in_a_name_is_allowed(text: str) -> None:
 def test_braces_that_do_not_match_are_refused(text: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         Template(text)
-    assert str(caught.value).startswith(f"The file name {text!r} is no template: ")
+    assert str(caught.value).startswith(f"The file name {text!r} is not a valid template: ")
 
 
 def test_a_nul_is_refused() -> None:
@@ -93,7 +93,7 @@ def test_a_nul_is_refused() -> None:
 def test_a_name_that_is_too_long_is_refused_with_its_length(text: str, length: int) -> None:
     with pytest.raises(ArgumentError) as caught:
         Template(text)
-    assert f" is {length} bytes long; a name has 255 at most." in str(caught.value)
+    assert f" is {length} bytes long; a name can have at most 255." in str(caught.value)
     assert len(str(caught.value)) < 200
 
 

@@ -356,4 +356,4 @@ def test_15_where_no_number_ever_came_nothing_is_restored_and_that_is_said() -> 
         said = warnings_of(partial(hear, both, losses(math.nan, math.nan), model))
         weights[who] = all(np.array_equal(a, b) for a, b in zip(model.get_weights(), last, strict=True))
     assert weights == {"keras": False, "outlast": True}
-    assert said == ["val_loss was never a number, so no best weights are restored."]
+    assert said == ["val_loss was always NaN, so there are no best weights to restore."]

@@ -1,4 +1,4 @@
-"""CSVLogger: one row an epoch, in a file that is whole at every instant."""
+"""CSVLogger: write one row for each epoch, to a file that is never half written."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from outlast.exceptions import ArgumentError, UsageError, warn
 class CSVLogger(Callback):
     r"""Write the metrics of every epoch to a CSV file.
 
-    Columns: ``epoch`` (from 0), then the metrics in the order of their names. A metric that first
-    appears later becomes a column at the right. What is missing is ``NA``.
+    The columns are ``epoch`` (counted from 0), then the metrics, sorted by name. A metric that appears
+    later gets a column at the right. A missing value is ``NA``.
 
     Args:
-        filename: the file. May be left out in a ``Run``.
+        filename: the file. Inside a ``Run`` you can leave it out: it is then ``history.csv``.
         separator: one character.
-        append: go on with the file that is there, instead of beginning it anew.
+        append: append to an existing file instead of overwriting it.
 
     Raises:
-        UnknownArgument, ArgumentError: at once, for an argument that cannot work.
+        UnknownArgument, ArgumentError: at once, if an argument cannot work.
         FileError: before the first batch, if the file cannot be written.
-        ArgumentError: before the first batch, if the file to append to is no history of epochs.
+        ArgumentError: before the first batch, if the file to append to is not a history of epochs.
 
-    Source: file format and defaults are those of ``keras.callbacks.CSVLogger``; later columns are
-    kept, and an array reads back as ``[1.0, 2.0]``.
+    Source: the file format and defaults of ``keras.callbacks.CSVLogger``, except that later metrics are
+    kept, and an array is written as ``[1.0, 2.0]``.
 
     Example:
         >>> from outlast.testing import MemoryOutput, drive
@@ -54,15 +54,15 @@ class CSVLogger(Callback):
         self.append = append
         self._table = Table(separator)
         self._name: str | None = None  # in use
-        self._older = False  # the file is of an earlier training, and has no row of this one yet
+        self._older = False  # the file has rows of an earlier training only
 
     @property
     def keys(self) -> list[str] | None:
-        """The metrics' columns; None before the first row."""
+        """The columns of metrics; None before the first row."""
         return list(self._table.columns[1:]) or None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Begin the file, or read the header of the one to go on with."""
+        """Start the file, or read the header of the file to append to."""
         fresh = self._begin()
         self._name = self.filename or self.context.output.named("history.csv")
         if self._name is None:
@@ -84,7 +84,7 @@ class CSVLogger(Callback):
             output.replace(self._name, b"")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Write the epoch's row, widening the file first if it has new columns."""
+        """Write the epoch's row; if there are new metrics, first add their columns to the file."""
         assert self._name is not None
         logs = logs or {}
         before, table = self._table, self._table.with_columns(logs)
@@ -101,7 +101,7 @@ class CSVLogger(Callback):
             new = [name for name in table.columns if name not in before.columns]
             warn(
                 f"{self._name} has the columns {', '.join(before.columns)}; this training adds "
-                f"{', '.join(new)}, which are NA in the rows before."
+                f"{', '.join(new)}, which are NA in the earlier rows."
             )
         content = self.context.output.read(self._name) or b""
         self.context.output.replace(self._name, table.widened(content))
@@ -112,7 +112,7 @@ class CSVLogger(Callback):
         self._loaded = False
 
     def configuration(self) -> dict[str, Any]:
-        """What it was asked to do."""
+        """The settings, as JSON values."""
         return {"filename": self.filename, "separator": self.sep, "append": self.append}
 
     def state_dict(self) -> dict[str, Any]:
@@ -120,6 +120,6 @@ class CSVLogger(Callback):
         return {"columns": list(self._table.columns)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the columns of another CSVLogger."""
+        """Take over the columns of another CSVLogger."""
         self._table = Table(self.sep, tuple(state["columns"]))
         self._loaded = True

@@ -1,4 +1,4 @@
-"""EarlyStopping: end the training when a metric has stopped improving."""
+"""EarlyStopping: stop training when a metric no longer improves."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ class EarlyStopping(MonitoredCallback):
     """Stop training when a monitored metric has stopped improving.
 
     Args:
-        monitor: name of the metric, as it stands in the logs.
-        min_delta: least change that counts as an improvement, in the metric's unit.
-        patience: epochs without improvement after which training stops.
-        verbose: 1 prints when it acts.
-        mode: ``"min"``, ``"max"`` or ``"auto"`` (told by the model, else by the metric's name).
-        baseline: value that must be beaten before the count of epochs starts anew.
-        restore_best_weights: put the weights of the best epoch back when training ends.
-        start_from_epoch: epochs before this one (from 0) are not judged.
-        threshold_mode: ``"abs"``: ``min_delta`` is a difference; ``"rel"``: a share of ``abs(best)``.
+        monitor: name of the metric in the logs, such as ``"val_loss"``.
+        min_delta: smallest change that counts as an improvement, in the metric's unit.
+        patience: number of epochs without improvement after which training stops.
+        verbose: 1 prints a line when it acts.
+        mode: ``"min"`` (lower is better), ``"max"``, or ``"auto"`` (the model or the metric's name decides).
+        baseline: value that the metric must beat; improvements that do not beat it do not reset the count.
+        restore_best_weights: restore the weights of the best epoch when training ends, whatever ended it.
+        start_from_epoch: epochs before this one (counted from 0) are not judged.
+        threshold_mode: ``"abs"``: ``min_delta`` is a difference; ``"rel"``: it is a share of ``abs(best)``.
         stopping_threshold: stop as soon as the metric is better than this.
         divergence_threshold: stop as soon as the metric is worse than this.
 
     Attributes:
-        best, best_epoch, wait, stopped_epoch, best_weights: as in Keras; epochs count from 0.
+        best, best_epoch, wait, stopped_epoch, best_weights: as in Keras; epochs are counted from 0.
 
     Raises:
-        UnknownArgument, ArgumentError: at once, for an argument that cannot work.
-        UnknownDirection: at the first epoch's end, if nobody knows whether up is better.
+        UnknownArgument, ArgumentError: at once, if an argument cannot work.
+        UnknownDirection: at the end of the first epoch, if it is unknown whether higher is better.
 
-    Source: decisions, texts and defaults are those of ``keras.callbacks.EarlyStopping``, but
-    that NaN is never best; the thresholds are Lightning's.
+    Source: the decisions, texts and defaults of ``keras.callbacks.EarlyStopping``, except that NaN is
+    never the best value. The thresholds are Lightning's.
 
     Example:
         >>> stopping = EarlyStopping(patience=2)
@@ -50,14 +50,20 @@ class EarlyStopping(MonitoredCallback):
         (0.8, 1)
     """
 
-    patience = part("_rule", "patience", "Epochs without improvement that are allowed.")
-    baseline = part("_rule", "baseline", "Value that must be beaten.")
-    start_from_epoch = part("_rule", "start_from_epoch", "First epoch that is judged, from 0.")
-    stopping_threshold = part("_rule", "stopping_threshold", "Better than this: stop.")
-    divergence_threshold = part("_rule", "divergence_threshold", "Worse than this: stop.")
+    patience = part("_rule", "patience", "Number of epochs without improvement after which training stops.")
+    baseline = part("_rule", "baseline", "Value that the metric must beat.")
+    start_from_epoch = part("_rule", "start_from_epoch", "First epoch that is judged, counted from 0.")
+    stopping_threshold = part(
+        "_rule", "stopping_threshold", "Stop as soon as the metric is better than this."
+    )
+    divergence_threshold = part(
+        "_rule", "divergence_threshold", "Stop as soon as the metric is worse than this."
+    )
     wait = part("_state", "wait", "Epochs since the last improvement.")
-    best_epoch = part("_state", "best_epoch", "Epoch of the best value, from 0.")
-    stopped_epoch = part("_state", "stopped_epoch", "Epoch that asked to stop, from 0; 0 if none.")
+    best_epoch = part("_state", "best_epoch", "Epoch of the best value, counted from 0.")
+    stopped_epoch = part(
+        "_state", "stopped_epoch", "Epoch in which it asked to stop, counted from 0; 0 if it did not."
+    )
 
     _rule: EarlyStoppingRule
     _state: EarlyStoppingState
@@ -80,7 +86,7 @@ class EarlyStopping(MonitoredCallback):
         self.verbose = verbose
         self.restore_best_weights = restore_best_weights
         self._best: Snapshot | None = None
-        self._epoch = 0  # the last one seen
+        self._epoch = 0  # the last one judged
         self._rule = EarlyStoppingRule(
             self._monitor(monitor, mode, min_delta, threshold_mode),
             patience=patience,
@@ -93,12 +99,12 @@ class EarlyStopping(MonitoredCallback):
 
     @property
     def requires(self) -> tuple[Capability, ...]:  # type: ignore[override]
-        """What the training must be able to do."""
+        """What the training must be able to do; checked before the first batch."""
         return ("weights",) if self.restore_best_weights else ()
 
     @property
     def best_weights(self) -> Any:
-        """The best epoch's weights, in the framework's own shape; None if none were kept."""
+        """The weights of the best epoch, in the framework's own form; None if none were kept."""
         return None if self._best is None else self._best.weights
 
     @best_weights.setter
@@ -106,13 +112,13 @@ class EarlyStopping(MonitoredCallback):
         self._best = None if weights is None else Snapshot(weights)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Start from nothing, but for the direction that was found."""
+        """Start from the beginning, but keep the direction that was found, as Keras does."""
         if self._begin():
             self._state = replace(self._rule.start(), direction=self._state.direction)
             self._best = None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Judge the epoch; ask for the end when patience runs out."""
+        """Judge the epoch, and ask the training to stop when patience runs out."""
         logs = logs or {}
         self._settle_direction(logs)
         current = self.get_monitor_value(logs)
@@ -125,7 +131,7 @@ class EarlyStopping(MonitoredCallback):
             self.context.report(decision)
 
     def get_monitor_value(self, logs: Logs | None) -> float | None:
-        """The metric that is judged, None if it is missing; override it to judge something else."""
+        """The value to judge; None if it is missing. Override this method to judge something else."""
         logs = logs or {}
         return self._current(
             logs,
@@ -134,13 +140,15 @@ class EarlyStopping(MonitoredCallback):
         )
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Say why it ended, and restore the best weights, whatever ended it."""
+        """Print that it stopped, and restore the best weights, whatever ended the training."""
         if self.stopped_epoch > 0 and self.verbose > 0:
             self.context.report.message(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self._best is not None:
             self._restore(self._best)
-        elif self.restore_best_weights and self.best is None and self.wait:  # judged, and never a number
-            warn(f"{self.monitor} was never a number, so no best weights are restored.")
+        elif (
+            self.restore_best_weights and self.best is None and self.wait
+        ):  # it judged, but every value was NaN
+            warn(f"{self.monitor} was always NaN, so there are no best weights to restore.")
 
     def _restore(self, best: Snapshot) -> None:
         if self.verbose > 0:
@@ -154,12 +162,12 @@ class EarlyStopping(MonitoredCallback):
         )
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
-        """Judge one value without any loop: the same decision, and nothing else happens.
+        """Judge one value in a loop of your own: returns the decision, and does nothing else.
 
         Args:
             value: the metric; None if it is missing.
-            epoch: from 0; without it calls are counted.
-            learning_rate: taken for the sake of one signature; not used.
+            epoch: counted from 0; without it, calls are counted.
+            learning_rate: ignored; it is here so that all callbacks have the same ``update``.
         """
         self._settle_direction({})
         current = None if value is None else number(value, self.monitor)
@@ -167,22 +175,22 @@ class EarlyStopping(MonitoredCallback):
         return decision
 
     def forget(self) -> None:
-        """Remember nothing, weights included."""
+        """Forget everything, the best weights included."""
         super().forget()
         self._best = None
 
     def configuration(self) -> dict[str, Any]:
-        """What it was asked to do."""
+        """The settings, as JSON values."""
         return {**super().configuration(), "restore_best_weights": self.restore_best_weights}
 
     def still_stops(self, decision: Decision) -> bool:
-        """Whether it would stop there with the present patience and thresholds."""
+        """Whether it would also stop there with the current patience and thresholds."""
         return self._rule.still_stops(self._state, decision)
 
     def snapshots(self) -> dict[str, Snapshot]:
-        """The best epoch's weights."""
+        """The weights of the best epoch."""
         return {} if self._best is None else {"best_weights": self._best}
 
     def load_snapshots(self, snapshots: Mapping[str, Snapshot]) -> None:
-        """Keep the best epoch's weights of another EarlyStopping."""
+        """Take over the best weights of another EarlyStopping."""
         self._best = snapshots.get("best_weights")

@@ -1,4 +1,4 @@
-"""History: every epoch's metrics, in memory."""
+"""History: the metrics of every epoch, in memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class History(Callback):
     """Record the metrics of every epoch.
 
     Attributes:
-        epoch: the epochs of the last training, from 0.
-        history: a list of values by metric's name; it goes on over several trainings.
+        epoch: the epochs of the last training, counted from 0.
+        history: the values of each metric, as lists by name; as in Keras, several trainings add to them.
 
     Source: ``keras.callbacks.History``.
 
@@ -31,19 +31,19 @@ class History(Callback):
         self.history: dict[str, list[Any]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Count the epochs anew; the values stay."""
+        """Start a new list of epochs; the values are kept, as in Keras."""
         if self._begin():
             self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Record the epoch, and show the history where the framework's users look for it."""
+        """Record the epoch, and attach the history where users look for it, such as ``model.history``."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
         self.control.attach_history(self)
 
     def forget(self) -> None:
-        """Forget the epochs."""
+        """Forget all epochs."""
         self.epoch, self.history, self._loaded = [], {}, False
 
     def state_dict(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class History(Callback):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from another history."""
+        """Take over another history."""
         self.epoch = list(state["epoch"])
         self.history = {name: map_leaves(values, decoded) for name, values in state["history"].items()}
         self._loaded = True

@@ -1,4 +1,4 @@
-"""LambdaCallback: functions of your own as hooks."""
+"""LambdaCallback: use your own functions as hooks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Function = Callable[..., Any]
 
 
 class LambdaCallback(Callback):
-    """Call functions of yours at the hooks that they are given for.
+    """Call your own functions at the hooks you choose.
 
     Args:
         on_epoch_begin, on_epoch_end: called as ``f(epoch, logs)``.
         on_train_begin, on_train_end: called as ``f(logs)``.
-        on_train_batch_begin, on_train_batch_end: called as ``f(batch, logs=logs)``. With one of
-            these for a batch's end Keras waits for each batch.
-        **hooks: any other hook by its name, such as ``on_test_end``.
+        on_train_batch_begin, on_train_batch_end: called as ``f(batch, logs=logs)``. A function
+            for the end of a batch makes Keras wait for every batch.
+        **hooks: functions for other hooks, by name, such as ``on_test_end``.
 
     Raises:
         UnknownArgument: there is no such hook.
-        ArgumentError: a value is no function.
+        ArgumentError: a value is not a function.
 
     Source: ``keras.callbacks.LambdaCallback``.
 

@@ -1,4 +1,4 @@
-"""LearningRateScheduler: a function of the epoch sets the learning rate."""
+"""LearningRateScheduler: set the learning rate with a function of the epoch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from outlast.exceptions import ArgumentError
 
 
 class LearningRateScheduler(Callback):
-    """Set the learning rate at every epoch's begin.
+    """Set the learning rate at the beginning of every epoch.
 
     Args:
         schedule: called as ``schedule(epoch, learning_rate)``, or ``schedule(epoch)`` if it takes one
-            argument; epoch counts from 0. It returns the rate, a float.
-        verbose: 1 prints what it sets.
+            argument. ``epoch`` is counted from 0. It returns the rate, a float.
+        verbose: 1 prints the rate that it sets.
 
     Raises:
-        ArgumentError: the schedule is no function, or returns no float.
+        ArgumentError: ``schedule`` is not a function, or does not return a float.
         CapabilityError: before the first batch, if the rate cannot be set.
 
-    Source: ``keras.callbacks.LearningRateScheduler``; an error inside the schedule is not hidden.
+    Source: ``keras.callbacks.LearningRateScheduler``, except that it does not hide a TypeError that is
+    raised inside ``schedule``.
 
     Example:
         >>> from outlast.testing import FakeAdapter, drive
@@ -44,11 +45,11 @@ class LearningRateScheduler(Callback):
         self.verbose = verbose
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Check that the rate can be set."""
+        """Check that the learning rate can be set."""
         self._begin()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Ask the schedule and set the rate."""
+        """Call the schedule and set the learning rate."""
         rates = self.training.learning_rates()
         for name, rate in rates.items():
             new = self._asked(epoch, rate)
@@ -65,10 +66,10 @@ class LearningRateScheduler(Callback):
             raise ArgumentError(
                 f"The output of the `schedule` function should be a float. Got: {new!r}. Return float(...)."
             )
-        return new  # type: ignore[no-any-return]  # NumPy's float32 goes on as it is
+        return new  # type: ignore[no-any-return]  # a NumPy float32 is passed on as it is
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Put the rate into the logs."""
+        """Put the learning rate into the logs."""
         self._with_rates(logs)
 
 

@@ -1,4 +1,4 @@
-"""MonitoredCallback: what the callbacks that watch a metric share."""
+"""MonitoredCallback: what callbacks that watch a metric have in common."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from outlast.exceptions import warn
 
 
 class MonitoredCallback(Callback):
-    """A callback that watches one metric: its name, its direction, its best value."""
+    """Base of the callbacks that watch one metric: its name, its direction, its best value."""
 
     _missing_is_said = False
-    _calls = 0  # of update() without an epoch
+    _calls = 0  # of update(), when no epoch is given
 
-    best = part("_state", "best", "Best value so far; None before the first.")
+    best = part("_state", "best", "Best value so far; None before the first epoch.")
 
     def _monitor(
         self, monitor: str, mode: str, min_delta: float = 0.0, threshold_mode: str = "abs"
@@ -34,7 +34,7 @@ class MonitoredCallback(Callback):
 
     @property
     def monitor(self) -> str:
-        """Name of the metric that is watched."""
+        """Name of the watched metric."""
         return str(self._rule.monitor.name)
 
     @monitor.setter
@@ -52,7 +52,7 @@ class MonitoredCallback(Callback):
 
     @property
     def min_delta(self) -> float:
-        """Least change that counts as an improvement."""
+        """Smallest change that counts as an improvement."""
         return float(self._rule.monitor.min_delta)
 
     @min_delta.setter
@@ -64,14 +64,14 @@ class MonitoredCallback(Callback):
 
     @property
     def monitor_op(self) -> Callable[[Any, Any], Any] | None:
-        """The comparison in use, ``keras.ops.less`` or ``greater`` with Keras; None before the first."""
+        """The comparison, as in Keras: ``keras.ops.less`` or ``greater``; None before the first epoch."""
         direction = self._state.direction
         if direction is None or self._context is None:
             return None
         return self._context.training.comparison(direction)
 
     def _settle_direction(self, logs: Logs) -> None:
-        """Find out, once, whether up or down is better: the framework's word, then the name."""
+        """Find out, once, whether higher is better: ask the framework, then look at the name."""
         if self._state.direction is not None:
             return
         told = None if self._context is None else self._context.training.direction(self.monitor)
@@ -79,7 +79,7 @@ class MonitoredCallback(Callback):
         self._state = replace(self._state, direction=direction)
 
     def _current(self, logs: Logs, missing: str) -> float | None:
-        """The metric's value; None, with one warning a fit, where it is missing."""
+        """The metric's value; None, with one warning for each fit, if it is missing."""
         value = logs.get(self.monitor)
         if value is not None:
             return number(value, self.monitor)
@@ -93,20 +93,20 @@ class MonitoredCallback(Callback):
         return super()._begin()
 
     def forget(self) -> None:
-        """Remember nothing, the calls of ``update`` included."""
+        """Forget everything, the number of calls of ``update`` included."""
         super().forget()
         self._calls = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What the callback remembers, and how many calls of ``update`` it has counted."""
+        """What the callback remembers, and how often ``update`` was called."""
         return {**super().state_dict(), "calls": self._calls}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what another callback of the class remembered."""
+        """Take over what another callback of the same class remembered."""
         super().load_state_dict({name: value for name, value in state.items() if name != "calls"})
         self._calls = state.get("calls", 0)
 
     def _epoch_of_call(self, epoch: int | None) -> int:
-        """The epoch that ``update`` speaks of: as given, else calls are counted."""
+        """The epoch of a call of ``update``: as given, else the number of calls before."""
         self._calls += 1
         return self._calls - 1 if epoch is None else epoch

@@ -1,4 +1,4 @@
-"""ProgressLine: one line an epoch, for whoever looks on."""
+"""ProgressLine: print one line for each epoch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from outlast.callbacks.base import Callback
 from outlast.core.logs import Logs
 from outlast.views.text import clipped, escaped, shown
 
-_LONGEST = 40  # cells of a terminal for a value that is no number
+_LONGEST = 40  # terminal cells, for a value that is not a number
 
 
 class ProgressLine(Callback):
-    """Print the metrics of every epoch in one line, at the same width each time.
+    """Print the metrics of every epoch in one line, aligned from line to line.
 
-    It has no batch hook, so it costs nothing in between.
+    It has no batch hook, so it costs nothing during an epoch.
 
     Args:
-        metrics: the names of those to print, in this order; all that there are, if left out.
+        metrics: the names of the metrics to print, in this order; without it, all of them.
 
     Example:
         >>> from outlast.testing import drive
@@ -41,7 +41,7 @@ class ProgressLine(Callback):
 
 
 def _shown(value: Any) -> str:
-    """A number with four decimals; a very small or large one with an exponent, as wide."""
+    """A number with four decimals; a very small or large one with an exponent, at the same width."""
     if not isinstance(value, float):
         return clipped(escaped(str(value)), _LONGEST)
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else shown(value, 2).rjust(6)

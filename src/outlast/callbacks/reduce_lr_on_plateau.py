@@ -1,4 +1,4 @@
-"""ReduceLROnPlateau: lower the learning rate when a metric has stopped improving."""
+"""ReduceLROnPlateau: lower the learning rate when a metric no longer improves."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ class ReduceLROnPlateau(MonitoredCallback):
     """Multiply the learning rate by ``factor`` when a metric has stopped improving.
 
     Args:
-        monitor: name of the metric, as it stands in the logs.
-        factor: what the rate is multiplied by, between 0 and 1.
-        patience: epochs without improvement after which the rate is cut.
-        verbose: 1 prints when it acts.
-        mode: ``"min"``, ``"max"`` or ``"auto"`` (told by the model, else by the metric's name).
-        min_delta: least change that counts as an improvement, in the metric's unit.
-        cooldown: epochs of rest after a cut; as in Keras the first of them is the next epoch's
-            own, so 1 rests for none.
-        min_lr: the rate is never set lower.
-        threshold_mode: ``"abs"``: ``min_delta`` is a difference; ``"rel"``: a share of ``abs(best)``.
+        monitor: name of the metric in the logs, such as ``"val_loss"``.
+        factor: the learning rate is multiplied by it; between 0 and 1.
+        patience: number of epochs without improvement after which the rate is cut.
+        verbose: 1 prints a line when it acts.
+        mode: ``"min"`` (lower is better), ``"max"``, or ``"auto"`` (the model or the metric's name decides).
+        min_delta: smallest change that counts as an improvement, in the metric's unit.
+        cooldown: after a cut, the next ``cooldown - 1`` epochs are not judged (as in Keras, 1 skips none).
+        min_lr: the learning rate is never set lower than this.
+        threshold_mode: ``"abs"``: ``min_delta`` is a difference; ``"rel"``: it is a share of ``abs(best)``.
 
     Attributes:
         best, wait, cooldown_counter: as in Keras.
 
     Raises:
-        UnknownArgument, ArgumentError: at once, for an argument that cannot work.
-        CapabilityError: before the first batch, if the rate cannot be set (a schedule sets it).
-        UnknownDirection: at the first epoch's end, if nobody knows whether up is better.
+        UnknownArgument, ArgumentError: at once, if an argument cannot work.
+        CapabilityError: before the first batch, if the rate cannot be set, because a schedule sets it.
+        UnknownDirection: at the end of the first epoch, if it is unknown whether higher is better.
 
-    Source: decisions, texts and defaults are those of ``keras.callbacks.ReduceLROnPlateau``, but
-    that NaN is never best.
+    Source: the decisions, texts and defaults of ``keras.callbacks.ReduceLROnPlateau``, except that NaN
+    is never the best value.
 
     Example:
         >>> plateau = ReduceLROnPlateau(factor=0.5, patience=1)
@@ -49,12 +48,12 @@ class ReduceLROnPlateau(MonitoredCallback):
 
     requires = ("learning_rate",)
 
-    factor = part("_rule", "factor", "What the rate is multiplied by.")
-    patience = part("_rule", "patience", "Epochs without improvement that are allowed.")
-    cooldown = part("_rule", "cooldown", "Epochs of rest after a cut.")
-    min_lr = part("_rule", "min_lr", "The rate is never set lower.")
+    factor = part("_rule", "factor", "The learning rate is multiplied by it.")
+    patience = part("_rule", "patience", "Number of epochs without improvement after which the rate is cut.")
+    cooldown = part("_rule", "cooldown", "Epochs of cooldown after a cut.")
+    min_lr = part("_rule", "min_lr", "The learning rate is never set lower than this.")
     wait = part("_state", "wait", "Epochs since the last improvement or cut.")
-    cooldown_counter = part("_state", "cooldown_counter", "Epochs of rest that remain.")
+    cooldown_counter = part("_state", "cooldown_counter", "Epochs left of the cooldown.")
 
     _rule: PlateauRule
     _state: PlateauState
@@ -83,16 +82,16 @@ class ReduceLROnPlateau(MonitoredCallback):
         self._state = self._rule.start()
 
     def in_cooldown(self) -> bool:
-        """Whether it rests after a cut."""
+        """Whether a cooldown is under way."""
         return bool(self.cooldown_counter > 0)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Start from nothing, but for the direction that was found."""
+        """Start from the beginning, but keep the direction that was found, as Keras does."""
         if self._begin():
             self._state = replace(self._rule.start(), direction=self._state.direction)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Judge the epoch; cut the rate when patience runs out."""
+        """Judge the epoch, and cut the learning rate when patience runs out."""
         logs = self._with_rates(logs)
         self._settle_direction(logs)
         current = self._current(
@@ -116,13 +115,13 @@ class ReduceLROnPlateau(MonitoredCallback):
             )
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
-        """Judge one value without any loop: the same decision, and nothing else happens.
+        """Judge one value in a loop of your own: returns the decision, and does nothing else.
 
         Args:
             value: the metric; None if it is missing.
-            epoch: from 0; without it calls are counted.
-            learning_rate: the rate in force; the decision's ``learning_rate`` is the new one. Without
-                it the decision says only that it is time to cut.
+            epoch: counted from 0; without it, calls are counted.
+            learning_rate: the current rate; ``decision.learning_rate`` is then the new one. Without it,
+                the decision only says that it is time to cut.
         """
         self._settle_direction({})
         current = None if value is None else number(value, self.monitor)

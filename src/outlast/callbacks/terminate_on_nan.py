@@ -1,4 +1,4 @@
-"""TerminateOnNaN: end the training when the loss is no number."""
+"""TerminateOnNaN: stop training when the loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from outlast.exceptions import UsageError
 class TerminateOnNaN(Callback):
     """Stop training at the first batch after which the loss is NaN or infinite.
 
-    It looks at every batch, so Keras waits for each one.
+    It looks at the loss of every batch, so Keras must wait for each batch to finish.
 
     Args:
-        raise_error: raise an error instead, so that no callback's ``on_train_end`` runs.
+        raise_error: raise an error instead of stopping, so that no callback's ``on_train_end`` runs.
 
     Raises:
         UsageError: with ``raise_error``, when it happens (a RuntimeError, as in Keras).
@@ -38,7 +38,7 @@ class TerminateOnNaN(Callback):
         self._epoch = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Remember the training's thread."""
+        """Remember the thread of the training, to refuse calls from another one."""
         self._begin()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -47,7 +47,7 @@ class TerminateOnNaN(Callback):
 
     @batch_hook
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Look at the loss."""
+        """Check the loss."""
         loss = (logs or {}).get("loss")
         if loss is None:
             return

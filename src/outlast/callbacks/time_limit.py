@@ -1,4 +1,4 @@
-"""TimeLimit: end the training when it has taken long enough."""
+"""TimeLimit: stop training after a given time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from outlast.core.stopping import TimeLimitRule, TimeLimitState
 
 
 class TimeLimit(Callback):
-    """Stop at the end of the epoch in which training has taken so long.
+    """Stop at the end of the epoch in which the time is used up.
 
     Args:
-        seconds: seconds of training, or a ``timedelta``. A run that is resumed goes on counting;
-            the time between does not count.
+        seconds: seconds of training, or a ``timedelta``. A resumed run continues to count where it was;
+            the time between two starts does not count.
 
     Raises:
-        ArgumentError: it is not more than 0.
+        ArgumentError: the time is not more than 0.
 
     Example:
         >>> from outlast.testing import FakeAdapter, FakeClock, drive
@@ -38,7 +38,7 @@ class TimeLimit(Callback):
         self._since = 0.0
 
     def still_stops(self, decision: Decision) -> bool:
-        """Whether the time is still used up."""
+        """Whether the time is used up under the current limit, too."""
         return self._rule.still_stops(self._state)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -48,7 +48,7 @@ class TimeLimit(Callback):
         self._since = self.context.clock()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Count the time since the last epoch's end."""
+        """Add the time since the end of the last epoch, and stop if it is used up."""
         now = self.context.clock()
         self._state, decision = self._rule.update(self._state, now - self._since, epoch=epoch)
         self._since = now

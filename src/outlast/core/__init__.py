@@ -1,7 +1,6 @@
-"""What to do: the rules, as values and pure functions.
+"""The rules: what the callbacks decide, as values and pure functions.
 
-Nothing in this room reads a file, a clock or a framework; a rule is a frozen
-configuration, its memory a frozen state, and ``update`` returns the next state
-beside the decision. So every decision can be saved, resumed, tested with a
-table and replayed.
+Nothing here reads a file, asks a clock, or imports a framework. A rule is a frozen configuration, and
+what it remembers is a frozen state: ``rule.update(state, value)`` returns the next state and a decision.
+So a decision can be tested with a table, saved, resumed, and replayed.
 """

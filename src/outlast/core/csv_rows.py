@@ -1,4 +1,8 @@
-"""The CSV of a history: its columns, and each row as bytes."""
+"""The CSV that ``CSVLogger`` writes: its columns, and its rows as bytes.
+
+The header is written with the first row. If a metric appears later, the whole file is written again with
+one more column (see ``widened``), so that every row fits the header.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ MISSING = "NA"
 
 
 def cell(value: Any) -> Any:
-    """A metric as it stands in the CSV: an array as ``[1.0, 2.0]``, all else as it is.
+    """A metric as it is written in the CSV: an array as ``[1.0, 2.0]``, anything else unchanged.
 
     Example:
         >>> cell([1.0, 2.0]), cell(0.5), cell("x")
@@ -34,10 +38,10 @@ class Table:
 
     Args:
         separator: one character.
-        columns: the header; empty before there is one.
+        columns: the header; empty before the first row.
 
-    Source: Keras's ``CSVLogger``: the first epoch's metrics sorted by name; where none of them is
-    of a validation, each gets a ``val_`` column too.
+    Source: Keras's ``CSVLogger``. The columns are the metrics of the first epoch, sorted by name. If
+    none of these is a validation metric, each also gets a ``val_`` column.
 
     Example:
         >>> table = Table(",").with_columns({"loss": 0.5, "val_loss": 0.6})
@@ -49,7 +53,7 @@ class Table:
     columns: tuple[str, ...] = ()
 
     def with_columns(self, names: Iterable[str]) -> Table:
-        """The table with columns for these metrics too; new ones stand at the right."""
+        """The table with columns for these metrics as well; new columns are added at the right."""
         names = sorted(map(no_formula, names))
         if not self.columns and not any(name.startswith("val_") for name in names):
             names += [f"val_{name}" for name in names]
@@ -57,16 +61,16 @@ class Table:
         return replace(self, columns=tuple(dict.fromkeys((*columns, *names))))
 
     def header(self) -> bytes:
-        """The first line."""
+        """The header line."""
         return self._line(self.columns)
 
     def row(self, epoch: int, cells: Mapping[str, Any]) -> bytes:
-        """The line of an epoch."""
+        """The line of one epoch."""
         safe = {no_formula(name): value for name, value in cells.items()}
         return self._line([epoch, *(safe.get(name, MISSING) for name in self.columns[1:])])
 
     def widened(self, content: bytes) -> bytes:
-        """An older file with the columns of this table."""
+        """The content of a file with fewer columns, with those of this table."""
         rows = list(csv.reader(io.StringIO(content.decode(), newline=""), delimiter=self.separator))
         width = len(self.columns)
         lines = [self._line(row + [MISSING] * (width - len(row))) for row in rows[1:] if row]
@@ -79,25 +83,25 @@ class Table:
 
     @classmethod
     def found(cls, content: bytes, separator: str, name: str) -> tuple[Table, bytes]:
-        """The table of a file that is there, and what completes its last line if that is torn.
+        """The table of an existing file, and the bytes that complete its last line if a crash cut it.
 
         Raises:
-            ArgumentError: the file is no history with this separator.
+            ArgumentError: the file is not a history with this separator.
         """
         first, _, _ = content.decode(errors="replace").partition("\n")
         columns = tuple(next(csv.reader([first.rstrip("\r")], delimiter=separator), ()))
         if not columns or columns[0] != "epoch":
             raise ArgumentError(
                 f"Cannot append to {name}: its first column must be 'epoch' (separator {separator!r}), but "
-                f"its first line is {first.strip()[:80]!r}. Use another file, the file's own separator, or "
-                "append=False to begin it anew."
+                f"its first line is {first.strip()[:80]!r}. Use another file, the right separator, or "
+                "append=False to overwrite it."
             )
         table = cls(separator, columns)
         last = content.decode(errors="replace").rpartition("\n")[2]
         return table, table._completion(last) if last else b""
 
     def _completion(self, torn: str) -> bytes:
-        """What makes a whole row of a torn one."""
+        """The bytes that make the start of a row a whole row: a quote, missing cells, the line end."""
         if torn.endswith("\r"):
             return b"\n"
         quote = '"' if torn.count('"') % 2 else ""

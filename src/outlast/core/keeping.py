@@ -1,4 +1,8 @@
-"""Which saved models to keep."""
+"""Which saved models are kept: the best few, the last few, or both.
+
+It is a question of its own, beside when to save (``saving.py``): a model can be the best and be saved,
+and be deleted later, when better ones exist.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,13 @@ from outlast.exceptions import ArgumentError
 
 @dataclass(frozen=True)
 class Kept:
-    """A model that was saved.
+    """A saved model.
 
     Args:
-        name: its file's.
-        epoch: from 0.
-        batch: from 0; None at an epoch's end.
-        value: of the metric, None where it was missing.
+        name: of its file.
+        epoch: the epoch it was saved in, counted from 0.
+        batch: the batch it was saved after, counted from 0; None at the end of an epoch.
+        value: the monitored metric; None if it was missing.
     """
 
     name: str
@@ -31,14 +35,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class KeepingRule:
-    """Keep the best k, the last n, or both; neither: keep what the saving rule saves.
+    """Keep the best k models, the last n, or both; without either, keep every saved model.
 
     Args:
-        keep_best: how many of the best; of equal ones the earlier is the better.
+        keep_best: how many of the best; of two equal models, the earlier one counts as better.
         keep_last: how many of the last.
 
     Raises:
-        ArgumentError: a number that cannot work.
+        ArgumentError: a number is not a whole number above 0.
 
     Example:
         >>> rule, kept = KeepingRule(keep_best=1), ()
@@ -62,11 +66,11 @@ class KeepingRule:
 
     @property
     def active(self) -> bool:
-        """Whether it decides anything."""
+        """Whether any model is ever deleted."""
         return self.keep_best is not None or self.keep_last is not None
 
     def update(self, kept: Sequence[Kept], new: Kept, direction: Direction) -> tuple[Kept, ...]:
-        """Those to keep, once ``new`` can be had; it is worth saving if it is among them."""
+        """The models to keep when ``new`` is offered; it should be saved only if it is among them."""
         candidates = [*(model for model in kept if model.name != new.name), new]
         last = candidates[len(candidates) - (self.keep_last or 0) :]
         best = ranked(candidates, direction)[: self.keep_best or 0]
@@ -74,13 +78,13 @@ class KeepingRule:
 
 
 def ranked(models: Sequence[Kept], direction: Direction) -> list[Kept]:
-    """From the best to the worst; of equal ones the earlier first, without those that have no number."""
+    """From best to worst; of equal ones the earlier first. Those that are missing or NaN are left out."""
     numbers = [m for m in models if m.value is not None and not math.isnan(m.value)]
     return sorted(numbers, key=lambda m: m.value if direction == "min" else -m.value)  # type: ignore
 
 
 def to_json(kept: Sequence[Kept]) -> list[list[Any]]:
-    """As JSON values."""
+    """JSON values; the metric is a text, because JSON has no infinity and no NaN."""
     return [[m.name, m.epoch, m.batch, None if m.value is None else repr(m.value)] for m in kept]
 
 

@@ -1,4 +1,4 @@
-"""Logs: the metrics of an epoch, made complete once for all who read them."""
+"""Logs: the metrics of one epoch, completed once, so that all callbacks read the same ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Logs = dict[str, Any]
 
 
 def rate_columns(rates: Mapping[str, float]) -> dict[str, float]:
-    """Learning rates under the names that they have in logs.
+    """Learning rates, with the names that they have in logs.
 
     Source: Keras's ``ReduceLROnPlateau``: one rate is ``learning_rate``, several are
     ``learning_rate_<name>``.
@@ -27,9 +27,9 @@ def rate_columns(rates: Mapping[str, float]) -> dict[str, float]:
 
 
 def completed(logs: Mapping[str, Any] | None, rates: Mapping[str, float]) -> Logs:
-    """The learning rates first, then the metrics: nested ones flattened, numbers as floats.
+    """The learning rates first, then the metrics: nested dicts flattened, numbers as floats.
 
-    What is no single number (an array with several elements, a text) stays as it is.
+    A value that is not a single number (an array with several elements, a text) stays as it is.
 
     Example:
         >>> completed({"loss": 1, "b": {"c": "x"}}, {"sgd": 0.1})

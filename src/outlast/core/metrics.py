@@ -1,7 +1,7 @@
-"""Metrics: the rows and columns of one training's history.
+"""Metrics: the history of one training, as rows and columns.
 
-It takes text and values and never opens a file. The CSV is Keras's format:
-``epoch`` first, ``NA`` where a metric did not come, arrays as ``"[a, b]"``.
+It takes text and values, and never opens a file. The CSV has the format of Keras's ``CSVLogger``:
+``epoch`` is the first column, a missing metric is ``NA``, an array is ``"[a, b]"``.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ _HEADER = re.compile(r'("?)epoch\1([^"\r\n]?)')  # quoted where the separator is
 class Metrics(Mapping[str, list[float]]):
     r"""The history of one training: a mapping from a metric's name to its values.
 
-    Made by :meth:`from_csv`, :meth:`from_rows` or :meth:`from_columns`; it never
-    changes, and what it hands out are copies. An epoch may stand in several rows
-    (after Keras resumed an interrupted training into the same file): all are kept,
-    in their order.
+    Make one with :meth:`from_csv`, :meth:`from_rows` or :meth:`from_columns`. It never changes: lists
+    that it returns are copies. In a notebook it shows its last rows as a table. An epoch can have several
+    rows, if Keras resumed an interrupted training into the same file: all are kept, in order.
 
     Example:
         >>> metrics = Metrics.from_csv("epoch,loss,val_loss\r\n0,0.5,NA\r\n1,0.25,0.75\r\n")
@@ -70,15 +69,15 @@ class Metrics(Mapping[str, list[float]]):
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> Metrics:
-        """Take the logs of epochs, each with its ``"epoch"`` (counted from 0).
+        """Take one mapping an epoch, with its ``"epoch"`` (counted from 0) and its metrics.
 
         Args:
-            rows: mappings from names to numbers, arrays or texts of any framework.
-                Names may differ from row to row.
+            rows: mappings from names to numbers, arrays (of any framework) or texts. The names can
+                differ from row to row.
 
         Raises:
-            ArgumentError: a row without an epoch.
-            MetricError: a value that is neither a number, an array nor a text.
+            ArgumentError: a row has no epoch.
+            MetricError: a value is not a number, an array or a text.
 
         Example:
             >>> Metrics.from_rows([{"epoch": 0, "loss": 1}, {"epoch": 1, "f1": [0.5, 1]}]).rows[1]
@@ -95,17 +94,16 @@ class Metrics(Mapping[str, list[float]]):
     def from_columns(
         cls, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int] | None = None
     ) -> Metrics:
-        """Take one list a metric, as in the ``history`` of Keras's ``History``.
+        """Take one list for each metric, as in the ``history`` of Keras's ``History``.
 
         Args:
-            columns: lists of numbers. A shorter one is taken for validation at every
-                second (third, ...) epoch, an empty one for a metric that never came.
-            epochs: the rows' epochs, counted from 0; else those in ``columns["epoch"]``,
-                else 0, 1, 2 ...
+            columns: lists of numbers. A shorter list is taken to be from every second (third, ...)
+                epoch, as ``validation_freq`` gives; an empty one is a metric that was never logged.
+            epochs: the epochs of the rows, counted from 0. Without it, ``columns["epoch"]`` if it is
+                there, else 0, 1, 2 and so on.
 
         Raises:
-            ArgumentError: a value is no list, or it cannot be told which epochs its
-                numbers belong to.
+            ArgumentError: a value is not a list, or it is unclear which epochs its numbers belong to.
 
         Example:
             >>> Metrics.from_columns({"loss": [3, 2, 1, 0], "val_loss": [4, 3]})["val_loss"]
@@ -113,7 +111,9 @@ class Metrics(Mapping[str, list[float]]):
         """
         for name, column in columns.items():
             if not hasattr(column, "__len__"):
-                raise ArgumentError(f"{name} must be a list with one value an epoch, but is {column!r}.")
+                raise ArgumentError(
+                    f"{name} must be a list with one value for each epoch, but is {column!r}."
+                )
         if epochs is None:
             longest = max(map(len, columns.values()), default=0)
             epochs = columns.get("epoch", range(longest))
@@ -131,21 +131,21 @@ class Metrics(Mapping[str, list[float]]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the metrics, in the order of the file."""
+        """The names of the metrics, in the order of the file's columns."""
         return tuple(self._cells)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a row: ``"epoch"`` (int), then each metric.
+        """One dict for each row: ``"epoch"`` (int), then each metric.
 
-        A metric is a float, a text, a tuple of floats, or None where it did not come.
+        A metric is a float, a text, a tuple of floats, or None if it is missing.
         """
         names = ("epoch", *self._cells)
         columns = (self._epochs, *self._cells.values())
         return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
     def points(self, name: str) -> list[tuple[int, float]]:
-        """The epoch and value of each row in which the metric came as a number (NaN is one).
+        """The epoch and the value of each row in which the metric is a number (NaN is one).
 
         Example:
             >>> Metrics.from_columns({"loss": [3, 2, 1, 0], "val_loss": [4, 3]}).points("val_loss")
@@ -155,7 +155,7 @@ class Metrics(Mapping[str, list[float]]):
         return [(epoch, cell) for epoch, cell in pairs if isinstance(cell, float)]
 
     def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame`` of the rows, with ``epoch`` as its first column.
+        """A ``pandas.DataFrame``, with ``epoch`` as its first column.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -171,7 +171,7 @@ class Metrics(Mapping[str, list[float]]):
         return pandas.DataFrame({"epoch": self._epochs, **columns})
 
     def __getitem__(self, name: str) -> list[float]:
-        """The metric's value in each row; NaN where there is none, or no single number."""
+        """The metric's value in each row; NaN where it is missing or not a single number."""
         return [cell if isinstance(cell, float) else math.nan for cell in self._column(name)]
 
     def __iter__(self) -> Iterator[str]:
@@ -202,7 +202,7 @@ class Metrics(Mapping[str, list[float]]):
         except KeyError:
             known = ", ".join(self._cells) or "none"
             hint = nearest(str(name), self._cells)
-            raise KeyError(f"no metric {name!r}; there are: {known}.{hint}") from None
+            raise KeyError(f"no metric {name!r}; available metrics: {known}.{hint}") from None
 
 
 def _check_is_text(text: Any) -> None:
@@ -219,16 +219,16 @@ def _check_is_text(text: Any) -> None:
 
 def _separator(header: str) -> str:
     found = _HEADER.match(header)
-    if found is None and not "epoch".startswith(header):  # a header may be torn, too
+    if found is None and not "epoch".startswith(header):  # a crash can cut the header, too
         raise ArgumentError(
-            "A history starts with a header whose first column is 'epoch', but this starts "
-            f"with {header.strip()[:60]!r}. Pass a file that a CSVLogger wrote."
+            "A history must start with a header whose first column is 'epoch', but this text starts "
+            f"with {header.strip()[:60]!r}. Pass the content of a file that a CSVLogger wrote."
         )
     return (found and found[2]) or ","
 
 
 def _records(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The number of each line and its fields, without empty lines (Keras's, on Windows)."""
+    """Each line's number and fields, without empty lines (Keras writes those on Windows)."""
     reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         for fields in reader:
@@ -243,7 +243,7 @@ def _row(header: list[str], line: int, fields: list[str]) -> dict[str, Any]:
         raise ArgumentError(
             f"Line {line} has {len(fields)} fields where the header has {len(header)} "
             f"({', '.join(header)}): perhaps a training with other metrics was appended. "
-            "Cut the file there, and give each part its header."
+            "Split the file there, and give each part its own header."
         )
     cells = {name: _parsed(text) for name, text in zip(header, fields, strict=True)}
     return {**cells, "epoch": _epoch(fields[0], f"line {line}")}
@@ -271,7 +271,7 @@ def _cell(value: Any, name: str) -> Cell:
 
 
 def _array(value: Iterable[Any], name: str) -> Cell:
-    """The numbers of an array with one axis; of one with more, the text that a CSV holds."""
+    """The numbers of an array with one axis; for more axes, the text that the CSV would have."""
     items = list(value)
     try:
         return _unwrapped(number(item, name) for item in items)
@@ -280,11 +280,11 @@ def _array(value: Iterable[Any], name: str) -> Cell:
 
 
 def _parsed(text: str) -> Cell:
-    """A field's number, or array, or else its text."""
+    """The number or array that a field holds; else its text."""
     if text in _MISSING:
         return None
     try:
-        inner = text.strip('"')  # Keras writes arrays with quotes of their own
+        inner = text.strip('"')  # Keras puts arrays into quotes
         if not (inner.startswith("[") and inner.endswith("]")):
             return _one_nan(float(text))
         return _unwrapped(float(item) for item in inner[1:-1].split(",") if item.strip())
@@ -293,26 +293,26 @@ def _parsed(text: str) -> Cell:
 
 
 def _unwrapped(numbers: Iterable[float]) -> float | tuple[float, ...]:
-    """A tuple, or its number if there is only one: size-1 arrays are numbers everywhere."""
+    """The numbers as a tuple; a single one as itself, because an array of one element is a number."""
     items = tuple(map(_one_nan, numbers))
     return items[0] if len(items) == 1 else items
 
 
 def _one_nan(value: float) -> float:
-    """Let all NaN be one object: histories then compare equal where both have NaN."""
+    """Use one NaN object for all: tuples compare equal where both hold the same object."""
     return math.nan if math.isnan(value) else value
 
 
 def _spread(values: Sequence[Any], length: int, name: str) -> list[Any]:
-    """Put a short column where ``validation_freq`` would have put its values."""
+    """Spread a short column over the epochs in which ``validation_freq`` validated."""
     column: list[Any] = [None] * length
     if not len(values):
         return column
     every = [step for step in range(length, 0, -1) if length // step == len(values)]
     if len(every) != 1:
         raise ArgumentError(
-            f"{name} has {len(values)} values for {length} epochs, and it cannot be told which "
-            "epochs have them. Use the CSV, or Metrics.from_rows."
+            f"{name} has {len(values)} values for {length} epochs, and it is unclear which epochs "
+            "they belong to. Use the CSV, or Metrics.from_rows."
         )
     column[every[0] - 1 :: every[0]] = values
     return column

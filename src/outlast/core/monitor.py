@@ -1,6 +1,6 @@
 """Monitor: which metric is watched, and when one value is better than another.
 
-The one place that compares metrics.
+All callbacks compare metrics here, so that they agree on what an improvement is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Direction = Literal["min", "max"]
 Mode = Literal["auto", "min", "max"]
 ThresholdMode = Literal["abs", "rel"]
 
-# Last words of metrics' names that go down, and up.
+# Words in the names of metrics for which lower is better, and of those for which higher is.
 _DOWN = frozenset(
     "loss losses error errors err mae mse rmse mape msle msd nll bce ce crossentropy entropy hinge kl kld "
     "divergence perplexity ppl logloss logcosh huber poisson wer cer fid distance regret".split()
@@ -32,10 +32,9 @@ _UP = frozenset(
 
 
 def direction_of(name: str) -> Direction | None:
-    """Where a metric should go, told by its name; None if the name does not tell.
+    """The direction in which a metric improves, judged by its name; None if the name does not tell.
 
-    The last word that is known decides: ``val_decoder_accuracy`` goes up,
-    ``accuracy_loss`` down.
+    The last word that is known decides: ``val_decoder_accuracy`` should go up, ``accuracy_loss`` down.
 
     Example:
         >>> direction_of("val_loss"), direction_of("val_f1_score"), direction_of("temperature")
@@ -56,16 +55,16 @@ class Monitor:
 
     Args:
         name: the metric's name in the logs.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: told by the framework, else by the name.
-        min_delta: least change that counts, in the metric's unit; its sign is ignored.
-        threshold_mode: ``"abs"``: ``min_delta`` is a difference; ``"rel"``: it is a share of
-            ``abs(best)``, so that it means the same below zero.
+        mode: ``"min"`` (lower is better), ``"max"``, or ``"auto"``: the framework decides, else the name.
+        min_delta: smallest change that counts as an improvement, in the metric's unit; its sign is ignored.
+        threshold_mode: with ``"abs"``, ``min_delta`` is a difference. With ``"rel"`` it is a share of
+            ``abs(best)``; the absolute value makes it right below zero too.
 
     Raises:
-        ArgumentError: a value that cannot work.
+        ArgumentError: a value cannot work.
 
-    Source: the comparison is that of Keras's ``MonitorCallback`` (strict, ``min_delta`` taken
-    from the value), in float64 and with NaN never better.
+    Source: the comparison of Keras's ``MonitorCallback`` (strict, with ``min_delta`` applied to the
+    new value), but in float64, and NaN is never better.
 
     Example:
         >>> Monitor("loss", min_delta=0.1).better(0.85, than=1.0, direction="min")
@@ -94,7 +93,7 @@ class Monitor:
         object.__setattr__(self, "min_delta", abs(real(self.min_delta, "min_delta")))
 
     def better(self, value: float, than: float | None, direction: Direction) -> bool:
-        """Whether ``value`` improves on ``than``; anything but NaN improves on None."""
+        """Whether ``value`` is better than ``than``. Any number is better than None; NaN never is."""
         if math.isnan(value):
             return False
         if than is None:
@@ -107,29 +106,28 @@ class Monitor:
     def direction(
         self, told: Direction | None = None, *, who: str = "", available: Iterable[str] = ()
     ) -> Direction:
-        """Where the metric should go.
+        """The direction in which the metric improves.
 
         Args:
-            told: what the framework says of it, if it says anything.
-            who: the callback that asks, for the error.
-            available: the metrics that there are, for the error.
+            told: what the framework says, if it knows the metric.
+            who: the callback, for the error message.
+            available: the metrics in the logs, for the error message.
 
         Raises:
-            UnknownDirection: nobody can tell.
+            UnknownDirection: neither ``mode`` nor the framework nor the name tells.
         """
         found = self.mode if self.mode != "auto" else told or direction_of(self.name)
         if found:
             return found
         names = list(available)
         among = (
-            f" Metrics that there are: {', '.join(map(escaped, names))}.{nearest(self.name, names)}"
+            f" Available metrics: {', '.join(map(escaped, names))}.{nearest(self.name, names)}"
             if names
             else ""
         )
         raise UnknownDirection(
-            f"{who or 'A callback'} monitors {self.name!r}, and neither the model nor the name tells whether "
-            f"that should go up or down. Pass mode='max' if higher is better, or mode='min' if lower is."
-            + among
+            f"{who or 'A callback'} monitors {self.name!r}, but neither the model nor the name tells whether "
+            f"higher is better. Pass mode='max' if higher is better, or mode='min' if lower is." + among
         )
 
 
@@ -149,7 +147,7 @@ def with_hint(warning: str, monitor: str, available: Iterable[str]) -> str:
 
 
 def mode_problem(mode: object, who: str) -> str | None:
-    """The warning for a mode that does not exist, in Keras's words; None if it does."""
+    """The warning for a mode that does not exist, in Keras's words, with a hint; None if it exists."""
     if mode in get_args(Mode):
         return None
     return f"{who} mode '{mode}' is unknown, fallback to auto mode.{nearest(str(mode), get_args(Mode))}"

@@ -1,4 +1,8 @@
-"""Numbers: what counts as one, and how one is written in JSON."""
+"""Numbers: what counts as a metric or as a setting, and how infinities and NaN are written in JSON.
+
+Metrics and settings arrive as NumPy scalars, tensors, or Python numbers. From here on they are Python's
+own types, so that rules compare, store and print them alike.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,8 @@ def number(value: Any, name: str = "the metric") -> float:
     """A metric as a Python float.
 
     Args:
-        value: a number, or an array or tensor with exactly one element, of any framework.
-        name: what to call it in the error.
+        value: a number, or an array or tensor of any framework with exactly one element.
+        name: its name, for the error message.
 
     Raises:
         MetricError: it is something else.
@@ -41,14 +45,14 @@ def number(value: Any, name: str = "the metric") -> float:
 
 
 def _one_element(value: Any) -> Any:
-    """Take the number out of arrays with axes; ``float()`` itself takes 0-d ones."""
+    """Take the number out of an array with axes; ``float()`` itself accepts one without."""
     if getattr(value, "requires_grad", False):
         value = value.detach()
     return value.item() if getattr(value, "shape", ()) else value
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether the value has no axes (an array of shape (1,) has one)."""
+    """Whether the value has no axes; an array of shape (1,) has one."""
     return not getattr(value, "shape", ())
 
 

@@ -1,4 +1,4 @@
-"""When to cut the learning rate, and to what."""
+"""When to cut the learning rate, and to which value."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from outlast.exceptions import ArgumentError
 
 @dataclass(frozen=True)
 class PlateauState:
-    """What the plateau rule remembers between epochs."""
+    """What the rule remembers between epochs."""
 
     best: float | None = None  # best value so far, in the metric's unit
-    wait: int = 0  # epochs since
-    cooldown_counter: int | float = 0  # epochs of rest left after a cut
-    direction: Direction | None = None  # what mode="auto" came to
+    wait: int = 0  # epochs since the last improvement or cut
+    cooldown_counter: int | float = 0  # epochs left of the cooldown after a cut
+    direction: Direction | None = None  # found for mode="auto"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class PlateauRule:
 
     The arguments are those of :class:`outlast.ReduceLROnPlateau`.
 
-    Source: Keras's ``ReduceLROnPlateau``; the cooldown is counted down before it is looked
-    at, so that ``cooldown=n`` rests for n - 1 epochs, as there.
+    Source: Keras's ``ReduceLROnPlateau``. As there, the cooldown is counted down before it is checked,
+    so ``cooldown=n`` skips n - 1 epochs.
     """
 
     monitor: Monitor = field(default_factory=lambda: Monitor(min_delta=1e-4))
@@ -45,10 +45,10 @@ class PlateauRule:
         if factor >= 1.0:
             raise ArgumentError(
                 f"ReduceLROnPlateau does not support a factor >= 1.0. Received factor={self.factor}. "
-                "The rate is multiplied by it: use a number between 0 and 1, such as 0.5."
+                "The learning rate is multiplied by it: use a number between 0 and 1, such as 0.5."
             )
         if factor <= 0.0:
-            raise ArgumentError(f"factor must lie between 0 and 1, such as 0.5, but is {self.factor!r}.")
+            raise ArgumentError(f"factor must be between 0 and 1, such as 0.5, but is {self.factor!r}.")
         object.__setattr__(self, "factor", factor)
         object.__setattr__(self, "min_lr", real(self.min_lr, "min_lr"))
         for name in ("patience", "cooldown"):
@@ -65,14 +65,14 @@ class PlateauRule:
         """Judge the metric at the end of an epoch.
 
         Args:
-            state: what is remembered.
-            value: the metric, None where it is missing.
-            rates: the learning rates in force, by name; empty where nobody knows them.
-            epoch: from 0.
+            state: what the rule remembers.
+            value: the metric; None if it is missing.
+            rates: the current learning rates, by name; empty if they are unknown.
+            epoch: counted from 0.
 
         Returns:
-            The next state and a decision; if it cuts, ``values["learning_rate"]`` has the new
-            rates, of those alone that change.
+            The next state and the decision. If the decision is to cut, ``values["learning_rate"]``
+            has the new rates, but only those that change.
         """
         direction = state.direction or self.monitor.direction(who="ReduceLROnPlateau")
         state = replace(state, direction=direction)
@@ -136,15 +136,15 @@ class PlateauRule:
 
 
 def _as_held(min_lr: float, rate: float) -> float:
-    """``min_lr`` in the precision that the rate is held in.
+    """``min_lr`` in the precision in which the framework holds the rate.
 
-    A framework that keeps its rate in float32 can never hold 0.05; compared with the
-    float64, a rate at its minimum would be cut for ever.
+    A float32 cannot hold 0.05 exactly. Compared with the float64 0.05, a float32 rate at its minimum
+    could look larger than ``min_lr`` and would be cut in every epoch.
     """
     return _float32(min_lr) if rate == _float32(rate) else min_lr
 
 
 def _float32(value: float) -> float:
     held: float
-    (held,) = struct.unpack("f", struct.pack("f", value))  # what is too large becomes infinite
+    (held,) = struct.unpack("f", struct.pack("f", value))  # too large a value becomes infinity
     return held

@@ -1,4 +1,4 @@
-"""When to save a model, and under what name."""
+"""When to save a model, and under which file name."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from outlast.core.monitor import Direction, Monitor
 from outlast.core.numbers import flag, plain, real
 from outlast.exceptions import ArgumentError, TemplateError, nearest
 
-LONGEST_NAME = 255  # bytes; what every common file system takes for one part of a path
+LONGEST_NAME = 255  # bytes, for each part of a path, on every common file system
 
 
 @dataclass(frozen=True)
 class SavingState:
-    """What the saving rule remembers; Keras never resets it between fits."""
+    """What the rule remembers. As in Keras, it is kept from one fit to the next."""
 
     best: float | None = None  # best value saved so far, in the metric's unit
     batches: int = 0  # batches since the last save
-    last_batch: int | None = None  # index of the batch seen last
-    direction: Direction | None = None  # what mode="auto" came to
+    last_batch: int | None = None  # index of the last batch seen
+    direction: Direction | None = None  # found for mode="auto"
 
 
 @dataclass(frozen=True)
 class SavingRule:
-    """Save every epoch or every so many batches; always, or only the best.
+    """Save after every epoch or every so many batches; always, or only if the metric improved.
 
     The arguments are those of :class:`outlast.ModelCheckpoint`.
 
-    Source: Keras's ``ModelCheckpoint``; a missing metric never overwrites what is saved, NaN
-    is never best, and whole numbers of batches work with ``save_best_only``.
+    Source: Keras's ``ModelCheckpoint``, but a missing metric never overwrites a saved model, NaN is
+    never best, and ``save_best_only`` works with a number of batches.
     """
 
     monitor: Monitor = field(default_factory=Monitor)
@@ -61,7 +61,7 @@ class SavingRule:
         return SavingState(best=self.initial_value_threshold)
 
     def count(self, state: SavingState, batch: int) -> tuple[SavingState, bool]:
-        """Count a batch (or, where several run in one step, those up to it): is a save due?"""
+        """Count the batches up to this one (several can run in one step), and say whether a save is due."""
         new_epoch = state.last_batch is None or batch <= state.last_batch
         passed = batch + 1 if new_epoch else batch - (state.last_batch or 0)
         batches = state.batches + passed
@@ -77,14 +77,14 @@ class SavingRule:
         batch: int | None = None,
         saved: bool = True,
     ) -> tuple[SavingState, Decision]:
-        """Judge the metric at a moment when a save is due.
+        """Judge the metric when a save is due.
 
         Args:
-            state: what is remembered.
-            value: the metric, None where it is missing; not looked at unless ``save_best_only``.
-            epoch: from 0.
-            batch: from 0; None at an epoch's end.
-            saved: whether anything is saved under the name by now.
+            state: what the rule remembers.
+            value: the metric; None if it is missing. Ignored without ``save_best_only``.
+            epoch: counted from 0.
+            batch: counted from 0; None at the end of an epoch.
+            saved: whether a file with this name exists already.
         """
         if not self.save_best_only:
             return state, self.unconditional(epoch, batch)
@@ -103,7 +103,7 @@ class SavingRule:
         return state, Decision("ModelCheckpoint", action, reason, epoch, batch, values)
 
     def unconditional(self, epoch: int, batch: int | None = None, *, scalar: bool = True) -> Decision:
-        """Save whatever the metric is."""
+        """The decision to save, whatever the metric is."""
         values: dict[str, Any] = {"monitor": self.monitor.name}
         if batch is not None:
             values["batches"] = self.save_freq
@@ -116,11 +116,11 @@ class SavingRule:
 class Template:
     """A file name with fields such as ``{epoch:03d}`` and ``{val_loss:.2f}``.
 
-    Only ``{name}`` and ``{name:spec}`` are fields: no attributes, no indexing, no
-    conversions, so that a template can read nothing but the metrics it is given.
+    A field is ``{name}`` or ``{name:format}``. Attributes, indexing and conversions are refused, because
+    a template such as ``{epoch.__class__}`` could read much more than metrics.
 
     Raises:
-        ArgumentError: the template cannot name a file, whatever the metrics are.
+        ArgumentError: no metrics could make a file name of it.
 
     Example:
         >>> Template("model-{epoch:02d}.keras").fill({"epoch": 7})
@@ -132,7 +132,7 @@ class Template:
         try:
             parts = list(string.Formatter().parse(text))
         except ValueError as error:
-            raise ArgumentError(f"The file name {text!r} is no template: {error}.") from error
+            raise ArgumentError(f"The file name {text!r} is not a valid template: {error}.") from error
         for _, name, spec, conversion in parts:
             if name is not None:
                 self._check_field(name, spec or "", conversion)
@@ -141,7 +141,7 @@ class Template:
 
     @property
     def has_fields(self) -> bool:
-        """Whether different epochs can have different names."""
+        """Whether different epochs can get different names."""
         return any(name is not None for _, name, _ in self._parts)
 
     def _check_field(self, name: str, spec: str, conversion: str | None) -> None:
@@ -150,7 +150,7 @@ class Template:
         if not plain or wide or re.search(r"[{}/\\\0]", spec):
             raise ArgumentError(
                 f"The file name {self.text!r} has a field {{{name}}} that is not allowed: a field is the "
-                "name of a metric, with a plain format, such as {epoch:03d} or {val_loss:.2f}."
+                "name of a metric with a simple format, such as {epoch:03d} or {val_loss:.2f}."
             )
 
     def _joined(self, fill: Callable[[str, str], str]) -> str:
@@ -160,20 +160,19 @@ class Template:
 
     def _check_name(self, path: str, error: type[ArgumentError] | type[TemplateError]) -> None:
         if "\0" in path:
-            raise error(f"The file name {path!r} has a NUL character, which no file name can have.")
+            raise error(f"The file name {path!r} has a NUL character, which file names cannot have.")
         longest = max(path.replace("\\", "/").split("/"), key=_bytes)
         if _bytes(longest) > LONGEST_NAME:
             raise error(
-                f"The file name {longest[:40]!r}... is {_bytes(longest)} bytes long; a name has "
-                f"{LONGEST_NAME} at most."
+                f"The file name {longest[:40]!r}... is {_bytes(longest)} bytes long; a name can have "
+                f"at most {LONGEST_NAME}."
             )
 
     def fill(self, values: Mapping[str, Any]) -> str:
-        """The name, with the fields filled.
+        """The file name, with the fields filled in.
 
         Raises:
-            TemplateError: a field is missing, does not take its format, or would lead into
-                another folder.
+            TemplateError: a field is missing, does not fit its format, or would change the folder.
         """
         path = self._joined(lambda name, spec: self._filled(name, spec, values))
         self._check_name(path, TemplateError)
@@ -193,7 +192,7 @@ class Template:
         return text
 
     def _check_folder(self, path: str) -> None:
-        """No value may make a part of the path empty, or a step up."""
+        """Refuse values that make a part of the path empty, ``.`` or ``..``."""
         written = self._joined(lambda name, spec: "x").split("/")
         for index, part in enumerate(path.split("/")):
             if part in ("", ".", "..") and part != written[index]:
@@ -204,5 +203,5 @@ class Template:
 
 
 def _bytes(name: str) -> int:
-    """Length as the disk counts it; bytes that are no UTF-8 stand as surrogates, one each."""
+    """The length in bytes, as the file system counts it; a byte that is not UTF-8 is one surrogate."""
     return len(name.encode(errors="replace"))

@@ -1,4 +1,4 @@
-"""When to stop: no improvement, thresholds, time, a loss that is not a number."""
+"""When to stop: no improvement, a threshold, a time limit, a loss that is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from outlast.exceptions import ArgumentError
 
 @dataclass(frozen=True)
 class EarlyStoppingState:
-    """What early stopping remembers between epochs."""
+    """What the rule remembers between epochs."""
 
     best: float | None = None  # best value so far, in the metric's unit
-    best_epoch: int = 0  # its epoch, from 0
-    wait: int = 0  # epochs since
-    stopped_epoch: int = 0  # epoch that asked to stop, from 0; 0 too if none did
-    direction: Direction | None = None  # what mode="auto" came to
+    best_epoch: int = 0  # its epoch, counted from 0
+    wait: int = 0  # epochs since the last improvement
+    stopped_epoch: int = 0  # epoch in which it asked to stop, counted from 0; also 0 if it never did
+    direction: Direction | None = None  # found for mode="auto"
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class EarlyStoppingRule:
 
     The arguments are those of :class:`outlast.EarlyStopping`.
 
-    Source: Keras's ``EarlyStopping``, decision by decision: the first epoch never stops, an
-    improvement returns before patience is looked at, and with a ``baseline`` the count starts
-    anew only when the baseline is beaten. The two thresholds are Lightning's.
+    Source: Keras's ``EarlyStopping``, decision by decision. The first epoch never stops, an improvement
+    never stops, and with a ``baseline`` the count of epochs is reset only by values that beat the
+    baseline. The two thresholds are Lightning's.
     """
 
     monitor: Monitor = field(default_factory=Monitor)
@@ -56,7 +56,7 @@ class EarlyStoppingRule:
     def update(
         self, state: EarlyStoppingState, value: float | None, *, epoch: int
     ) -> tuple[EarlyStoppingState, Decision]:
-        """Judge the metric at the end of an epoch; None where it is missing."""
+        """Judge the metric at the end of an epoch; ``value`` is None if it is missing."""
         direction = state.direction or self.monitor.direction(who="EarlyStopping")
         state = replace(state, direction=direction)
         if value is None:
@@ -72,11 +72,14 @@ class EarlyStoppingRule:
         return after, self._decision(after, _judged(state, value, better), epoch, value, previous=state.best)
 
     def still_stops(self, state: EarlyStoppingState, decision: Decision) -> bool:
-        """Whether a stop that was decided with other settings holds with these."""
+        """Whether a stop that was decided under other settings still holds under these.
+
+        A resumed run asks this: with a longer patience, training must continue.
+        """
         value = decision.values.get("value")
         if value is None:
             return True
-        if state.direction is None:  # it begins anew, and has judged nothing
+        if state.direction is None:  # nothing was judged yet
             return False
         better = state.best_epoch == decision.epoch
         return self._stop_reason(state, value, decision.epoch, better) is not None
@@ -146,14 +149,14 @@ def _judged(before: EarlyStoppingState, value: float, better: bool) -> Reason:
 
 @dataclass(frozen=True)
 class TimeLimitState:
-    """What the time limit remembers."""
+    """What the rule remembers."""
 
-    elapsed: float = 0.0  # seconds of training, over all starts of the run
+    elapsed: float = 0.0  # seconds of training, summed over all starts of the run
 
 
 @dataclass(frozen=True)
 class TimeLimitRule:
-    """Stop at the first epoch's end at which training has taken ``seconds``."""
+    """Stop at the end of the epoch in which training has taken ``seconds``."""
 
     seconds: float
 
@@ -164,7 +167,7 @@ class TimeLimitRule:
         object.__setattr__(self, "seconds", seconds)
 
     def still_stops(self, state: TimeLimitState) -> bool:
-        """Whether the time is still used up."""
+        """Whether the time is used up under this limit, too."""
         return state.elapsed >= self.seconds
 
     @staticmethod
@@ -173,7 +176,7 @@ class TimeLimitRule:
         return TimeLimitState()
 
     def update(self, state: TimeLimitState, seconds: float, *, epoch: int) -> tuple[TimeLimitState, Decision]:
-        """Count ``seconds`` more of training, at the end of an epoch."""
+        """Add ``seconds`` of training, at the end of an epoch."""
         state = replace(state, elapsed=state.elapsed + seconds)
         action = Action.STOP if state.elapsed >= self.seconds else Action.CONTINUE
         values = {"elapsed": state.elapsed, "limit": self.seconds}

@@ -1,4 +1,4 @@
-"""Text from metrics' names, made safe for those who read it."""
+"""Make text from outside, such as the names of metrics, safe to print and to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def escaped(text: str) -> str:
-    r"""The text with everything that does not print written as an escape.
+    r"""The text with unprintable characters written as escapes.
 
-    A metric's or a file's name can then move no cursor, change no colour and reorder
-    nothing that a person reads.
+    Otherwise the name of a metric or file could move the cursor of a terminal, change its colours, or
+    reverse the text that a person reads.
 
     Example:
         >>> print(escaped("loss\x1b[31m\u202e"))
@@ -19,7 +19,7 @@ def escaped(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The same for a text of several lines.
+    r"""The same for a text with several lines.
 
     Example:
         >>> printable("\nEpoch 1: \x1b[2Jloss")
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
 
 
 def no_formula(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe before what would begin one.
+    """The text with an apostrophe in front if a spreadsheet would run it as a formula.
 
     Example:
         >>> no_formula("=1+1"), no_formula("val_loss")
@@ -39,7 +39,7 @@ def no_formula(text: str) -> str:
 
 
 def with_formula(cell: str) -> str:
-    """The text of which :func:`no_formula` made the cell.
+    """The inverse of :func:`no_formula`.
 
     Example:
         >>> with_formula("'=1+1"), with_formula("'quoted'")

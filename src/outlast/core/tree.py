@@ -7,7 +7,7 @@ from typing import Any
 
 
 def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
-    """The same dicts, lists and tuples with other leaves.
+    """The same tree, with ``function(leaf)`` in place of each leaf.
 
     Example:
         >>> map_leaves({"a": [1, (2,)]}, str)
