@@ -47,6 +47,17 @@ _FRAMEWORKS = (
     ("torch", "outlast.frameworks.torch"),
 )
 
+# Endings of model files -> module with their `load`.
+_FILES = {
+    ".keras": "outlast.frameworks.keras",
+    ".h5": "outlast.frameworks.keras",
+    ".pt": "outlast.frameworks.torch",
+    ".pth": "outlast.frameworks.torch",
+}
+
+# Packages whose versions are noted in a run, if they are imported.
+PACKAGES = ("keras", "jax", "torch", "tensorflow")
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -309,6 +320,18 @@ def find_control(model: Any, optimizer: Any = None) -> Control:
     module = _module_for(model, optimizer)
     control: Control = Control(model) if module is None else module.control(model)
     return control
+
+
+def load_file(path: str) -> Any:
+    """A model's file in its framework's own form; the framework is imported now. No code in it is run.
+
+    Raises:
+        ArgumentError: no framework writes files with this ending.
+    """
+    for ending, module in _FILES.items():
+        if path.endswith(ending):
+            return import_module(module).load(path)
+    raise ArgumentError(f"{path} cannot be loaded: expected a file that ends in {' or '.join(_FILES)}.")
 
 
 def _module_for(model: Any, optimizer: Any) -> Any:

@@ -16,12 +16,14 @@ from typing import Any
 
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Position
-from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
+from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
 from outlast.storage.format.dtypes import Bits
+
+skip_frames_of("keras")
 
 
 def training(model: Any, optimizer: Any) -> Training:

@@ -6,7 +6,7 @@ import random
 import sys
 from typing import Any
 
-from outlast.frameworks.torch import to_array, to_tensor
+from outlast.frameworks.tensors import to_array, to_tensor
 
 
 def collect() -> dict[str, Any]:

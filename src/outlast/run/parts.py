@@ -10,6 +10,7 @@ from outlast.core.run_state import Moment
 from outlast.exceptions import RunChanged
 from outlast.frameworks import random_state
 from outlast.frameworks.base import Snapshot, Training
+from outlast.frameworks.tensors import to_arrays, to_tensors
 from outlast.run import settings
 from outlast.storage.format.encoding import Immutable
 
@@ -97,8 +98,6 @@ class UserParts:
 
     def collect(self) -> dict[str, Any]:
         """Their state dicts, tensors as arrays."""
-        from outlast.frameworks.torch import to_arrays
-
         return {
             name: to_arrays(part.state_dict(), f"state/parts/{name}")
             if is_stateful(part)
@@ -112,8 +111,6 @@ class UserParts:
         Raises:
             RunChanged: the run has other parts.
         """
-        from outlast.frameworks.torch import to_tensors
-
         if set(self._parts) != set(saved):
             raise RunChanged(
                 f"the run was saved with {sorted(saved) or 'no parts'}, "

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from outlast.exceptions import UsageError
+from outlast.frameworks.base import load_file
 from outlast.inspect.record import Record
 from outlast.run.notebook import as_html
 from outlast.storage import blobs
@@ -33,13 +34,7 @@ class PastRun(Record):
             raise UsageError(f"{self.folder} has no best model.")
         view = os.path.relpath(best.path, self.folder)
         path = blobs.whole(self.folder, view, self._point.files[view])
-        if path.endswith((".pt", ".pth")):
-            from outlast.frameworks import torch
-
-            return torch.load(path)
-        from outlast.frameworks import keras
-
-        return keras.load(path)
+        return load_file(path)
 
     def __repr__(self) -> str:
         return f"PastRun({self.folder!r})"

@@ -20,6 +20,7 @@ from typing import Any
 from outlast.core.numbers import encoded
 from outlast.core.run_state import Position, RunState
 from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
+from outlast.frameworks.base import PACKAGES
 from outlast.run.buffers import Buffers
 from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage.commit import Step, Truth
@@ -287,7 +288,7 @@ def _why_locked() -> str:
 
 def _versions() -> dict[str, str]:
     """Of Python, of outlast, and of what is imported and matters."""
-    names = ("outlast", "numpy", "keras", "jax", "torch", "tensorflow")
+    names = ("outlast", "numpy", *PACKAGES)
     loaded = {name: sys.modules[name] for name in names if name in sys.modules}
     versions = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
     return {"python": sys.version.split()[0], **versions}
