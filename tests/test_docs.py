@@ -169,7 +169,7 @@ def test_a_script_of_the_readme_is_killed_and_goes_on_as_the_readme_says(which: 
     assert second.returncode == 0
     found = re.match(rf"outlast: resumed {folder} at epoch (\d), resume point (\d)\b", said)
     assert found and int(found[1]) == int(found[2]) + 1 <= 5
-    best = outlast.open_run(folder).best
+    best = outlast.open_run(Path(folder).absolute()).best
     assert best and said.endswith(f"{best}\n")
 
 
@@ -240,7 +240,7 @@ def public(base: type) -> set[str]:
 
 
 def test_the_tables_of_callbacks_are_complete() -> None:
-    everything = public(outlast.Callback)
+    everything = public(outlast.Callback) | {"CallbackList", "Run"}
     assert quoted(table(CALLBACKS, "Callbacks")) == everything
     assert quoted(table(README, "All callbacks")) == everything - {"Callback", "CallbackList", "Run"}
 
