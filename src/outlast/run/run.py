@@ -432,6 +432,7 @@ class Run(OwnLoop, Readable):
         if self._signals.pending is None:
             return
         try:
+            self._store.record("signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch})
             self._store.close()
             self._say(f"outlast: {self._signals.name}: {self._told_of_end()}")
         finally:
