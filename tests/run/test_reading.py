@@ -180,7 +180,7 @@ print(sorted(set(sys.modules) & {{"keras", "torch", "jax", "tensorflow", "matplo
 
 
 def test_what_is_no_run_cannot_be_opened(folder: Path) -> None:
-    with pytest.raises(FileError, match=r"There is no run .*: it is no folder"):
+    with pytest.raises(FileError, match=r"There is no run .*: no such folder"):
         open_run(folder)
     folder.mkdir()
     with pytest.raises(FileError, match=r"There is no run in .*: it has no resume point"):

@@ -151,7 +151,7 @@ class Training:
 
     @contextmanager
     def one_copy(self) -> Iterator[None]:
-        """While this is open, all who ask for a copy of the weights get the same one."""
+        """Inside this, every call of :meth:`copy_weights` returns the same copy."""
         self._shared = []
         try:
             yield
@@ -191,7 +191,7 @@ class Training:
 
         Returns:
             A tree of dicts, lists, numbers and arrays (NumPy's, or ``Bits``). The arrays may be
-            the live ones: whoever keeps them copies them before the next step.
+            the live ones: copy what you keep before the next step.
         """
         raise NotImplementedError
 
@@ -266,7 +266,7 @@ class Control:
         """Bring the loop to its next hook soon: a signal wants the training to end."""
 
     def resume_at(self, position: Position = START) -> None:
-        """Tell the framework's loop where the training stands; ``START`` leaves that to its caller."""
+        """Tell the framework's loop where to go on; ``START`` leaves that to its caller."""
 
     def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
         """Show the epochs of earlier starts where the framework's users look for them."""

@@ -234,7 +234,7 @@ class KerasControl(Control):
     dispatchers = ("keras.src.callbacks",)
 
     def begin(self) -> None:
-        """Forget a stop that was asked for in an earlier training, by whomever."""
+        """Forget a stop of an earlier training, whoever asked for it."""
         super().begin()
         self._loop_model.stop_training = False
 
@@ -271,14 +271,14 @@ class KerasControl(Control):
         self._loop_model.history = history
 
     def print(self, text: str) -> None:
-        """Print through Keras, which may have been told to log instead."""
+        """Print through Keras, which may be set to log instead."""
         from keras.src.utils import io_utils
 
         io_utils.print_msg(text)
 
 
 def load(path: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """A whole model; no code in the file is run, unless somebody told Keras to trust every file.
+    """A whole model; no code in the file is run, unless Keras was set to trust every file.
 
     Args:
         path: the file.
@@ -361,7 +361,7 @@ class KerasSave:
 
 
 def _by_name(optimizers: Sequence[Any]) -> dict[str, Any]:
-    """Several optimizers; those that have one name are told apart by their place."""
+    """Several optimizers; those that share a name get their index added."""
     names = [optimizer.name for optimizer in optimizers]
     return {
         name if names.count(name) == 1 else f"{name}_{index}": optimizer

@@ -99,7 +99,7 @@ class TorchTraining(Training):
         others = [k for k, v in snapshot.weights.items() if not hasattr(v, "detach")]
         if others:
             raise CapabilityError(
-                f"The state of {', '.join(others)} is no tensor and cannot be stored; leave it out of "
+                f"The state of {', '.join(others)} is not a tensor and cannot be stored; leave it out of "
                 "state_dict(), or give restore_best_weights=False."
             )
         return [(name, to_array(value)) for name, value in snapshot.weights.items()]

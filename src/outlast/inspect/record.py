@@ -21,7 +21,7 @@ from outlast.storage.format import json_text, layout
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 
-ROWS = "rows.jsonl"  # the log of all metrics, which is no file of its own
+ROWS = "rows.jsonl"  # the log of all metrics; it has no file of its own
 _LONGEST_LINE = 1 << 20  # bytes of a decision
 
 
@@ -187,7 +187,8 @@ class Record(Readable):
     def __init__(self, folder: str | os.PathLike[str], found: Survey | None = None) -> None:
         self.folder: str = os.fspath(folder)
         if not os.path.isdir(self.folder):
-            raise FileError(f"There is no run {self.folder}: it is no folder.", path=self.folder)
+            fault = "it is not a folder" if os.path.lexists(self.folder) else "no such folder"
+            raise FileError(f"There is no run {self.folder}: {fault}.", path=self.folder)
         found = found or survey(self.folder, resume_points.verify)
         if found.point is None:
             raise FileError(

@@ -27,7 +27,7 @@ class PastRun(Record):
 
         Raises:
             UsageError: no best model is saved.
-            DamagedFile: its bytes are lost, or it is none that a run saved.
+            DamagedFile: its bytes are lost, or it is not what a run saved.
         """
         best = self.best
         if best is None or best.path is None:

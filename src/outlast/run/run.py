@@ -39,14 +39,14 @@ class Run(OwnLoop, Readable):
 
     Args:
         folder: where everything is kept; made if it is not there. None writes nothing, for trying out.
-        callbacks: callbacks of ours, in any order; Keras's may stand among them, but their state is
+        callbacks: outlast's, in any order. Keras's own may be among them, but their state is
             not saved. File names in them are relative to the folder and have defaults.
         model: PyTorch's module, for a loop of one's own; Keras's fit brings its model itself.
         optimizer: PyTorch's optimizer; several in a list or a dict by name.
         adapter: how the training is stopped and saved, for a framework of your own.
         seed: the seed that the script uses; compared at a resume.
         resume: ``"auto"``: go on if there is something; ``"must"``: else it is an error; ``"never"``:
-            set the old folder aside as ``NAME.1`` and begin anew.
+            set the old folder aside as ``NAME.1`` and start from nothing.
         save_every: ``"epoch"``, how often a resume point is made.
         accept_changes: names of settings that may differ from those in the folder, such as
             ``["learning_rate"]``.
@@ -129,7 +129,7 @@ class Run(OwnLoop, Readable):
         self._under_way: int | None = None  # the epoch that has begun and is not committed
         self._begun_epochs = 0  # in this training
         self._trains = False
-        self._saved: RunState | None = None  # what was found, until it is told
+        self._saved: RunState | None = None  # what was found, until it is announced
         super().__init__(
             callbacks,
             model=model,
@@ -153,7 +153,7 @@ class Run(OwnLoop, Readable):
         return as_html(self, repr(self))
 
     def __copy__(self) -> Run:
-        """A run is one: who copies its list gets the same."""
+        """The same run: some frameworks copy the callbacks that they are given."""
         return self
 
     def __deepcopy__(self, memo: Any) -> Run:

@@ -40,7 +40,7 @@ class FolderStore:
 
     Args:
         folder: the run's; made if it is not there.
-        say: is told what was mended in the folder while training.
+        say: prints what was mended in the folder while training.
         on_save_error: ``"raise"``, or ``"warn"`` and try again.
 
     Attributes:
@@ -108,7 +108,7 @@ class FolderStore:
             return
         try:
             former._writer.close()
-        except FileError as error:  # told now, for nobody asked the former one any more
+        except FileError as error:  # nobody will ask the former one any more
             self._say(f"outlast: the last save before this start failed: {error}")
 
     @property
@@ -186,7 +186,7 @@ class FolderStore:
             warn(f"{failure} Training goes on{again}.")
 
     def _failure(self) -> FileError | None:
-        """Wait for the step under way; why it failed, if that shall be no error."""
+        """Wait for the step under way; returns why it failed, if that is only to be warned of."""
         try:
             self._writer.flush()
         except FileError as error:
@@ -196,7 +196,7 @@ class FolderStore:
         return None
 
     def _recover(self) -> None:
-        with suppress(FileError):  # the disk is no better: the next commit says so
+        with suppress(FileError):  # the next commit will say so
             found = recovery.recover(self.folder)
             self._truth = found.truth
             if found.state is not None:  # the step may be there after all
