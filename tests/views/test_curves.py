@@ -117,8 +117,8 @@ def test_the_best_of_an_epoch_that_was_trained_again_is_its_last_value():
     ("options", "error", "words"),
     [
         ({"monitor": "temprature"}, ArgumentError, "loss, temperature.*'temperature'"),
-        ({"epoch": 2}, ArgumentError, "best=2 is no epoch with a finite loss"),
-        ({"epoch": 1}, ArgumentError, "best=1 is no epoch with a finite loss"),
+        ({"epoch": 2}, ArgumentError, "best=2: the history has no finite loss in that epoch"),
+        ({"epoch": 1}, ArgumentError, "best=1: the history has no finite loss in that epoch"),
         ({"monitor": "temperature"}, UnknownDirection, "'temperature'.*best="),
     ],
 )

@@ -146,7 +146,7 @@ def test_several_rates_are_told_apart_and_a_schedule_is_told_by_its_ends():
         """
         epochs              12
         learning rate head  0.1 from epoch 1
-                            4.883e-5 in the end, after 11 cuts
+                            4.883e-5 at the end, after 11 cuts
         learning rate body  0.01 from epoch 1
                             0.001 after epoch 11
         """

@@ -1,7 +1,7 @@
 """The demo: a real training with four callbacks, which shows what they decide and why.
 
-``training`` has the recipe, ``telling`` the words, ``ctrl_c`` what an interruption does, ``crashing`` the
-training that is killed; here they come together.
+``training`` has the model and the data, ``telling`` the texts, ``ctrl_c`` handles an interruption, and
+``crashing`` is the demo that kills a training.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ FOLDER, SEED, EPOCHS = "outlast-demo", 0, 100
 
 DONE, BROKEN = 0, 1  # exit codes
 
-# Keras's backends that can train, and the extra of ours that brings each.
+# The backends of Keras that can train, and the extra of outlast that installs each.
 _BACKENDS = {"jax": "demo", "torch": "torch", "tensorflow": "tensorflow"}
 
 
 def run(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json: bool = False) -> int:
-    """Train, show it, and prove that the best model is on the disk.
+    """Train, show the decisions, and prove that the best model is on the disk.
 
     Args:
-        folder: where files go: a new folder, an empty one, or one that a demo has filled.
-        seed: of the first weights and of the order of the batches.
-        epochs: how many there are at most.
-        as_json: print one JSON object at the end, and nothing else.
+        folder: where the files go: a new or empty folder, or that of an earlier demo.
+        seed: random seed, for the first weights and the order of the batches.
+        epochs: how many epochs at most.
+        as_json: print one JSON object at the end and nothing else.
 
     Returns:
-        The exit code: 0, or 1 if the best model's file does not hold the best model.
+        The exit code: 0, or 1 if the file of the best model does not hold the best model.
 
     Raises:
-        ArgumentError: the folder holds files of yours, or ``KERAS_BACKEND`` cannot train.
-        FileError: the folder cannot be made, or written to.
+        ArgumentError: the folder has other files, or ``KERAS_BACKEND`` cannot train.
+        FileError: the folder cannot be made or written to.
         MissingExtra: a package is not installed.
-        KeyboardInterrupt: Ctrl-C came; the files are whole, and what there is was shown.
+        KeyboardInterrupt: Ctrl-C was pressed; the files are whole, and the results so far were shown.
     """
     backend = _settle_backend()
     _clear(folder)
@@ -67,9 +67,9 @@ def run(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json
 
 
 def crash(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json: bool = False) -> int:
-    """Kill a training in the middle of a save, start it again, and compare it with one that was not.
+    """Kill a training in the middle of a save, resume it, and compare it with one that ran through.
 
-    Arguments and errors are those of :func:`run`; the exit code is 1 if anything was lost.
+    Arguments and errors are those of :func:`run`. The exit code is 1 if the two differ.
     """
     _settle_backend()
     folder = f"{folder}-crash" if folder == FOLDER else folder
@@ -81,7 +81,7 @@ def crash(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_js
 
 
 def _settle_backend() -> str:
-    """Choose Keras's backend, and check that all that is needed is installed."""
+    """Choose the backend of Keras, and check that every package that is needed is installed."""
     backend = os.environ.setdefault("KERAS_BACKEND", "jax")
     if backend not in _BACKENDS:
         raise ArgumentError(
@@ -92,14 +92,14 @@ def _settle_backend() -> str:
     for package, extra in needed.items():
         if find_spec(package) is None:
             raise MissingExtra(package, extra=extra, purpose="The demo")
-    # Keras loads TensorFlow, where there is one, to set its seed: it need not talk about itself.
+    # Keras imports TensorFlow, if it is installed, to set its seed: keep its messages off the screen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     return backend
 
 
 def _clear(folder: str) -> None:
-    """Make the folder, or remove what a demo before left in it; touch nothing else."""
+    """Make the folder, or remove the files of an earlier demo; refuse a folder with other files."""
     files.make_folder(folder)
     files.probe_writable(folder)
     names = sorted(os.listdir(folder))

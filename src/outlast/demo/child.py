@@ -1,6 +1,6 @@
-"""One training of the crash demo, in a process of its own: ``python -m outlast.demo.child``.
+"""One training of the crash demo, run as ``python -m outlast.demo.child`` in a new process.
 
-It prints, as its last line, the hashes of everything that must not depend on a crash.
+Its last line has the hashes of everything that must be the same with and without a crash.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from outlast.storage.format import layout
 
 
 def main() -> None:
-    """Train in a Run, as told by the command line."""
+    """Train in a Run, with the settings of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("--seed", type=int, required=True)
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def kill_in_save(number: int) -> None:
-    """Have this process killed when resume point ``number`` is written, but has no name yet."""
+    """Kill this process when resume point ``number`` is written but does not have its name yet."""
     link = calls.link
 
     def link_or_die(source: str, target: str) -> None:
@@ -47,7 +47,7 @@ def kill_in_save(number: int) -> None:
 
 
 def hashes(run: Run, model: Any) -> dict[str, Any]:
-    """What came out: hashes by name, and the epochs."""
+    """The results: hashes by name, and the number of epochs."""
     best = run.load_best()
     assert run.folder is not None
     return {

@@ -1,4 +1,4 @@
-"""The crash demo: a training killed in the middle of a save ends as if nothing had happened."""
+"""The crash demo: kill a training in the middle of a save, resume it, and compare it with another."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SAVE = 12  # the resume point in whose save it is killed
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two trainings came to.
+    """The results of the two trainings.
 
     Args:
-        whole: hashes by name, of the one that nobody killed.
-        killed: of the other.
+        whole: hashes by name, of the training that ran through.
+        killed: of the training that was killed and resumed.
     """
 
     whole: dict[str, Any]
@@ -35,21 +35,21 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """Whether they are the same."""
+        """Whether both gave the same results."""
         return self.whole == self.killed
 
 
 def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
-    """Train twice in child processes, one of them killed and started again.
+    """Train twice in child processes; one is killed and resumed.
 
     Args:
-        folder: the parent of both runs' folders.
-        seed: of both.
-        epochs: at most.
-        say: is told what happens.
+        folder: the parent of the two runs' folders.
+        seed: random seed of both.
+        epochs: how many epochs at most.
+        say: called with each text to print.
 
     Raises:
-        ArgumentError: the folder holds other things.
+        ArgumentError: the folder has other files.
         OutlastError: a training failed.
     """
     clear(folder)
@@ -61,7 +61,9 @@ def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
     victim = start(killed, seed, epochs, "--kill-in-save", str(at))
     victim.communicate()
     if victim.returncode != -signal.SIGKILL:
-        raise OutlastError(f"The training was to be killed in its save of epoch {at}, but it ended before.")
+        raise OutlastError(
+            f"The training should have been killed while it saved epoch {at}, but it ended before that."
+        )
     say(f"killed. What is on the disk:\n\n{listing(killed)}\n")
     say(_best(killed))
     said, found = finish(start(killed, seed, epochs))
@@ -72,7 +74,7 @@ def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
 
 
 def clear(folder: str) -> None:
-    """Make the folder, or remove the two runs that a demo before left in it."""
+    """Make the folder, or remove the two runs of an earlier demo."""
     files.make_folder(folder)
     files.probe_writable(folder)
     others = sorted(set(os.listdir(folder)) - {WHOLE, KILLED})
@@ -86,7 +88,7 @@ def clear(folder: str) -> None:
 
 
 def start(folder: str, seed: int, epochs: int, *more: str) -> subprocess.Popen[str]:
-    """A training in a process of its own."""
+    """Start a training in a new process."""
     command = [sys.executable, "-m", "outlast.demo.child", folder, "--seed", str(seed)]
     return subprocess.Popen(
         [*command, "--epochs", str(epochs), *more],
@@ -97,7 +99,7 @@ def start(folder: str, seed: int, epochs: int, *more: str) -> subprocess.Popen[s
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, dict[str, Any]]:
-    """What a training said first, and the hashes that it printed last."""
+    """Wait for a training; returns its first line and the hashes that it printed last."""
     out, errors = process.communicate()
     if process.returncode:
         raise OutlastError(f"A training of the demo failed: {errors.strip().splitlines()[-1:]}")
@@ -106,7 +108,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, dict[str, Any]]:
 
 
 def listing(folder: str) -> str:
-    """The files of a run, hidden ones too."""
+    """The files of a run with their sizes, hidden files included."""
     names = sorted(os.listdir(folder))
     return table(
         [("  " + escaped(name), size(os.path.getsize(os.path.join(folder, name)))) for name in names]
@@ -114,7 +116,7 @@ def listing(folder: str) -> str:
 
 
 def _best(folder: str) -> str:
-    """What Keras makes of the best model's file, beside what the CSV says of it."""
+    """A sentence that compares what Keras evaluates for the best model's file with what the CSV says."""
     result = Result(folder, history(folder), (), interrupted=True)
     check = evaluate(result)
     if check is None:
@@ -126,7 +128,7 @@ def _best(folder: str) -> str:
 
 
 def verdict(compared: Comparison) -> str:
-    """Both trainings' hashes, side by side."""
+    """A table of the hashes of both trainings."""
     rows = [
         (name, str(value), str(compared.killed.get(name)), _same(value == compared.killed.get(name)))
         for name, value in compared.whole.items()

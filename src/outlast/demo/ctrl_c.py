@@ -1,4 +1,4 @@
-"""Ctrl-C in the demo: it ends at the next good moment; pressed again, at once."""
+"""Ctrl-C in the demo: the first one ends it at the next safe moment, the second one at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _STDERR = 2
 
 
 class CtrlC:
-    """Takes note of the first Ctrl-C, and leaves the second to the system, which ends the process.
+    """Remembers the first Ctrl-C; leaves the second to the operating system, which ends the process.
 
-    A ``KeyboardInterrupt`` would come between any two instructions: inside a library's destructor
-    it is printed and forgotten, between a training's steps it can cost Keras on JAX the weights.
+    Why not a ``KeyboardInterrupt`` at once? Python raises it between any two instructions. In a
+    destructor it is printed and lost. Between two training steps of Keras on JAX it can lose the weights.
 
     Attributes:
-        noted: whether it came.
+        noted: whether Ctrl-C was pressed.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class CtrlC:
 
     def __enter__(self) -> CtrlC:
         self._before = signal.getsignal(signal.SIGINT)
-        if self._before is signal.default_int_handler:  # else somebody chose to ignore or handle it
+        if self._before is signal.default_int_handler:  # else another handler was chosen, and stays
             signal.signal(signal.SIGINT, self._note)
         return self
 
@@ -40,6 +40,6 @@ class CtrlC:
         os.write(_STDERR, _SAID)
 
     def look(self) -> None:
-        """This is a good moment: raise ``KeyboardInterrupt`` if it came."""
+        """Call this at a safe moment: raises ``KeyboardInterrupt`` if Ctrl-C was pressed."""
         if self.noted:
             raise KeyboardInterrupt

@@ -16,7 +16,7 @@ from outlast.views.text import escaped, shown
 
 
 def say(text: str) -> None:
-    """Print the text now, to a pipe too."""
+    """Print the text at once, even to a pipe."""
     print(text, flush=True)
 
 
@@ -25,7 +25,7 @@ def nothing(text: str) -> None:
 
 
 def beginning(folder: str, backend: str, seed: int, epochs: int) -> str:
-    """What is about to happen."""
+    """What the demo is about to do."""
     return (
         f"A small network learns {TRAINING} handwritten digits, and is judged by {VALIDATION} others.\n"
         f"Keras on {backend}, seed {seed}, {epochs} epochs at most; files go to {_place(folder)}\n"
@@ -33,7 +33,7 @@ def beginning(folder: str, backend: str, seed: int, epochs: int) -> str:
 
 
 def tell(decision: Decision) -> None:
-    """Print a decision, with its reason; that the saved model is kept is no news."""
+    """Print a decision with its reason, unless it only says that the saved model is kept."""
     if decision.action is not Action.SKIP:
         say(f"  {decision.sentence}")
 
@@ -49,7 +49,7 @@ def why(result: Result) -> str:
 
 
 def table(result: Result) -> str:
-    """The training in a few lines, an empty one before them."""
+    """A summary of the training, with an empty line before it."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     monitor = MONITOR if result.metrics.epochs else None
     lines = summary(result.metrics, monitor=monitor, stopped=why(result), files=result.files, width=width)
@@ -57,7 +57,7 @@ def table(result: Result) -> str:
 
 
 def proof(check: Check) -> str:
-    """What the best model's file was found to hold, an empty line before it."""
+    """The check of the best model's file, with an empty line before it."""
     verdict = "the same, but for rounding" if check.holds else "NOT the same"
     rows = [
         (f"{BEST}, loaded and evaluated by Keras alone", f"{MONITOR} {shown(check.loss, 6)}", ""),
@@ -71,7 +71,7 @@ def proof(check: Check) -> str:
 
 
 def as_json(result: Result, check: Check | None, backend: str, seed: int) -> dict[str, Any]:
-    """The result as JSON values; epochs are counted from 0, as in files."""
+    """The result as JSON values; epochs are counted from 0, as in the files."""
     best = result.best
     status = "stopped" if result.stop else "interrupted" if result.interrupted else "finished"
     return {

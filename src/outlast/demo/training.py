@@ -1,8 +1,7 @@
-"""The demo's training: the digits that come with scikit-learn, and four callbacks.
+"""The training of the demo: the digits of scikit-learn, and four callbacks.
 
-The recipe was found by trying many, so that each callback has something to do: some epochs improve
-and are saved, some do not and cost half of the learning rate, and it is time to stop long before
-the last one.
+The settings are chosen so that each callback has something to do: some epochs improve and are saved,
+others do not and the learning rate is halved, and training stops long before the last epoch.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ BEST, HISTORY, PICTURE = FILES = ("best.keras", "history.csv", "history.png")
 
 TRAINING, VALIDATION, BATCH = 900, 897, 32  # images
 MONITOR = "val_loss"
-ROUNDING = 1e-6  # relative; a backend may sum in another order when the model is loaded anew
+ROUNDING = 1e-6  # relative; a backend can sum in another order in a model that was loaded
 
 Listener = Callable[[Decision], None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a training came to.
+    """The result of a training.
 
     Args:
         folder: where its files are.
-        metrics: its history, as the CSV has it.
-        decisions: all that the callbacks decided, in their order.
+        metrics: its history, read from the CSV.
+        decisions: all decisions of the callbacks, in order.
         interrupted: whether Ctrl-C ended it.
     """
 
@@ -51,29 +50,29 @@ class Result:
 
     @property
     def best(self) -> Best | None:
-        """The best epoch; None before the first."""
+        """The best epoch; None if there is no epoch yet."""
         return best_epoch(self.metrics, monitor=MONITOR) if self.metrics.epochs else None
 
     @property
     def stop(self) -> Decision | None:
-        """The decision that ended it; None if it ran to its last epoch, or was interrupted."""
+        """The decision that stopped it; None if it reached its last epoch or was interrupted."""
         return next((decision for decision in self.decisions if decision.stop), None)
 
     @property
     def files(self) -> dict[str, int]:
-        """The files that are there, and their sizes in bytes."""
+        """The files that exist, with their sizes in bytes."""
         paths = {name: os.path.join(self.folder, name) for name in FILES}
         return {name: os.path.getsize(path) for name, path in paths.items() if os.path.exists(path)}
 
 
 @dataclass(frozen=True)
 class Check:
-    """What the best model's file gives when Keras alone loads it and evaluates it.
+    """The file of the best model, loaded and evaluated by Keras alone.
 
     Args:
         loss: on the validation data.
-        accuracy: the same.
-        best: the epoch that it was saved for.
+        accuracy: on the validation data.
+        best: the epoch in which it was saved.
     """
 
     loss: float
@@ -82,12 +81,12 @@ class Check:
 
     @property
     def exact(self) -> bool:
-        """Whether the loss is that epoch's, to the last bit."""
+        """Whether the loss equals that of the epoch, to the last bit."""
         return self.loss == self.best.value
 
     @property
     def holds(self) -> bool:
-        """Whether the file is that epoch's model."""
+        """Whether the file holds the model of that epoch."""
         return math.isclose(self.loss, self.best.value, rel_tol=ROUNDING)
 
 
@@ -95,16 +94,16 @@ def train(folder: str, seed: int, epochs: int, listen: Listener | None, ctrl_c: 
     """Train the network with the four callbacks in Keras's ``fit``.
 
     Args:
-        folder: where files go.
-        seed: given to ``keras.utils.set_random_seed``.
-        epochs: how many there are at most.
-        listen: hears each decision when it is made; with it, a line is printed for each epoch.
-        ctrl_c: is told if it came.
+        folder: where the files go.
+        seed: passed to ``keras.utils.set_random_seed``.
+        epochs: how many epochs at most.
+        listen: called with each decision; if given, a line is printed for each epoch.
+        ctrl_c: says whether Ctrl-C was pressed.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C came before the training.
+        KeyboardInterrupt: Ctrl-C was pressed before the training began.
     """
-    import keras  # noqa: F401  (takes seconds, as the next lines do: Ctrl-C in them is looked at)
+    import keras  # noqa: F401  (takes seconds, like the next lines, so Ctrl-C is checked after each)
 
     ctrl_c.look()
     model, data = prepared(seed)
@@ -120,7 +119,7 @@ def train(folder: str, seed: int, epochs: int, listen: Listener | None, ctrl_c: 
     run = Run(folder, [*progress, *callbacks()], seed=seed, listen=hear)
     try:
         model.fit(**data, epochs=epochs, callbacks=[run])
-    except KeyboardInterrupt:  # the run has ended at a good moment: what it committed is whole
+    except KeyboardInterrupt:  # the run ended at a safe moment, after a commit
         ctrl_c.noted = True
     return Result(folder, history(folder), tuple(decisions), ctrl_c.noted)
 
@@ -133,7 +132,7 @@ def fit(callback: Any, seed: int, epochs: int) -> Any:
 
 
 def prepared(seed: int) -> tuple[Any, dict[str, Any]]:
-    """The network, and what its ``fit`` takes."""
+    """The network, and the arguments for its ``fit``."""
     import keras
 
     x, y, validation = digits()
@@ -142,7 +141,7 @@ def prepared(seed: int) -> tuple[Any, dict[str, Any]]:
 
 
 def callbacks() -> list[Any]:
-    """The four, in the order in which they are called; their files are in the run's folder."""
+    """The four callbacks, in the order in which they are called; they write into the run's folder."""
     return [
         EarlyStopping(patience=8, restore_best_weights=True),
         ModelCheckpoint(save_best_only=True),
@@ -152,9 +151,9 @@ def callbacks() -> list[Any]:
 
 
 def digits() -> tuple[Any, Any, tuple[Any, Any]]:
-    """The images to train with, their digits, and those of both to validate with.
+    """Images and labels for training, and a pair of them for validation.
 
-    Images are float32 arrays of shape (n, 64), black to white from 0 to 1; digits are integers.
+    Images are float32 arrays of shape (n, 64), from 0 (black) to 1 (white); labels are integers.
     """
     import numpy as np
     from sklearn.datasets import load_digits
@@ -186,7 +185,7 @@ def network() -> Any:
 
 
 def history(folder: str) -> Metrics:
-    """What the CSV has, after however much of a training."""
+    """The history in the CSV; without rows if there is no file yet."""
     path = os.path.join(folder, HISTORY)
     if not os.path.exists(path):
         return Metrics.from_rows([])
@@ -195,7 +194,7 @@ def history(folder: str) -> Metrics:
 
 
 def evaluate(result: Result) -> Check | None:
-    """Load the best model with Keras alone and evaluate it; None if no epoch was ever the best."""
+    """Load the best model with Keras alone and evaluate it; None if no epoch was saved."""
     import keras
 
     if result.best is None:

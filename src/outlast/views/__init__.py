@@ -1,1 +1,1 @@
-"""What a training looks like: texts and pictures, made from values, read only."""
+"""Texts, tables and pictures of a training, made from values. Nothing here changes a run."""

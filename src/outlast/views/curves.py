@@ -1,6 +1,7 @@
-"""What a history shows, found before anything is drawn: curves, the best epoch, cuts.
+"""What a picture of a history shows: curves, the best epoch, cuts of the learning rate, axis ticks.
 
-Pure functions from Metrics to values; pictures, pages and tables share them.
+Pure functions from ``Metrics`` to values. Pictures and tables share them, and they are tested without
+drawing anything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
 _PREFIXES = ("val_", "train_")
 _RATE = "learning_rate"
-_LARGEST = 1e300  # beyond it or its inverse, the margins of a drawing overflow
+_LARGEST = 1e300  # larger values, and smaller ones than its inverse, overflow in matplotlib
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Curve:
     """One metric over the epochs, ready to be drawn.
 
     Args:
-        name: the column it comes from.
+        name: its column in the history.
         xs: epochs, counted from 1.
-        ys: the values; NaN where the line breaks: at what is not finite, and where
-            an epoch was trained again.
+        ys: the values; NaN where the line is interrupted: at values that are not finite, and where
+            an epoch was trained a second time.
         lost: epochs whose value is NaN or infinite, counted from 1.
     """
 
@@ -54,7 +55,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Cut:
-    """A learning rate that fell: the last epoch before, counted from 0, and both values."""
+    """A learning rate that fell: the last epoch with the old rate, counted from 0, and both rates."""
 
     epoch: int
     name: str
@@ -63,7 +64,7 @@ class Cut:
 
 
 def curve(metrics: Metrics, name: str) -> Curve:
-    """The drawable line of one column.
+    """The curve of one column.
 
     Example:
         >>> line = curve(Metrics.from_columns({"loss": [3.0, float("inf"), 1.0]}), "loss")
@@ -75,7 +76,7 @@ def curve(metrics: Metrics, name: str) -> Curve:
     lost: list[int] = []
     for epoch, value in metrics.points(name):
         x = epoch + 1
-        if xs and x <= xs[-1]:  # resumed: the line starts anew
+        if xs and x <= xs[-1]:  # trained a second time: start a new line
             xs.append(x)
             ys.append(math.nan)
         xs.append(x)
@@ -86,9 +87,9 @@ def curve(metrics: Metrics, name: str) -> Curve:
 
 
 def groups(metrics: Metrics) -> dict[str, list[str]]:
-    """The columns that belong into one panel, by their common name: loss first, then accuracy.
+    """The columns of each panel, by their common name: loss first, then accuracy.
 
-    Learning rates are left out, and columns without any number.
+    Learning rates, and columns without any number, are left out.
 
     Example:
         >>> groups(Metrics.from_columns({"mae": [2], "acc": [0], "val_loss": [1], "loss": [1]}))
@@ -103,12 +104,12 @@ def groups(metrics: Metrics) -> dict[str, list[str]]:
 
 
 def rates(metrics: Metrics) -> list[str]:
-    """The columns that hold learning rates."""
+    """The columns with learning rates."""
     return [name for name in metrics.columns if _is_rate(name) and metrics.points(name)]
 
 
 def rate_label(name: str) -> str:
-    """A rate's column as a person calls it.
+    """The name of a learning rate's column, for people.
 
     Example:
         >>> rate_label("learning_rate"), rate_label("learning_rate_head")
@@ -134,25 +135,24 @@ def cuts(metrics: Metrics) -> list[Cut]:
 
 
 def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | None = None) -> Best | None:
-    """The best epoch of a history; None if no metric tells.
+    """The best epoch of a history; None if no metric can decide.
 
     Args:
         metrics: the history.
-        monitor: the column that decides. None: ``val_loss``, else ``loss``, else the
-            first whose name tells where it should go, validation first.
-        epoch: which epoch was the best, counted from 0, where that is known. None: the
-            first with the best finite value.
+        monitor: the column that decides. None: ``val_loss``, else ``loss``, else the first whose name
+            tells whether higher is better, validation metrics first.
+        epoch: the best epoch, counted from 0, if you know it. None: the first with the best value.
 
     Raises:
         ArgumentError: there is no such column or epoch.
-        UnknownDirection: neither ``epoch`` nor the metric's name tells.
+        UnknownDirection: ``epoch`` is None, and the name does not tell whether higher is better.
     """
     if monitor is not None and monitor not in metrics.columns:
         raise ArgumentError(
-            f"monitor={monitor!r} is not in the history, which has {', '.join(metrics.columns)}."
+            f"monitor={monitor!r} is not in the history. It has: {', '.join(metrics.columns)}."
             + nearest(monitor, metrics.columns)
         )
-    name = monitor or _telling(metrics)
+    name = monitor or _deciding(metrics)
     if name is None:
         return None
     points = [(e, v) for e, v in metrics.points(name) if math.isfinite(v)]
@@ -163,8 +163,8 @@ def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | Non
     direction = "min" if len(points) == 1 else direction_of(name)
     if direction is None:
         raise UnknownDirection(
-            f"The name {name!r} does not tell whether it should go up or down: give best=, the "
-            "number of the best epoch, counted from 0."
+            f"The name {name!r} does not tell whether higher is better: pass best=, the number of "
+            "the best epoch, counted from 0."
         )
     pick = min if direction == "min" else max
     found, value = pick(points, key=lambda point: point[1])
@@ -172,9 +172,9 @@ def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | Non
 
 
 def wants_log(curves: Iterable[Curve]) -> bool:
-    """Whether only a logarithmic axis shows anything: one value dwarfs the usual ones.
+    """Whether the axis must be logarithmic: the largest value is over 100 times the usual one.
 
-    The last curve, which is the validation's where there is one, says what is usual.
+    The usual value is the median of the last curve, which is that of the validation if there is one.
     """
     values = [line.finite for line in curves if line.finite]
     together = [value for part in values for value in part]
@@ -182,15 +182,15 @@ def wants_log(curves: Iterable[Curve]) -> bool:
 
 
 def loggable(values: Sequence[float]) -> bool:
-    """Whether there are values, all positive and of a size that a logarithmic axis can hold."""
+    """Whether a logarithmic axis can show these values: they must be positive and not too small."""
     return bool(values) and min(values) > 1 / _LARGEST
 
 
 def thinned(line: Curve, limit: int = 2000) -> Curve:
-    """The same picture from at most about ``limit`` points.
+    """A curve of about ``limit`` points at most, which looks the same.
 
-    Of each stretch of epochs the first, lowest, highest and last point are kept, and
-    one break, so that no peak and no gap is lost.
+    Of each stretch of epochs it keeps the first, lowest, highest and last point, and one gap, so that
+    no peak and no gap disappears.
     """
     if len(line.xs) <= limit:
         return line
@@ -200,7 +200,7 @@ def thinned(line: Curve, limit: int = 2000) -> Curve:
 
 
 def steps(line: Curve) -> Curve:
-    """The line of a value that holds for a whole epoch: from half before to half after."""
+    """A curve as steps: each value is drawn from half an epoch before to half an epoch after."""
     xs = [x + half for x in line.xs for half in (-0.5, 0.5)]
     return Curve(line.name, tuple(xs), tuple(y for y in line.ys for _ in range(2)), line.lost)
 
@@ -219,7 +219,7 @@ def epoch_ticks(first: int, last: int, most: int = 12) -> list[int]:
 
 
 def digits_between(low: float, high: float) -> int:
-    """How many digits tell apart some ten numbers between two.
+    """How many digits are needed to tell about ten numbers between ``low`` and ``high`` apart.
 
     Example:
         >>> digits_between(0, 1), digits_between(0.69314, 0.69315), digits_between(5, 5)
@@ -232,9 +232,9 @@ def digits_between(low: float, high: float) -> int:
 
 
 def rate_ticks(values: Iterable[float]) -> list[float]:
-    """Where to label a logarithmic axis of rates: at the rates, if few, else from end to end.
+    """Where to put labels on a logarithmic axis of learning rates: at the rates, or at powers of ten.
 
-    Ticks that would stand too close are left out.
+    Labels that would be too close to each other are left out.
 
     Example:
         >>> rate_ticks([0.01, 0.01, 0.005])
@@ -276,7 +276,7 @@ def _common(name: str) -> str:
     return name
 
 
-def _telling(metrics: Metrics) -> str | None:
+def _deciding(metrics: Metrics) -> str | None:
     names = [name for group in groups(metrics).values() for name in group if direction_of(name)]
     preferred = ["val_loss", "loss", *filter(_is_validation, names), *names]
     return next((name for name in preferred if name in names), None)
@@ -285,5 +285,7 @@ def _telling(metrics: Metrics) -> str | None:
 def _only(points: list[tuple[int, float]], epoch: int, name: str) -> list[tuple[int, float]]:
     found = [point for point in points if point[0] == epoch]
     if not found:
-        raise ArgumentError(f"best={epoch!r} is no epoch with a finite {name}. Epochs are counted from 0.")
+        raise ArgumentError(
+            f"best={epoch!r}: the history has no finite {name} in that epoch. Epochs are counted from 0."
+        )
     return found[-1:]

@@ -1,6 +1,6 @@
-"""The panels of a picture: curves, steps and marks on matplotlib's axes.
+"""Draw the panels of a picture on matplotlib's axes: curves, steps and marks.
 
-Each function adds one thing to axes; ``plots`` decides which things there are.
+Each function adds one thing; ``plots.py`` decides what is drawn.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from outlast.views.curves import (
 )
 from outlast.views.text import clipped, escaped, fitted, shown, shown_rate, text_width
 
-_MOST_CUTS = 12  # more of them are a schedule, whose steps speak for themselves
-_FEW_POINTS = 60  # up to here, each has a marker
+_MOST_CUTS = 12  # more cuts are a schedule, and are not marked
+_FEW_POINTS = 60  # up to this many, each point has a marker
 _MOST_CROSSES = 200
 _MOST_NAMES = 5  # of learning rates
-_LEGEND, _HANDLE = 96, 6  # widths in characters: of a strip, and of a handle in it
+_LEGEND, _HANDLE = 96, 6  # widths in characters, of the legend and of a line in it
 
 PAPER, INK, FAINT, RULE = "#ffffff", "#1f2933", "#66717e", "#e3e7eb"
 _TRAINING, _VALIDATION, _RATE = "#8d9aab", "#1d5fc4", "#0f766e"
@@ -40,7 +40,7 @@ _OTHERS = (_RATE, "#8250c4", "#b45309", "#be3a7b", "#4d7c0f", "#0e7490")
 
 
 def style(axes: Any) -> None:
-    """Quiet axes: a paper, a few lines across, no box."""
+    """Plain axes: a white background, a few horizontal lines, no frame."""
     axes.set_facecolor(PAPER)
     axes.set_axisbelow(True)
     axes.grid(visible=True, axis="y", color=RULE, linewidth=0.8)
@@ -52,7 +52,7 @@ def style(axes: Any) -> None:
 
 
 def draw_metric(axes: Any, name: str, lines: Sequence[Curve]) -> None:
-    """One panel: the curves of a metric, its training behind, its validation in front."""
+    """One panel: the curves of a metric, with validation in front of training."""
     axes.set_ylabel(plain(name, 19), color=INK, fontsize=10)
     colors = _colors(lines)
     for line, color in zip(lines, colors, strict=True):
@@ -71,7 +71,7 @@ def draw_metric(axes: Any, name: str, lines: Sequence[Curve]) -> None:
 
 
 def _colors(lines: Sequence[Curve]) -> list[str]:
-    """Blue for validation, or for what stands alone; grey for training; others as they come."""
+    """Blue for validation or a single curve, grey for training, other colours for the rest."""
     others = iter(_OTHERS)
     colors = []
     for line in lines:
@@ -101,7 +101,7 @@ def _scale_values(axes: Any, lines: Sequence[Curve]) -> None:
 
 
 def _mark_lost(axes: Any, lines: Sequence[Curve], colors: Sequence[str]) -> None:
-    """Crosses along the upper edge, at the epochs whose value is NaN or infinite."""
+    """Crosses along the top, at the epochs whose value is NaN or infinite."""
     label: str | None = "NaN or infinite"
     for line, color in zip(lines, colors, strict=True):
         crosses = line.lost[:: 1 + len(line.lost) // _MOST_CROSSES]
@@ -116,11 +116,11 @@ def _mark_lost(axes: Any, lines: Sequence[Curve], colors: Sequence[str]) -> None
                 markersize=5,
                 transform=axes.get_xaxis_transform(),
             )
-            label = None  # told once
+            label = None  # one entry in the legend is enough
 
 
 def mark_best(axes: Any, found: Best, last: int) -> None:
-    """A dot at the best value, with its number beside it, off the edges and the last line."""
+    """A dot at the best value, and its number, placed clear of the edges and of the line at the end."""
     from matplotlib.patheffects import withStroke
 
     axes.plot(
@@ -151,8 +151,8 @@ def mark_best(axes: Any, found: Best, last: int) -> None:
 
 
 def _label_side(axes: Any, found: Best, last: int) -> tuple[str, bool]:
-    """How the best value's number is aligned to its dot, and whether it stands over it."""
-    axes.get_ylim()  # brings the transformations up to date
+    """How the number is aligned to its dot, and whether it is above it."""
+    axes.get_ylim()  # updates the transformations
     place = axes.transData.transform((found.epoch + 1, found.value))
     across, up = axes.transAxes.inverted().transform(place)
     if across > 0.94 or found.epoch == last:
@@ -161,7 +161,7 @@ def _label_side(axes: Any, found: Best, last: int) -> tuple[str, bool]:
 
 
 def draw_rates(axes: Any, metrics: Metrics) -> None:
-    """The lowest panel: each rate as steps, with its cuts."""
+    """The lowest panel: each learning rate as steps, with its cuts."""
     axes.set_ylabel("learning rate", color=INK, fontsize=10)
     lines = [curve(metrics, name) for name in rates(metrics)]
     for index, (line, label) in enumerate(zip(lines, _rate_labels(lines), strict=True)):
@@ -175,7 +175,7 @@ def draw_rates(axes: Any, metrics: Metrics) -> None:
 
 
 def _rate_labels(lines: Sequence[Curve]) -> list[str | None]:
-    """The rates' own names; none for one alone, and the first ones where they are many."""
+    """Names for the legend: none for a single rate, and only the first few if there are many."""
     names: list[str | None] = [plain(line.name.removeprefix("learning_rate_")) for line in lines]
     if len(names) > _MOST_NAMES:
         names[_MOST_NAMES:] = [f"and {len(names) - _MOST_NAMES} more"]
@@ -194,7 +194,7 @@ def _scale_rates(axes: Any, values: Sequence[float]) -> None:
 
 
 def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
-    """A triangle at each cut, with its epoch where the one before is far enough: ``apart``."""
+    """A triangle at each cut, with its epoch, unless the label before it is closer than ``apart``."""
     axes.plot(
         [cut.epoch + 1.5 for cut in fell],
         [cut.after for cut in fell],
@@ -219,7 +219,7 @@ def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
 
 
 def mark_epochs(sheet: Sequence[Any], found: Best | None, fell: Sequence[Cut]) -> None:
-    """Faint lines down through all panels: where it was best, where the rate fell."""
+    """Faint vertical lines through all panels: at the best epoch, and where the rate was cut."""
     lines = [(cut.epoch + 1.5, RULE) for cut in fell] if few(fell) else []
     if found is not None:
         lines.append((found.epoch + 1, _MARK_FAINT))
@@ -229,7 +229,7 @@ def mark_epochs(sheet: Sequence[Any], found: Best | None, fell: Sequence[Cut]) -
 
 
 def draw_epochs(sheet: Sequence[Any], first: int, last: int) -> None:
-    """The axis that all panels share, counted from 1."""
+    """The axis of epochs, counted from 1, which all panels share."""
     pad = max(0.5, (last - first) / 80)
     sheet[-1].set(xlim=(first - pad, last + pad), xticks=epoch_ticks(first, last))
     sheet[-1].tick_params(labelbottom=True)
@@ -237,25 +237,25 @@ def draw_epochs(sheet: Sequence[Any], first: int, last: int) -> None:
 
 
 def mark_end(sheet: Sequence[Any], epoch: int, text: str) -> None:
-    """A line down through all panels where the training ended, told on top."""
+    """A vertical line through all panels where the training ended, explained in the top legend."""
     for axes in sheet:
         label = f"{text} {epoch}" if axes is sheet[0] else None
         axes.axvline(epoch, color=FAINT, label=label, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
 
 
 def few(fell: Sequence[Cut]) -> bool:
-    """Whether there are cuts, and not so many that they are a schedule."""
+    """Whether there are cuts, but not so many that they come from a schedule."""
     return 0 < len({cut.epoch for cut in fell}) <= _MOST_CUTS
 
 
 def say_empty(axes: Any, text: str) -> None:
-    """Nothing to draw, in words."""
+    """Write a text where there is nothing to draw."""
     axes.set(yticks=[])
     axes.text(0.5, 0.5, text, color=FAINT, fontsize=11, ha="center", transform=axes.transAxes)
 
 
 def explain(axes: Any) -> None:
-    """The legend, in a strip of its own above the panel, where it covers nothing."""
+    """The legend, in a strip above the panel, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     crowded = sum(map(text_width, labels)) + _HANDLE * len(labels) > _LEGEND
     if labels:
@@ -277,7 +277,7 @@ def explain(axes: Any) -> None:
 
 
 def _shortened(handles: Sequence[Any], labels: Sequence[str]) -> list[str]:
-    """Labels for a strip of small print: the curves' names give way, never the marks' words."""
+    """Labels that fit into the strip: names of curves are cut, the words for marks never are."""
     names = [label for handle, label in zip(handles, labels, strict=True) if _is_curve(handle)]
     words = sum(map(text_width, labels)) - sum(map(text_width, names))
     room = int(1.2 * _LEGEND) - _HANDLE * len(labels) - words
@@ -290,6 +290,6 @@ def _is_curve(handle: Any) -> bool:
 
 
 def plain(name: str, room: int = 40) -> str:
-    """A name as a label: escaped, cut; matplotlib hides those with a leading underscore."""
+    """A name as a label: escaped and cut, with a space before an underscore, which would hide it."""
     text = clipped(escaped(name), room)
     return f" {text}" if text.startswith("_") else text

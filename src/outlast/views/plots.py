@@ -1,7 +1,7 @@
-"""The picture of a training: what was learned, when it was best, what the rate did.
+"""The picture of a training: its metrics, the best epoch, the learning rate.
 
-Drawn on matplotlib's ``Figure``, never through pyplot: no window opens, no global
-state is touched, and any thread may draw.
+It is drawn on matplotlib's ``Figure`` and not with pyplot: no window opens, no global state changes, and
+any thread can draw.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from outlast.views.text import shown
 _FORMATS = ("png", "svg", "pdf")
 _DPI = 160
 
-# Lengths in inches. The layout is fixed, so that nothing can overlap.
+# Lengths in inches. All are fixed, so that nothing can overlap.
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, 1.05, 0.3, 0.8, 0.55
 _STRIP = 0.34  # above each panel, for its legend
 _LOSS, _METRIC, _RATE = 2.6, 1.6, 1.25
@@ -57,22 +57,22 @@ def plot_history(
     """Draw a history: losses, other metrics and the learning rate over the epochs.
 
     Args:
-        source: a CSV file that Keras's CSVLogger or ours wrote, a ``Metrics``, what
-            Keras's ``fit`` returns, or a dict of lists.
-        path: where to put the picture: ``.png``, ``.svg`` or ``.pdf``. It appears whole
-            or not at all. None: the figure is returned.
-        best: the best epoch, counted from 0. None: where ``monitor`` was best.
-        stopped: the epoch after which training was stopped, counted from 0. None: the
-            last epoch is marked as no more than that.
-        title: the first line. None: a sentence with the best value.
-        monitor: the metric that the best epoch is judged by. None: ``val_loss``, else
-            ``loss``, else the first whose name tells where it should go.
+        source: the path of a CSV that ``CSVLogger`` wrote (Keras's or ours), or of a run's folder that
+            has a ``history.csv``; a ``Metrics``; what Keras's ``fit`` returns; or a dict of lists.
+        path: the file for the picture, ending in ``.png``, ``.svg`` or ``.pdf``; it is never half
+            written. None: the figure is returned.
+        best: the best epoch, counted from 0. None: the epoch in which ``monitor`` was best.
+        stopped: the epoch in which training was stopped, counted from 0. None: the line at the end is
+            labelled "last epoch".
+        title: the title. None: a sentence with the best value.
+        monitor: the metric that decides which epoch is best. None: ``val_loss``, else ``loss``, else
+            the first whose name tells whether higher is better.
 
     Returns:
-        The matplotlib ``Figure`` if there is no path, else None.
+        The matplotlib ``Figure`` if ``path`` is None, else None.
 
     Raises:
-        ArgumentError: a source, suffix or argument that cannot work.
+        ArgumentError: an argument cannot work, or the suffix is not one of the three.
         FileError: the CSV cannot be read, or the picture cannot be written.
         MissingExtra: matplotlib is not installed.
 
@@ -97,11 +97,11 @@ def figure(
     title: str | None = None,
     monitor: str | None = None,
 ) -> Any:
-    """Build the picture of a history; arguments and errors are :func:`plot_history`'s.
+    """Draw the picture of a history; arguments and errors are those of :func:`plot_history`.
 
     Returns:
-        A matplotlib ``Figure``: the losses on top, up to three further metrics, and the
-        learning rate on a logarithmic axis; epochs are counted from 1.
+        A matplotlib ``Figure``: the losses at the top, up to three other metrics, and the learning
+        rate on a logarithmic axis. Epochs are counted from 1.
     """
     found = best_epoch(metrics, monitor=monitor, epoch=best)
     panels = _panels(metrics, found)
@@ -121,7 +121,7 @@ def figure(
     _write(picture, title or headline, " · ".join([headline, *more] if title else more))
     _write_left_out(picture, [name for name in groups(metrics) if name not in panels])
     for text in picture.findobj(lambda artist: hasattr(artist, "set_parse_math")):
-        text.set_parse_math(False)  # a dollar in a metric's name is a dollar
+        text.set_parse_math(False)  # a dollar sign in a name is not the start of a formula
     return picture
 
 
@@ -132,7 +132,7 @@ def _mark(
     found: Best | None,
     stopped: int | None,
 ) -> None:
-    """What happened when: the best epoch, the cuts, the end."""
+    """Mark the best epoch, the cuts and the end."""
     first, last = min(metrics.epochs), max(metrics.epochs)
     end = last if stopped is None else stopped
     draw_epochs(sheet, first + 1, max(last, end) + 1)
@@ -155,8 +155,8 @@ def _metrics(source: Any) -> Metrics:
         return Metrics.from_columns(history, getattr(source, "epoch", None))
     if history is None:
         raise ArgumentError(
-            "A history is the path of a CSV, a Metrics, what Keras's fit returns, or a dict of "
-            f"lists, but this is {type(source).__name__}. Rows fit into Metrics.from_rows."
+            "plot_history takes the path of a CSV, a Metrics, what Keras's fit returns, or a dict of "
+            f"lists, but got {type(source).__name__}. For rows, use Metrics.from_rows."
         )
     return _metrics(history)
 
@@ -187,19 +187,19 @@ def _history_of(folder: str) -> str:
 def _format(path: str) -> str:
     kind = os.path.splitext(path)[1].removeprefix(".").lower()
     if kind not in _FORMATS:
-        raise ArgumentError(f"A picture's name ends in .png, .svg or .pdf, but this is {path!r}.")
+        raise ArgumentError(f"The name of a picture must end in .png, .svg or .pdf, but is {path!r}.")
     return kind
 
 
 def _panels(metrics: Metrics, found: Best | None) -> dict[str, list[str]]:
-    """The groups of columns that are drawn: loss, what was monitored, then others."""
+    """The groups of columns to draw: loss, the monitored metric, then others."""
     monitor = found.monitor if found else None
     order = sorted(groups(metrics).items(), key=lambda item: (item[0] != "loss", monitor not in item[1]))
     return dict(order[:_MOST_PANELS])
 
 
 def _sheet(heights: Sequence[float]) -> tuple[Any, list[Any]]:
-    """An empty figure, and axes of these heights under each other."""
+    """An empty figure, with axes of these heights below each other."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -218,7 +218,7 @@ def _sheet(heights: Sequence[float]) -> tuple[Any, list[Any]]:
 
 
 def _sentences(metrics: Metrics, found: Best | None) -> list[str]:
-    """What the picture says, the most important first."""
+    """What the picture says in words, the most important first."""
     count = len(set(metrics.epochs))
     told = [f"{count} epoch{'s' * (count != 1)}" if count else "No epochs yet"]
     if found is not None:

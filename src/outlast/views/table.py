@@ -1,4 +1,4 @@
-"""Tables for the terminal: from values to text, and nothing else."""
+"""Tables for the terminal: values become text, and nothing is printed here."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from outlast.views.curves import best_epoch, cuts, rate_label, rates
 from outlast.views.text import clipped, escaped, fitted, shown, size, text_width
 
 _GAP = "  "
-_LABEL = 15  # a summary's left column: as wide as "learning rate" and a gap
-_MOST_CUTS = 10  # more of them are a schedule, of which only the ends are told
+_LABEL = 15  # the width of a summary's left column: "learning rate" and a gap
+_MOST_CUTS = 10  # more cuts are a schedule, of which only the first and last rate are shown
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str] = (), *, width: int | None = None) -> str:
-    """Lay out rows in columns: numbers to the right, texts to the left.
+    """A table with aligned columns: numbers to the right, texts to the left.
 
     Args:
-        rows: the cells: numbers, texts, or None for an empty one. Rows may be short.
-        headers: the columns' names; none: no line of headers.
-        width: the terminal's width in characters. Where lines would be longer, the
-            widest columns are cut and end with dots. None: no limit.
+        rows: the cells: numbers, texts, or None for an empty cell. A row may have fewer cells.
+        headers: the names of the columns; without them, there is no header line.
+        width: the terminal's width in characters. If lines would be longer, the widest columns are
+            cut and end with dots. None: no limit.
 
     Returns:
-        Lines without spaces at their ends, joined by newlines.
+        Lines joined by newlines, without spaces at their ends.
 
     Example:
         >>> print(table([("val_loss", 0.0608), ("accuracy", 0.97881)], ["metric", "best"]))
@@ -56,20 +56,20 @@ def summary(
     files: Mapping[str, int] | None = None,
     width: int | None = None,
 ) -> str:
-    """Tell a training in a few lines: epochs, the best, why it ended, the rates, the files.
+    """A training in a few lines: epochs, best epoch, why it ended, learning rates, files.
 
     Args:
         metrics: its history.
-        best: the best epoch, counted from 0. None: where ``monitor`` was best.
-        monitor: the metric that the best epoch is judged by. None: ``val_loss``, else
-            ``loss``, else the first whose name tells where it should go.
+        best: the best epoch, counted from 0. None: the epoch in which ``monitor`` was best.
+        monitor: the metric that decides which epoch is best. None: ``val_loss``, else ``loss``, else
+            the first whose name tells whether higher is better.
         stopped: why it ended, in words.
-        files: what it left behind: names and their sizes in bytes.
+        files: the files that it wrote, with their sizes in bytes.
         width: the terminal's width in characters. None: no limit.
 
     Raises:
         ArgumentError: ``best`` or ``monitor`` is not in the history.
-        UnknownDirection: ``monitor`` does not tell what is better, and ``best`` is None.
+        UnknownDirection: ``best`` is None, and the name of ``monitor`` does not tell what is better.
 
     Example:
         >>> history = Metrics.from_columns(
@@ -95,12 +95,12 @@ def summary(
 
 
 def _falls(metrics: Metrics, name: str) -> list[str]:
-    """A rate's first value, and what it fell to after which epochs."""
+    """The first value of a learning rate, and its values after each cut."""
     points = metrics.points(name)
     fell = [cut for cut in cuts(metrics) if cut.name == name]
     start = f"{shown(points[0][1])} from epoch {points[0][0] + 1}"
     if len(fell) > _MOST_CUTS:
-        return [start, f"{shown(points[-1][1])} in the end, after {len(fell)} cuts"]
+        return [start, f"{shown(points[-1][1])} at the end, after {len(fell)} cuts"]
     return [start, *(f"{shown(cut.after)} after epoch {cut.epoch + 1}" for cut in fell)]
 
 
@@ -110,7 +110,7 @@ def _listed(files: Mapping[str, int], width: int | None) -> list[str]:
 
 
 def labelled(sections: Mapping[str, Sequence[str]], width: int | None) -> str:
-    """Labels to the left, their lines to the right of them, wrapped at ``width``.
+    """Labels at the left, their lines at the right, wrapped at ``width``.
 
     Example:
         >>> print(labelled({"epochs": ["9 of 10"], "settings": ["seed 0", "rate 0.1"]}, None))

@@ -1,4 +1,4 @@
-"""Text that is safe to show: escaped, measured, cut; numbers and sizes as people read them."""
+"""Text for people: measured and cut to fit, with numbers, sizes and times in a short form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def text_width(text: str) -> int:
-    """How many cells of a terminal a printable text takes.
+    """The width of a printable text in terminal cells.
 
     Example:
         >>> text_width("loss"), text_width("損失"), text_width("e\u0301")
@@ -22,7 +22,7 @@ def text_width(text: str) -> int:
 
 
 def clipped(text: str, room: int) -> str:
-    """The text, cut and ended with dots if it takes more than ``room`` cells (at least 3).
+    """The text, cut and ended with dots if it is wider than ``room`` cells (at least 3).
 
     Example:
         >>> clipped("validation_accuracy", 12)
@@ -40,7 +40,7 @@ def clipped(text: str, room: int) -> str:
 
 
 def fitted(widths: Iterable[int], room: int, least: int = 6) -> list[int]:
-    """Widths that together take no more than ``room``: the widest give way, down to ``least``.
+    """Widths that fit into ``room`` together: the widest are reduced first, but not below ``least``.
 
     Example:
         >>> fitted([4, 20, 30], 40)
@@ -53,7 +53,7 @@ def fitted(widths: Iterable[int], room: int, least: int = 6) -> list[int]:
 
 
 def ago(seconds: float) -> str:
-    """How long since, in one unit.
+    """How long ago something was, in one unit.
 
     Example:
         >>> ago(0.4), ago(61), ago(3 * 3600), ago(400 * 86400)
@@ -67,7 +67,7 @@ def ago(seconds: float) -> str:
 
 
 def shown(value: float, digits: int = 4) -> str:
-    """A number with so many digits that count.
+    """A number with ``digits`` significant digits.
 
     Example:
         >>> shown(0.009999999776482582), shown(0.00001234567), shown(4.2e14), shown(26)
@@ -78,7 +78,7 @@ def shown(value: float, digits: int = 4) -> str:
 
 
 def shown_rate(value: float) -> str:
-    """A learning rate, short.
+    """A learning rate in a short form.
 
     Example:
         >>> shown_rate(0.00125), shown_rate(0.0005), shown_rate(0.0)
@@ -91,7 +91,7 @@ def shown_rate(value: float) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes, in decimal units.
+    """A number of bytes in decimal units.
 
     Example:
         >>> size(999), size(1_234), size(9_100_000)
