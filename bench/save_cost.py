@@ -4,6 +4,8 @@
 
 Each round measures every way once, in random order; the table shows medians, and ratios to the
 copy (for the time that training is blocked) and to write + fsync (for the time until it is safe).
+The rows with callbacks have EarlyStopping(restore_best_weights=True) in the run: in an epoch that is no
+better nothing more is written; in one that is better the best weights are copied and written, once.
 """
 
 from __future__ import annotations
@@ -43,9 +45,10 @@ def measure(size: int, rounds: int, parent: str | None) -> dict[str, list[tuple[
     """(blocked, durable) seconds of each way, one pair a round."""
     folder = tempfile.mkdtemp(dir=parent)
     model = torch.nn.ParameterList([torch.randn(1 << 18) for _ in range(max(1, size))])  # 1 MiB each
-    run = outlast.Run(folder + "/run", model=model)
     arrays = [p.detach().numpy() for p in model]
     buffers = [np.zeros_like(array) for array in arrays]
+    trainings = [Training(folder, model, callbacks) for callbacks in (0, 1, 2)]
+    resumed = Training(folder, model, 0, resumed=True)
 
     def copy() -> tuple[float, float]:
         start = time.perf_counter()
@@ -53,13 +56,6 @@ def measure(size: int, rounds: int, parent: str | None) -> dict[str, list[tuple[
             np.copyto(buffer, array)
         took = time.perf_counter() - start
         return took, took
-
-    def resume_point() -> tuple[float, float]:
-        start = time.perf_counter()
-        run._commit()
-        blocked = time.perf_counter() - start
-        run.flush()
-        return blocked, time.perf_counter() - start
 
     def plain_write() -> tuple[float, float]:
         start = time.perf_counter()
@@ -84,7 +80,12 @@ def measure(size: int, rounds: int, parent: str | None) -> dict[str, list[tuple[
     ways: dict[str, Callable[[], tuple[float, float]]] = {
         "copy of memory": copy,
         "write + fsync": plain_write,
-        "outlast resume point": resume_point,
+        "resume point": trainings[0].epoch,
+        "resume point, resumed run": resumed.epoch,
+        "1 callback, no better": trainings[1].epoch,
+        "2 callbacks, no better": trainings[2].epoch,
+        "1 callback, better": lambda: trainings[1].epoch(better=True),
+        "2 callbacks, better": lambda: trainings[2].epoch(better=True),
         "torch.save + fsync": torch_save,
     }
     ways |= keras_ways(size, folder)
@@ -96,9 +97,46 @@ def measure(size: int, rounds: int, parent: str | None) -> dict[str, list[tuple[
             for name in random.sample(list(ways), len(ways)):
                 found[name].append(ways[name]())
     finally:
-        run.__exit__(None, None, None)
+        for training in (*trainings, resumed):
+            training.run.__exit__(None, None, None)
         shutil.rmtree(folder)
     return found
+
+
+class Training:
+    """A run in the middle of its training, whose epochs end when they are told to.
+
+    Args:
+        folder: for the run.
+        model: what is saved.
+        callbacks: how many keep the best weights.
+        resumed: it was left and started again.
+    """
+
+    def __init__(self, folder: str, model: torch.nn.Module, callbacks: int, resumed: bool = False) -> None:
+        self._number, self._best = 0, 1e9
+        where = f"{folder}/run-{callbacks}-{resumed}"
+        for _ in range(1 + resumed):
+            stopping = [
+                outlast.EarlyStopping("loss", patience=10**9, restore_best_weights=True)
+                for _ in range(callbacks)
+            ]
+            self.run = outlast.Run(where, stopping, model=model)
+            self.run.on_train_begin()
+            self.epoch(better=True)
+            if resumed and not self._number > 1:
+                self.run.__exit__(None, None, None)
+
+    def epoch(self, better: bool = False) -> tuple[float, float]:
+        """(blocked, durable) seconds of an epoch's end."""
+        self._best -= better
+        self.run.on_epoch_begin(self._number)
+        start = time.perf_counter()
+        self.run.on_epoch_end(self._number, {"loss": self._best + (not better)})
+        blocked = time.perf_counter() - start
+        self.run.flush()
+        self._number += 1
+        return blocked, time.perf_counter() - start
 
 
 def keras_ways(size: int, folder: str) -> dict[str, Callable[[], tuple[float, float]]]:

@@ -80,19 +80,16 @@ class OwnLoop(CallbackList):
             [2.0]
         """
         self._meet(loader)
-        begin, end = (self._listeners(f"on_train_batch_{moment}") for moment in ("begin", "end"))
+        begin, end = (self._hook(f"on_train_batch_{moment}") for moment in ("begin", "end"))
         for batch, data in self._unless_signalled(self._loop.batches(loader)):
-            for hook in begin:
-                hook(batch, logs={})
+            if begin is not None:
+                begin(batch, {})
             yield data
-            for hook in end:
-                hook(batch, logs=self._loop.last)
+            if end is not None:
+                end(batch, self._loop.last)
             self._safe_point()
             if self.stop_training:
                 break
-
-    def _listeners(self, hook: str) -> list[Any]:
-        return [listener for _, listener in self._heard[hook]]
 
     def _unless_signalled(self, batches: Iterator[Any]) -> Iterator[Any]:
         """If a signal ended the loader's workers too, the loader fails; report the signal, not that."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.callbacks.early_stopping import EarlyStopping
+from outlast.callbacks.list import Listener
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
 from outlast.core.run_state import START, Moment, Position, RunState
@@ -363,6 +365,19 @@ class Run(OwnLoop, Readable):
 
     def _commit(self) -> None:
         self._store.commit(self._staged.take(), self._state)
+
+    def _hear(self) -> None:
+        super()._hear()
+        heard = self._batch_hooks.get("on_train_batch_end")
+        if heard is not None:
+            self._batch_hooks["on_train_batch_end"] = partial(self._hear_batch, heard)
+
+    def _hear_batch(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:
+        """After a batch: what a callback saved in it goes to the disk at once, not with the epoch."""
+        heard(batch, logs)
+        step = self._staged.take_files()
+        if step.files:
+            self._store.show(step)
 
     def _state(self) -> RunState:
         return self._progress.to_state(self._opening.settings, self._contents.collect())

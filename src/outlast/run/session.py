@@ -18,7 +18,7 @@ from functools import partial, reduce
 from typing import Any
 
 from outlast.core.numbers import encoded
-from outlast.core.run_state import Position, RunState
+from outlast.core.run_state import START, Position, RunState
 from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
 from outlast.frameworks.base import PACKAGES
 from outlast.run.buffers import Buffers
@@ -56,6 +56,7 @@ class FolderStore:
         self._say, self._on_save_error = say, on_save_error
         self._truth = Truth()
         self._unsafe: list[tuple[Position, Step]] = []  # not known to be on the disk, in their order
+        self._shown: dict[str, Blob] = {}  # models of the epoch under way that people can find already
         self._state: Any = None  # of the last step, copied
         self._buffers = Buffers()
         self._writer = Writer()
@@ -139,6 +140,20 @@ class FolderStore:
         before = b"" if log is None or unsafe.whole else log.content(self.folder)
         return before + unsafe.data
 
+    def show(self, step: Step) -> None:
+        """Put models that were saved inside an epoch where people find them, in the background."""
+        self._check_lock()
+        self._settle()
+        self._unsafe.append((START, step))  # until it is shown, it is part of the next step
+        self._writer.submit(partial(self._carry_out_show, step))
+
+    def _carry_out_show(self, step: Step) -> None:
+        self._truth = commit.stage(
+            self.folder, self._truth, step, drain=self._writer.drain, say=self._say
+        )
+        self._unsafe = [(position, one) for position, one in self._unsafe if one is not step]
+        self._shown |= {view: blob for view, blob in self._truth.files.items() if view in step.files}
+
     def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
         """Collect the state, copy it, and make the step safe in the background.
 
@@ -148,14 +163,17 @@ class FolderStore:
         Raises:
             UsageError: the store is closed, or a newer Run has taken the folder.
         """
-        if self._lock is None:
-            raise UsageError(f"This run may no longer write in {self.folder}: it is closed.")
-        self._lock.check()
+        self._check_lock()
         self._settle()
         state = collect()
         self._unsafe.append((state.position, step))
         self._state = self._buffers.copy(state.to_state())
         self._submit()
+
+    def _check_lock(self) -> None:
+        if self._lock is None:
+            raise UsageError(f"This run may no longer write in {self.folder}: it is closed.")
+        self._lock.check()
 
     def _submit(self) -> None:
         step, position = self._unsafe_step(), self._unsafe[-1][0]
@@ -170,7 +188,7 @@ class FolderStore:
     def _is_safe(self, position: Position) -> None:
         """All up to there is on the disk."""
         if any(one == position for one, _ in self._unsafe):
-            self.committed = position
+            self.committed, self._shown = position, {}
             self._unsafe = [(one, step) for one, step in self._unsafe if one > position]
 
     def _unsafe_step(self) -> Step:
@@ -203,9 +221,12 @@ class FolderStore:
                 self._is_safe(self._run_state(found.state).position)
 
     def _unsaved(self) -> str:
-        first, last = (self._unsafe[place][0].epoch + 1 for place in (0, -1))
-        epochs = f"epoch {first} is" if first == last else f"epochs {first} to {last} are"
-        return f"{epochs} in memory only"
+        epochs = [position.epoch + 1 for position, _ in self._unsafe if position != START]
+        if not epochs:
+            return "the models that were saved in this epoch are in memory only"
+        first, last = epochs[0], epochs[-1]
+        named = f"epoch {first} is" if first == last else f"epochs {first} to {last} are"
+        return f"{named} in memory only"
 
     def flush(self) -> None:
         """Wait until the last step is on the disk; raise what went wrong."""

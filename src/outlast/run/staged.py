@@ -79,10 +79,10 @@ class StagedOutput:
         self._files[name] = None
         self.views.discard(name)
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is staged."""
-        return not self._files and not self._logs
+    def take_files(self) -> Step:
+        """The models that were saved since the last time, as a step without lines; None are staged then."""
+        files, self._files = self._files, {}
+        return Step(files)
 
     def take(self) -> Step:
         """The step, and begin the next."""

@@ -59,6 +59,12 @@ class Store(Protocol):
     def model(self, name: str) -> str:
         """A file that holds the kept model ``name``."""
 
+    def show(self, step: Step) -> None:
+        """Put models that were saved inside an epoch where people find them, in the background.
+
+        They are safe with the next commit; a resume from the one before may put others in their place.
+        """
+
     def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
         """Collect the state, copy it, and make the step safe in the background."""
 
@@ -99,6 +105,9 @@ class Nowhere:
     def model(self, name: str) -> str:
         """There is none."""
         raise UsageError("A Run without a folder keeps no model: give it a folder.")
+
+    def show(self, step: Step) -> None:
+        """Forget it."""
 
     def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
         """Forget it."""
