@@ -241,7 +241,7 @@ def _status(record: Record | None, held: bool) -> Status:
 
 
 def _circumstances(folder: str) -> dict[str, Any]:
-    """Who has the run open, and when it was last written; both can be told of a damaged run, too."""
+    """Who has the run open, and when it was last written; both are known of a damaged run, too."""
     held = None
     with suppress(OSError):
         held = lock.holder(folder)
