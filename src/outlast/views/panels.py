@@ -244,8 +244,10 @@ def mark_end(sheet: Sequence[Any], epoch: int, text: str) -> None:
 
 
 def few(fell: Sequence[Cut]) -> bool:
-    """Whether there are cuts, but not so many that they come from a schedule."""
-    return 0 < len({cut.epoch for cut in fell}) <= _MOST_CUTS
+    """Whether there are cuts to mark; a fall in three epochs in a row comes from a schedule."""
+    epochs = {cut.epoch for cut in fell}
+    in_a_row = any({epoch + 1, epoch + 2} <= epochs for epoch in epochs)
+    return 0 < len(epochs) <= _MOST_CUTS and not in_a_row
 
 
 def say_empty(axes: Any, text: str) -> None:
