@@ -13,8 +13,9 @@ import statistics
 import tempfile
 import time
 
+from outlast.core.run_state import Position, RunState
 from outlast.inspect.record import ROWS
-from outlast.run.session import Session
+from outlast.run.session import FolderStore
 from outlast.storage.commit import Step
 from outlast.storage.format import layout
 from outlast.storage.logs import Lines
@@ -23,24 +24,26 @@ EPOCHS, AT_ONCE, TIMED = 100_000, 1000, 25
 ROW = b"12345,0.0010000000474974513,0.123456789,0.987654321\r\n"
 
 
-def session() -> Session:
-    return Session(tempfile.mkdtemp(dir=os.environ.get("FOLDER")), "auto", say=print)
+def store() -> FolderStore:
+    made = FolderStore(tempfile.mkdtemp(dir=os.environ.get("FOLDER")), say=print)
+    made.open("auto")
+    return made
 
 
-def commit(run: Session, rows: int, epoch: int) -> float:
+def commit(run: FolderStore, rows: int, epoch: int) -> float:
     logs = {
         "history.csv": Lines(ROW * rows),
         layout.JOURNAL: Lines(ROW * rows),
         ROWS: Lines(ROW * rows, view=False),
     }
     start = time.perf_counter()
-    run.commit(Step(logs=logs), {"progress": {"epoch": epoch}}, (epoch, None))
+    run.commit(Step(logs=logs), lambda: RunState(Position(epoch)))
     run.flush()
     return time.perf_counter() - start
 
 
 def main() -> None:
-    young, old = session(), session()
+    young, old = store(), store()
     for epoch in range(0, EPOCHS, AT_ONCE):
         commit(old, AT_ONCE, epoch)
     for epoch in range(10):

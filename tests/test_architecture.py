@@ -184,6 +184,37 @@ def impurities(sources: Sources) -> list[str]:
     ]
 
 
+FRAMEWORKS = {
+    *("flax", "jax", "keras", "lightgbm", "lightning", "ray", "sklearn", "tensorflow", "tf_keras", "torch"),
+    *("transformers", "xgboost"),
+}
+
+
+def framework_names(sources: Sources) -> list[str]:
+    """Where code outside ``frameworks/`` names a framework: in imports, names, or text that is no prose."""
+    return [
+        f"{module} names {name}"
+        for module, text in sources.items()
+        if room(module) not in ("frameworks", "frameworks.base", "demo")
+        for node in ast.walk(ast.parse(text))
+        for name in names_in(node)
+        if not FRAMEWORKS.isdisjoint(name.split("."))
+    ]
+
+
+def names_in(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module, names):
+            return [f"{module}.{alias.name}" for alias in names]
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return [name]
+        case ast.Constant(str(text)) if not text.startswith("."):
+            return [text]
+    return []
+
+
 def named_extras(sources: Sources) -> set[str]:
     """What calls of ``MissingExtra`` tell people to install."""
     return {
@@ -215,6 +246,25 @@ def test_core_computes_and_nothing_else() -> None:
 def test_an_extra_that_an_error_names_exists() -> None:
     extras = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
     assert named_extras(read_sources()) <= set(extras)
+
+
+def test_a_framework_is_named_in_frameworks_alone() -> None:
+    assert framework_names(read_sources()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from outlast.frameworks import torch",
+        "from outlast.frameworks.torch import load",
+        "def f():\n    import keras.ops",
+        "sys.modules['jax']",
+        "outlast.frameworks.xgboost.callbacks",
+    ],
+)
+def test_a_framework_that_is_named_elsewhere_is_found(text: str) -> None:
+    assert len(framework_names({"outlast.run.x": text})) == 1
+    assert framework_names({"outlast.frameworks.torch": text}) == []
 
 
 def test_packages_are_imported_when_needed_except_by_their_own_adapter() -> None:

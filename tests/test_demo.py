@@ -27,7 +27,7 @@ from outlast.storage.format import layout
 from outlast.views.curves import BestEpoch
 
 ROOT = Path(__file__).parent.parent
-SOURCE, README = ROOT / "src", ROOT / "README.md"
+SOURCE, PAGE = ROOT / "src", ROOT / "docs" / "demo.md"
 FILES = {"best.keras", "history.csv", "history.png"}
 
 
@@ -163,8 +163,8 @@ def without_numbers(lines: str) -> list[str]:
     return [re.sub(r"[\d.e-]*\d|[kM]?B$| +", "#", line) for line in lines.splitlines()]
 
 
-def test_the_readme_shows_what_it_says(told: str, folder: Path) -> None:
-    (shown,) = re.findall(r"^```text\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+def test_the_page_shows_what_it_says(told: str, folder: Path) -> None:
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     said = without_numbers(told.replace(f"{folder}/", "/"))
     assert [line for line in without_numbers(shown) if line not in [*said, "..."]] == []
 

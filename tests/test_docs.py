@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import inspect
 import io
+import os
 import re
+import signal
+import subprocess
+import sys
+import textwrap
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +22,20 @@ import pytest
 from tests.test_architecture import LAYERS, SOURCE
 
 import outlast
-from outlast import cli
+from outlast import cli, exceptions
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
-ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-PAGES = {path.name: path.read_text("utf-8") for path in ROOT.glob("*.md")}
+PATHS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(PATHS)}
+README, RUN, CALLBACKS = PAGES["README.md"], PAGES["docs/run.md"], PAGES["docs/callbacks.md"]
+ARCHITECTURE, CONTRIBUTING = PAGES["ARCHITECTURE.md"], PAGES["CONTRIBUTING.md"]
+DIFFERENCES = PAGES["docs/keras-differences.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+# Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's two
+# scripts (below) and the reader in docs/format.md (tests/storage/test_format.py).
+RUN_HERE = ["docs/getting-started.md", "docs/run.md", "docs/callbacks.md"]
+RUN_ELSEWHERE = {"README.md": 2, "docs/format.md": 1}
 
 Names = dict[str, Any]
 
@@ -30,16 +44,25 @@ def blocks(language: str, page: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
-def block_with(text: str) -> str:
-    (found,) = [block for block in blocks("python") if text in block]
-    return found
+def table(page: str, heading: str) -> dict[str, list[str]]:
+    """The rows of the first table below a heading, by what stands in their first cell."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", page, maxsplit=1, flags=re.MULTILINE)[1]
+    first = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    assert first, heading
+    rows = [re.split(r"(?<!\\)\|", line.strip("|\n")) for line in first[0].splitlines()[2:]]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+def quoted(cells: Any) -> set[str]:
+    """Names in backticks, without what stands in brackets after them."""
+    return {name for cell in cells for name in re.findall(r"`(\w+)[`(]", cell)}
 
 
 def run(code: str, names: Names) -> str:
     """What the code prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), names)
+        exec(compile(code, "the documentation", "exec"), names)
     return printed.getvalue()
 
 
@@ -82,44 +105,79 @@ def torch_names() -> Names:
     }
 
 
-def test_the_lines_for_keras_run_and_leave_the_files_that_they_name() -> None:
-    import keras
-
-    names = keras_names()
-    run(block_with("plot_history"), names)
-    assert keras.saving.load_model("best.keras").count_params() == names["model"].count_params()
-    assert Path("history.csv").read_text().startswith("epoch,learning_rate,loss,val_loss\n")
-    assert Path("history.png").read_bytes().startswith(b"\x89PNG")
+def a_readers_names(code: str) -> Names:
+    """What a reader has who comes to a block that is not a whole script."""
+    if "fit(" in code:
+        return keras_names()
+    return torch_names() if re.search(r"\b(model|evaluate)\b", code) else {}
 
 
-def test_the_lines_for_pytorch_run_and_leave_the_files_that_they_name() -> None:
-    import torch
-
-    names = torch_names()
-    run(block_with("stop_training"), names)
-    names["model"].load_state_dict(torch.load("best.pt", weights_only=True))
-    assert Path("history.csv").read_text().startswith("epoch,learning_rate,loss,val_loss\n")
-
-
-def test_the_lines_for_a_run_in_keras_run_and_show_the_best_epoch() -> None:
-    names = keras_names()
-    assert "epoch=" in run(block_with('"runs/digits"'), names)
-    assert names["run"].history["val_loss"] == outlast.open_run("runs/digits").history["val_loss"]
-
-
-def test_the_lines_for_a_run_in_pytorch_run_and_load_the_best_state() -> None:
-    names = torch_names()
-    run(block_with('"runs/mlp"'), names)
-    assert names["best"].keys() == names["model"].state_dict().keys()
-
-
-def test_the_lines_without_a_loop_print_what_stands_below_them() -> None:
-    printed = run(block_with(".update("), {})
-    assert f"```\n\n    {printed}" in README
+@pytest.mark.parametrize("page", RUN_HERE)
+def test_the_code_of_a_page_runs_and_prints_what_stands_below_it(page: str) -> None:
+    pattern = r"^```python\n(.*?)^```$(?:\n\n((?:    [^\n]*\n)+))?"
+    for code, shown in re.findall(pattern, PAGES[page], re.DOTALL | re.MULTILINE):
+        printed = run(code, a_readers_names(code))
+        assert not shown or printed == textwrap.dedent(shown), code
 
 
 def test_no_python_block_is_left_unrun() -> None:
-    assert len(blocks("python")) == 5
+    elsewhere = {page: len(blocks("python", text)) for page, text in PAGES.items() if page not in RUN_HERE}
+    assert {page: count for page, count in elsewhere.items() if count} == RUN_ELSEWHERE
+
+
+def start(script: str) -> subprocess.Popen[str]:
+    paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    Path("train.py").write_text(script)
+    return subprocess.Popen(
+        [sys.executable, "-u", "train.py"], env=environment, text=True, stdout=subprocess.PIPE
+    )
+
+
+def until_epoch_5(training: subprocess.Popen[str]) -> None:
+    assert training.stdout
+    assert any(line.startswith("Epoch 5/") for line in training.stdout)
+    training.kill()
+
+
+def until_the_end(training: subprocess.Popen[str]) -> None:
+    assert training.stdout
+    assert training.stdout.read() == ""
+
+
+SCRIPTS: dict[str, tuple[str, str, str, Callable[[Any], None]]] = {
+    # folder, what is put into the script so that it is killed early, how it is watched
+    "keras": ("runs/digits", "", "", until_epoch_5),
+    "pytorch": (
+        "runs/torch",
+        "    scheduler.step()\n",
+        "    scheduler.step()\n    if epoch == 4: os.kill(os.getpid(), 9)\n",
+        until_the_end,
+    ),
+}
+
+
+@pytest.mark.parametrize("which", SCRIPTS)
+def test_a_script_of_the_readme_is_killed_and_goes_on_as_the_readme_says(which: str) -> None:
+    script = blocks("python")[[*SCRIPTS].index(which)]
+    folder, line, killing, watch = SCRIPTS[which]
+    with start("import os\n" + script.replace(line, killing) if line else script) as first:
+        watch(first)
+    assert first.returncode == -signal.SIGKILL
+    with start(script) as second:
+        said, _ = second.communicate()
+    assert second.returncode == 0
+    found = re.match(rf"outlast: resumed {folder} at epoch (\d), resume point (\d)\b", said)
+    assert found and int(found[1]) == int(found[2]) + 1 <= 5
+    best = outlast.open_run(Path(folder).absolute()).best
+    assert best and said.endswith(f"{best}\n")
+
+
+def test_the_line_at_a_resume_that_the_readme_shows_is_for_the_epoch_that_keras_shows() -> None:
+    (shown,) = [block for block in blocks("console") if "resumed" in block]
+    epoch, point = re.findall(r"at epoch (\d+), resume point (\d+)\n", shown)[0]
+    assert int(epoch) == int(point) + 1
+    assert shown.count(f"Epoch {epoch}/100\n") == 2
 
 
 def recipe(target: str) -> list[str]:
@@ -132,8 +190,8 @@ def recipe(target: str) -> list[str]:
 
 
 def test_there_are_exactly_two_commands_and_without_make_the_lines_behind_them() -> None:
-    two, lines = blocks("sh")[:2]
-    assert two == "make demo\nmake test\n"
+    assert blocks("sh") == ["make demo\nmake test\n"]
+    (lines,) = blocks("sh", CONTRIBUTING)
     assert [line for line in lines.splitlines() if line] == [*recipe("demo"), *recipe("test")]
 
 
@@ -152,14 +210,17 @@ def accepted(arguments: list[str]) -> bool:
 
 
 def test_every_line_of_the_command_line_is_understood() -> None:
-    lines = re.findall(r"^    outlast ((?:\S+ ?)+)", README, re.MULTILINE)
-    assert len(lines) > 3
+    text = "\n".join(PAGES.values())
+    lines = re.findall(r"^(?:    |\$ )outlast ((?:\S+ ?)+)", text, re.MULTILINE)
+    assert len(lines) > 10
     assert [line for line in lines if not accepted(line.split())] == []
 
 
 def test_the_exit_codes_are_those_of_the_help() -> None:
-    codes = cli.CODES.partition("exit codes: ")[2].split("; ")
-    assert [code for code in codes if code.partition(" (")[0] not in README.replace("\n", " ")] == []
+    rows = table(PAGES["docs/command-line.md"], "Exit codes")
+    for code in cli.CODES.partition("exit codes: ")[2].split("; "):
+        number, _, meaning = code.partition(" (")[0].partition(" ")
+        assert rows[number][0].startswith(meaning), code
 
 
 def test_every_name_of_ours_exists() -> None:
@@ -169,17 +230,82 @@ def test_every_name_of_ours_exists() -> None:
 
 
 def test_the_table_of_extras_is_complete() -> None:
-    section = README.partition("## Extras")[2].partition("\n## ")[0]
-    firsts = re.findall(r"^\| (`\w+`.*?) \|", section, re.MULTILINE)
-    named = {name for first in firsts for name in re.findall(r"`(\w+)`", first)}
+    named = quoted(table(PAGES["docs/getting-started.md"], "Install"))
     assert named == set(PROJECT["optional-dependencies"]) - {"test"}
 
 
+def public(base: type) -> set[str]:
+    found = {name: getattr(outlast, name) for name in outlast.__all__}
+    return {name for name, one in found.items() if isinstance(one, type) and issubclass(one, base)}
+
+
+def test_the_tables_of_callbacks_are_complete() -> None:
+    everything = public(outlast.Callback) | {"CallbackList", "Run"}
+    assert quoted(table(CALLBACKS, "Callbacks")) == everything
+    assert quoted(table(README, "All callbacks")) == everything - {"Callback", "CallbackList", "Run"}
+
+
+def test_the_table_of_callbacks_has_each_argument_that_keras_lacks() -> None:
+    import keras
+
+    for name, cells in table(CALLBACKS, "Callbacks").items():
+        ours = re.sub(r"\W.*", "", name.lstrip("[`"))
+        theirs = getattr(keras.callbacks, ours, None)
+        if theirs is not None:
+            found = {*arguments(getattr(outlast, ours))} - {*arguments(theirs)}
+            assert quoted(cells[1:]) == found, ours
+
+
+def arguments(what: Any) -> list[str]:
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [name for name, one in inspect.signature(what).parameters.items() if one.kind not in kinds]
+
+
+def test_the_table_of_a_runs_arguments_is_complete() -> None:
+    named = quoted(table(RUN, "Arguments"))
+    assert named == {*arguments(outlast.Run)} - {"folder", "callbacks"}
+
+
+def test_the_members_of_a_run_exist_and_open_run_has_those_that_are_marked() -> None:
+    with outlast.Run("a", adapter=outlast.testing.FakeAdapter()) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    rows = table(RUN, "Members")
+    assert quoted(rows) - {*dir(run)} == set()
+    marked = {name for name, cells in rows.items() if cells[1] == "yes"}
+    assert quoted(marked) - {*dir(outlast.open_run("a"))} == set()
+
+
+def test_the_table_of_errors_is_complete() -> None:
+    named = quoted(table(RUN, "Errors")) | {"OutlastError"}
+    classes = [one for one in vars(exceptions).values() if isinstance(one, type)]
+    assert named == {one.__name__ for one in classes if issubclass(one, exceptions.OutlastError)}
+
+
+def test_what_the_readme_says_is_proven_is_what_the_campaign_found() -> None:
+    found = re.findall(r"^\| (.*?) \|.*\*\*(\d+) of (\d+)\*\*", PAGES["docs/crashes.md"], re.MULTILINE)
+    sums = {"`outlast.Run`": [0, 0], "own callbacks": [0, 0]}
+    for training, same, killed in found:
+        (who,) = [who for who in sums if who in training]
+        sums[who] = [sums[who][0] + int(same), sums[who][1] + int(killed)]
+    said = re.findall(r"\| (\d+) of (\d+) \|", README)
+    assert [[int(same), int(killed)] for same, killed in said] == [*sums.values()]
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_to_a_file(page: str) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", PAGES[page])
-    local = [link for link in links if "://" not in link]
-    assert [link for link in local if not (ROOT / link).exists()] == []
+def test_every_link_leads_to_a_file_and_to_a_heading(page: str) -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", PAGES[page]) if "://" not in link]
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text("utf-8")), link
 
 
 def test_the_picture_is_there_and_small() -> None:
@@ -194,8 +320,7 @@ def numbers_tested() -> set[str]:
 
 
 def test_each_difference_from_keras_has_a_test_and_each_test_stands_in_the_table() -> None:
-    section = README.partition("## Where we differ from Keras")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|", DIFFERENCES, re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == numbers_tested()
 

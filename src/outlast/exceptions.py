@@ -127,7 +127,7 @@ class OutlastWarning(UserWarning):
 def warn(message: str) -> None:
     """Warn, once per place, at the line of the user's code that led here.
 
-    Frames of outlast and Keras are skipped: the user can change neither.
+    Frames of outlast and of frameworks are skipped: the user can change neither.
     """
     frame = sys._getframe(1)
     level = 2
@@ -137,8 +137,16 @@ def warn(message: str) -> None:
     warnings.warn(message, OutlastWarning, stacklevel=level)
 
 
+_LIBRARIES = {"outlast"}
+
+
+def skip_frames_of(package: str) -> None:
+    """Let no warning point into a framework's code."""
+    _LIBRARIES.add(package)
+
+
 def _is_library(module: str) -> bool:
-    return module.partition(".")[0] in {"outlast", "keras"}
+    return module.partition(".")[0] in _LIBRARIES
 
 
 _RENAMED = {"period": "save_freq", "epsilon": "min_delta"}  # arguments of older Keras

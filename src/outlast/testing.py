@@ -138,7 +138,7 @@ class MemoryOutput:
         self.files[name] = self.files.get(name, b"") + data
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write anew."""
+        """Replace the content."""
         self.files[name] = data
 
     def publish(self, name: str, save: Save) -> str:

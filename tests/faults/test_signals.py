@@ -118,7 +118,8 @@ def test_a_shell_sees_the_exit_code_of_a_script_that_a_signal_ended(
         return subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True)
 
     ended = start(2)
-    assert ended.stdout == f"code {EXIT_CODES[number]}\n"
+    told = "ended in epoch 3, which is not saved; epoch 2 is. The same command goes on with epoch 3"
+    assert ended.stdout == f"outlast: {number.name}: {told}\ncode {EXIT_CODES[number]}\n"
     assert ended.stderr.count("Traceback") == (number == INT)
     ended = start(-1)
     assert "resumed run at epoch 3, resume point 2" in ended.stdout

@@ -420,7 +420,9 @@ def test_symlinks_dots_nul_long_names_escapes_and_formulas_in_metric_names(
 
 def test_a_metric_that_is_called_as_the_rows_are_counted_is_refused(tmp_path: Path) -> None:
     run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
-    with pytest.raises(outlast.exceptions.MetricError, match="epoch is what the rows are counted by"):
+    with pytest.raises(
+        outlast.exceptions.MetricError, match="'epoch' is reserved: it numbers the history rows"
+    ):
         for epoch in run.epochs(2):
             run.log(epoch=epoch + 0.5)
 

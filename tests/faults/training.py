@@ -116,8 +116,9 @@ def _is_view(name: str) -> bool:
 def _state(folder: str) -> str:
     """What the newest resume point holds, as text; of generators only those that the training draws from."""
     state = dict(resume_points.load(folder, max(resume_points.numbers(folder))).state)
-    state["random"] = {name: state["random"][name] for name in ("python", "numpy")}
-    return repr(state)
+    contents = dict(state["contents"])
+    contents["random"] = {name: contents["random"][name] for name in ("python", "numpy")}
+    return repr({**state, "contents": contents})
 
 
 def debris(folder: str | Path) -> list[str]:
@@ -150,7 +151,7 @@ def writers() -> list[threading.Thread]:
 def committed_epoch(folder: str | Path) -> int:
     """The epoch of the newest resume point, from 0; -1 if there is none."""
     numbers = resume_points.numbers(os.fspath(folder)) if os.path.isdir(folder) else []
-    return resume_points.load(str(folder), numbers[0]).state["progress"]["epoch"] - 1 if numbers else -1
+    return resume_points.load(str(folder), numbers[0]).state["position"][0] if numbers else -1
 
 
 def _next(weight: float, rate: float) -> float:

@@ -325,7 +325,7 @@ def _loop(
     start: int,
     stopping: Callable[[], bool],
 ) -> None:
-    """The loop of the README, with Keras's hooks called by hand."""
+    """The loop of docs/callbacks.md, with Keras's hooks called by hand."""
     callbacks.on_train_begin()
     for epoch in range(case.first + start, case.first + len(case.values)):
         callbacks.on_epoch_begin(epoch)

@@ -1,4 +1,4 @@
-"""Where we differ from Keras on purpose: one or more tests for each number of the README's table.
+"""Where we differ from Keras on purpose: one or more tests for each row of docs/keras-differences.md.
 
 Each shows what Keras does, with Keras itself, and what we do instead.
 """

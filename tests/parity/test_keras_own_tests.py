@@ -22,8 +22,8 @@ FILES = (
     "reduce_lr_on_plateau_test.py",
     "terminate_on_nan_test.py",
 )
-# The tests that fail with ours, and the number of the difference ("Where we differ from Keras, and
-# why", in the README) that causes it, with what the failure says.
+# The tests that fail with ours, and the number of the difference
+# (docs/keras-differences.md) that causes it, with what the failure says.
 EXPECTED = {
     "lambda_callback_test.py::LambdaCallbackTest::test_lambda_callback_with_additional_kwargs": (
         13,

@@ -11,8 +11,9 @@ import pytest
 import torch
 from tests.run.training import content, go_on, start, train, weight
 
-from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run
-from outlast.exceptions import RunChanged
+from outlast import CallbackList, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run
+from outlast.exceptions import ArgumentError, RunChanged
+from outlast.testing import FakeAdapter
 
 Out = pytest.CaptureFixture[str]
 
@@ -262,3 +263,51 @@ def test_nothing_is_put_back_of_a_run_that_is_refused(folder: Path) -> None:
         start(folder, seed=2)
     again = start(folder, seed=1)
     assert weight(again) == 4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize("wrap", [torch.compile, torch.nn.DataParallel], ids=["compile", "DataParallel"])
+def test_a_model_that_is_wrapped_in_one_start_only_is_refused_with_the_prefix(
+    folder: Path, wrap: Callable[[Any], Any]
+) -> None:
+    one_epoch(folder, **module())
+    parts = module()
+    with pytest.raises(RunChanged, match=r"differ only by the prefix '(_orig_mod|module)\.'.*in every start"):
+        one_epoch(folder, **{**parts, "model": wrap(parts["model"])})
+
+
+def test_what_is_no_module_or_optimizer_is_refused_when_the_run_is_made(folder: Path) -> None:
+    parts = module()
+    with pytest.raises(ArgumentError, match="model must be a PyTorch module, but is a generator"):
+        Run(folder, **{**parts, "model": parts["model"].parameters()})
+    with pytest.raises(ArgumentError, match="optimizer must be a PyTorch optimizer"):
+        Run(folder, **{**parts, "optimizer": [parts["optimizer"], 0.1]})
+
+
+@pytest.mark.parametrize("several", [lambda one: [one], lambda one: {"a": one}], ids=["list", "dict"])
+def test_optimizers_without_a_model_are_known_in_a_list_or_a_dict_too(several: Callable[[Any], Any]) -> None:
+    optimizer = module()["optimizer"]
+    callbacks = CallbackList([], optimizer=several(optimizer))
+    assert [*callbacks.training.learning_rates().values()] == [0.1]
+
+
+def test_an_adapter_of_ones_own_is_asked_instead_of_the_frameworks() -> None:
+    adapter = FakeAdapter()
+    callbacks = CallbackList([], model=torch.nn.Linear(1, 1), adapter=adapter)
+    callbacks.set_model(torch.nn.Linear(1, 1))
+    assert callbacks.training is adapter and callbacks.control is adapter
+
+
+def test_a_decision_is_not_changed_after_it_was_made(folder: Path) -> None:
+    seen: list[Any] = []
+    values: list[Any] = []
+
+    class Checkpoint(ModelCheckpoint):
+        def _decide(self, *args: Any) -> Any:
+            decision = super()._decide(*args)
+            seen.append(decision)
+            values.append(dict(decision.values))
+            return decision
+
+    go_on(start(folder, [Checkpoint(save_best_only=True, keep_best=2, save_last=True)]), 3)
+    assert [dict(decision.values) for decision in seen] == values

@@ -190,3 +190,47 @@ sys.stdin.read()
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.stdin.close(), process.stdout.close()
+
+
+RANK = """
+import os, sys
+from outlast import Run
+from outlast.testing import FakeAdapter
+
+try:
+    Run(sys.argv[1], adapter=FakeAdapter())
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_second_rank_hears_that_one_process_alone_trains_in_a_run(
+    folder: Path, holder: subprocess.Popen[str]
+) -> None:
+    command = [sys.executable, "-c", RANK, str(folder)]
+    env = {**os.environ, "RANK": "1"}
+    said = subprocess.run(command, env=env, capture_output=True, text=True).stdout
+    assert "in use by process" in said and "rank 1 (RANK): for now one process alone" in said
+
+
+SPAWNED = """
+import multiprocessing, sys
+from outlast import Run
+from outlast.testing import FakeAdapter
+
+try:
+    run = Run(sys.argv[1], adapter=FakeAdapter())
+except OSError as error:
+    print(error, flush=True)
+    sys.exit()
+worker = multiprocessing.get_context("spawn").Process(target=print)
+worker.start()
+worker.join()
+"""
+
+
+def test_a_spawned_worker_without_a_main_guard_hears_of_the_guard(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SPAWNED)
+    command = [sys.executable, "train.py", str(folder)]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "in use by process" in said and "if __name__ == '__main__':" in said

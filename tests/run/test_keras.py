@@ -334,3 +334,51 @@ def test_another_number_of_batches_is_refused_and_may_be_accepted(model: Any, fo
     with pytest.raises(RunChanged, match=r"(?s)steps changed from 3 to 5.*accept_changes=\['steps'\]"):
         fit(model, Run(folder), 4, batch_size=4)
     assert fit(model, Run(folder, accept_changes=["steps"]), 4, batch_size=4).epoch == [0, 1, 2, 3]
+
+
+# What the user sets between two fits counts or is refused.
+
+
+def small(rate: float = 1e-2) -> Any:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(rate), "mse")
+    return model
+
+
+def test_a_model_that_is_compiled_with_another_rate_is_refused_and_counts_if_it_is_accepted(
+    folder: Path,
+) -> None:
+    model, run = small(), Run(folder)
+    fit(model, run, 2)
+    model.compile(keras.optimizers.Adam(1e-5), "mse")
+    for again in (run, Run(folder)):
+        with pytest.raises(RunChanged, match="learning_rate changed"):
+            fit(model, again, 4)
+    fit(model, run := Run(folder, accept_changes=["learning_rate"]), 4)
+    assert run.history["learning_rate"] == pytest.approx([1e-2, 1e-2, 1e-5, 1e-5])
+
+
+def test_a_rate_and_weights_that_are_set_between_two_fits_are_refused_by_name(folder: Path) -> None:
+    model, run = small(), Run(folder)
+    fit(model, run, 2)
+    model.optimizer.learning_rate = 1e-5
+    with pytest.raises(RunChanged, match="learning_rate changed"):
+        fit(model, run, 4)
+    model.optimizer.learning_rate = 1e-2
+    model.set_weights([weights + 1 for weights in model.get_weights()])
+    before = model.get_weights()
+    with pytest.raises(RunChanged, match="weights changed"):
+        fit(model, run, 4)
+    assert all(map(np.array_equal, model.get_weights(), before))
+
+
+def test_a_fit_that_was_refused_goes_on_when_the_setting_is_as_it_was(folder: Path) -> None:
+    fit(small(), Run(folder), 3)
+    run = Run(folder)
+    with pytest.raises(RunChanged):
+        fit(small(0.1), run, 5)
+    whole, model = small(), small()
+    fit(whole, Run(folder.with_name("whole")), 5)
+    assert fit(model, run, 5).epoch == [0, 1, 2, 3, 4]
+    assert state(model) == state(whole)

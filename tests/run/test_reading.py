@@ -180,9 +180,41 @@ print(sorted(set(sys.modules) & {{"keras", "torch", "jax", "tensorflow", "matplo
 
 
 def test_what_is_no_run_cannot_be_opened(folder: Path) -> None:
-    with pytest.raises(FileError, match=r"There is no run .*: it is no folder"):
+    with pytest.raises(FileError, match=r"There is no run .*: no such folder"):
         open_run(folder)
     folder.mkdir()
     with pytest.raises(FileError, match=r"There is no run in .*: it has no resume point"):
         open_run(folder)
     assert list(folder.iterdir()) == []
+
+
+SHARED = (
+    *("status", "finished", "stopped", "settings", "history", "best", "decisions", "checkpoints"),
+    *("findings", "extra", "committed", "folder"),
+)
+
+
+@pytest.mark.parametrize("until", [None, 3], ids=["to its end", "interrupted"])
+def test_a_run_and_the_run_that_is_opened_say_the_same(folder: Path, until: int | None) -> None:
+    callbacks = [EarlyStopping(patience=2), ModelCheckpoint(save_best_only=True)]
+    go_on(run := start(folder, callbacks), 8, until=until)
+    past = open_run(folder)
+    for name in set(SHARED) - {"history"}:
+        assert getattr(run, name) == getattr(past, name), name
+    assert run.history.rows == past.history.rows
+    assert set(SHARED) <= set(dir(run)) & set(dir(past))
+
+
+def test_dir_shows_what_a_user_needs_and_all_of_it_is_there(folder: Path) -> None:
+    run = start(folder)
+    assert not [name for name in dir(run) if name.startswith(("on_", "_")) or name in ("bind", "forget")]
+    assert [name for name in dir(run) if not hasattr(run, name)] == []
+
+
+def test_a_notebook_shows_a_table_of_a_run_with_names_that_do_no_harm(folder: Path) -> None:
+    run = start(folder, [EarlyStopping(patience=2)])
+    for epoch in run.epochs(8):
+        run.log({"<b>bold": 1.0}, val_loss=LOSSES[epoch])
+    for shown in (run._repr_html_(), open_run(folder)._repr_html_()):
+        assert "epoch 3, val_loss 3" in shown and "finished" in shown and "EarlyStopping stops" in shown
+        assert "<b>" not in shown

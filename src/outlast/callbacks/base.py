@@ -56,8 +56,8 @@ class Callback(Hooks):
     :class:`outlast.CallbackList`. Give it to ``fit`` in a list.
 
     Attributes:
-        params: what the loop told: ``epochs``, ``steps``, ``verbose``; None before.
-        model: the model that is trained; None before.
+        params: the loop's ``epochs``, ``steps`` and ``verbose``; None before training.
+        model: the model that is trained; None before training.
 
     Source: the hooks and their arguments are those of ``keras.callbacks.Callback``.
 

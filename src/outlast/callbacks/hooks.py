@@ -1,4 +1,4 @@
-"""Hooks: what a loop calls, each of which does nothing until it is overridden, and who it is bound to.
+"""Hooks: the methods that a loop calls, which do nothing until they are overridden, and their context.
 
 Keras's ``fit`` asks for no base class, it calls hooks by name. Before it gives up its asynchronous path
 for a callback it looks whether a hook carries the mark ``_is_default``. So a hook that does nothing must
@@ -61,7 +61,7 @@ class Hooks:
     """Keras's hooks, and the context in which they act.
 
     Attributes:
-        params: what the loop told: ``epochs``, ``steps``, ``verbose``; None before.
+        params: the loop's ``epochs``, ``steps`` and ``verbose``; None before training.
         model: the model that is trained; None before.
     """
 

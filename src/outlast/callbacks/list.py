@@ -41,7 +41,7 @@ class CallbackList(Hooks):
         output: where files go; files where the callbacks say, if left out.
         listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
-        **params: told to each callback by ``set_params``: ``epochs``, ``steps``, ``verbose``.
+        **params: passed to each callback by ``set_params``: ``epochs``, ``steps``, ``verbose``.
 
     Attributes:
         callbacks: the list.
@@ -130,7 +130,7 @@ class CallbackList(Hooks):
         return self.control.stopping
 
     def _hear(self) -> None:
-        """Decide who hears which hook."""
+        """Decide, once, which callbacks hear which hook."""
         self._heard = {hook: _listeners(self.callbacks, hook) for hook in HOOKS}
         self._batch_hooks = {hook: _calling(heard) for hook in _BATCH_HOOKS if (heard := self._heard[hook])}
 
@@ -180,7 +180,7 @@ class CallbackList(Hooks):
         """After an epoch: every callback sees the same completed logs, even if one stops."""
         self._check_hosts()
         complete = self._completed(logs)
-        if isinstance(logs, dict):  # who comes after this list in Keras's own sees the rate too
+        if isinstance(logs, dict):  # callbacks after this list in Keras's own see the rate too
             logs.update(complete)
         self._see_epoch(epoch, complete)
 

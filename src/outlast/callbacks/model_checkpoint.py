@@ -32,11 +32,11 @@ class ModelCheckpoint(MonitoredCallback):
         verbose: 1 prints when it acts.
         save_best_only: save only when the metric is better than at every save before.
         save_weights_only: the weights alone; with PyTorch it is the state dict in either case.
-        mode: ``"min"``, ``"max"`` or ``"auto"`` (told by the model, else by the metric's name).
+        mode: ``"min"``, ``"max"`` or ``"auto"`` (the model knows, else the metric's name tells).
         save_freq: ``"epoch"``, or a number of batches; counted across epochs.
         initial_value_threshold: value that the first save must beat.
         keep_best: keep the best so many, in files of their own, and the best of all in ``best.*``; of
-            equal ones the earlier. A model that gives way is deleted when the next is safe.
+            equal ones the earlier. A model that is replaced is deleted once the next is safe.
         keep_last: keep the last so many.
         save_last: keep a copy of the newest in ``last.*``, also where the rest is not saved.
 
@@ -122,7 +122,7 @@ class ModelCheckpoint(MonitoredCallback):
     on_train_batch_end = HookFromTable("on_train_batch_end")
 
     def _hook(self, name: str) -> Any:
-        """A hook for batches only if batches are counted: Keras waits for each batch of one who has it."""
+        """The batch hook, only if batches are counted: Keras waits for every batch if a callback has it."""
         return None if self.save_freq == "epoch" else self._save_on_batch
 
     def configuration(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class ModelCheckpoint(MonitoredCallback):
         }
 
     def forget(self) -> None:
-        """Remember nothing, and no file either."""
+        """Forget everything, kept files included."""
         super().forget()
         self._kept = ()
 

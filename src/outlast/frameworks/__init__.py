@@ -1,1 +1,1 @@
-"""The only wing that names a framework; one file each, imported when a model of its comes."""
+"""One module per framework, imported when one of its models is passed in."""

@@ -1,4 +1,4 @@
-"""Files of models, looked at before anything opens them: what is in them must not swell.
+"""Checks a model's file before anything opens it: it must not take more memory than it is long.
 
 Keras and PyTorch store without compression, so no file of theirs is refused.
 """
@@ -50,6 +50,6 @@ def _check_arrays(file: Any, size: int, path: str) -> None:
 def _compare(needed: int, size: int, path: str) -> None:
     if needed > size:
         raise DamagedFile(
-            f"{path} is no model that this run saved: of {size:,} bytes it would become {needed:,}.",
+            f"{path} is not a model that this run saved: {size:,} bytes would become {needed:,}.",
             path=path,
         )

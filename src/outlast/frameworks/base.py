@@ -47,6 +47,17 @@ _FRAMEWORKS = (
     ("torch", "outlast.frameworks.torch"),
 )
 
+# Endings of model files -> module with their `load`.
+_FILES = {
+    ".keras": "outlast.frameworks.keras",
+    ".h5": "outlast.frameworks.keras",
+    ".pt": "outlast.frameworks.torch",
+    ".pth": "outlast.frameworks.torch",
+}
+
+# Packages whose versions are noted in a run, if they are imported.
+PACKAGES = ("keras", "jax", "torch", "tensorflow")
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -140,7 +151,7 @@ class Training:
 
     @contextmanager
     def one_copy(self) -> Iterator[None]:
-        """While this is open, all who ask for a copy of the weights get the same one."""
+        """Inside this, every call of :meth:`copy_weights` returns the same copy."""
         self._shared = []
         try:
             yield
@@ -180,7 +191,7 @@ class Training:
 
         Returns:
             A tree of dicts, lists, numbers and arrays (NumPy's, or ``Bits``). The arrays may be
-            the live ones: whoever keeps them copies them before the next step.
+            the live ones: copy what you keep before the next step.
         """
         raise NotImplementedError
 
@@ -255,7 +266,7 @@ class Control:
         """Bring the loop to its next hook soon: a signal wants the training to end."""
 
     def resume_at(self, position: Position = START) -> None:
-        """Tell the framework's loop where the training stands; ``START`` leaves that to its caller."""
+        """Tell the framework's loop where to go on; ``START`` leaves that to its caller."""
 
     def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
         """Show the epochs of earlier starts where the framework's users look for them."""
@@ -309,6 +320,18 @@ def find_control(model: Any, optimizer: Any = None) -> Control:
     module = _module_for(model, optimizer)
     control: Control = Control(model) if module is None else module.control(model)
     return control
+
+
+def load_file(path: str) -> Any:
+    """A model's file in its framework's own form; the framework is imported now. No code in it is run.
+
+    Raises:
+        ArgumentError: no framework writes files with this ending.
+    """
+    for ending, module in _FILES.items():
+        if path.endswith(ending):
+            return import_module(module).load(path)
+    raise ArgumentError(f"{path} cannot be loaded: expected a file that ends in {' or '.join(_FILES)}.")
 
 
 def _module_for(model: Any, optimizer: Any) -> Any:

@@ -7,19 +7,23 @@ steps; whoever reads them asks the trainer to sync first.
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Position
-from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
+from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
 from outlast.storage.format.dtypes import Bits
+
+skip_frames_of("keras")
 
 
 def training(model: Any, optimizer: Any) -> Training:
@@ -168,13 +172,28 @@ class KerasTraining(Training):
         return found
 
     def load_file(self, path: str) -> Any:
-        """The whole model; or this model's architecture with the weights of a weights file."""
-        import keras
+        """The whole model; or this model's architecture with the weights of a weights file.
 
-        if not path.endswith(".weights.h5"):
-            return load(path)
+        The classes and functions of the live model are known to the loader, registered or not. What
+        Keras cannot make from a file (a Lambda, a class without ``get_config``) is made from the live
+        model, and gets the file's weights. Nothing in the file is run.
+
+        Raises:
+            CapabilityError: the live model cannot be copied either; the text says what can be done.
+        """
         archives.check(path)
-        model = keras.models.clone_model(self.model)
+        if path.endswith(".keras"):
+            with suppress(TypeError, ValueError, NotImplementedError):
+                return load(path, _own_objects(self._model))
+        elif not path.endswith(".weights.h5"):
+            return load(path)
+        try:
+            model = _clone(self.model)
+        except Exception as error:
+            raise CapabilityError(
+                f"Keras cannot make a second model of {type(self._model).__name__}: {error}. Make it as your "
+                f"script does, and load the weights: model.load_weights({path!r})."
+            ) from error
         model.load_weights(path)
         return model
 
@@ -215,7 +234,7 @@ class KerasControl(Control):
     dispatchers = ("keras.src.callbacks",)
 
     def begin(self) -> None:
-        """Forget a stop that was asked for in an earlier training, by whomever."""
+        """Forget a stop of an earlier training, whoever asked for it."""
         super().begin()
         self._loop_model.stop_training = False
 
@@ -252,22 +271,65 @@ class KerasControl(Control):
         self._loop_model.history = history
 
     def print(self, text: str) -> None:
-        """Print through Keras, which may have been told to log instead."""
+        """Print through Keras, which may be set to log instead."""
         from keras.src.utils import io_utils
 
         io_utils.print_msg(text)
 
 
-def load(path: str) -> Any:
-    """A whole model; no code in the file is run, unless somebody told Keras to trust every file.
+def load(path: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A whole model; no code in the file is run, unless Keras was set to trust every file.
+
+    Args:
+        path: the file.
+        custom_objects: classes and functions that it names, beside registered ones.
 
     Raises:
-        DamagedFile: it would swell.
+        DamagedFile: it would take more memory than its own length.
     """
     import keras
 
     archives.check(path)
-    return keras.saving.load_model(path, safe_mode=True)
+    return keras.saving.load_model(path, custom_objects=dict(custom_objects or {}), safe_mode=True)
+
+
+def _own_objects(model: Any) -> dict[str, Any]:
+    """The classes and functions of the user's that the model is made of, by their names."""
+    parts = [model, *_layers(model), getattr(model, "loss", None), *getattr(model, "metrics", ())]
+    parts += [getattr(model, "optimizer", None)]
+    found: dict[str, Any] = {type(part).__name__: type(part) for part in parts}
+    values = [value for part in parts if hasattr(part, "__dict__") for value in vars(part).values()]
+    found |= {value.__name__: value for value in (*parts, *values) if inspect.isfunction(value)}
+    return {
+        name: one
+        for name, one in found.items()
+        if one.__module__.partition(".")[0] not in ("keras", "builtins")
+    }
+
+
+def _layers(model: Any) -> list[Any]:
+    inner = [layer for layer in getattr(model, "layers", ()) if layer is not model]
+    return [one for layer in inner for one in (layer, *_layers(layer))]
+
+
+def _clone(model: Any) -> Any:
+    """A model of the same architecture; layers without weights that cannot be copied are shared."""
+    import keras
+
+    def cloned(layer: Any) -> Any:
+        try:
+            return layer.__class__.from_config(layer.get_config())
+        except Exception:
+            if layer.weights:
+                raise
+            return layer
+
+    with keras.saving.custom_object_scope(_own_objects(model)):
+        if hasattr(model, "operations") or isinstance(model, keras.Sequential):
+            return keras.models.clone_model(model, clone_function=cloned)
+        copy = type(model).from_config(model.get_config())
+        copy.build_from_config(model.get_build_config())
+        return copy
 
 
 class KerasSave:
@@ -299,7 +361,7 @@ class KerasSave:
 
 
 def _by_name(optimizers: Sequence[Any]) -> dict[str, Any]:
-    """Several optimizers; those that have one name are told apart by their place."""
+    """Several optimizers; those that share a name get their index added."""
     names = [optimizer.name for optimizer in optimizers]
     return {
         name if names.count(name) == 1 else f"{name}_{index}": optimizer

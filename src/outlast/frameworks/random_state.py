@@ -6,13 +6,13 @@ import random
 import sys
 from typing import Any
 
-from outlast.frameworks.torch import to_array, to_tensor
+from outlast.frameworks.tensors import to_array, to_tensor
 
 
 def collect() -> dict[str, Any]:
     """The states of Python's, NumPy's, PyTorch's and Keras's generators, where they are in use.
 
-    JAX has no global generator; keys that a program holds are part of its own state.
+    JAX has no global generator: a program's keys are part of its own state.
     """
     state: dict[str, Any] = {"python": _python()}
     if "numpy" in sys.modules:

@@ -7,15 +7,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.core.tree import map_leaves
-from outlast.exceptions import CapabilityError, RunChanged
+from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
+from outlast.frameworks.tensors import to_array, to_arrays, to_tensor, to_tensors
 from outlast.storage.format.dtypes import Bits
 
 
 def training(model: Any, optimizer: Any) -> Training:
-    """The Training of a PyTorch module and its optimizer, optimizers, or none."""
+    """The Training of a PyTorch module and its optimizer, optimizers, or none.
+
+    Raises:
+        ArgumentError: the model has no state dict, or an optimizer has no parameter groups.
+    """
+    if model is not None and not hasattr(model, "state_dict"):
+        raise ArgumentError(
+            f"model must be a PyTorch module, but is a {type(model).__name__}: pass the model itself, not "
+            "its parameters."
+        )
+    for name, one in _by_name(optimizer).items():
+        if not hasattr(one, "param_groups"):
+            raise ArgumentError(
+                "optimizer must be a PyTorch optimizer, or several in a list or a dict by name, but "
+                f"{name} is a {type(one).__name__}."
+            )
     return TorchTraining(model, optimizer)
 
 
@@ -84,7 +99,7 @@ class TorchTraining(Training):
         others = [k for k, v in snapshot.weights.items() if not hasattr(v, "detach")]
         if others:
             raise CapabilityError(
-                f"The state of {', '.join(others)} is no tensor and cannot be stored; leave it out of "
+                f"The state of {', '.join(others)} is not a tensor and cannot be stored; leave it out of "
                 "state_dict(), or give restore_best_weights=False."
             )
         return [(name, to_array(value)) for name, value in snapshot.weights.items()]
@@ -97,12 +112,12 @@ class TorchTraining(Training):
         """The state dicts of the module and of each optimizer."""
         model = {} if self.model is None else dict(self.model.state_dict())
         optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
-        return map_leaves({"model": model, "optimizers": optimizers}, to_array)
+        return to_arrays({"model": model, "optimizers": optimizers}, "state/training")
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
         self._check(state)
-        state = map_leaves(state, to_tensor)
+        state = to_tensors(state)
         if self.model is not None:
             self.model.load_state_dict(state["model"])
         for name, optimizer in self._optimizers.items():
@@ -110,7 +125,15 @@ class TorchTraining(Training):
 
     def _check(self, state: Any) -> None:
         """Compare names, shapes and types, before anything is loaded."""
-        here = map_leaves(dict(self.model.state_dict()) if self.model is not None else {}, to_array)
+        prefix = _prefix(state["model"], {} if self.model is None else self.model.state_dict())
+        if prefix:
+            raise RunChanged(
+                f"the names of the weights differ only by the prefix {prefix!r}, which torch.compile or "
+                "DataParallel puts before them: wrap the model in every start, or in none"
+            )
+        here = to_arrays(
+            dict(self.model.state_dict()) if self.model is not None else {}, "state/training/model"
+        )
         there = state["model"]
         differences = [f"{name}: only in the run" for name in there if name not in here]
         differences += [f"{name}: only in this code" for name in here if name not in there]
@@ -230,28 +253,13 @@ def _by_name(optimizer: Any) -> dict[str, Any]:
     return {type(optimizer).__name__.lower(): optimizer}
 
 
-def to_array(value: Any) -> Any:
-    """A tensor as a NumPy array that shares its memory where it can; anything else as it is."""
-    if not hasattr(value, "detach"):
-        return value
-    tensor = value.detach().cpu().contiguous().resolve_conj().resolve_neg()
-    name = str(tensor.dtype).removeprefix("torch.")
-    if not name.startswith(("bfloat", "float8")):
-        return tensor.numpy()
-    import torch
-
-    bits = {1: torch.uint8, 2: torch.uint16}[tensor.element_size()]
-    return Bits(name, tensor.view(bits).numpy())
-
-
-def to_tensor(value: Any) -> Any:
-    """The inverse of :func:`to_array`, in memory of its own."""
-    import numpy as np
-    import torch
-
-    if isinstance(value, Bits):
-        return torch.from_numpy(value.array.copy()).view(getattr(torch, value.dtype))
-    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+def _prefix(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The prefix by which alone the names of two state dicts differ; "" if they differ otherwise."""
+    for prefix in ("_orig_mod.", "module."):
+        bare = [{name.removeprefix(prefix) for name in names} for names in (there, here)]
+        if set(there) != set(here) and bare[0] == bare[1]:
+            return prefix
+    return ""
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[int]:

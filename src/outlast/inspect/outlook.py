@@ -1,4 +1,4 @@
-"""Outlook: what a resume would do with a run's folder, told from a survey; nothing is done."""
+"""Outlook: what a resume would do with a run's folder, worked out from a survey. Nothing is done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Outlook:
     """What a resume would do.
 
     Args:
-        point: the resume point that it would take; None: it would begin anew.
+        point: the resume point that it would take; None: it would start from nothing.
         epoch: the epoch that it would train next, from 0.
         finished: there is nothing to train with the settings of then.
         loses: what is in no file any more, as parts of a sentence.

@@ -21,7 +21,7 @@ from outlast.storage.format import json_text, layout
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 
-ROWS = "rows.jsonl"  # the log of all metrics, which is no file of its own
+ROWS = "rows.jsonl"  # the log of all metrics; it has no file of its own
 _LONGEST_LINE = 1 << 20  # bytes of a decision
 
 
@@ -100,9 +100,43 @@ def checkpoints_of(newest_first: Iterable[Decision], views: Collection[str], fol
 
 
 class Readable(ABC):
-    """What can be read of a run, one that trains or one that is looked at."""
+    """What can be read of a run: the same of one that trains (``Run``) and of one in a folder (``open_run``).
+
+    Attributes:
+        folder: where it is kept; None if nowhere.
+    """
 
     folder: str | None
+
+    @property
+    @abstractmethod
+    def status(self) -> str:
+        """``"new"``, ``"running"``, ``"interrupted"`` or ``"finished"``."""
+
+    @property
+    @abstractmethod
+    def finished(self) -> bool:
+        """Whether the training stopped early, or did all its epochs."""
+
+    @property
+    @abstractmethod
+    def stopped(self) -> str | None:
+        """Why the training stopped early; None if it did not."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What the code asked for: callbacks, learning rate, seed."""
+
+    @property
+    @abstractmethod
+    def findings(self) -> tuple[str, ...]:
+        """What was found wrong with the folder when it was opened."""
+
+    @property
+    @abstractmethod
+    def extra(self) -> dict[str, Any]:
+        """The user's own values, saved with the rest."""
 
     @property
     @abstractmethod
@@ -153,7 +187,8 @@ class Record(Readable):
     def __init__(self, folder: str | os.PathLike[str], found: Survey | None = None) -> None:
         self.folder: str = os.fspath(folder)
         if not os.path.isdir(self.folder):
-            raise FileError(f"There is no run {self.folder}: it is no folder.", path=self.folder)
+            fault = "it is not a folder" if os.path.lexists(self.folder) else "no such folder"
+            raise FileError(f"There is no run {self.folder}: {fault}.", path=self.folder)
         found = found or survey(self.folder, resume_points.verify)
         if found.point is None:
             raise FileError(
@@ -162,7 +197,7 @@ class Record(Readable):
                 path=self.folder,
             )
         self._point: ResumePoint = found.point
-        self.findings = found.findings
+        self._findings = found.findings
 
     def __repr__(self) -> str:
         return f"Record({self.folder!r})"
@@ -237,12 +272,13 @@ class Record(Readable):
         return self._state.stops[0] if self._state.stops else None
 
     @property
-    def status(self) -> str:
-        """How it stands.
+    def findings(self) -> tuple[str, ...]:
+        """What is wrong with the folder; a resume mends what it can."""
+        return self._findings
 
-        ``"running"``: somebody writes in it; ``"finished"``: it stopped, or did all its epochs; else
-        ``"interrupted"``.
-        """
+    @property
+    def status(self) -> str:
+        """``"running"`` while a process writes in it, else ``"finished"`` or ``"interrupted"``."""
         if lock.holder(self.folder) is not None:
             return "running"
         return "finished" if self.finished else "interrupted"

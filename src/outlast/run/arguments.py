@@ -56,7 +56,7 @@ def check_parts(parts: Mapping[str, Any]) -> None:
         if name in _LATER:
             raise ArgumentError(f"Run does not take {name}= yet: it belongs to loops with JAX.")
         if not (is_stateful(part) or is_generator(part)):
-            hint = nearest(name, _KNOWN) or (
+            hint = nearest(name, _KNOWN) + (
                 " Any other keyword must be an object with state_dict() and load_state_dict(), or a random "
                 f"generator, to be saved with the rest; this is {part!r}."
             )

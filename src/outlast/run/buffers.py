@@ -28,7 +28,7 @@ class Buffers:
         self._arrays: dict[str, Any] = {}
 
     def copy(self, tree: Any) -> Any:
-        """The same tree, its arrays copied; whoever reads the last copy must have finished."""
+        """The same tree with its arrays copied. Nobody may still read the copy before this one."""
         used: dict[str, Any] = {}
         result = self._copied(tree, "", used)
         self._arrays = used  # what no place of this tree needs is let go

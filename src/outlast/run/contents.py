@@ -16,6 +16,8 @@ from outlast.exceptions import CapabilityError, OutlastError
 from outlast.storage.format.dtypes import Bits
 from outlast.storage.format.encoding import decode, encode
 
+_ROOT = "state"  # what names in errors begin with, as the format's do
+
 Tree = Any  # dicts, lists and tuples of numbers, text, bytes and arrays
 
 
@@ -78,7 +80,7 @@ class Contents:
         Raises:
             CapabilityError: something cannot be stored or loaded; the text names it.
         """
-        plain, arrays = encode(self.collect(), "")
+        plain, arrays = encode(self.collect(), _ROOT)
         saved = decode(plain, {name: copied(array) for name, array in arrays.items()})
         for name, part in self._parts.items():
             try:
@@ -99,10 +101,10 @@ def differences(saved: Tree, now: Tree) -> list[str]:
 
     Example:
         >>> differences({"a": {"b": 1.0, "c": 2}}, {"a": {"b": 1.0, "c": 2.0, "d": 3}})
-        ['a/c']
+        ['state/a/c']
     """
-    (plain, arrays), (plain_now, arrays_now) = encode(saved, ""), encode(now, "")
-    wrong = [*_differing(plain, plain_now, "")]
+    (plain, arrays), (plain_now, arrays_now) = encode(saved, _ROOT), encode(now, _ROOT)
+    wrong = [*_differing(plain, plain_now, _ROOT)]
     wrong += [name for name, array in arrays.items() if not _same_bits(array, arrays_now.get(name))]
     return wrong
 
@@ -110,7 +112,7 @@ def differences(saved: Tree, now: Tree) -> list[str]:
 def _differing(saved: Any, now: Any, name: str) -> Iterator[str]:
     if isinstance(saved, dict) and isinstance(now, dict) and saved.keys() <= now.keys():
         for key in saved:
-            yield from _differing(saved[key], now[key], f"{name}/{key}" if name else key)
+            yield from _differing(saved[key], now[key], f"{name}/{key}")
     elif isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
         for index, pair in enumerate(zip(saved, now, strict=True)):
             yield from _differing(*pair, f"{name}/{index}")
@@ -136,7 +138,7 @@ def _bytes(array: Any) -> Any:
 
 def checksum(tree: Tree) -> int:
     """A CRC-32 of a tree: values and arrays."""
-    plain, arrays = encode(tree, "")
+    plain, arrays = encode(tree, _ROOT)
     crc = zlib.crc32(repr(plain).encode())
     for array in arrays.values():
         crc = zlib.crc32(_bytes(array), crc)

@@ -1,4 +1,10 @@
-"""Generators: the loaders' own random generators, told apart from one epoch to the next."""
+"""Generators: the random generators that data loaders hold beside the global ones.
+
+A resumed script makes its loaders again, so nothing tells which of them is which but what they look
+like. A loader is recognised by the state that its generators have when it is first used, since a seed
+makes that the same in every start; else by its turn among the loaders, if it lasted over epochs. A
+loader that the script makes again in every epoch gets nothing back: it is as it would have been.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +27,8 @@ class _Known:
         loader: a weak reference; gives None once the loader is gone.
         generators: by place, as ``loaders.generators`` finds them.
         born: a checksum of their states when they were first seen.
-        kind: "lasting" if they were met again; "fresh" if they took the place of others that are
-            gone: then the code makes them anew, and a resume must put nothing back.
+        kind: "lasting" if they were used again; "fresh" if they replaced others that are gone: then the
+            script makes them in every epoch, and a resume must put nothing back.
     """
 
     loader: Callable[[], Any]
@@ -31,16 +37,13 @@ class _Known:
     kind: Literal["new", "lasting", "fresh"] = "new"
 
     def saved(self) -> dict[str, Any]:
-        """As it stands in a resume point."""
+        """For a resume point."""
         states = {} if self.kind == "fresh" else loaders.states(self.generators)
         return {"born": self.born, "kind": self.kind, "states": states}
 
 
 class Generators:
     """Knows the loaders' generators, and puts those of a resumed training back.
-
-    A resumed script makes its loaders again: one is recognised by the state that its generators
-    have then, which a seed makes the same; else by its turn, if it was met again and again.
 
     Args:
         saved: of an earlier start; None if there was none.
@@ -52,7 +55,7 @@ class Generators:
         self._resumes = 0 if saved is None else 2  # until so many epochs have begun
 
     def begin_epoch(self) -> None:
-        """Loaders that are met from the second epoch on were met before, or are new."""
+        """From the second epoch after a resume on, a loader was seen before, or is new."""
         self._resumes = max(0, self._resumes - 1)
 
     def meet(self, loader: Any) -> None:

@@ -66,5 +66,8 @@ class Loop:
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
-        if saved != self.collect():
-            self._generators = Generators(saved["loaders"])
+        self._generators = Generators(saved["loaders"])
+
+    def forget(self) -> None:
+        """Know no loader: nothing was put back."""
+        self._generators = Generators()

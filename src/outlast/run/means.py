@@ -1,4 +1,4 @@
-"""Means: what is logged in an epoch, summed where it lies, read once at the epoch's end."""
+"""Means: the epoch's metrics, summed on their device and read once at the epoch's end."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ class Opening:
         self._notes: list[str] = []  # what the line at the start has to say
         self._wrong: list[str] = []  # values that did not come back as they were saved
         self._first_loader_known = False
-        self._left: int | None = None  # checksum of the weights that the run ended with
+        self._left: tuple[Training, int] | None = (
+            None  # what the run ended with, and a checksum of its weights
+        )
         self._set_through_run: set[str] = set()
 
     def open(self, callbacks: Sequence[Callback], training: Training, steps: int | None) -> RunState | None:
@@ -123,13 +125,12 @@ class Opening:
         self._wrong += self._contents.put_back(moment)
 
     def try_out(self) -> None:
-        """Before the first batch: everything can be stored and loaded, or it is named.
+        """Before the first batch of a new run: everything can be stored and loaded, or it is named.
 
         Raises:
             CapabilityError: something cannot be stored or loaded.
         """
-        if not self.resumed:  # what was resumed has just been loaded
-            self._wrong += self._contents.try_out()
+        self._wrong += self._contents.try_out()
 
     def announce(self, saved: RunState | None, finished: str | None, epochs: int | None) -> None:
         """One line: what was found, and where it goes on; one for what did not come back as it was."""
@@ -173,14 +174,16 @@ class Opening:
         training.leave(training.learning_rates())
         if "weights" in training.capabilities:
             with suppress(CapabilityError):  # weights that cannot be stored are named by who keeps them
-                self._left = _weights(training)
+                self._left = training, _weights(training)
 
     def set_through_run(self, name: str) -> None:
         """The user sets it through the Run, so the next training takes it."""
         self._set_through_run.add(name)
 
     def _weights_were_set(self, training: Training) -> bool:
-        return self._left is not None and self._left != _weights(training)
+        if self._left is None or self._left[0] is not training:  # another model, as in a new process
+            return False
+        return self._left[1] != _weights(training)
 
 
 def _weights(training: Training) -> int:

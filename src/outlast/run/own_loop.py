@@ -12,7 +12,7 @@ from outlast.run.loop import Loop
 
 
 class OwnLoop(CallbackList):
-    """Calls the hooks of a loop that only says where its epochs and batches are."""
+    """Calls the hooks for a loop that only marks its epochs and batches."""
 
     _loop: Loop
 
@@ -33,10 +33,20 @@ class OwnLoop(CallbackList):
         """Called when the loop was left before its end."""
 
     def epochs(self, total: int) -> Iterator[int]:
-        """The epochs that remain of ``total``, each committed when the next one is asked for.
+        """The epochs that are left of ``total``. Each is committed when the loop asks for the next.
 
-        Leaving the loop by ``break`` or an error means "interrupted": the epoch does not count, and a
-        rerun goes on from the last commit. An early stop needs no ``break``.
+        The commit is written in the background, so a kill right after it can cost one epoch more;
+        ``run.flush()`` waits for it. Leaving the loop by ``break`` or an error means "interrupted": the
+        epoch does not count, and the next start goes on from the last commit. An early stop needs no
+        ``break``.
+
+        Example:
+            >>> import outlast
+            >>> run = outlast.Run(None, adapter=outlast.testing.FakeAdapter())
+            >>> for epoch in run.epochs(2):
+            ...     run.log(loss=1 / (epoch + 1))
+            >>> run.history["loss"]
+            [1.0, 0.5]
         """
         self.set_params({**(self.params or {}), "epochs": total})
         self.on_train_begin()
@@ -56,7 +66,19 @@ class OwnLoop(CallbackList):
                 self._close()
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """The loader's batches, counted; ``run.log`` inside is a mean over them."""
+        """The loader's batches, counted. What ``run.log`` takes in them becomes a mean over the epoch.
+
+        Generators that the loader holds are saved and restored. Call it inside ``run.epochs``.
+
+        Example:
+            >>> import outlast
+            >>> run = outlast.Run(None, adapter=outlast.testing.FakeAdapter())
+            >>> for epoch in run.epochs(1):
+            ...     for batch in run.batches([1.0, 3.0]):
+            ...         run.log(loss=batch)
+            >>> run.history["loss"]
+            [2.0]
+        """
         self._meet(loader)
         begin, end = (self._listeners(f"on_train_batch_{moment}") for moment in ("begin", "end"))
         for batch, data in self._unless_signalled(self._loop.batches(loader)):
@@ -73,7 +95,7 @@ class OwnLoop(CallbackList):
         return [listener for _, listener in self._heard[hook]]
 
     def _unless_signalled(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """A loader may fail because a signal ended its workers too: then the signal tells why we end."""
+        """If a signal ended the loader's workers too, the loader fails; report the signal, not that."""
         try:
             yield from batches
         except Exception:
@@ -84,7 +106,7 @@ class OwnLoop(CallbackList):
         """Take metrics of a batch (inside ``run.batches``) or of the epoch.
 
         Args:
-            metrics: by name, for names that are no Python identifiers.
+            metrics: by name, for names that are not Python identifiers.
             weight: of the batch in the epoch's mean, such as its size.
             **named: by name. A tensor stays on its device until the epoch's end.
         """

@@ -7,10 +7,10 @@ from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment
-from outlast.core.tree import map_leaves
 from outlast.exceptions import RunChanged
 from outlast.frameworks import random_state
 from outlast.frameworks.base import Snapshot, Training
+from outlast.frameworks.tensors import to_arrays, to_tensors
 from outlast.run import settings
 from outlast.storage.format.encoding import Immutable
 
@@ -98,7 +98,12 @@ class UserParts:
 
     def collect(self) -> dict[str, Any]:
         """Their state dicts, tensors as arrays."""
-        return {name: _state_of(part) for name, part in self._parts.items()}
+        return {
+            name: to_arrays(part.state_dict(), f"state/parts/{name}")
+            if is_stateful(part)
+            else random_state.of_generator(part)
+            for name, part in self._parts.items()
+        }
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Load them.
@@ -106,8 +111,6 @@ class UserParts:
         Raises:
             RunChanged: the run has other parts.
         """
-        from outlast.frameworks.torch import to_tensor
-
         if set(self._parts) != set(saved):
             raise RunChanged(
                 f"the run was saved with {sorted(saved) or 'no parts'}, "
@@ -115,7 +118,7 @@ class UserParts:
             )
         for name, part in self._parts.items():
             if is_stateful(part):
-                part.load_state_dict(map_leaves(saved[name], to_tensor))
+                part.load_state_dict(to_tensors(saved[name]))
             else:
                 random_state.set_generator(part, saved[name])
 
@@ -145,9 +148,3 @@ class RandomPart:
 def is_stateful(thing: Any) -> bool:
     """Whether it saves and loads itself as PyTorch's objects do."""
     return hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
-
-
-def _state_of(part: Any) -> Any:
-    from outlast.frameworks.torch import to_array
-
-    return map_leaves(part.state_dict(), to_array) if is_stateful(part) else random_state.of_generator(part)

@@ -6,7 +6,9 @@ import os
 from typing import Any
 
 from outlast.exceptions import UsageError
+from outlast.frameworks.base import load_file
 from outlast.inspect.record import Record
+from outlast.run.notebook import as_html
 from outlast.storage import blobs
 
 
@@ -25,26 +27,36 @@ class PastRun(Record):
 
         Raises:
             UsageError: no best model is saved.
-            DamagedFile: its bytes are lost, or it is none that a run saved.
+            DamagedFile: its bytes are lost, or it is not what a run saved.
         """
         best = self.best
         if best is None or best.path is None:
             raise UsageError(f"{self.folder} has no best model.")
         view = os.path.relpath(best.path, self.folder)
         path = blobs.whole(self.folder, view, self._point.files[view])
-        if path.endswith((".pt", ".pth")):
-            from outlast.frameworks import torch
+        return load_file(path)
 
-            return torch.load(path)
-        from outlast.frameworks import keras
+    def __repr__(self) -> str:
+        return f"PastRun({self.folder!r})"
 
-        return keras.load(path)
+    def __dir__(self) -> list[str]:
+        """What users need."""
+        return sorted(_SHOWN)
+
+    def _repr_html_(self) -> str:
+        return as_html(self, self.folder)
 
     def plot(self, path: str | None = None) -> Any:
         """Draw the history, as :func:`outlast.plot_history` does."""
         from outlast.views.plots import plot_history
 
         return plot_history(self.history, path)
+
+
+_SHOWN = [
+    *("best", "checkpoints", "committed", "decisions", "epochs", "extra", "findings", "finished", "folder"),
+    *("history", "load_best", "plot", "settings", "status", "stop", "stopped"),
+]
 
 
 def open_run(folder: str | os.PathLike[str]) -> PastRun:

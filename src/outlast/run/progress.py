@@ -14,7 +14,7 @@ from outlast.run.staged import StagedOutput
 from outlast.storage import journal
 from outlast.storage.format import layout
 
-_RUN = "Run"  # who decided, if no callback did: that holds for good
+_RUN = "Run"  # who decided if no callback did; such a stop is final
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Progress:
         self.finished = bool(self.stops) or (epochs is not None and self.next_epoch >= epochs)
 
     def stopped_from_outside(self) -> None:
-        """Somebody whom we do not know set the flag: that is kept as a stop like any other."""
+        """Something else set the flag, such as a callback of Keras's: keep that as a stop like any other."""
         text = {"text": "the loop was told to stop, by none of the run's callbacks"}
         self.stops = [Decision(_RUN, Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
 

@@ -18,6 +18,7 @@ from outlast.inspect.record import ROWS, Best, Readable
 from outlast.run import arguments
 from outlast.run.contents import Contents
 from outlast.run.loop import Loop
+from outlast.run.notebook import as_html
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.parts import CallbacksPart, RandomPart, TrainingPart, UserParts
@@ -38,14 +39,14 @@ class Run(OwnLoop, Readable):
 
     Args:
         folder: where everything is kept; made if it is not there. None writes nothing, for trying out.
-        callbacks: callbacks of ours, in any order; Keras's may stand among them, but their state is
+        callbacks: outlast's, in any order. Keras's own may be among them, but their state is
             not saved. File names in them are relative to the folder and have defaults.
         model: PyTorch's module, for a loop of one's own; Keras's fit brings its model itself.
         optimizer: PyTorch's optimizer; several in a list or a dict by name.
         adapter: how the training is stopped and saved, for a framework of your own.
         seed: the seed that the script uses; compared at a resume.
         resume: ``"auto"``: go on if there is something; ``"must"``: else it is an error; ``"never"``:
-            set the old folder aside as ``NAME.1`` and begin anew.
+            set the old folder aside as ``NAME.1`` and start from nothing.
         save_every: ``"epoch"``, how often a resume point is made.
         accept_changes: names of settings that may differ from those in the folder, such as
             ``["learning_rate"]``.
@@ -128,7 +129,7 @@ class Run(OwnLoop, Readable):
         self._under_way: int | None = None  # the epoch that has begun and is not committed
         self._begun_epochs = 0  # in this training
         self._trains = False
-        self._saved: RunState | None = None  # what was found, until it is told
+        self._saved: RunState | None = None  # what was found, until it is announced
         super().__init__(
             callbacks,
             model=model,
@@ -148,8 +149,11 @@ class Run(OwnLoop, Readable):
         """What users need; the hooks that loops call are not shown."""
         return sorted(_SHOWN)
 
+    def _repr_html_(self) -> str:
+        return as_html(self, repr(self))
+
     def __copy__(self) -> Run:
-        """A run is one: who copies its list gets the same."""
+        """The same run: some frameworks copy the callbacks that they are given."""
         return self
 
     def __deepcopy__(self, memo: Any) -> Run:
@@ -310,7 +314,9 @@ class Run(OwnLoop, Readable):
         self.training.leave(None)
         finished = self._finished()
         if self.folder is not None:
-            self._opening.try_out()
+            if self._saved is None:  # what was resumed has been loaded just now
+                self._opening.try_out()
+                self._loop.forget()
             for problem in self._inexact() if finished is None else ():
                 self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
             self._opening.announce(self._saved, finished, self._epochs())
@@ -351,9 +357,12 @@ class Run(OwnLoop, Readable):
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
-        self._store.commit(self._staged.take(), self._state)
+        self._commit()
         self._under_way = None
         self._safe_point()
+
+    def _commit(self) -> None:
+        self._store.commit(self._staged.take(), self._state)
 
     def _state(self) -> RunState:
         return self._progress.to_state(self._opening.settings, self._contents.collect())
@@ -423,6 +432,7 @@ class Run(OwnLoop, Readable):
         if self._signals.pending is None:
             return
         try:
+            self._store.record("signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch})
             self._store.close()
             self._say(f"outlast: {self._signals.name}: {self._told_of_end()}")
         finally:

@@ -19,7 +19,8 @@ from typing import Any
 
 from outlast.core.numbers import encoded
 from outlast.core.run_state import Position, RunState
-from outlast.exceptions import DamagedFile, FileError, UsageError, warn
+from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
+from outlast.frameworks.base import PACKAGES
 from outlast.run.buffers import Buffers
 from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage.commit import Step, Truth
@@ -27,6 +28,8 @@ from outlast.storage.disk import files, lock
 from outlast.storage.disk.writer import Writer
 from outlast.storage.format import layout
 from outlast.storage.logs import Lines
+
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")  # what launchers set
 
 # The open stores of this process, by their folders' real paths.
 _open: weakref.WeakValueDictionary[str, FolderStore] = weakref.WeakValueDictionary()
@@ -37,7 +40,7 @@ class FolderStore:
 
     Args:
         folder: the run's; made if it is not there.
-        say: is told what was mended in the folder while training.
+        say: prints what was mended in the folder while training.
         on_save_error: ``"raise"``, or ``"warn"`` and try again.
 
     Attributes:
@@ -76,7 +79,7 @@ class FolderStore:
         if resume == "never":
             _set_aside(self.folder)
         files.make_folder(self.folder)
-        self._lock = lock.acquire(self.folder, take_over=True)
+        self._lock = _locked(self.folder)
         try:
             recovered = recovery.recover(self.folder)
             state = None if recovered.state is None else self._run_state(recovered.state)
@@ -105,7 +108,7 @@ class FolderStore:
             return
         try:
             former._writer.close()
-        except FileError as error:  # told now, for nobody asked the former one any more
+        except FileError as error:  # nobody will ask the former one any more
             self._say(f"outlast: the last save before this start failed: {error}")
 
     @property
@@ -183,7 +186,7 @@ class FolderStore:
             warn(f"{failure} Training goes on{again}.")
 
     def _failure(self) -> FileError | None:
-        """Wait for the step under way; why it failed, if that shall be no error."""
+        """Wait for the step under way; returns why it failed, if that is only to be warned of."""
         try:
             self._writer.flush()
         except FileError as error:
@@ -193,7 +196,7 @@ class FolderStore:
         return None
 
     def _recover(self) -> None:
-        with suppress(FileError):  # the disk is no better: the next commit says so
+        with suppress(FileError):  # the next commit will say so
             found = recovery.recover(self.folder)
             self._truth = found.truth
             if found.state is not None:  # the step may be there after all
@@ -263,9 +266,29 @@ class FolderStore:
             warn(str(error))
 
 
+def _locked(folder: str) -> lock.Lock:
+    """The lock; where another process has it, the error also says why that is likely."""
+    try:
+        return lock.acquire(folder, take_over=True)
+    except RunLocked as error:
+        raise RunLocked(f"{error}{_why_locked()}", path=folder) from error
+
+
+def _why_locked() -> str:
+    if "__mp_main__" in sys.modules:  # what multiprocessing calls the script in a spawned worker
+        return (
+            " This process is a worker that runs your script again: put the training under "
+            "if __name__ == '__main__':"
+        )
+    rank = next((name for name in _RANKS if os.environ.get(name, "0") != "0"), None)
+    if rank is None:
+        return ""
+    return f" This process is rank {os.environ[rank]} ({rank}): for now one process alone can train in a Run."
+
+
 def _versions() -> dict[str, str]:
     """Of Python, of outlast, and of what is imported and matters."""
-    names = ("outlast", "numpy", "keras", "jax", "torch", "tensorflow")
+    names = ("outlast", "numpy", *PACKAGES)
     loaded = {name: sys.modules[name] for name in names if name in sys.modules}
     versions = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
     return {"python": sys.version.split()[0], **versions}

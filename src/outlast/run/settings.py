@@ -43,7 +43,7 @@ class Change:
 
 
 def keys(callbacks: Collection[Callback]) -> list[str]:
-    """A name for each callback that stays when others are added: its class, and which of them.
+    """A name for each callback, which stays the same when others are added: its class and its number.
 
     Example:
         >>> from outlast import History, TerminateOnNaN
@@ -65,7 +65,7 @@ def asked(
     seed: int | None,
     steps: int | None = None,
 ) -> Record:
-    """What the code asks for; None stands for what it does not say, or what is not known any more.
+    """What the code asks for; None where it does not say, or where that is not known any more.
 
     Args:
         callbacks: ours.
@@ -79,17 +79,17 @@ def asked(
         "learning_rate": rates,
         "seed": seed,
         "steps": steps,
-        "batch_size": None,  # until a loader is met
+        "batch_size": None,  # until the first loader is used
     }
 
 
 def known(before: Mapping[str, Any], now: Mapping[str, Any]) -> Record:
-    """What the code asks for, and from before what it does not say."""
+    """What the code asks for; what it does not say is taken from before."""
     return {name: before.get(name) if value is None else value for name, value in now.items()}
 
 
 def of_loader(loader: Any) -> Record:
-    """What a loader tells of its batches; None for what it does not."""
+    """What a loader says of its batches; None for what it does not say."""
     try:
         steps = len(loader)
     except TypeError:  # of a stream
@@ -99,7 +99,7 @@ def of_loader(loader: Any) -> Record:
 
 
 def refusal(folder: str, differences: Collection[str], accept: Collection[str] = ()) -> RunChanged:
-    """The error that names what differs, and the ways out."""
+    """The error that names what differs, and what can be done."""
     ways = [
         "go back to the old setting",
         "pass resume='never', which sets the old folder aside as NAME.1, or use another folder",

@@ -25,7 +25,7 @@ class Signals:
     Handlers are installed only in the main thread and only while a training runs; what was there
     before is put back. A second signal ends the training at once. Forked workers leave signals to
     their parent, but for the one that ends a process. A training that an error ended tells nobody:
-    a signal that finds it gone is given to whoever had it before.
+    a signal that comes then goes to the handler that was there before.
 
     Args:
         interrupt_epoch: called once, in the handler, to bring the loop to its next safe point.

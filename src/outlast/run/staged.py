@@ -1,4 +1,4 @@
-"""StagedOutput: what callbacks do to files in an epoch, until the run commits it as one step."""
+"""StagedOutput: collects what callbacks do to files in an epoch; the run commits it as one step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from outlast.storage.output import Save
 class StagedOutput:
     """Takes models and lines; names are relative to the run's folder.
 
-    A model is captured in the hook and written later, by whoever commits the step.
+    A model is captured in the hook, and written when the step is committed.
 
     Args:
         folder: the run's, for checking names; None in a run that writes nothing.
@@ -30,7 +30,7 @@ class StagedOutput:
     _logs: dict[str, Lines] = field(default_factory=dict)
 
     def prepare(self, name: str) -> None:
-        """Refuse a name that leads out of the run's folder; the folder itself is the run's affair."""
+        """Refuse a name that leads out of the run's folder."""
         layout.view_path(self.folder or ".", name)
 
     def named(self, default: str) -> str | None:
@@ -52,12 +52,12 @@ class StagedOutput:
         self.add_lines(name, data)
 
     def add_lines(self, name: str, data: bytes, *, view: bool = True) -> None:
-        """Add lines to a log, which may be one that people are not shown."""
+        """Add lines to a log; with ``view=False`` to one that has no file for people."""
         staged = self._logs.get(name, Lines(b"", view=view))
         self._logs[name] = Lines(staged.data + data, staged.whole, staged.view)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Begin a log anew, with these lines."""
+        """Replace a log by these lines."""
         self._logs[name] = Lines(data, whole=True)
 
     def publish(self, name: str, save: Save) -> str:
@@ -75,7 +75,7 @@ class StagedOutput:
         self.views.add(target)
 
     def remove(self, name: str) -> None:
-        """Give a file up."""
+        """Delete a file with this step."""
         self._files[name] = None
         self.views.discard(name)
 
@@ -91,7 +91,7 @@ class StagedOutput:
         return step
 
     def begin(self, views: Iterable[str]) -> None:
-        """Forget what is staged: the folder holds these files."""
+        """Forget what is staged, and take these files as those in the folder."""
         self._files, self._logs = {}, {}
         self.views = set(views)
 

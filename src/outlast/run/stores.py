@@ -16,8 +16,8 @@ from outlast.storage.survey import Survey, survey
 class Store(Protocol):
     """Where a run is kept.
 
-    Opening is an act of its own: what was saved is there before a model is, which LightGBM's ``init_model``
-    and Hugging Face's ``resume_from_checkpoint`` need. What :meth:`open` returns is not kept.
+    Opening is an act of its own, so that what was saved can be had before there is a model: LightGBM's
+    ``init_model`` and Hugging Face's ``resume_from_checkpoint`` need that. The store does not keep it.
     """
 
     @property

@@ -1,0 +1,97 @@
+"""``load_best`` gives the best model, whatever classes and functions of the user's it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from outlast import ModelCheckpoint, Run
+from outlast.exceptions import CapabilityError
+
+X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+Y = X.sum(axis=1, keepdims=True)
+
+
+class Unregistered(keras.layers.Layer):
+    """A layer that nobody registered with Keras."""
+
+    def build(self, shape: Any) -> None:
+        self.w = self.add_weight(shape=(shape[-1], 1))
+
+    def call(self, x: Any) -> Any:
+        return x @ self.w
+
+
+class Subclass(keras.Model):
+    """A model of one's own class."""
+
+    def __init__(self, units: int = 4, **options: Any) -> None:
+        super().__init__(**options)
+        self.units = units
+        self.hidden, self.out = keras.layers.Dense(units), keras.layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(x))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"units": self.units}
+
+
+class WithoutConfig(keras.Model):
+    """A model that Keras cannot make again: its configuration lacks its argument."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x: Any) -> Any:
+        return self.layer(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+def own_loss(y: Any, prediction: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(y - prediction), axis=-1)
+
+
+def own_activation(x: Any) -> Any:
+    return keras.ops.tanh(x) * 2
+
+
+MODELS = {
+    "an unregistered layer": lambda: keras.Sequential([keras.Input((3,)), Unregistered()]),
+    "a Lambda": lambda: keras.Sequential(
+        [keras.Input((3,)), keras.layers.Lambda(lambda x: x * 2), keras.layers.Dense(1)]
+    ),
+    "a subclass": Subclass,
+    "an activation of one's own": lambda: keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(1, activation=own_activation)]
+    ),
+}
+
+
+def trained(model: Any, folder: Path) -> Run:
+    model.compile("sgd", own_loss)
+    run = Run(folder, [ModelCheckpoint(monitor="loss", save_best_only=True)])
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[run])
+    return run
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_best_model_is_loaded_whatever_it_is_made_of(folder: Path, name: str) -> None:
+    model = MODELS[name]()
+    best = trained(model, folder).load_best()
+    assert best is not model
+    assert np.array_equal(best.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_a_model_that_cannot_be_made_again_is_named_with_the_way_to_load_its_weights(folder: Path) -> None:
+    model = WithoutConfig(keras.layers.Dense(1))
+    run = trained(model, folder)
+    with pytest.raises(CapabilityError, match=r"WithoutConfig.*model\.load_weights\(.*best\.keras"):
+        run.load_best()
