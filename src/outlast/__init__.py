@@ -1,6 +1,6 @@
-"""Training callbacks that lose nothing.
+"""Keras's training callbacks for any loop, and runs that resume after a crash.
 
-The names below are loaded when they are first used: importing outlast imports no framework.
+Each public name is loaded when it is first used, so ``import outlast`` imports no framework.
 """
 
 from __future__ import annotations

@@ -152,7 +152,9 @@ def _width() -> int | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="outlast", description="Training callbacks that lose nothing.", epilog=CODES
+        prog="outlast",
+        description="Keras's training callbacks for any loop, and runs that resume after a crash.",
+        epilog=CODES,
     )
     parser.add_argument("--version", action="version", version=f"outlast {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

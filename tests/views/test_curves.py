@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from outlast.core.metrics import Metrics
 from outlast.exceptions import ArgumentError, UnknownDirection
 from outlast.views.curves import (
-    Best,
+    BestEpoch,
     Curve,
     Cut,
     best_epoch,
@@ -89,18 +89,18 @@ def test_panels_hold_training_and_validation_of_a_metric_and_no_rates_or_texts()
 @pytest.mark.parametrize(
     ("columns", "options", "expected"),
     [
-        ({"loss": [3, 1, 2], "val_loss": [3, 2, 1]}, {}, Best(2, "val_loss", 1)),
+        ({"loss": [3, 1, 2], "val_loss": [3, 2, 1]}, {}, BestEpoch(2, "val_loss", 1)),
         ({"loss": [3, 1, 2], "val_loss": [NAN] * 3}, {}, None),
-        ({"loss": [3, 1, 2]}, {}, Best(1, "loss", 1)),
-        ({"loss": [1, 1, 2]}, {}, Best(0, "loss", 1)),
-        ({"loss": [-INF, NAN, 2]}, {}, Best(2, "loss", 2)),
-        ({"acc": [1, 2], "val_acc": [3, 2]}, {}, Best(0, "val_acc", 3)),
-        ({"loss": [1, 2], "val_acc": [3, 4]}, {}, Best(0, "loss", 1)),
-        ({"acc": [1, 2]}, {}, Best(1, "acc", 2)),
+        ({"loss": [3, 1, 2]}, {}, BestEpoch(1, "loss", 1)),
+        ({"loss": [1, 1, 2]}, {}, BestEpoch(0, "loss", 1)),
+        ({"loss": [-INF, NAN, 2]}, {}, BestEpoch(2, "loss", 2)),
+        ({"acc": [1, 2], "val_acc": [3, 2]}, {}, BestEpoch(0, "val_acc", 3)),
+        ({"loss": [1, 2], "val_acc": [3, 4]}, {}, BestEpoch(0, "loss", 1)),
+        ({"acc": [1, 2]}, {}, BestEpoch(1, "acc", 2)),
         ({"temperature": [1, 2]}, {}, None),
-        ({"loss": [3, 1], "acc": [3, 1]}, {"monitor": "acc"}, Best(0, "acc", 3)),
-        ({"loss": [3, 1, 2]}, {"epoch": 2}, Best(2, "loss", 2)),
-        ({"temperature": [3, 1]}, {"monitor": "temperature", "epoch": 1}, Best(1, "temperature", 1)),
+        ({"loss": [3, 1], "acc": [3, 1]}, {"monitor": "acc"}, BestEpoch(0, "acc", 3)),
+        ({"loss": [3, 1, 2]}, {"epoch": 2}, BestEpoch(2, "loss", 2)),
+        ({"temperature": [3, 1]}, {"monitor": "temperature", "epoch": 1}, BestEpoch(1, "temperature", 1)),
         ({}, {}, None),
     ],
 )
@@ -110,7 +110,7 @@ def test_the_best_epoch(columns, options, expected):
 
 def test_the_best_of_an_epoch_that_was_trained_again_is_its_last_value():
     metrics = Metrics.from_columns({"loss": [3, 2, 5]}, [0, 1, 1])
-    assert best_epoch(metrics, epoch=1) == Best(1, "loss", 5)
+    assert best_epoch(metrics, epoch=1) == BestEpoch(1, "loss", 5)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,26 @@ def test_a_schedule_of_many_cuts_is_drawn_without_marks():
     assert texts(picture)[1] == "20 epochs"
 
 
+ONE_CYCLE = [0.002, 0.006, 0.01, 0.008, 0.005, 0.002, 0.0001]
+
+
+@pytest.mark.parametrize(
+    ("rates", "marked"),
+    [
+        (ONE_CYCLE, []),
+        ([0.5, 0.4, 0.3, 0.2], []),
+        ([0.5, 0.4, 0.3, 0.3], [1, 2]),
+        ([0.5, 0.4, 0.4, 0.3, 0.2, 0.2, 0.1], [1, 3, 4, 6]),
+    ],
+)
+def test_a_rate_that_falls_three_epochs_in_a_row_follows_a_schedule_and_is_not_called_cut(rates, marked):
+    picture = figure(Metrics.from_columns({"loss": [1.0] * len(rates), "learning_rate": rates}))
+    axes = picture.axes[1]
+    triangles = points(axes, "cut after epoch") if legend(axes) else []
+    assert [x - 0.5 for x, _ in triangles] == marked
+    assert ("cut after" in texts(picture)[1]) is bool(marked)
+
+
 def test_several_rates_share_a_panel_under_their_own_names():
     metrics = Metrics.from_columns(
         {"loss": [1, 1], "learning_rate_body": [1e-4, 1e-5], "learning_rate_head": [1e-2, 1e-3]}
@@ -229,7 +249,9 @@ OVERLAPS = {
         {},
     ),
     "cuts close together": (
-        Metrics.from_columns({"loss": [1] * 99, "learning_rate": [0.5 ** max(0, k - 90) for k in range(99)]}),
+        Metrics.from_columns(
+            {"loss": [1] * 99, "learning_rate": [0.5 ** max(0, (k - 83) // 2) for k in range(99)]}
+        ),
         {},
     ),
 }

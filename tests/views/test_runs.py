@@ -53,6 +53,20 @@ def test_a_table_has_a_line_a_run() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"epochs": 1}, "1 epoch is done"),
+        ({"epochs": 2}, "all 2 epochs are done"),
+        ({"epochs": 2, "status": Status.INTERRUPTED}, ""),
+        ({"epochs": 2, "stop": STOP}, "loss has not improved on 0.06 for 8 epochs"),
+        ({"epochs": 2, "stop": STOP, "problem": "it is broken"}, "it is broken"),
+    ],
+)
+def test_why_a_run_ended(options: dict[str, object], why: str) -> None:
+    assert a_run(**options).why == why  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     assert max(map(text_width, lines(overview(fifty(), "runs", now=NOW, width=width)))) <= width

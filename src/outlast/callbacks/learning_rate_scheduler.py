@@ -52,7 +52,7 @@ class LearningRateScheduler(Callback):
         """Call the schedule and set the learning rate."""
         rates = self.training.learning_rates()
         for name, rate in rates.items():
-            new = self._asked(epoch, rate)
+            new = self._new_rate(epoch, rate)
             self.training.set_learning_rate(name, new)
             if self.verbose > 0:
                 who = f"{name} " if len(rates) > 1 else ""
@@ -60,7 +60,7 @@ class LearningRateScheduler(Callback):
                     f"\nEpoch {epoch + 1}: LearningRateScheduler setting {who}learning rate to {new}."
                 )
 
-    def _asked(self, epoch: int, rate: float) -> float:
+    def _new_rate(self, epoch: int, rate: float) -> float:
         new: Any = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
         if not isinstance(new, float) and type(new).__name__ != "float32":  # numpy.float64 is a float
             raise ArgumentError(

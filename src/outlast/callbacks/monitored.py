@@ -74,8 +74,8 @@ class MonitoredCallback(Callback):
         """Find out, once, whether higher is better: ask the framework, then look at the name."""
         if self._state.direction is not None:
             return
-        told = None if self._context is None else self._context.training.direction(self.monitor)
-        direction = self._rule.monitor.direction(told, who=type(self).__name__, available=logs)
+        known = None if self._context is None else self._context.training.direction(self.monitor)
+        direction = self._rule.monitor.direction(known, who=type(self).__name__, available=logs)
         self._state = replace(self._state, direction=direction)
 
     def _current(self, logs: Logs, missing: str) -> float | None:

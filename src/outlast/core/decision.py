@@ -67,7 +67,7 @@ class Reason(Enum):
     BEST_EPOCH = "{monitor} was best there, at {best}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Decision:
     """What a callback decided at one moment. ``str(decision)`` is a sentence that says it.
 

@@ -69,7 +69,7 @@ class Metrics(Mapping[str, list[float]]):
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> Metrics:
-        """Take one mapping an epoch, with its ``"epoch"`` (counted from 0) and its metrics.
+        """Take one mapping for each epoch, with its ``"epoch"`` (counted from 0) and its metrics.
 
         Args:
             rows: mappings from names to numbers, arrays (of any framework) or texts. The names can

@@ -104,19 +104,19 @@ class Monitor:
         return value + delta < than if direction == "min" else value - delta > than
 
     def direction(
-        self, told: Direction | None = None, *, who: str = "", available: Iterable[str] = ()
+        self, known: Direction | None = None, *, who: str = "", available: Iterable[str] = ()
     ) -> Direction:
         """The direction in which the metric improves.
 
         Args:
-            told: what the framework says, if it knows the metric.
+            known: what the framework says, if it knows the metric.
             who: the callback, for the error message.
             available: the metrics in the logs, for the error message.
 
         Raises:
             UnknownDirection: neither ``mode`` nor the framework nor the name tells.
         """
-        found = self.mode if self.mode != "auto" else told or direction_of(self.name)
+        found = self.mode if self.mode != "auto" else known or direction_of(self.name)
         if found:
             return found
         names = list(available)

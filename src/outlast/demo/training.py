@@ -21,7 +21,7 @@ from outlast.core.decision import Decision
 from outlast.core.metrics import Metrics
 from outlast.demo.ctrl_c import CtrlC
 from outlast.run.run import Run
-from outlast.views.curves import Best, best_epoch
+from outlast.views.curves import BestEpoch, best_epoch
 
 BEST, HISTORY, PICTURE = FILES = ("best.keras", "history.csv", "history.png")
 
@@ -49,7 +49,7 @@ class Result:
     interrupted: bool
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestEpoch | None:
         """The best epoch; None if there is no epoch yet."""
         return best_epoch(self.metrics, monitor=MONITOR) if self.metrics.epochs else None
 
@@ -77,7 +77,7 @@ class Check:
 
     loss: float
     accuracy: float
-    best: Best
+    best: BestEpoch
 
     @property
     def exact(self) -> bool:

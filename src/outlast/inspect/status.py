@@ -91,7 +91,9 @@ class RunStatus:
             return self.problem
         if self.stop:
             return self.stop.because
-        return f"all {self.epochs} epochs are done" if self.status is Status.FINISHED else ""
+        if self.status is not Status.FINISHED:
+            return ""
+        return "1 epoch is done" if self.epochs == 1 else f"all {self.epochs} epochs are done"
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``outlast ls --json`` prints for a run."""
@@ -241,7 +243,7 @@ def _status(record: Record | None, held: bool) -> Status:
 
 
 def _circumstances(folder: str) -> dict[str, Any]:
-    """Who has the run open, and when it was last written; both can be told of a damaged run, too."""
+    """Who has the run open, and when it was last written; both are known of a damaged run, too."""
     held = None
     with suppress(OSError):
         held = lock.holder(folder)

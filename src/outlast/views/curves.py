@@ -45,7 +45,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Best:
+class BestEpoch:
     """The best value of a metric, and its epoch, counted from 0."""
 
     epoch: int
@@ -134,7 +134,7 @@ def cuts(metrics: Metrics) -> list[Cut]:
     return sorted(found, key=lambda cut: cut.epoch)
 
 
-def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | None = None) -> Best | None:
+def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | None = None) -> BestEpoch | None:
     """The best epoch of a history; None if no metric can decide.
 
     Args:
@@ -168,7 +168,7 @@ def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | Non
         )
     pick = min if direction == "min" else max
     found, value = pick(points, key=lambda point: point[1])
-    return Best(found, name, value)
+    return BestEpoch(found, name, value)
 
 
 def wants_log(curves: Iterable[Curve]) -> bool:

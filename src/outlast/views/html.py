@@ -21,5 +21,5 @@ def run_table(title: str, facts: Mapping[str, str], history: Metrics) -> str:
         >>> run_table("runs/a", {"status": "running", "best": ""}, Metrics.from_rows([]))
         '<div><table><caption>runs/a</caption><tbody><tr><td>status</td><td>running</td></tr></tbody></table></div>'
     """
-    told = html_table([fact for fact in facts.items() if fact[1]], caption=title)
-    return f"<div>{told}{history._repr_html_() if history.epochs else ''}</div>"
+    table = html_table([fact for fact in facts.items() if fact[1]], caption=title)
+    return f"<div>{table}{history._repr_html_() if history.epochs else ''}</div>"

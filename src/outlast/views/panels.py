@@ -11,7 +11,7 @@ from typing import Any
 
 from outlast.core.metrics import Metrics
 from outlast.views.curves import (
-    Best,
+    BestEpoch,
     Curve,
     Cut,
     curve,
@@ -53,7 +53,7 @@ def style(axes: Any) -> None:
 
 def draw_metric(axes: Any, name: str, lines: Sequence[Curve]) -> None:
     """One panel: the curves of a metric, with validation in front of training."""
-    axes.set_ylabel(plain(name, 19), color=INK, fontsize=10)
+    axes.set_ylabel(as_label(name, 19), color=INK, fontsize=10)
     colors = _colors(lines)
     for line, color in zip(lines, colors, strict=True):
         few_points = len(line.xs) <= _FEW_POINTS
@@ -61,7 +61,7 @@ def draw_metric(axes: Any, name: str, lines: Sequence[Curve]) -> None:
             line.xs,
             line.ys,
             color=color,
-            label=plain(line.name),
+            label=as_label(line.name),
             linewidth=1.8 if few_points else 1.0,
             marker="o" if few_points else "",
             markersize=3,
@@ -119,7 +119,7 @@ def _mark_lost(axes: Any, lines: Sequence[Curve], colors: Sequence[str]) -> None
             label = None  # one entry in the legend is enough
 
 
-def mark_best(axes: Any, found: Best, last: int) -> None:
+def mark_best(axes: Any, found: BestEpoch, last: int) -> None:
     """A dot at the best value, and its number, placed clear of the edges and of the line at the end."""
     from matplotlib.patheffects import withStroke
 
@@ -150,7 +150,7 @@ def mark_best(axes: Any, found: Best, last: int) -> None:
     )
 
 
-def _label_side(axes: Any, found: Best, last: int) -> tuple[str, bool]:
+def _label_side(axes: Any, found: BestEpoch, last: int) -> tuple[str, bool]:
     """How the number is aligned to its dot, and whether it is above it."""
     axes.get_ylim()  # updates the transformations
     place = axes.transData.transform((found.epoch + 1, found.value))
@@ -176,7 +176,7 @@ def draw_rates(axes: Any, metrics: Metrics) -> None:
 
 def _rate_labels(lines: Sequence[Curve]) -> list[str | None]:
     """Names for the legend: none for a single rate, and only the first few if there are many."""
-    names: list[str | None] = [plain(line.name.removeprefix("learning_rate_")) for line in lines]
+    names: list[str | None] = [as_label(line.name.removeprefix("learning_rate_")) for line in lines]
     if len(names) > _MOST_NAMES:
         names[_MOST_NAMES:] = [f"and {len(names) - _MOST_NAMES} more"]
     return [*names, *[None] * len(lines)][: len(lines)] if len(lines) > 1 else [None]
@@ -204,10 +204,10 @@ def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
         marker="v",
         markersize=6,
     )
-    told = -math.inf
+    labelled = -math.inf
     for cut in sorted(fell, key=lambda cut: (cut.epoch, -cut.after)):
-        if cut.epoch > told + apart:
-            told = cut.epoch
+        if cut.epoch > labelled + apart:
+            labelled = cut.epoch
             axes.annotate(
                 str(cut.epoch + 1),
                 (cut.epoch + 1.5, cut.after),
@@ -218,7 +218,7 @@ def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
             )
 
 
-def mark_epochs(sheet: Sequence[Any], found: Best | None, fell: Sequence[Cut]) -> None:
+def mark_epochs(sheet: Sequence[Any], found: BestEpoch | None, fell: Sequence[Cut]) -> None:
     """Faint vertical lines through all panels: at the best epoch, and where the rate was cut."""
     lines = [(cut.epoch + 1.5, RULE) for cut in fell] if few(fell) else []
     if found is not None:
@@ -244,8 +244,10 @@ def mark_end(sheet: Sequence[Any], epoch: int, text: str) -> None:
 
 
 def few(fell: Sequence[Cut]) -> bool:
-    """Whether there are cuts, but not so many that they come from a schedule."""
-    return 0 < len({cut.epoch for cut in fell}) <= _MOST_CUTS
+    """Whether there are cuts to mark; a fall in three epochs in a row comes from a schedule."""
+    epochs = {cut.epoch for cut in fell}
+    in_a_row = any({epoch + 1, epoch + 2} <= epochs for epoch in epochs)
+    return 0 < len(epochs) <= _MOST_CUTS and not in_a_row
 
 
 def say_empty(axes: Any, text: str) -> None:
@@ -289,7 +291,7 @@ def _is_curve(handle: Any) -> bool:
     return bool(handle.get_linestyle() == "-")
 
 
-def plain(name: str, room: int = 40) -> str:
+def as_label(name: str, room: int = 40) -> str:
     """A name as a label: escaped and cut, with a space before an underscore, which would hide it."""
     text = clipped(escaped(name), room)
     return f" {text}" if text.startswith("_") else text

@@ -15,11 +15,12 @@ from outlast.core.metrics import Metrics
 from outlast.exceptions import ArgumentError, FileError, MissingExtra
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import publish
-from outlast.views.curves import Best, best_epoch, curve, cuts, groups, rates, thinned
+from outlast.views.curves import BestEpoch, best_epoch, curve, cuts, groups, rates, thinned
 from outlast.views.panels import (
     FAINT,
     INK,
     PAPER,
+    as_label,
     draw_epochs,
     draw_metric,
     draw_rates,
@@ -28,7 +29,6 @@ from outlast.views.panels import (
     mark_best,
     mark_end,
     mark_epochs,
-    plain,
     say_empty,
     style,
 )
@@ -129,7 +129,7 @@ def _mark(
     sheet: Sequence[Any],
     panels: Mapping[str, Sequence[str]],
     metrics: Metrics,
-    found: Best | None,
+    found: BestEpoch | None,
     stopped: int | None,
 ) -> None:
     """Mark the best epoch, the cuts and the end."""
@@ -191,7 +191,7 @@ def _format(path: str) -> str:
     return kind
 
 
-def _panels(metrics: Metrics, found: Best | None) -> dict[str, list[str]]:
+def _panels(metrics: Metrics, found: BestEpoch | None) -> dict[str, list[str]]:
     """The groups of columns to draw: loss, the monitored metric, then others."""
     monitor = found.monitor if found else None
     order = sorted(groups(metrics).items(), key=lambda item: (item[0] != "loss", monitor not in item[1]))
@@ -217,18 +217,18 @@ def _sheet(heights: Sequence[float]) -> tuple[Any, list[Any]]:
     return picture, sheet
 
 
-def _sentences(metrics: Metrics, found: Best | None) -> list[str]:
+def _sentences(metrics: Metrics, found: BestEpoch | None) -> list[str]:
     """What the picture says in words, the most important first."""
     count = len(set(metrics.epochs))
-    told = [f"{count} epoch{'s' * (count != 1)}" if count else "No epochs yet"]
+    sentences = [f"{count} epoch{'s' * (count != 1)}" if count else "No epochs yet"]
     if found is not None:
-        name, best = plain(found.monitor, 28), found.epoch + 1
-        told.insert(0, f"{name} was best at epoch {best}: {shown(found.value)}")
+        name, best = as_label(found.monitor, 28), found.epoch + 1
+        sentences.insert(0, f"{name} was best at epoch {best}: {shown(found.value)}")
     fell = cuts(metrics)
     if few(fell):
         after = sorted({cut.epoch + 1 for cut in fell})
-        told.append(f"learning rate cut after epoch{'s' * (len(after) > 1)} {_list(after)}")
-    return told
+        sentences.append(f"learning rate cut after epoch{'s' * (len(after) > 1)} {_list(after)}")
+    return sentences
 
 
 def _list(numbers: Sequence[int]) -> str:
@@ -241,16 +241,16 @@ def _write(picture: Any, title: str, subtitle: str) -> None:
     picture.text(
         left,
         1 - 0.22 / height,
-        plain(title, 54),
+        as_label(title, 54),
         color=INK,
         fontsize=14,
         fontweight="bold",
         va="top",
     )
-    picture.text(left, 1 - 0.53 / height, plain(subtitle, 100), color=FAINT, fontsize=10, va="top")
+    picture.text(left, 1 - 0.53 / height, as_label(subtitle, 100), color=FAINT, fontsize=10, va="top")
 
 
 def _write_left_out(picture: Any, names: Sequence[str]) -> None:
     if names:
-        text = plain(f"not drawn: {', '.join(names)}", 110)
+        text = as_label(f"not drawn: {', '.join(names)}", 110)
         picture.text(1 - _RIGHT / _WIDTH, 0.02, text, color=FAINT, fontsize=8, ha="right")
