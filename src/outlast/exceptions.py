@@ -14,7 +14,7 @@ The tree; each class also derives from the built-in that fits, so that
     ├── FileError (OSError)               a file could not be written or read; names the path
     │   ├── DamagedFile                   a checksum or a length does not fit
     │   ├── UnknownFormat                 written by a newer or older outlast
-    │   └── RunLocked                     another process has the run
+    │   └── RunLocked                     another process has the run, or the folder
     ├── RunChanged (ValueError)           the code asks for another training than the one on disk
     └── MissingExtra (ImportError)        an optional package is not installed; names the pip line
 
@@ -95,7 +95,7 @@ class UnknownFormat(FileError):
 
 
 class RunLocked(FileError):
-    """Another process holds the run; the text says which."""
+    """Another process holds the run, or the folder has become another run's; the text says which."""
 
 
 class RunChanged(OutlastError, ValueError):

@@ -112,7 +112,7 @@ def _verified(folder: str, known: _Known) -> Verification:
 
 def _checked(folder: str, seen: Look, known: _Known) -> Verification:
     held = seen.standing.holder is not None
-    done, points = _resume_points(folder, known)
+    done, points = _resume_points(folder, known, seen.found.run if seen.found else None)
     # What only older ones name, a killed writer had no time to delete.
     blobs = {blob.name: blob for point in points[:2] for blob in _blobs_of(point)}
     done += [
@@ -130,22 +130,29 @@ def _checked(folder: str, seen: Look, known: _Known) -> Verification:
     )
 
 
-def _resume_points(folder: str, known: _Known) -> tuple[list[Check], list[ResumePoint]]:
+def _resume_points(folder: str, known: _Known, run: str | None) -> tuple[list[Check], list[ResumePoint]]:
     """Each resume point checked, the newest first, and those that are whole."""
     done, whole = [], []
     for number in resume_points.numbers(folder):
         name, what = layout.resume_name(number), "resume point"
         try:
-            whole.append(known.point(folder, number))
+            point = known.point(folder, number)
         except DamagedFile as error:
             done.append(Check(name, what, Verdict.DAMAGED, reason(folder, str(error))))
+            continue
+        if run is not None and point.run != run:
+            done.append(
+                Check(name, what, Verdict.DAMAGED, "it belongs to another run; a resume sets it aside")
+            )
         else:
+            whole.append(point)
             done.append(Check(name, what, Verdict.WHOLE))
     return done, whole
 
 
 def _blobs_of(point: ResumePoint) -> Iterator[Blob]:
     yield from point.files.values()
+    yield from point.parts.values()
     for log in point.logs.values():
         yield from log.segments
 

@@ -65,7 +65,7 @@ class Session:
         self._take_over()
         self._lock = lock.acquire(folder, take_over=True)
         try:
-            recovered = recovery.recover(folder)
+            recovered = recovery.recover(folder, begin=resume == "never")
         except BaseException:
             self._lock.release()
             raise
@@ -175,7 +175,7 @@ class Session:
 
     def _recover(self) -> None:
         with suppress(FileError):  # the disk is no better: the next commit says so
-            found = recovery.recover(self.folder)
+            found = recovery.recover(self.folder, self._truth)
             self._truth = found.truth
             if found.state is not None:  # the step may be there after all
                 self._is_safe(_progress_of(found.state))
