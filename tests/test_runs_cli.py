@@ -22,11 +22,11 @@ from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from outlast.inspect.checks import Verdict
 from outlast.inspect.status import Status, reason
 from outlast.inspect.verification import verify
-from outlast.storage import logs, resume_points
+from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Step, Truth, commit
 from outlast.storage.disk import files
-from outlast.storage.format import layout, tensors
+from outlast.storage.format import layout, limits, tensors
 from outlast.storage.logs import Lines
 from outlast.testing import FakeAdapter
 
@@ -77,8 +77,8 @@ def train(folder: Path, epochs: int = 10, *, best: int = 3, until: int | None = 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logs, "KEPT_LINES", 4)
-        patch.setattr(logs, "_REMAINING", 2)
+        patch.setattr(limits, "KEPT_LINES", 4)
+        patch.setattr(limits, "REMAINING_LINES", 2)
         return train(tmp_path_factory.mktemp("once") / "digits", best=5)
 
 
@@ -345,8 +345,8 @@ def test_if_the_lines_that_tell_the_decisions_are_damaged_the_rest_is_shown(run:
 def test_damage_before_the_best_epoch_shows_when_all_decisions_are_asked_for(
     tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "KEPT_LINES", 2)
-    monkeypatch.setattr(logs, "_REMAINING", 1)
+    monkeypatch.setattr(limits, "KEPT_LINES", 2)
+    monkeypatch.setattr(limits, "REMAINING_LINES", 1)
     run = train(tmp_path / "digits", 5, best=9)
     for path in run.glob("blob-rows-*"):
         flip(path)
@@ -575,8 +575,8 @@ def test_a_run_that_is_being_written_is_whole_at_every_instant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before each call that changes the disk, in the writer's own thread; none of them is ours."""
-    monkeypatch.setattr(logs, "KEPT_LINES", 3)
-    monkeypatch.setattr(logs, "_REMAINING", 1)
+    monkeypatch.setattr(limits, "KEPT_LINES", 3)
+    monkeypatch.setattr(limits, "REMAINING_LINES", 1)
     seen = []
 
     def looked_at(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:
@@ -596,8 +596,8 @@ def test_a_run_that_was_killed_is_whole_whenever_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask
 ) -> None:
     """What a kill before each call leaves: a resume takes the last commit, and loses nothing."""
-    monkeypatch.setattr(logs, "KEPT_LINES", 3)
-    monkeypatch.setattr(logs, "_REMAINING", 1)
+    monkeypatch.setattr(limits, "KEPT_LINES", 3)
+    monkeypatch.setattr(limits, "REMAINING_LINES", 1)
     run, points = tmp_path / "run", []
 
     def looked_at(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:

@@ -14,7 +14,7 @@ Each class also derives from the built-in error that fits, so ``except ValueErro
     ├── FileError (OSError)               a file could not be written or read
     │   ├── DamagedFile                   a file is not what was written
     │   ├── UnknownFormat                 a newer or older outlast wrote the file
-    │   └── RunLocked                     another process has the run open
+    │   └── RunLocked                     another process has the run, or the folder open
     ├── RunChanged (ValueError)           the code describes another training than the folder
     └── MissingExtra (ImportError)        an optional package is not installed
 
@@ -95,7 +95,7 @@ class UnknownFormat(FileError):
 
 
 class RunLocked(FileError):
-    """Another process has the run open; the message says which."""
+    """Another process has the run open, or the folder is another run's now; the message says which."""
 
 
 class RunChanged(OutlastError, ValueError):

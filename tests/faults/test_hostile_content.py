@@ -57,7 +57,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a view of NUL": lambda manifest: rename_key(manifest["files"], "a\0b"),
     "a blob": lambda manifest: manifest["files"]["best.txt"].update(blob=OUT),
     "a blob that begins well": lambda manifest: manifest["files"]["best.txt"].update(
-        blob="blob-00000001.txt/../../outside/secret.txt"
+        blob="blob-00000001-0123abcd.txt/../../outside/secret.txt"
     ),
     "a log": lambda manifest: rename_key(manifest["logs"], OUT),
     "no logs": lambda manifest: manifest.update(logs=True),
@@ -124,7 +124,13 @@ def test_the_payload_would_do_harm(tmp_path: Path) -> None:
 
 NAMES = [
     *("LOCK", "run.json", "events.jsonl", "journal.jsonl", "history.csv", "best.txt", "models/02.txt"),
-    *("resume-00000001", "resume-00000002", "resume-00000003", "blob-00000001.txt", "blob-rows-00000001"),
+    *(
+        "resume-00000001",
+        "resume-00000002",
+        "resume-00000003",
+        "blob-00000001-0123abcd.txt",
+        "blob-rows-00000001-0123abcd",
+    ),
 ]
 
 
@@ -180,7 +186,9 @@ def test_a_best_model_that_is_lost_is_told(tmp_path: Path) -> None:
     run = torch_run(tmp_path / "run")
     for path in (tmp_path / "run").glob("b*.pt"):
         path.write_bytes(b"")
-    with pytest.raises(DamagedFile, match=r"best.pt is not what was saved, and neither is blob-00000001.pt"):
+    with pytest.raises(
+        DamagedFile, match=r"best.pt is not what was saved, and neither is blob-00000001-0123abcd.pt"
+    ):
         run.load_best()
 
 

@@ -75,7 +75,7 @@ NAMES = {
     "the newest resume point": layout.resume_name(BEFORE),
     "the one before": layout.resume_name(BEFORE - 1),
     "the next": layout.resume_name(BEFORE + 1),
-    "a blob": "blob-00000001.txt",
+    "a blob": "blob-00000001-0123abcd.txt",
     "the next blob": f"blob-{BEFORE + 1:08d}.txt",
     "a temporary file": ".best.x0123456789ab.txt",
 }

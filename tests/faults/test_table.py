@@ -347,10 +347,10 @@ def test_bit_rot_in_a_model_that_both_resume_points_name(
         again = torch_run(folder)
         said = capsys.readouterr().out
         if lost and damage != "a longer file":  # which holds all the bytes
-            assert "blob-00000001.pt (best.pt) is lost" in said
+            assert "blob-00000001-0123abcd.pt (best.pt) is lost" in said
             assert again.best is None or again.best.path is None
         else:
-            assert "blob-00000001.pt was made again from best.pt" in said
+            assert "blob-00000001-0123abcd.pt was made again from best.pt" in said
             assert all(bool((again.load_best()[name] == right[name]).all()) for name in right)
 
 

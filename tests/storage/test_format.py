@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import zlib
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Step, Truth, commit
 from outlast.storage.disk import files
-from outlast.storage.format import layout
+from outlast.storage.format import layout, limits
 from outlast.storage.format.dtypes import SAFETENSORS, Bits
+from outlast.storage.format.encoding import _TAGS, Immutable
 from outlast.storage.logs import Lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
@@ -35,6 +37,13 @@ STATE: dict[str, Any] = {
     "random": b"\x00\xff",
     "half": np.ones(2).astype(ml_dtypes.bfloat16),
     "waves": np.array([[1 + 2j, 3j]]),
+    "kept": Immutable({"w": np.arange(4.0), "booster": b"\x01\x02"}),
+    "milestones": Counter({30: 1}),
+    "names": OrderedDict(b=1, a=2),
+    "seen": {3, 1},
+    "tags": frozenset(["a"]),
+    "last": deque([1, 2], 5),
+    "buffer": bytearray(b"\x07"),
 }
 
 
@@ -68,7 +77,11 @@ def test_the_reader_that_the_page_prints_finds_every_value(path: Path, page_read
     ours = resume_points.load(str(path.parent), 1).state
     assert state.keys() == STATE.keys() == ours.keys()
     assert (state["epoch"], state["best"], state["random"]) == (18, -math.inf, b"\x00\xff")
-    assert state["optimizer"] == STATE["optimizer"]
+    for name in ("optimizer", "milestones", "names", "seen", "tags", "last", "buffer"):
+        assert state[name] == ours[name] == STATE[name]
+        assert type(state[name]) is type(STATE[name])
+    assert state["kept"]["booster"] == ours["kept"].value["booster"] == b"\x01\x02"
+    assert state["kept"]["w"].tolist() == ours["kept"].value["w"].tolist() == [0, 1, 2, 3]
     assert type(state["optimizer"][0][0]) is np.float64
     for theirs, array, back in zip(state["weights"], STATE["weights"], ours["weights"], strict=True):
         assert theirs.shape == array.shape == back.shape
@@ -131,7 +144,20 @@ def test_the_page_names_the_version_and_every_type() -> None:
     assert {name for name in SAFETENSORS.values() if not re.fullmatch(r"[UI](16|32)", name)} <= shown
 
 
+def test_the_page_names_every_object_every_limit_and_every_name_that_is_kept() -> None:
+    text = PAGE.read_text("utf-8")
+    assert all(f'`{{"{tag}": ' in text for tag in _TAGS)
+    for limit in (limits.JSON_BYTES, limits.JSON_VALUES, limits.INTEGER_BITS):
+        assert f"{limit:,}" in text
+    assert (
+        f"| {limits.DEPTH} |" in text and f"| {limits.NAME_BYTES} bytes, {limits.PATH_BYTES} in all" in text
+    )
+    for limit in (limits.KEPT_BYTES, limits.SEGMENT_BYTES, limits.LINE_BYTES, limits.ROW_BYTES):
+        assert f"{limit >> 20} MiB" in text
+    assert all(f"`{name}`" in text for name in layout._OURS | layout._LOGS)
+
+
 def test_a_blob_that_the_page_would_not_name_is_refused() -> None:
-    for name in ("../blob-00000001.keras", "best.keras", "blob-00000001.keras/x", 3):
+    for name in ("../blob-00000001-0123abcd.keras", "best.keras", "blob-00000001-0123abcd.keras/x", 3):
         with pytest.raises(ValueError):
             Blob.from_json({"blob": name, "size": 1, "crc32": "00000000"})

@@ -5,12 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.storage.workload import RUN
 
 from outlast.exceptions import ArgumentError
 from outlast.storage.format.layout import (
+    LINES,
+    PART,
     blob_names,
+    blob_number,
+    check_log_name,
     is_blob,
+    is_blob_of,
+    is_part,
     is_rows,
+    log_path,
     resume_name,
     resume_number,
     view_path,
@@ -40,12 +48,17 @@ def test_what_is_no_resume_point_is_not_taken_for_one(name: str) -> None:
 
 @pytest.mark.parametrize("view", ["best.keras", "w.weights.h5", "model", "a-0.53.keras", "x/y.pt"])
 def test_a_blobs_names_are_told_from_those_of_people(view: str) -> None:
-    names = [*blob_names(7, view)[:3], *blob_names(7, view, rows=True)[:3]]
+    names = [name for kind in ("", LINES, PART) for name in blob_names(RUN, 7, view=view, kind=kind)[:3]]
     assert all(map(is_blob, names))
-    assert len(set(names)) == 6
-    assert [is_rows(name) for name in names] == [False] * 3 + [True] * 3
+    assert len(set(names)) == 9
+    assert [is_rows(name) for name in names] == [False] * 3 + [True] * 3 + [False] * 3
+    assert [is_part(name) for name in names] == [False] * 6 + [True] * 3
+    assert {blob_number(name) for name in names} == {7}
+    assert all(is_blob_of(RUN, name) for name in names)
+    assert not any(is_blob_of("f" * 32, name) for name in names)
     assert not is_blob(view)
     assert not is_blob("blob-notes.txt")
+    assert not is_blob("blob-00000001.keras")  # as version 1 named them
 
 
 @pytest.mark.parametrize(
@@ -53,8 +66,11 @@ def test_a_blobs_names_are_told_from_those_of_people(view: str) -> None:
     [
         *("", ".", "..", "../a", "a/../../b", "/etc/passwd", "a//b", "./a", "a/", "a/./b"),
         *("a\0b", "a\nb", "\x1b[31mred.keras", "a\x7f"),
-        *("LOCK", "run.json", "events.jsonl", "resume-00000001", "blob-00000001.keras"),
-        *("blob-rows-00000001/a", ".best.x0123456789ab.keras", ".a.x0123456789ab/b"),
+        *("LOCK", "run.json", "events.jsonl", "resume-00000001", "blob-00000001-0123abcd.keras"),
+        *("journal.jsonl", "rows.jsonl", "IDENTITY", "LOCK.held", "identity", "Lock", "Run.json"),
+        *("resume-best.keras", "blob-best.keras", "Blob-1.keras"),
+        *("a" * 201, "ü" * 101, "a/" * 600 + "a"),
+        *("blob-rows-00000001-0123abcd/a", ".best.x0123456789ab.keras", ".a.x0123456789ab/b"),
     ],
 )
 def test_a_name_that_leads_out_or_is_the_runs_own_is_refused(tmp_path: Path, name: str) -> None:
@@ -64,7 +80,7 @@ def test_a_name_that_leads_out_or_is_the_runs_own_is_refused(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize(
-    "name", ["best.keras", "models/epoch-0001.keras", "Größe 3.csv", ".hidden", "a..b", "a" * 300]
+    "name", ["best.keras", "models/epoch-0001.keras", "Größe 3.csv", ".hidden", "a..b", "a" * 200]
 )
 def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
     assert view_path(str(tmp_path), name) == str(tmp_path / name)
@@ -84,3 +100,18 @@ def test_a_run_that_is_reached_through_a_link_is_a_run(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "real")
     view_path(str(tmp_path / "run"), "models/best.keras")
+
+
+def test_the_runs_own_logs_have_their_names(tmp_path: Path) -> None:
+    for name in ("journal.jsonl", "rows.jsonl"):
+        check_log_name(name)
+        assert log_path(str(tmp_path), name) == str(tmp_path / name)
+    with pytest.raises(ArgumentError, match="keeps that name for itself"):
+        log_path(str(tmp_path), "events.jsonl")
+
+
+def test_a_blob_of_a_view_with_the_longest_name_can_be_named_and_set_aside() -> None:
+    view = "a" * 20 + "." + "b" * 179
+    view_path("run", view)
+    longest = blob_names(RUN, 10**9, view=view)[-1]
+    assert is_blob(longest) and len(f"damaged-{longest}.9999") <= 255

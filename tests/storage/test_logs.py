@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import errno
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.storage.workload import RUN
 
 from outlast.exceptions import DamagedFile
 from outlast.storage import logs
-from outlast.storage.blobs import Blob, seal_blob
+from outlast.storage.blobs import Blob, Sealer
 from outlast.storage.disk import files
+from outlast.storage.format import layout, limits
 from outlast.storage.logs import Lines, Log, add_to_view, mend_view
 
 LINES = [b"%d,%f\n" % (i, i / 7) for i in range(50)]
 
 
 def sealing(folder: Path) -> Callable[[bytes], Blob]:
-    def seal(data: bytes) -> Blob:
-        return seal_blob(str(folder), 1, "history.csv", lambda path: files.write_bytes(path, data), rows=True)
-
-    return seal
+    sealer = Sealer(str(folder), RUN, 1)
+    return lambda data: sealer.seal(lambda path: files.write_bytes(path, data), kind=layout.LINES)
 
 
 def grown(folder: Path, lines: list[bytes]) -> Log:
     log = Log(view=True)
     for line in lines:
-        log = log.after(Lines(line)).spilled(sealing(folder))
+        log = log.after(Lines(line)).with_short_tail(sealing(folder))
     return log
 
 
 def test_a_log_that_grew_keeps_every_line_and_a_short_tail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "KEPT_LINES", 10)
-    monkeypatch.setattr(logs, "_REMAINING", 4)
+    monkeypatch.setattr(limits, "KEPT_LINES", 10)
+    monkeypatch.setattr(limits, "REMAINING_LINES", 4)
     log = grown(tmp_path, LINES)
     assert log.content(str(tmp_path)) == b"".join(LINES)
     assert log.size == len(b"".join(LINES))
@@ -46,22 +47,22 @@ def test_a_log_that_grew_keeps_every_line_and_a_short_tail(
 
 def test_by_default_a_resume_point_holds_at_most_a_thousand_lines() -> None:
     log = Log(view=True, tail=b"x\n" * 1000)
-    assert log.spilled(lambda data: pytest.fail("not yet")) is log
-    spilled = log.after(Lines(b"y\n")).spilled(lambda data: Blob("b", len(data), 0))
+    assert log.with_short_tail(lambda data: pytest.fail("not yet")) is log
+    spilled = log.after(Lines(b"y\n")).with_short_tail(lambda data: Blob("b", len(data), 0))
     assert spilled.tail == b"x\n" * 499 + b"y\n"
 
 
 def test_a_log_that_is_replaced_goes_to_a_segment_at_once(tmp_path: Path) -> None:
     log = grown(tmp_path, LINES[:3]).after(Lines(b"wider\n", whole=True))
-    log = log.spilled(sealing(tmp_path), wholly=True)
+    log = log.with_short_tail(sealing(tmp_path), seal_all=True)
     assert (log.tail, len(log.segments)) == (b"", 1)
     assert log.content(str(tmp_path)) == b"wider\n"
 
 
 def test_a_segment_that_was_changed_is_damage(tmp_path: Path) -> None:
-    log = Log(view=True, tail=b"a\nb\n").spilled(sealing(tmp_path), wholly=True)
+    log = Log(view=True, tail=b"a\nb\n").with_short_tail(sealing(tmp_path), seal_all=True)
     (tmp_path / log.segments[0].name).write_bytes(b"a\nc\n")
-    with pytest.raises(DamagedFile, match="blob-rows-00000001 is damaged"):
+    with pytest.raises(DamagedFile, match="blob-rows-00000001-0123abcd is damaged"):
         log.content(str(tmp_path))
 
 
@@ -114,7 +115,8 @@ def test_a_link_is_moved_aside_and_what_it_points_to_is_left_alone(tmp_path: Pat
 
 def test_a_wider_table_of_a_commit_without_end_is_no_conflict(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"1,NA\n2,NA\n3,NA\n4,5\n")
-    said = mend_view(str(tmp_path), "a.csv", LOG, published=[b"1,NA\n2,NA\n3,NA\n"])
+    wider = b"1,NA\n2,NA\n3,NA\n"
+    said = mend_view(str(tmp_path), "a.csv", LOG, published=[Blob("b", len(wider), zlib.crc32(wider))])
     assert said is not None and "put back" in said
     assert os.listdir(tmp_path) == ["a.csv"]
 
@@ -152,10 +154,10 @@ def test_too_many_open_files_is_no_verdict_on_the_file(
 ) -> None:
     (tmp_path / "a.csv").write_bytes(b"1\n")
 
-    def refused(path: str) -> bytes:
+    def refused(*arguments: object) -> bytes:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(logs, "read_all", refused)
+    monkeypatch.setattr(logs, "read_part", refused)
     with pytest.raises(OSError, match="too many open files"):
         mend_view(str(tmp_path), "a.csv", LOG)
     assert os.listdir(tmp_path) == ["a.csv"]

@@ -10,11 +10,11 @@ import pytest
 
 from outlast import Best, EarlyStopping, ModelCheckpoint, Run, open_run
 from outlast.core.decision import Action, Decision, Reason
-from outlast.exceptions import FileError
+from outlast.exceptions import ArgumentError, FileError
 from outlast.inspect.record import Record, decision_of
-from outlast.storage import journal, logs
+from outlast.storage import journal
 from outlast.storage.commit import Step, Truth, commit
-from outlast.storage.format import layout
+from outlast.storage.format import layout, limits
 from outlast.storage.logs import Lines
 from outlast.testing import FakeAdapter
 
@@ -56,8 +56,8 @@ def test_a_best_model_that_the_run_does_not_keep_has_no_path(tmp_path: Path, nam
 def test_the_best_is_looked_for_from_the_end_and_no_further_than_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, found: bool
 ) -> None:
-    monkeypatch.setattr(logs, "KEPT_LINES", 2)
-    monkeypatch.setattr(logs, "_REMAINING", 1)
+    monkeypatch.setattr(limits, "KEPT_LINES", 2)
+    monkeypatch.setattr(limits, "REMAINING_LINES", 1)
     folder = trained(tmp_path / "run", ModelCheckpoint(save_best_only=True), epochs=epochs)
     best = Best(2, "val_loss", 0.5, os.path.join(folder, "best.txt"))
     record = Record(folder)
@@ -73,5 +73,7 @@ def test_the_best_is_looked_for_from_the_end_and_no_further_than_needed(
 
 def test_a_decision_of_a_megabyte_is_none() -> None:
     decision = Decision("ModelCheckpoint", Action.SKIP, Reason.KEPT, 0, values={"a": "x" * (1 << 20)})
+    with pytest.raises(ArgumentError, match="1,048,576 are the limit; it holds"):
+        journal.line(decision.to_json())
     with pytest.raises(ValueError, match="does not take"):
-        decision_of(journal.line(decision.to_json()))
+        decision_of(journal.line(decision.to_json(), most=1 << 30))

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from outlast.storage import resume_points
 from outlast.storage.commit import Step, Truth, commit
 from outlast.storage.disk import files
 from outlast.storage.disk.temporary import temporary_name
+from outlast.storage.format import document
 from outlast.storage.format import reader as tensor_reader
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import recover
@@ -123,35 +125,35 @@ def test_a_first_resume_point_that_was_torn_is_no_obstacle(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_blob_that_both_name_is_made_again_from_its_view(run: Path, damage: str) -> None:
-    whole = (run / "blob-00000001.keras").read_bytes()
-    path = run / "blob-00000001.keras"
+    whole = (run / "blob-00000001-0123abcd.keras").read_bytes()
+    path = run / "blob-00000001-0123abcd.keras"
     if damage.startswith("a bit"):
         flip(path, 3)
     else:
         DAMAGES[damage](path)
     found = recover(str(run))
     assert found.state["n"] == 3
-    assert found.findings == ("blob-00000001.keras was made again from best.keras",)
+    assert found.findings == ("blob-00000001-0123abcd.keras was made again from best.keras",)
     assert path.read_bytes() == whole
-    assert os.path.lexists(run / "damaged-blob-00000001.keras")
+    assert os.path.lexists(run / "damaged-blob-00000001-0123abcd.keras")
     assert recover(str(run)).findings == ()
 
 
 def test_a_missing_blob_is_made_again_from_its_view(run: Path) -> None:
-    (run / "blob-00000001.keras").unlink()
+    (run / "blob-00000001-0123abcd.keras").unlink()
     found = recover(str(run))
-    assert found.findings == ("blob-00000001.keras was made again from best.keras",)
-    assert (run / "blob-00000001.keras").read_bytes() == b"model" * 100
+    assert found.findings == ("blob-00000001-0123abcd.keras was made again from best.keras",)
+    assert (run / "blob-00000001-0123abcd.keras").read_bytes() == b"model" * 100
 
 
 def test_if_blob_and_view_are_damaged_the_newest_is_taken_and_the_loss_is_said(run: Path) -> None:
-    flip(run / "blob-00000001.keras", 0)
+    flip(run / "blob-00000001-0123abcd.keras", 0)
     flip(run / "best.keras", 0)
     found = recover(str(run))
     assert found.state["n"] == 3
-    assert found.findings == ("blob-00000001.keras (best.keras) is lost",)
+    assert found.findings == ("blob-00000001-0123abcd.keras (best.keras) is lost",)
     assert "best.keras" not in found.truth.files
-    assert (run / "damaged-blob-00000001.keras").exists()
+    assert (run / "damaged-blob-00000001-0123abcd.keras").exists()
     commit(str(run), found.truth, Step(), {"n": 4})
     assert recover(str(run)).findings == ()
 
@@ -159,11 +161,11 @@ def test_if_blob_and_view_are_damaged_the_newest_is_taken_and_the_loss_is_said(r
 def test_if_only_the_newests_blob_is_lost_the_one_before_is_used(run: Path) -> None:
     truth = recover(str(run)).truth
     commit(str(run), truth, Step({"best.keras": writes(b"better")}), {"n": 4})
-    (run / "blob-00000004.keras").unlink()
+    (run / "blob-00000004-0123abcd.keras").unlink()
     (run / "best.keras").unlink()
     found = recover(str(run))
     assert found.state["n"] == 3
-    assert "resume point 4 was set aside: it needs blob-00000004.keras" in found.findings[0]
+    assert "resume point 4 was set aside: it needs blob-00000004-0123abcd.keras" in found.findings[0]
     assert (run / "best.keras").read_bytes() == b"model" * 100
 
 
@@ -189,7 +191,7 @@ def test_a_folder_in_the_place_of_a_view_is_refused_with_the_way_out(run: Path) 
 def test_saving_over_the_best_model_does_not_reach_the_truth(run: Path) -> None:
     with open(run / "best.keras", "r+b") as file:
         file.write(b"overwritten in place")
-    assert (run / "blob-00000001.keras").read_bytes() == b"model" * 100
+    assert (run / "blob-00000001-0123abcd.keras").read_bytes() == b"model" * 100
     recover(str(run))
     assert (run / "best.keras").read_bytes() == b"model" * 100
 
@@ -219,7 +221,7 @@ def long_run(tmp_path: Path) -> Path:
 
 def test_a_damaged_segment_is_made_again_from_the_table(long_run: Path) -> None:
     whole = workload.content(long_run)
-    for name in ("blob-rows-00000001", "blob-rows-00000002"):
+    for name in ("blob-rows-00000001-0123abcd", "blob-rows-00000002-0123abcd"):
         flip(long_run / name, 5)
         assert recover(str(long_run)).findings == (f"{name} was made again from history.csv",)
         (long_run / f"damaged-{name}").unlink()
@@ -227,26 +229,25 @@ def test_a_damaged_segment_is_made_again_from_the_table(long_run: Path) -> None:
 
 
 def test_lines_that_stand_nowhere_else_are_lost_and_it_is_said(long_run: Path) -> None:
-    flip(long_run / "blob-rows-00000001-1", 5)
+    flip(long_run / "blob-rows-00000001-0123abcd-1", 5)
     found = recover(str(long_run))
-    assert found.findings == ("blob-rows-00000001-1 (old lines of rows) is lost",)
+    assert found.findings == ("blob-rows-00000001-0123abcd-1 (old lines of rows) is lost",)
     left = found.truth.logs["rows"].content(str(long_run))
     assert left.startswith(b"1000\n") and left.endswith(b"2999\n")
 
 
-@pytest.mark.parametrize("version", ["0", "2", "1.5", "x"])
+@pytest.mark.parametrize("version", ["0", "1", "3", "1.5", "x"])
 def test_another_version_is_refused_with_both_named_and_nothing_touched(
     run: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     point = resume_points.load(str(run), 3)
-    metadata = {"format": resume_points.FORMAT, "version": version}
-    monkeypatch.setattr(resume_points, "_METADATA", metadata)
-    newer = resume_points.ResumePoint(4, point.state, point.files, point.logs)
-    resume_points.seal(str(run), newer)
+    with monkeypatch.context() as patch:
+        patch.setattr(document, "_VERSION", version)
+        resume_points.seal(str(run), replace(point, number=4))
     (run / temporary_name("x")).write_bytes(b"")
     (run / "best.keras").unlink()
     before = workload.content(run)
-    with pytest.raises(UnknownFormat, match=rf"has version {version} .* reads version 1"):
+    with pytest.raises(UnknownFormat, match=rf"has version {version} .* reads version 2"):
         recover(str(run))
     assert workload.content(run) == before
 
@@ -257,13 +258,13 @@ def test_what_was_left_by_killed_writers_goes_and_what_is_somebody_elses_stays(r
     (run / "other run" / "LOCK").write_bytes(b"")
     left = [run / temporary_name("a.keras"), run / "models" / temporary_name("b")]
     foreign = [run / "notes.txt", run / "other run" / temporary_name("c"), run / ".hidden"]
-    for path in [*left, *foreign, run / "blob-00000009.keras", run / "blob-rows-00000009"]:
+    for path in [*left, *foreign, run / "blob-00000009-0123abcd.keras", run / "blob-rows-00000009-0123abcd"]:
         path.write_bytes(b"x")
     recover(str(run))
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in foreign)
-    assert not (run / "blob-00000009.keras").exists()
-    assert not (run / "blob-rows-00000009").exists()
+    assert not (run / "blob-00000009-0123abcd.keras").exists()
+    assert not (run / "blob-rows-00000009-0123abcd").exists()
 
 
 def test_orders_are_by_number_not_by_time(run: Path) -> None:
@@ -273,7 +274,7 @@ def test_orders_are_by_number_not_by_time(run: Path) -> None:
 
 
 def test_a_survey_changes_nothing_and_can_leave_the_arrays_alone(run: Path) -> None:
-    flip(run / "blob-00000001.keras", 0)
+    flip(run / "blob-00000001-0123abcd.keras", 0)
     (run / "history.csv").unlink()
     before = workload.content(run)
     found = survey(str(run), resume_points.verify)
@@ -308,7 +309,7 @@ def test_a_resume_point_that_names_views_outside_is_damage(
     run: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     point = resume_points.load(str(run), 3)
-    evil = resume_points.ResumePoint(4, 1, {name: point.files["best.keras"]}, {})
+    evil = replace(point, number=4, files={name: point.files["best.keras"]}, logs={})
     resume_points.seal(str(run), evil)
     found = recover(str(run))
     assert found.truth.number == 3

@@ -7,8 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType, SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from outlast.exceptions import UsageError
@@ -35,10 +41,17 @@ def test_items_run_one_after_the_other_on_one_other_thread(writer: Writer) -> No
 
 
 def test_training_goes_on_while_an_item_is_written(writer: Writer) -> None:
-    go = threading.Event()
-    writer.submit(lambda: go.wait(WAIT))
-    go.set()  # reached although the item has not ended
+    go, done = threading.Event(), []
+
+    def slow() -> None:
+        assert go.wait(WAIT)
+        done.append("written")
+
+    writer.submit(slow)
+    assert done == []  # reached although the item has not ended
+    go.set()
     writer.flush()
+    assert done == ["written"]
 
 
 def test_the_next_item_waits_for_the_one_in_flight(writer: Writer) -> None:
@@ -69,8 +82,8 @@ def test_an_error_is_raised_at_the_next_call_once(call: str) -> None:
         raise OSError("the disk is full")
 
     writer.submit(broken)
-    with writer._changed:  # wait, but do not ask for the error
-        assert writer._changed.wait_for(lambda: writer._item is None, WAIT)
+    assert writer._item is not None
+    writer._item.wait()  # but do not ask for the error
     with pytest.raises(OSError, match="the disk is full"):
         getattr(writer, call)(*([ran.set] if call == "submit" else []))
     writer.close()
@@ -117,7 +130,7 @@ def test_the_thread_is_polite_and_the_others_are_not_touched(writer: Writer) -> 
 
 def until_somebody_waits(writer: Writer) -> None:
     deadline = time.monotonic() + WAIT
-    while not writer._waiting:
+    while not writer._helpers:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -152,42 +165,149 @@ def test_an_error_in_lent_work_fails_the_item(writer: Writer) -> None:
         writer.flush()
 
 
-def test_work_that_is_offered_to_somebody_who_leaves_is_done_all_the_same(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def interrupted_at(number: int, *sources: str) -> Iterator[list[str]]:
+    """Ctrl-C before the line of that number, counted over all that this thread runs of these files."""
+    lines = 0
+    where: list[str] = []
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.endswith(sources):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number and not where:
+                where.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield where
+    except KeyboardInterrupt:
+        assert where
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("error", [None, OSError("the disk is full")])
+def test_whatever_line_of_the_foreground_is_interrupted_the_writer_ends(error: Exception | None) -> None:
+    """No line between taking part in an item and leaving it may keep the writer waiting."""
+    tried = set()
+    for number in range(1, 2000):
+        writer, done = Writer(), []
+
+        def pieces(writer: Writer = writer, done: list[int] = done) -> Iterator[None]:
+            for piece in range(3):
+                for _ in range(50):
+                    if not writer._helpers:
+                        time.sleep(0.0002)
+                done.append(piece)
+                yield
+            if error is not None:
+                raise error
+
+        with interrupted_at(number, "disk/writer.py") as where:
+            writer.submit(lambda: writer.drain(pieces()))  # noqa: B023
+            with suppress(OSError):
+                writer.flush()
+            writer.close()
+        if not where:
+            break
+        tried.add(*where)
+        later = threading.Thread(target=ended, args=(writer,))
+        later.start()
+        later.join(WAIT)
+        assert not later.is_alive(), f"interrupted at {where}, it waits for ever"
+        assert done in ([], [0, 1, 2]), f"interrupted at {where}"
+    assert len(tried) > 30
+    assert {"submit", "_start", "_wait", "wait", "check", "close", "_finish"} <= {
+        where.partition(":")[0] for where in tried
+    }
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("thread", ["the writer's", "the helper's"])
+def test_the_start_of_a_thread_can_be_interrupted(
+    monkeypatch: pytest.MonkeyPatch, thread: str, started: bool
 ) -> None:
-    done: list[int] = []
+    writer, done = Writer(), []
+    real = threading.Thread.start
 
-    def pieces() -> Iterator[None]:
-        for number in range(5):
-            until_somebody_waits(writer)
-            done.append(number)
-            yield
+    def start(self: threading.Thread) -> None:
+        if started:
+            real(self)
+        raise KeyboardInterrupt
 
-    def interrupted() -> None:
-        if writer._loan is not None:
-            raise KeyboardInterrupt
-
-    writer.submit(lambda: writer.drain(pieces()))
-    monkeypatch.setattr(writer, "_take_loan", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    if thread == "the helper's":
+        writer.submit(lambda: None)
         writer.flush()
-    monkeypatch.undo()
+        go = threading.Event()
+        writer.submit(lambda: (go.wait(WAIT), done.append("first")))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            writer.submit(lambda: done.append("second"))
+    if thread == "the helper's":
+        go.set()
+    writer.submit(lambda: done.append("third"))
+    writer.close()
+    assert done in (["first", "third"], ["third"])
+
+
+def ended(writer: Writer) -> None:
+    """What a program does with a writer at its end."""
+    with suppress(OSError):
+        writer.flush()
+    with suppress(OSError):
+        writer.close()
+    assert writer._item is None or writer._item.ended
+
+
+def test_an_item_whose_submit_was_interrupted_is_written_before_the_next(writer: Writer) -> None:
+    """Else the next copies its state over the one that is being written."""
+    done: list[str] = []
+
+    def interrupted(token: None) -> None:
+        raise KeyboardInterrupt
+
+    writer.submit(lambda: None)
     writer.flush()
-    assert done == [0, 1, 2, 3, 4]
+    wake = writer._wake
+    writer._wake = SimpleNamespace(put=interrupted)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        writer.submit(lambda: done.append("first"))
+    writer._wake = wake
+    writer.submit(lambda: done.append("second"))
+    writer.flush()
+    assert done == ["first", "second"]
 
 
-def test_work_is_lent_even_when_no_thread_can_be_started(
+def test_a_state_that_was_written_is_let_go(writer: Writer) -> None:
+    state = np.zeros(9)
+    alive = weakref.ref(state)
+    writer.submit(partial(np.sum, state))
+    writer.flush()
+    del state
+    assert alive() is None
+
+
+def test_work_is_done_even_when_no_thread_can_be_started(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[int] = []
+    tried = threading.Event()
 
     def pieces() -> Iterator[None]:
         for number in range(3):
-            until_somebody_waits(writer)
+            assert tried.wait(WAIT)
             done.append(number)
             yield
 
     def refused(thread: threading.Thread) -> None:
+        tried.set()
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     writer.submit(lambda: writer.drain(pieces()))

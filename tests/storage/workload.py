@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from outlast.storage import logs
 from outlast.storage.commit import FileChange, Step, Truth, commit
 from outlast.storage.disk import files, lock
+from outlast.storage.format import layout, limits
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import Recovered, recover
 
+RUN = "0123abcd" * 4  # the identity that every run gets here
 WIDENED_AT = 3
 BEST_AT = {1, 2, 4}
 FIRST_STATE: dict[str, Any] = {"epoch": 0, "weights": np.arange(6.0), "best": float("inf")}
@@ -39,13 +40,15 @@ def run(
     steps: int,
     committed: Callable[[int], object] = lambda number: None,
     say: Callable[[str], object] = _fail,
+    kept_lines: int = 4,
 ) -> Recovered:
     """Go on to step ``steps`` from whatever the folder holds; tell what is safe when it is."""
     files.make_folder(folder)
     held = lock.acquire(folder, take_over=True)
-    usual = logs.KEPT_LINES, logs._REMAINING
+    usual = limits.KEPT_LINES, limits.REMAINING_LINES, layout.new_identity
     try:
-        logs.KEPT_LINES, logs._REMAINING = 4, 1  # so that a short run has segments
+        limits.KEPT_LINES, limits.REMAINING_LINES = kept_lines, 1  # so that a short run has segments
+        layout.new_identity = lambda: RUN  # so that two runs have the same files
         found = recover(folder)
         truth, state = found.truth, found.state or FIRST_STATE
         committed(truth.number)
@@ -54,7 +57,7 @@ def run(
             truth = commit(folder, truth, step_of(state, truth), state, say=say)
             committed(truth.number)
     finally:
-        logs.KEPT_LINES, logs._REMAINING = usual
+        limits.KEPT_LINES, limits.REMAINING_LINES, layout.new_identity = usual
         held.release()
     return found
 

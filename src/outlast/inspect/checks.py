@@ -20,7 +20,7 @@ from outlast.exceptions import ArgumentError
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32_part, read_part, regular_size
-from outlast.storage.format import json_text, layout
+from outlast.storage.format import json_text, layout, limits
 from outlast.storage.logs import Log
 
 _WRITTEN_AGAIN = "a resume writes it again"
@@ -66,7 +66,7 @@ class Check:
 
 def of_blob(folder: str, blob: Blob, whole: bool) -> Check:
     """The check of a blob; ``whole`` says whether its checksum was found to match."""
-    what = "old lines" if layout.is_rows(blob.name) else "model"
+    what = "old lines" if layout.is_rows(blob.name) else "part" if layout.is_part(blob.name) else "model"
     if whole:
         return Check(blob.name, what, Verdict.WHOLE)
     return Check(blob.name, what, *_fault(os.path.join(folder, blob.name), blob.size))
@@ -112,7 +112,7 @@ def of_settings(folder: str) -> Check:
         return Check(layout.RUN, "settings", *_fault(path, 0))
     try:
         with explained(path, "read"):
-            json_text.parsed(read_part(path, 0, json_text.MOST_BYTES + 1))
+            json_text.parsed(read_part(path, 0, limits.JSON_BYTES + 1))
     except (ValueError, RecursionError):
         return Check(layout.RUN, "settings", Verdict.DAMAGED, "it is not JSON; a resume does not need it")
     return Check(layout.RUN, "settings", Verdict.WHOLE)
@@ -121,7 +121,7 @@ def of_settings(folder: str) -> Check:
 def _view(folder: str, name: str, what: str, judged: Callable[[str], tuple[Verdict, str]]) -> Check:
     """Check a file that a resume can write again, which makes damage a mere change."""
     try:
-        path = layout.view_path(folder, name)
+        path = layout.log_path(folder, name)  # or that of a copy
         with explained(path, "read"):
             verdict, detail = judged(path)
     except ArgumentError:

@@ -19,13 +19,14 @@ from outlast.storage import journal, resume_points
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import read_part, regular_size
 from outlast.storage.disk.temporary import is_temporary
-from outlast.storage.format import json_text, layout
+from outlast.storage.format import json_text, layout, limits
 from outlast.storage.resume_points import ResumePoint
 
 MOST_DECISIONS = 10_000  # the last ones; all of them are in journal.jsonl
 _KNOWN_FILES = {
     layout.LOCK: "lock",
     layout.LOCK_WITHOUT_FLOCK: "lock",
+    layout.IDENTITY: "which run it is",
     layout.RUN: "settings",
     layout.EVENTS: "starts, resumes, ends",
 }
@@ -155,7 +156,7 @@ def _requested(folder: str) -> Mapping[str, Any]:
     if regular_size(path) is None:
         return {}
     with explained(path, "read"):
-        text = read_part(path, 0, json_text.MOST_BYTES + 1)
+        text = read_part(path, 0, limits.JSON_BYTES + 1)
     try:
         return _mapping(json_text.parsed(text, parse_constant=str))
     except (ValueError, RecursionError):
@@ -192,9 +193,13 @@ def _what(name: str) -> str:
     if layout.resume_number(name) is not None:
         return "resume point"
     if layout.is_blob(name):
-        return "old lines of logs" if layout.is_rows(name) else "a model"
+        return (
+            "old lines of logs" if layout.is_rows(name) else "a part" if layout.is_part(name) else "a model"
+        )
     if name.startswith(layout.DAMAGED):
         return "set aside: damaged"
+    if name.startswith(layout.FOREIGN):
+        return "set aside: of another run"
     if layout.CONFLICT in name:
         return "set aside: changed from outside"
     return "unfinished write" if is_temporary(name) else ""

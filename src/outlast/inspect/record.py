@@ -17,12 +17,11 @@ from outlast.core.run_state import RunState
 from outlast.exceptions import FileError
 from outlast.storage import resume_points
 from outlast.storage.disk import lock
-from outlast.storage.format import json_text, layout
+from outlast.storage.format import json_text, layout, limits
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 
-ROWS = "rows.jsonl"  # the log of all metrics; it has no file of its own
-_LONGEST_LINE = 1 << 20  # bytes of a decision
+ROWS = layout.ROWS
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def rows_of(content: bytes) -> list[dict[str, Any]]:
 
 def decision_of(line: bytes) -> Decision:
     """A decision, from its line in the journal."""
-    if len(line) > _LONGEST_LINE:
+    if len(line) > limits.LINE_BYTES:
         raise ValueError(f"a decision does not take {len(line):,} bytes")
     return Decision.from_json(json_text.parsed(line))
 

@@ -114,7 +114,7 @@ def _verified(folder: str, whole_files: _FoundWhole) -> Verification:
 
 def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
     held = seen.run.holder is not None
-    done, points = _resume_points(folder, whole_files)
+    done, points = _resume_points(folder, whole_files, seen.found.run if seen.found else None)
     # Blobs that only older resume points name are leftovers: a killed writer had no time to delete them.
     blobs = {blob.name: blob for point in points[:2] for blob in _blobs_of(point)}
     done += [
@@ -132,22 +132,31 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
     )
 
 
-def _resume_points(folder: str, whole_files: _FoundWhole) -> tuple[list[Check], list[ResumePoint]]:
+def _resume_points(
+    folder: str, whole_files: _FoundWhole, run: str | None
+) -> tuple[list[Check], list[ResumePoint]]:
     """The check of each resume point, the newest first, and those that are whole."""
     done, whole = [], []
     for number in resume_points.numbers(folder):
         name, what = layout.resume_name(number), "resume point"
         try:
-            whole.append(whole_files.point(folder, number))
+            point = whole_files.point(folder, number)
         except DamagedFile as error:
             done.append(Check(name, what, Verdict.DAMAGED, reason(folder, str(error))))
+            continue
+        if run is not None and point.run != run:
+            done.append(
+                Check(name, what, Verdict.DAMAGED, "it belongs to another run; a resume sets it aside")
+            )
         else:
+            whole.append(point)
             done.append(Check(name, what, Verdict.WHOLE))
     return done, whole
 
 
 def _blobs_of(point: ResumePoint) -> Iterator[Blob]:
     yield from point.files.values()
+    yield from point.parts.values()
     for log in point.logs.values():
         yield from log.segments
 

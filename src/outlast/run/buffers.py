@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from outlast.storage.format.dtypes import Bits
-from outlast.storage.format.encoding import Immutable
+from outlast.storage.format.dtypes import Array, Bits
 
 
 class Buffers:
-    """Copies trees of arrays; the copies are overwritten by the next :meth:`copy`.
+    """Copies arrays; the copies are overwritten by the next :meth:`copy`.
 
     Example:
         >>> import numpy as np
@@ -25,32 +24,27 @@ class Buffers:
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[str, Any] = {}
+        self._buffers: dict[str, Any] = {}
 
-    def copy(self, tree: Any) -> Any:
-        """The same tree with its arrays copied. Nobody may still read the copy before this one."""
-        used: dict[str, Any] = {}
-        result = self._copied(tree, "", used)
-        self._arrays = used  # what no place of this tree needs is let go
-        return result
+    def copy(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The same arrays, copied. Nobody may still read the copies before these.
 
-    def _copied(self, tree: Any, place: str, used: dict[str, Any]) -> Any:
-        if tree is None or isinstance(tree, (int, float, str, bytes, Immutable)):
-            return tree
-        if isinstance(tree, Mapping):
-            return {key: self._copied(value, f"{place}/{key}", used) for key, value in tree.items()}
-        if isinstance(tree, (list, tuple)):
-            return type(tree)([self._copied(v, f"{place}/{i}", used) for i, v in enumerate(tree)])
-        if isinstance(tree, Bits):
-            return Bits(tree.dtype, self._copied(tree.array, place, used))
-        return self._array(tree, place, used) if hasattr(tree, "__array_interface__") else tree
+        Args:
+            arrays: by names that stay the same from one copy to the next.
+        """
+        used = {name: self._copied(name, array) for name, array in arrays.items()}
+        self._buffers = used  # memory for what is not among them is freed
+        return {
+            name: Bits(array.dtype, used[name]) if isinstance(array, Bits) else used[name]
+            for name, array in arrays.items()
+        }
 
-    def _array(self, array: Any, place: str, used: dict[str, Any]) -> Any:
+    def _copied(self, name: str, array: Array) -> Any:
         import numpy as np
 
-        buffer = self._arrays.get(place)
-        if buffer is None or buffer.shape != array.shape or buffer.dtype != array.dtype:
-            buffer = np.empty(array.shape, array.dtype)
-        np.copyto(buffer, array)
-        used[place] = buffer
+        live = array.array if isinstance(array, Bits) else array
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape != live.shape or buffer.dtype != live.dtype:
+            buffer = np.empty(live.shape, live.dtype)
+        np.copyto(buffer, live)
         return buffer

@@ -80,8 +80,8 @@ class Contents:
         Raises:
             CapabilityError: something cannot be stored or loaded; the text names it.
         """
-        plain, arrays = encode(self.collect(), _ROOT)
-        saved = decode(plain, {name: copied(array) for name, array in arrays.items()})
+        plain, arrays, parts = encode(self.collect(), _ROOT)
+        saved = decode(plain, {name: copied(array) for name, array in arrays.items()}, parts)
         for name, part in self._parts.items():
             try:
                 part.put_back(saved[name])
@@ -103,9 +103,9 @@ def differences(saved: Tree, now: Tree) -> list[str]:
         >>> differences({"a": {"b": 1.0, "c": 2}}, {"a": {"b": 1.0, "c": 2.0, "d": 3}})
         ['state/a/c']
     """
-    (plain, arrays), (plain_now, arrays_now) = encode(saved, _ROOT), encode(now, _ROOT)
-    wrong = [*_differing(plain, plain_now, _ROOT)]
-    wrong += [name for name, array in arrays.items() if not _same_bits(array, arrays_now.get(name))]
+    before, after = encode(saved, _ROOT), encode(now, _ROOT)
+    wrong = [*_differing(before.plain, after.plain, _ROOT)]
+    wrong += [name for name, array in before.arrays.items() if not _same_bits(array, after.arrays.get(name))]
     return wrong
 
 
@@ -138,9 +138,9 @@ def _bytes(array: Any) -> Any:
 
 def checksum(tree: Tree) -> int:
     """A CRC-32 of a tree: values and arrays."""
-    plain, arrays = encode(tree, _ROOT)
-    crc = zlib.crc32(repr(plain).encode())
-    for array in arrays.values():
+    encoded = encode(tree, _ROOT)
+    crc = zlib.crc32(repr(encoded.plain).encode())
+    for array in encoded.arrays.values():
         crc = zlib.crc32(_bytes(array), crc)
     return crc
 

@@ -76,14 +76,15 @@ class CallbacksPart:
         self._kept.append((snapshot, immutable))
         return immutable
 
-    def _snapshot(self, immutable: Immutable) -> Snapshot | None:
+    def _snapshot(self, immutable: Immutable | None) -> Snapshot | None:
         """The weights; None if they are lost."""
         for snapshot, known in self._kept:
             if known is immutable:
                 return snapshot
-        if immutable.value is None:
+        if immutable is None:
             return None
         snapshot = self._training().weights_from_arrays([(name, array) for name, array in immutable.value])
+        immutable.made_by(lambda: self._training().weights_to_arrays(snapshot))  # not both in memory
         self._kept.append((snapshot, immutable))
         return snapshot
 

@@ -12,7 +12,7 @@ from outlast.core.run_state import START, Position, RunState
 from outlast.inspect.record import ROWS, decisions_of, rows_of
 from outlast.run.staged import StagedOutput
 from outlast.storage import journal
-from outlast.storage.format import layout
+from outlast.storage.format import layout, limits
 
 _RUN = "Run"  # who decided if no callback did; such a stop is final
 
@@ -78,7 +78,7 @@ class Progress:
     def close_epoch(self, row: Mapping[str, Any], epochs: int | None, output: StagedOutput) -> None:
         """Count an epoch of ``epochs``, and keep its line."""
         plain = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in row.items()}
-        output.add_lines(ROWS, journal.line(plain), view=False)
+        output.add_lines(ROWS, journal.line(plain, limits.ROW_BYTES), view=False)
         self.position, self.epochs = Position(row["epoch"]), epochs
         self.finished = bool(self.stops) or (epochs is not None and self.next_epoch >= epochs)
 

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -23,10 +24,12 @@ from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, wa
 from outlast.frameworks.base import PACKAGES
 from outlast.run.buffers import Buffers
 from outlast.storage import blobs, commit, journal, recovery, resume_points
+from outlast.storage.blobs import Blob
 from outlast.storage.commit import Step, Truth
 from outlast.storage.disk import files, lock
 from outlast.storage.disk.writer import Writer
 from outlast.storage.format import layout
+from outlast.storage.format.document import Draft
 from outlast.storage.logs import Lines
 
 _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")  # what launchers set
@@ -56,8 +59,10 @@ class FolderStore:
         self._say, self._on_save_error = say, on_save_error
         self._truth = Truth()
         self._unsafe: list[tuple[Position, Step]] = []  # not known to be on the disk, in their order
-        self._shown: dict[str, Blob] = {}  # models of the epoch under way that people can find already
-        self._state: Any = None  # of the last step, copied
+        self._failed = False  # a write failed, and the folder was not put in order since
+        # Models of the epoch under way that people can find already; None if one was deleted.
+        self._shown: dict[str, Blob | None] = {}
+        self._state: Draft | None = None  # of the last step, its arrays copied
         self._buffers = Buffers()
         self._writer = Writer()
         self._lock: lock.Lock | None = None
@@ -82,14 +87,14 @@ class FolderStore:
         files.make_folder(self.folder)
         self._lock = _locked(self.folder)
         try:
-            recovered = recovery.recover(self.folder)
+            recovered = recovery.recover(self.folder, begin=resume == "never")
             state = None if recovered.state is None else self._run_state(recovered.state)
         except BaseException:
             self._lock.release()
             raise
         self._truth, self.findings = recovered.truth, recovered.findings
         self.committed = None if state is None else state.position
-        self._unsafe, self._writer = [], Writer()
+        self._unsafe, self._shown, self._failed, self._writer = [], {}, False, Writer()
         self.is_open = True
         _open[os.path.realpath(self.folder)] = self
         return state
@@ -144,15 +149,14 @@ class FolderStore:
         """Put models that were saved inside an epoch where people find them, in the background."""
         self._check_lock()
         self._settle()
-        self._unsafe.append((START, step))  # until it is shown, it is part of the next step
-        self._writer.submit(partial(self._carry_out_show, step))
+        self._unsafe.append((START, step))  # until it is shown, it is part of the next commit
+        if len(self._unsafe) == 1:  # else something failed, and the commit will try again
+            self._writer.submit(partial(self._carry_out_show, step))
 
     def _carry_out_show(self, step: Step) -> None:
-        self._truth = commit.stage(
-            self.folder, self._truth, step, drain=self._writer.drain, say=self._say
-        )
+        self._truth = commit.stage(self.folder, self._truth, step, drain=self._writer.drain, say=self._say)
         self._unsafe = [(position, one) for position, one in self._unsafe if one is not step]
-        self._shown |= {view: blob for view, blob in self._truth.files.items() if view in step.files}
+        self._shown |= {view: self._truth.files.get(view) for view in step.files}
 
     def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
         """Collect the state, copy it, and make the step safe in the background.
@@ -167,7 +171,8 @@ class FolderStore:
         self._settle()
         state = collect()
         self._unsafe.append((state.position, step))
-        self._state = self._buffers.copy(state.to_state())
+        draft = resume_points.draft(state.to_state())
+        self._state = replace(draft, arrays=self._buffers.copy(draft.arrays))
         self._submit()
 
     def _check_lock(self) -> None:
@@ -197,7 +202,7 @@ class FolderStore:
     def _settle(self) -> None:
         """Wait for the step under way; if it failed, put the folder in order for the next."""
         failure = self._failure()
-        if self._unsafe:
+        if self._failed:
             self._recover()
         if failure:
             again = f" and tries again; {self._unsaved()}" if self._unsafe else ""
@@ -207,18 +212,24 @@ class FolderStore:
         """Wait for the step under way; returns why it failed, if that is only to be warned of."""
         try:
             self._writer.flush()
-        except FileError as error:
-            if self._on_save_error == "raise":
+        except BaseException as error:
+            self._failed = True
+            if self._on_save_error == "raise" or not isinstance(error, FileError):
                 raise
             return error
         return None
 
     def _recover(self) -> None:
+        """Put the folder in order; models that were shown are part of the next commit then."""
         with suppress(FileError):  # the next commit will say so
-            found = recovery.recover(self.folder)
-            self._truth = found.truth
+            found = recovery.recover(self.folder, self._truth)
+            self._failed = False
+            shown = {view: blob for view, blob in self._shown.items() if blob is not None}
+            self._truth = replace(found.truth, files={**found.truth.files, **shown})
+            self._unsafe.insert(0, (START, Step({**self._shown})))
             if found.state is not None:  # the step may be there after all
                 self._is_safe(self._run_state(found.state).position)
+            self._unsafe = [(position, step) for position, step in self._unsafe if step != Step()]
 
     def _unsaved(self) -> str:
         epochs = [position.epoch + 1 for position, _ in self._unsafe if position != START]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
 from outlast.storage.disk import files
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file
-from outlast.storage.format import layout
-
-_LARGEST = (1 << 63) - 1  # bytes that a file may have
+from outlast.storage.format import layout, limits
 
 
 @dataclass(frozen=True)
@@ -31,22 +29,22 @@ class Blob:
     crc32: int
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a resume point."""
+        """As a resume point names it."""
         return {"blob": self.name, "size": self.size, "crc32": f"{self.crc32:08x}"}
 
     @classmethod
     def from_json(cls, entry: Any) -> Blob:
-        """From a resume point; ``ValueError`` if it is none or leads out of the folder."""
+        """From a resume point; ``ValueError`` if it is not one, or leads out of the folder."""
         try:
-            blob = cls(entry["blob"], int(entry["size"]), int(entry["crc32"], 16))
-            named = layout.is_blob(blob.name) and os.path.basename(blob.name) == blob.name
+            name, size, crc32 = entry["blob"], entry["size"], int(entry["crc32"], 16)
+            is_name = layout.is_blob(name) and os.path.basename(name) == name
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{entry!r} names no blob") from error
-        if not named:
-            raise ValueError(f"{blob.name!r} is no name of a blob")
-        if not 0 <= blob.size <= _LARGEST:
-            raise ValueError(f"{blob.name} cannot have {blob.size} bytes")
-        return blob
+            raise ValueError(f"{str(entry)[:200]} does not name a blob") from error
+        if not is_name:
+            raise ValueError(f"{name[:100]!r} is not the name of a blob")
+        if type(size) is not int or not 0 <= size <= limits.FILE_BYTES:
+            raise ValueError(f"{name} cannot have {str(size)[:40]} bytes")
+        return cls(name, size, crc32)
 
     def fits(self, path: str) -> bool:
         """Whether the file at ``path`` has this size and checksum."""
@@ -72,38 +70,49 @@ def whole(folder: str, view: str, blob: Blob) -> str:
     )
 
 
-def seal_blob(
-    folder: str,
-    number: int,
-    view: str,
-    write: Callable[[str], object],
-    *,
-    rows: bool = False,
-    needed: int | None = None,
-) -> Blob:
-    """Write a blob for resume point ``number`` under the first name that is free.
+@dataclass
+class Sealer:
+    """Makes the blobs of one resume point, and remembers which.
 
     Args:
         folder: the run's.
-        number: of the resume point that shall name it.
-        view: whose copy it will be; gives the suffix.
-        write: makes the file at the path that it is given.
-        rows: it holds lines of a log.
-        needed: bytes that it will take, for the text of an error.
+        run: its identity.
+        number: of the resume point that will name them.
 
-    Raises:
-        FileError: the disk refused, or ``write`` made no regular file.
+    Attributes:
+        names: of the blobs that were made.
     """
-    found: list[tuple[int, int]] = []
 
-    def write_and_look(path: str) -> None:
-        write(path)
-        found.append((os.lstat(path).st_size, crc32_file(path)))
+    folder: str
+    run: str
+    number: int
+    names: list[str] = field(default_factory=list)
 
-    for name in layout.blob_names(number, view, rows=rows):
-        path = os.path.join(folder, name)
-        if os.path.lexists(path):  # of a commit that failed
-            continue
-        files.seal(path, write_and_look, needed=needed)
-        return Blob(name, *found[-1])
-    raise FileError(f"Cannot name another blob in {folder}.", path=folder, errno=errno.EEXIST)
+    def seal(
+        self, write: Callable[[str], object], *, view: str = "", kind: str = "", needed: int | None = None
+    ) -> Blob:
+        """Write a blob under the first name that is free.
+
+        Args:
+            write: makes the file at the path that it is given.
+            view: what people call the file; gives the suffix.
+            kind: ``layout.PART``, ``layout.LINES``, or "" for a model.
+            needed: bytes that it will take, for the text of an error.
+
+        Raises:
+            FileError: the disk refused, or ``write`` made no regular file.
+        """
+        found: list[tuple[int, int]] = []
+
+        def write_and_look(path: str) -> None:
+            write(path)
+            found.append((os.lstat(path).st_size, crc32_file(path)))
+
+        for name in layout.blob_names(self.run, self.number, view=view, kind=kind):
+            path = os.path.join(self.folder, name)
+            if os.path.lexists(path):  # of a commit that failed
+                continue
+            files.seal(path, write_and_look, needed=needed)
+            self.names.append(name)
+            return Blob(name, *found[-1])
+        raise FileError(f"Cannot name another blob in {self.folder}.", path=self.folder, errno=errno.EEXIST)

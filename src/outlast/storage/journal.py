@@ -13,22 +13,37 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from outlast.exceptions import ArgumentError
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import read_all, read_part, regular_size
-from outlast.storage.format import layout
+from outlast.storage.format import layout, limits
 
 
-def line(record: Mapping[str, Any]) -> bytes:
+def line(record: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
     r"""The record as one line of JSON; equal records give equal bytes.
 
     Infinities and NaN, which JSON lacks, become text.
+
+    Args:
+        record: what the line says.
+        most: bytes that whoever reads the line takes.
+
+    Raises:
+        ArgumentError: the line would be longer; nobody could read it again.
 
     Example:
         >>> line({"epoch": 3, "value": float("inf"), "text": "a\nb"})
         b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
     """
-    return json.dumps(plain(record), allow_nan=False).encode() + b"\n"
+    made = json.dumps(plain(record), allow_nan=False).encode() + b"\n"
+    if len(made) > most:
+        what = ", ".join(f"{name} ({_length(value):,})" for name, value in record.items())
+        raise ArgumentError(
+            f"A line of {len(made):,} bytes is too long for a log, {most:,} are the limit; "
+            f"it holds {what[:500]}."
+        )
+    return made
 
 
 def append(path: str, record: Mapping[str, Any]) -> None:
@@ -85,6 +100,11 @@ def _ends_torn(path: str) -> bool:
     with explained(path, "read"):
         size = os.lstat(path).st_size if os.path.lexists(path) else 0
         return size > 0 and read_part(path, size - 1, 1) != b"\n"
+
+
+def _length(value: Any) -> int:
+    """In the line, about."""
+    return len(json.dumps(plain(value), default=str))
 
 
 def plain(value: Any) -> Any:

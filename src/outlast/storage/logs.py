@@ -14,18 +14,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from outlast.exceptions import DamagedFile
+from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import read_all, read_part, regular_size
-from outlast.storage.format import layout
-
-KEPT_LINES = 1000  # at most so many in a resume point
-KEPT_BYTES = 16 << 20  # and no more bytes
-_LONGEST = 1 << 28  # bytes of a segment, when lines are looked through
-_NO_FILE = b"\0"  # begins no log, and no log begins with it
-_REMAINING = 500  # so many when the others go to a segment
+from outlast.storage.disk.reading import crc32_part, read_part, regular_size
+from outlast.storage.format import layout, limits
 
 
 @dataclass(frozen=True)
@@ -34,14 +28,27 @@ class Lines:
 
     Args:
         data: whole lines, each with its end.
-        whole: they replace the log (a table became wider), and go to a segment at
-            once, so that a recovery knows the file for ours.
+        whole: they replace the log (a table became wider). They are sealed before the file that
+            people read is replaced, so that a recovery knows that file for ours.
         view: the log is a file for people too, under its own name.
+
+    Raises:
+        ArgumentError: a line is longer than a reader takes.
     """
 
     data: bytes
     whole: bool = False
     view: bool = True
+
+    def __post_init__(self) -> None:
+        """Look for a line that is too long, where there can be one."""
+        if len(self.data) > limits.SEGMENT_BYTES:
+            longest = max(map(len, self.data.splitlines(keepends=True)))
+            if longest > limits.SEGMENT_BYTES:
+                raise ArgumentError(
+                    f"A line of {longest:,} bytes is too long for a log, "
+                    f"{limits.SEGMENT_BYTES:,} are the limit."
+                )
 
 
 @dataclass(frozen=True)
@@ -63,17 +70,25 @@ class Log:
             return Log(lines.view, (), lines.data)
         return replace(self, tail=self.tail + lines.data)
 
-    def spilled(self, seal: Callable[[bytes], Blob], *, wholly: bool = False) -> Log:
-        """The log with a tail that is short enough; ``seal`` makes a segment of the rest.
+    @property
+    def has_short_tail(self) -> bool:
+        """Whether a resume point can hold the tail."""
+        short = len(self.tail) <= limits.KEPT_BYTES
+        return short and len(self.tail.splitlines()) <= limits.KEPT_LINES
 
-        ``wholly``: nothing stays in the tail.
+    def with_short_tail(self, seal: Callable[[bytes], Blob], *, seal_all: bool = False) -> Log:
+        """The log with a tail that is short enough; ``seal`` makes segments of the rest.
+
+        ``seal_all``: nothing stays in the tail.
         """
-        wholly = wholly or len(self.tail) > KEPT_BYTES
-        lines = self.tail.splitlines(keepends=True)
-        if len(lines) <= KEPT_LINES and not wholly:
+        if self.has_short_tail and not seal_all:
             return self
-        old = self.tail if wholly else b"".join(lines[:-_REMAINING])
-        return replace(self, segments=(*self.segments, seal(old)), tail=self.tail[len(old) :])
+        old = self.tail
+        if not seal_all and len(old) <= limits.KEPT_BYTES:
+            lines = old.splitlines(keepends=True)
+            old = b"".join(lines[: len(lines) - limits.REMAINING_LINES])
+        segments = (*self.segments, *map(seal, _in_segments(old)))
+        return replace(self, segments=segments, tail=self.tail[len(old) :])
 
     def content(self, folder: str) -> bytes:
         """All of it.
@@ -91,8 +106,6 @@ class Log:
         """
         yield from reversed(self.tail.splitlines())
         for blob in reversed(self.segments):
-            if blob.size > _LONGEST:
-                raise DamagedFile(f"{blob.name} is too long for lines of a log.", path=blob.name)
             yield from reversed(_segment(folder, blob).splitlines())
 
 
@@ -103,7 +116,7 @@ def add_to_view(folder: str, name: str, before: Log | None, lines: Lines) -> str
 
     Returns what was found, as :func:`mend_view` does.
     """
-    path = layout.view_path(folder, name)
+    path = layout.log_path(folder, name)
     _make_folder_of(path)
     if before is None:
         finding = _make_way(path, lines.data)
@@ -118,33 +131,42 @@ def add_to_view(folder: str, name: str, before: Log | None, lines: Lines) -> str
     return finding
 
 
-def mend_view(folder: str, name: str, log: Log, published: Iterable[bytes] = ()) -> str | None:
+def mend_view(folder: str, name: str, log: Log, published: Iterable[Blob] = ()) -> str | None:
     """Make the file that people read hold the log, exactly.
 
     Extra lines are cut off, missing ones added. A file that was edited, or is
     no regular one, is kept beside it as ``.conflict``; not so one that begins
-    as ``published`` says: commits that did not come to their end wrote it.
+    with what one of ``published`` holds: commits that did not come to their end wrote it.
 
     Returns what was found, as a sentence's part, or None if all was well.
     """
-    path = layout.view_path(folder, name)
+    path = layout.log_path(folder, name)
     _make_folder_of(path)
     content = log.content(folder)
-    current = _read(path)
+    current = _beginning(path, len(content) + 1)
     if current == content:
         return None
     if current is not None and current.startswith(content):
         files.cut(path, len(content))
         return f"{name} was cut back to its last saved line"
-    if current is None or content.startswith(current):
+    if not os.path.lexists(path) or (current is not None and content.startswith(current)):
         _rewrite(path, content)
         return f"{name} was completed"
-    if any(current.startswith(begin) for begin in published):
+    if current is not None and any(_begins_with(path, blob) for blob in published):
         _rewrite(path, content)
         return f"{name} was put back to its last saved state"
     kept = files.move_aside(path, layout.CONFLICT)
     _rewrite(path, content)
     return f"{name} had been changed: written anew, the other is {os.path.basename(kept)}"
+
+
+def _in_segments(data: bytes) -> Iterator[bytes]:
+    """The lines in pieces that a reader takes."""
+    while len(data) > limits.SEGMENT_BYTES:
+        end = data.rfind(b"\n", 0, limits.SEGMENT_BYTES) + 1 or limits.SEGMENT_BYTES
+        yield data[:end]
+        data = data[end:]
+    yield data
 
 
 def _make_folder_of(path: str) -> None:
@@ -155,10 +177,10 @@ def _make_folder_of(path: str) -> None:
 
 def _make_way(path: str, data: bytes) -> str | None:
     """Before the first lines: what a killed start left goes, what is foreign steps aside."""
-    current = _read(path)
-    if not current:
+    if not os.path.lexists(path):
         return None
-    if current.startswith(data) or data.startswith(current):
+    current = _beginning(path, len(data))
+    if current is not None and data.startswith(current):
         files.cut(path, 0)
         return None
     kept = files.move_aside(path, layout.CONFLICT)
@@ -169,18 +191,23 @@ def _rewrite(path: str, content: bytes) -> None:
     files.replace(path, lambda new: files.write_bytes(new, content), needed=len(content))
 
 
-def _read(path: str) -> bytes | None:
-    """The file's content; None if there is none, and no log's content if it is no file."""
-    if not os.path.lexists(path):
-        return None
+def _beginning(path: str, size: int) -> bytes | None:
+    """The first ``size`` bytes of a file; None if there is none, or it is not a regular one."""
     if regular_size(path) is None:
-        return _NO_FILE
+        return None
     with explained(path, "read"):
-        return read_all(path)
+        return read_part(path, 0, size)
+
+
+def _begins_with(path: str, blob: Blob) -> bool:
+    with explained(path, "read"):
+        return crc32_part(path, 0, blob.size) == blob.crc32
 
 
 def _segment(folder: str, blob: Blob) -> bytes:
     path = os.path.join(folder, blob.name)
+    if blob.size > limits.SEGMENT_BYTES:
+        raise DamagedFile(f"{path} is too long for lines of a log.", path=path)
     if regular_size(path) is None:
         raise DamagedFile(f"{path} is missing.", path=path)
     with explained(path, "read"):

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from outlast.exceptions import RunLocked
+from outlast.storage import identity
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Truth, delete_orphans, publish_view
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained, sync_folder
-from outlast.storage.disk.reading import read_all, read_part
+from outlast.storage.disk.reading import crc32_file, read_part
 from outlast.storage.format import layout
 from outlast.storage.logs import mend_view
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.survey import Twin, survey
+from outlast.storage.survey import Survey, Twin, survey
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,30 @@ class Recovered:
     findings: tuple[str, ...]
 
 
-def recover(folder: str) -> Recovered:
+def recover(folder: str, known: Truth | None = None, *, begin: bool = False) -> Recovered:
     """Bring the folder to its newest good resume point. Hold the lock.
+
+    Args:
+        folder: the run's.
+        known: what this process knew of the run, after a save that failed.
+        begin: the folder is to be a new run's, whatever resume points are in it by now.
 
     Raises:
         DamagedFile: there are resume points, and none can be used. Nothing was touched.
         UnknownFormat: a newer or older outlast wrote here. Nothing was touched.
+        RunLocked: the folder is not that of ``known`` any more. Nothing was touched.
         FileError: the disk refused.
     """
-    found = survey(folder)
+    if known is not None and identity.read(folder) != known.run:
+        raise RunLocked(f"{folder} was set aside or replaced by another run.", path=folder)
+    found = _all_foreign(folder) if begin else survey(folder)
+    run = found.run or layout.new_identity()
     _clear_temporary(folder)
     for name in found.damaged:
         files.move_aside(os.path.join(folder, name), front=layout.DAMAGED)
+    for name in found.foreign:
+        files.move_aside(os.path.join(folder, name), front=layout.FOREIGN)
+    lost = _identity_given(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
     for blob, twin in found.replaceable.items():
         _make_again(folder, blob, twin)
     mended = _mend_views(folder, found.point, found.before) if found.point else []
@@ -58,12 +72,29 @@ def recover(folder: str) -> Recovered:
         sync_folder(folder)
     points = [point for point in (found.point, found.before) if point]
     named = {name for point in points for name in point.blobs}
-    delete_orphans(folder, {point.number for point in points}, named)
+    named |= {blob.name for blob in known.files.values()} if known else set()  # of the epoch under way
+    delete_orphans(folder, run, {point.number for point in points}, named)
+    truth = Truth.of(found.point) if found.point else Truth(run=run)
     return Recovered(
-        Truth.of(found.point) if found.point else Truth(),
+        truth.remembering(known) if known else truth,
         found.point.state if found.point else None,
-        (*found.findings, *mended),
+        (*found.findings, *(lost if found.point else ()), *mended),
     )
+
+
+def _all_foreign(folder: str) -> Survey:
+    with explained(folder, "read"):
+        names = sorted(os.listdir(folder))
+    foreign = (name for name in names if layout.is_blob(name) or layout.resume_number(name) is not None)
+    return Survey(None, foreign=(*foreign,))
+
+
+def _identity_given(folder: str, run: str, aside: str) -> list[str]:
+    """Have ``IDENTITY`` say ``run``; what was found, as a sentence's part, if it had to be written."""
+    if identity.read(folder) == run:
+        return []
+    identity.give(folder, run, aside)
+    return [f"{layout.IDENTITY} was missing or damaged, and was written again"]
 
 
 def _clear_temporary(folder: str) -> None:
@@ -96,15 +127,16 @@ def _mend_views(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
     return findings
 
 
-def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[bytes]:
+def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[Blob]:
     """The lines that were sealed for a commit that did not come to its end."""
     named = point.blobs | (before.blobs if before else frozenset())
     found = []
     for name in os.listdir(folder):
-        if layout.is_rows(name) and name not in named:
+        path = os.path.join(folder, name)
+        if layout.is_rows(name) and layout.is_blob_of(point.run, name) and name not in named:
             with suppress(OSError):  # it is deleted soon, read or not
-                found.append(read_all(os.path.join(folder, name)))
-    return [lines for lines in found if lines]
+                found.append(Blob(name, os.lstat(path).st_size, crc32_file(path)))
+    return [blob for blob in found if blob.size]
 
 
 def _finish_giving_up(folder: str, point: ResumePoint, before: ResumePoint | None) -> None:

@@ -1,8 +1,8 @@
 """Resume points: everything that a run needs to go on, sealed in one file.
 
-A resume point is a file of tensors (``tensors.py``). One of them, ``manifest``,
-is JSON: the state with its arrays left out, the blobs that stand behind the
-views, and the logs. docs/format.md describes it for other programs.
+A resume point is a document (``document.py``): the state, the blobs behind the views and the
+parts of the state that never change, and the logs. docs/format.md describes it for other
+programs.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from outlast.exceptions import CapabilityError, DamagedFile, FileError, UnknownFormat
+from outlast.exceptions import DamagedFile
+from outlast.storage import parts
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN
-from outlast.storage.format import json_text, layout, tensors
-from outlast.storage.format.dtypes import Array
-from outlast.storage.format.encoding import decode, encode
-from outlast.storage.format.reader import Place, TensorFile, opened
+from outlast.storage.format import document, layout
+from outlast.storage.format.document import Draft
+from outlast.storage.format.encoding import Immutable, decode
+from outlast.storage.format.reader import Place, TensorFile
 from outlast.storage.logs import Log
 
 FORMAT = "outlast resume point"
-_MANIFEST = "manifest"
+_ROOT = "state"
 _LOG = "log/"
-_METADATA = {"format": FORMAT, "version": str(layout.VERSION)}
 
 
 @dataclass(frozen=True)
@@ -39,43 +39,70 @@ class ResumePoint:
         state: what the run goes on from; see ``encoding.encode`` for what it may hold.
         files: the blob behind each view that is a copy of one, by the view's name.
         logs: the logs, by name.
+        parts: the blob behind each ``Immutable`` in the state, by the place where it is.
+        values: the ``Immutable`` that each of these blobs holds, as far as it is in memory.
+        run: the identity of the run.
     """
 
     number: int
     state: Any
     files: Mapping[str, Blob] = field(default_factory=dict)
     logs: Mapping[str, Log] = field(default_factory=dict)
+    parts: Mapping[str, Blob] = field(default_factory=dict)
+    values: Mapping[str, Immutable] = field(default_factory=dict)
+    run: str = ""
 
     @property
     def blobs(self) -> frozenset[str]:
         """The names of all files that it needs beside its own."""
-        segments = (segment.name for log in self.logs.values() for segment in log.segments)
-        return frozenset([*(blob.name for blob in self.files.values()), *segments])
+        segments = (segment for log in self.logs.values() for segment in log.segments)
+        return frozenset(blob.name for blob in (*self.files.values(), *self.parts.values(), *segments))
+
+    @property
+    def sealed(self) -> dict[Immutable, Blob]:
+        """The blob that holds each ``Immutable`` which is in memory."""
+        return {self.values[name]: blob for name, blob in self.parts.items() if name in self.values}
 
 
-def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) -> None:
+def draft(state: Any) -> Draft:
+    """The state as it will be written. Nothing is written.
+
+    Raises:
+        CapabilityError: the state holds something that has no place in the format, or too much.
+    """
+    return document.draft(state, _ROOT)
+
+
+def seal(
+    folder: str, point: ResumePoint, drain: files.Drain = files.exhaust, drafted: Draft | None = None
+) -> None:
     """Write the resume point under its name; only syncing the folder makes it count.
+
+    Args:
+        folder: the run's.
+        point: its content; the blobs that it names are there.
+        drain: does the heavy part; see ``tensors.write``.
+        drafted: the state, if it is drafted already.
 
     Raises:
         FileError: the disk refused, or there is one of that number (another run writes here).
         CapabilityError: the state holds something that has no place in the format, or too much.
     """
-    state, arrays = encode(point.state, "state")
-    manifest = {
+    drafted = drafted or draft(point.state)
+    sealed = point.sealed
+    head = {
         "number": point.number,
         "files": {view: blob.to_json() for view, blob in point.files.items()},
         "logs": {name: _log_to_json(log) for name, log in point.logs.items()},
-        "state": state,
+        "parts": {name: sealed[part].to_json() for name, part in drafted.parts.items()},
     }
-    text = json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode()
-    if json_text.is_too_large(text):
-        raise CapabilityError("The state has too many values: keep large ones as arrays.")
-    tails = {_LOG + name: _bytes(log.tail) for name, log in point.logs.items()}
-    content = {_MANIFEST: _bytes(text), **tails, **arrays}
+    text = json.dumps(head, separators=(",", ":"))[:-1] + f',"{_ROOT}":{drafted.text}}}'
+    content = {**{_LOG + name: log.tail for name, log in point.logs.items()}, **drafted.arrays}
     files.seal(
         os.path.join(folder, layout.resume_name(point.number)),
-        lambda path: tensors.write(path, content, _METADATA, drain),
-        needed=sum(array.nbytes for array in content.values()),
+        lambda path: document.write(path, FORMAT, point.run, text, content, drain),
+        needed=len(text)
+        + sum(len(one) if isinstance(one, bytes) else one.nbytes for one in content.values()),
     )
 
 
@@ -86,24 +113,42 @@ def numbers(folder: str) -> list[int]:
     return sorted((number for number in found if number is not None), reverse=True)
 
 
+def run_of(folder: str, number: int) -> str | None:
+    """The identity of the run that a resume point belongs to; None if it is damaged.
+
+    Raises:
+        UnknownFormat, FileError: as :func:`load`.
+    """
+    try:
+        with document.opened(_path(folder, number), FORMAT) as file:
+            return document.run_of(file)
+    except DamagedFile:
+        return None
+
+
 def load(folder: str, number: int) -> ResumePoint:
     """A resume point, every checksum of it verified; arrays of types that NumPy lacks as ``Bits``.
+
+    In the place of an ``Immutable`` whose blob is missing or damaged is None.
 
     Raises:
         DamagedFile: it is not what was written, or not there.
         UnknownFormat: a newer or older outlast wrote it.
         FileError: the system does not let us look.
     """
-    return _read(folder, number, lambda file, name: file.read(name))
+    return _read(folder, number, lambda file, name: file.read(name), partial(parts.load, folder))
 
 
 def peek(folder: str, number: int) -> ResumePoint:
-    """A resume point without its arrays, each of which is a ``Place`` here; else as :func:`load`."""
+    """A resume point without its arrays and parts, in whose places are a ``Place`` or a ``Blob``.
+
+    Errors are those of :func:`load`.
+    """
     return _read(folder, number, lambda file, name: file.places[name])
 
 
 def verify(folder: str, number: int) -> ResumePoint:
-    """As :func:`peek`, but every checksum is verified, in little memory."""
+    """As :func:`peek`, but every checksum of the file is verified, in little memory."""
 
     def verified(file: TensorFile, name: str) -> Place:
         file.verify(name)
@@ -112,51 +157,53 @@ def verify(folder: str, number: int) -> ResumePoint:
     return _read(folder, number, verified)
 
 
-def _read(folder: str, number: int, array: Callable[[TensorFile, str], object]) -> ResumePoint:
-    path = os.path.join(folder, layout.resume_name(number))
-    try:
-        with opened(path) as file:
-            _check_format(path, file.metadata)
-            point = _parsed(file, array)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedFile(f"{path} is damaged: it makes no sense ({str(error)[:200]}).", path=path) from error
-    except OSError as error:
-        if isinstance(error, FileError):
-            raise
-        kind = DamagedFile if error.errno in NOT_WHAT_WAS_WRITTEN else FileError
-        text = f"Cannot read {path}: {error.strerror}."
-        raise kind(text, path=path, errno=error.errno) from error
+def _path(folder: str, number: int) -> str:
+    return os.path.join(folder, layout.resume_name(number))
+
+
+def _read(
+    folder: str,
+    number: int,
+    array: Callable[[TensorFile, str], object],
+    part: Callable[[str, Blob], object] = lambda run, blob: blob,
+) -> ResumePoint:
+    path = _path(folder, number)
+    with document.opened(path, FORMAT) as file:
+        point = _parsed(file, array, part)
     if point.number != number:
-        raise DamagedFile(f"{path} is damaged: it is resume point {point.number}.", path=path)
+        found = str(point.number)[:40]
+        raise DamagedFile(f"{path} is damaged: it is resume point {found}.", path=path)
     return point
 
 
-def _parsed(file: TensorFile, array: Callable[[TensorFile, str], object]) -> ResumePoint:
-    manifest = json_text.parsed(_text(file, _MANIFEST))
-    logs = {name: _log_from_json(entry, _text(file, _LOG + name)) for name, entry in manifest["logs"].items()}
-    for name in (*manifest["files"], *(name for name, log in logs.items() if log.view)):
+def _parsed(
+    file: TensorFile, array: Callable[[TensorFile, str], object], part: Callable[[str, Blob], object]
+) -> ResumePoint:
+    run, manifest = document.run_of(file), document.manifest(file)
+    logs = {
+        name: _log_from_json(entry, document.text(file, _LOG + name))
+        for name, entry in manifest["logs"].items()
+    }
+    for name in manifest["files"]:
         layout.check_view_name(name)
-    arrays = {name: array(file, name) for name in file.places if name.startswith("state")}
+    for name in (name for name, log in logs.items() if log.view):
+        layout.check_log_name(name)
+    blobs = {name: Blob.from_json(entry) for name, entry in manifest["parts"].items()}
+    values = {name: part(run, blob) for name, blob in blobs.items()}
+    arrays = {name: array(file, name) for name in file.places if not _is_text(name)}
     return ResumePoint(
         number=manifest["number"],
-        state=decode(manifest["state"], arrays),
+        state=decode(manifest[_ROOT], arrays, values),
         files={view: Blob.from_json(entry) for view, entry in manifest["files"].items()},
         logs=logs,
+        parts=blobs,
+        values={name: value for name, value in values.items() if isinstance(value, Immutable)},
+        run=run,
     )
 
 
-def _check_format(path: str, metadata: Mapping[str, str]) -> None:
-    if metadata["format"] != FORMAT:
-        raise ValueError(f"its format is {metadata['format']!r}")
-    version = metadata["version"]
-    if version != str(layout.VERSION):
-        raise UnknownFormat(
-            f"{path} has version {version[:20]} of the format, this outlast reads version "
-            f"{layout.VERSION}. Install the outlast that wrote it, or start anew in another "
-            'folder or with resume="never".',
-            path=path,
-            newer=not (version.isdecimal() and len(version) < 9 and int(version) < layout.VERSION),
-        )
+def _is_text(name: str) -> bool:
+    return name == document.MANIFEST or name.startswith(_LOG)
 
 
 def _log_to_json(log: Log) -> dict[str, Any]:
@@ -166,16 +213,3 @@ def _log_to_json(log: Log) -> dict[str, Any]:
 def _log_from_json(entry: dict[str, Any], tail: bytes) -> Log:
     segments = tuple(Blob.from_json(segment) for segment in entry["segments"])
     return Log(bool(entry["view"]), segments, tail)
-
-
-def _bytes(data: bytes) -> Array:
-    import numpy as np
-
-    return np.frombuffer(data, np.uint8)
-
-
-def _text(file: TensorFile, name: str) -> bytes:
-    place = file.places[name]
-    if place.dtype != "uint8" or place.size > json_text.MOST_BYTES:
-        raise ValueError(f"{name!r} is no text")
-    return file.read_bytes(name)

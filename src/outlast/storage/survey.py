@@ -4,6 +4,9 @@ The newest resume point that verifies, and whose blobs verify, is the truth. A
 blob has a twin, the view that people read: if one is damaged, the other may
 still be whole. If no resume point has all its blobs, the newest that verifies
 itself is taken, and what is lost is said.
+
+Only files of the folder's own run count. ``IDENTITY`` says which run that is; if
+it is missing or damaged, the newest resume point that verifies does.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from outlast.exceptions import ArgumentError, DamagedFile
-from outlast.storage import resume_points
+from outlast.storage import identity, resume_points
 from outlast.storage.blobs import Blob
+from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_part
 from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
@@ -44,6 +48,8 @@ class Survey:
         damaged: names of files that are to be moved aside.
         replaceable: blobs to be made again, and from what.
         lost: blobs that are gone for good, and what they were.
+        foreign: names of resume points and blobs of another run.
+        run: the identity of the run; None if nothing says it.
     """
 
     point: ResumePoint | None
@@ -52,6 +58,8 @@ class Survey:
     damaged: tuple[str, ...] = ()
     replaceable: dict[Blob, Twin] = field(default_factory=dict)
     lost: dict[Blob, str] = field(default_factory=dict)
+    foreign: tuple[str, ...] = ()
+    run: str | None = None
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -60,6 +68,7 @@ class Survey:
             *(f"resume point {number} was set aside: {why}" for number, why in self.unusable.items()),
             *(f"{blob.name} was made again from {t.view}" for blob, t in self.replaceable.items()),
             *(f"{blob.name} ({what}) is lost" for blob, what in self.lost.items()),
+            *([f"files of another run were set aside: {_listed(self.foreign)}"] if self.foreign else ()),
         )
 
 
@@ -91,22 +100,35 @@ def survey(folder: str, read: Read = resume_points.load, fits: Fits = Blob.fits)
 
 
 def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> Survey:
+    run = identity.read(folder)
     bad: dict[int, str] = {}  # resume points to set aside, and why
+    foreign: list[str] = []
     usable: list[_Candidate] = []
     for number in numbers:
         try:
-            usable.append(_judged(folder, read(folder, number), fits))
+            point = read(folder, number)
         except DamagedFile as error:
             bad[number] = str(error)
-        if usable and not usable[-1].lost:
+            continue
+        run = run or point.run
+        if point.run != run:
+            foreign.append(layout.resume_name(number))
+            continue
+        usable.append(_judged(folder, point, fits))
+        if not usable[-1].lost:
             break
+    names = _blob_names(folder)
+    foreign += [name for name in names if run and not layout.is_blob_of(run, name)]
     if not usable:
-        return _nothing_usable(folder, bad)
+        _refuse_if_more_was_saved(folder, bad, [name for name in names if name not in foreign])
+        return Survey(
+            None, unusable=bad, damaged=(*map(layout.resume_name, bad),), foreign=(*foreign,), run=run
+        )
     chosen = usable[0] if usable[-1].lost else usable[-1]
     for passed in usable:
         if passed.point.number > chosen.point.number:
             bad[passed.point.number] = f"it needs {_names(passed.lost)}"
-    before = _before(folder, chosen.point.number, bad)
+    before = _before(folder, chosen.point, bad, foreign)
     return Survey(
         chosen.without_lost(),
         before,
@@ -117,6 +139,8 @@ def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> 
         ),
         chosen.twins,
         chosen.lost,
+        (*foreign,),
+        run,
     )
 
 
@@ -134,7 +158,8 @@ class _Candidate:
             name: replace(log, segments=tuple(s for s in log.segments if s not in lost))
             for name, log in point.logs.items()
         }
-        return replace(point, files=kept, logs=logs)
+        parts = {name: blob for name, blob in point.parts.items() if blob not in lost}
+        return replace(point, files=kept, logs=logs, parts=parts)
 
 
 def _judged(folder: str, point: ResumePoint, fits: Fits) -> _Candidate:
@@ -158,6 +183,8 @@ def _needs(point: ResumePoint) -> Iterator[tuple[Blob, list[Twin], str]]:
         views.setdefault(blob, []).append(view)
     for blob, names in views.items():
         yield blob, [Twin(name, 0) for name in names], ", ".join(names)
+    for name, blob in point.parts.items():
+        yield blob, [], name
     for name, log in point.logs.items():
         offset = 0
         for segment in log.segments:
@@ -167,7 +194,7 @@ def _needs(point: ResumePoint) -> Iterator[tuple[Blob, list[Twin], str]]:
 
 def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
     try:
-        path = layout.view_path(folder, twin.view)
+        path = layout.log_path(folder, twin.view)  # it may be the view of a log
         return crc32_part(path, twin.offset, blob.size) == blob.crc32
     except ArgumentError:  # a link on its way leads out of the folder
         return False
@@ -177,27 +204,41 @@ def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
         raise
 
 
-def _before(folder: str, newest: int, bad: dict[int, str]) -> ResumePoint | None:
-    """The resume point before ``newest``; damaged ones on the way are added to ``bad``."""
+def _before(folder: str, newest: ResumePoint, bad: dict[int, str], foreign: list[str]) -> ResumePoint | None:
+    """The resume point before ``newest``; what cannot be used on the way is added to the others."""
     for number in resume_points.numbers(folder):
-        if number < newest and number not in bad:
+        if number < newest.number and number not in bad:
             try:
-                return resume_points.peek(folder, number)
+                point = resume_points.peek(folder, number)
             except DamagedFile as error:
                 bad[number] = str(error)
+                continue
+            if point.run == newest.run:
+                return point
+            foreign.append(layout.resume_name(number))
     return None
 
 
-def _nothing_usable(folder: str, bad: dict[int, str]) -> Survey:
-    """Start anew if at most a first resume point was torn while it was made; else refuse."""
-    if max(bad, default=0) > 1:
+def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]) -> None:
+    """Raise ``DamagedFile`` unless at most a first resume point was torn while it was made."""
+    if max([*bad, *map(layout.blob_number, blobs)], default=0) > 1:
+        why = " ".join(bad.values()) or "they are gone, though files that they name are there."
         raise DamagedFile(
-            f"No resume point in {folder} can be used: {' '.join(bad.values())} Nothing was "
+            f"No resume point in {folder} can be used: {why} Nothing was "
             'changed. Start anew in another folder, or with resume="never", which sets this '
             "one aside.",
             path=folder,
         )
-    return Survey(None, unusable=bad, damaged=(*map(layout.resume_name, bad),))
+
+
+def _blob_names(folder: str) -> list[str]:
+    with explained(folder, "read"):
+        return sorted(filter(layout.is_blob, os.listdir(folder)))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    few = ", ".join(names[:5])
+    return f"{few} and {len(names) - 5} more" if len(names) > 5 else few
 
 
 def _is_there(folder: str, blob: Blob) -> bool:

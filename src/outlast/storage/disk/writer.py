@@ -1,10 +1,13 @@
 """The background thread that writes while training goes on.
 
-One item is in flight; who submits the next waits for it. The thread takes no
-core from training (nice 19 on Linux), which is also why it can take long on
-busy cores. So when somebody waits, the heavy part of the item, an iterator of
-small pieces of work, moves to a fresh thread with the priority of who waits.
-An error is raised in the foreground, at the next call.
+One item is in flight; who submits the next waits for it. The thread takes no core from training
+(nice 19 on Linux), which is also why it can take long on busy cores. So whoever waits starts a
+helper, a thread with the priority of who waits, and the heavy part of the item, an iterator of
+small pieces of work, moves there. An error is raised in the foreground, at the next call.
+
+Ctrl-C can come between any two lines of the foreground. So the foreground holds no lock, takes no
+work upon itself, and changes one thing at a time: it names the item, wakes the writer, and waits
+for its word. Whatever line is interrupted, the writer ends the item, and the next call finds it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from queue import SimpleQueue
 
 from outlast.exceptions import UsageError
 from outlast.storage.disk.files import exhaust
@@ -23,13 +26,48 @@ from outlast.storage.disk.files import exhaust
 _LOWEST = 19
 
 
-@dataclass(eq=False)
-class _Loan:
-    """Work that the writer's thread offers to whoever waits for it."""
+def _nothing() -> None:
+    pass
 
-    pieces: Iterator[object]
-    done: bool = False
-    error: BaseException | None = None
+
+class _Item:
+    """A function to run, and what became of it."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work = work
+        self.begun = threading.Lock()  # who gets it runs the item
+        self.ended = False
+        self.error: BaseException | None = None
+        self._waiting: list[SimpleQueue[None]] = []
+
+    def wait(self) -> None:
+        """Wait until it was run. Who is interrupted here leaves a mailbox, and holds nothing."""
+        mailbox: SimpleQueue[None] = SimpleQueue()
+        self._waiting.append(mailbox)
+        while not self.ended:  # looked at after the mailbox is there: the end is seen, or told
+            mailbox.get()
+
+    def end(self) -> None:
+        """Tell everybody who waits that it was run."""
+        self.ended = True
+        for mailbox in self._waiting:
+            mailbox.put(None)
+
+
+class _Loan:
+    """Work that the writer's thread hands to a helper."""
+
+    def __init__(self, pieces: Iterator[object]) -> None:
+        self.pieces = pieces
+        self.done = False
+        self.error: BaseException | None = None
+
+    def pay_back(self) -> None:
+        """Do the work."""
+        try:
+            exhaust(self.pieces)
+        except BaseException as error:
+            self.error = error
 
 
 class Writer:
@@ -48,14 +86,15 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._item: Callable[[], object] | None = None  # until it is done
-        self._error: BaseException | None = None
-        self._loan: _Loan | None = None
-        self._waiting = 0
+        self._item: _Item | None = None  # the last one
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._closed = False
+        # Between the writer's thread and helpers alone: neither hears Ctrl-C.
+        self._changed = threading.Condition()
+        self._helpers = 0
+        self._loan: _Loan | None = None
 
     def submit(self, item: Callable[[], object]) -> None:
         """Run ``item`` in the background, once the one before is done.
@@ -68,12 +107,9 @@ class Writer:
         if self._closed or self._process != os.getpid():
             raise UsageError("This writer is closed, or its process has forked: nothing is written.")
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="outlast-writer", daemon=True)
-            self._thread.start()
-            atexit.register(self._finish)
-        with self._changed:
-            self._item = item
-            self._changed.notify_all()
+            self._start()
+        self._item = _Item(item)
+        self._wake.put(None)
 
     def flush(self) -> None:
         """Wait until the item in flight is done.
@@ -81,24 +117,18 @@ class Writer:
         Raises:
             BaseException: what it raised.
         """
-        if self._process != os.getpid():
-            return
-        with self._changed:
-            self._waiting += 1
-            try:
-                while self._item is not None:
-                    self._take_loan()
-                    self._changed.wait()
-            finally:
-                self._waiting -= 1
-                self._changed.notify_all()
-        self.check()
+        if self._process == os.getpid():
+            self._wait()
+            self.check()
 
     def check(self) -> None:
         """Raise what the last item raised, once; do not wait."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        item = self._item
+        if item is not None and item.error is not None:
+            try:
+                raise item.error
+            finally:
+                item.error = None
 
     def close(self) -> None:
         """Flush, and end the thread. A second call does nothing.
@@ -114,74 +144,91 @@ class Writer:
     def drain(self, pieces: Iterator[object]) -> None:
         """Called by an item: do the work that ``pieces`` stands for, here or where it is faster."""
         for _ in pieces:
-            if self._waiting and self._lend(pieces):
+            if self._helpers and self._lend(pieces):
                 return
 
+    def _start(self) -> None:
+        """Start the writer's thread. It counts once it runs; one that does not count does no harm."""
+        atexit.register(self._finish)
+        thread = threading.Thread(target=self._run, name="outlast-writer", daemon=True)
+        thread.start()
+        self._thread = thread
+
+    def _wait(self) -> None:
+        """Wait for the item in flight, and have it helped."""
+        item = self._item
+        if item is None or item.ended:
+            return
+        self._wake.put(None)  # the submit may have been interrupted before it did
+        with suppress(RuntimeError):  # the interpreter is ending, and starts no thread any more
+            threading.Thread(target=self._help, args=(item,), daemon=True).start()
+        item.wait()
+
+    # On the writer's thread and on helpers.
+
     def _lend(self, pieces: Iterator[object]) -> bool:
-        """Offer the rest to who waits; False if they left before they took it."""
+        """Have a helper do the rest; False if there is none any more."""
         loan = _Loan(pieces)
         with self._changed:
+            if not self._helpers:
+                return False
             self._loan = loan
             self._changed.notify_all()
-            self._changed.wait_for(lambda: loan.done or (self._loan is loan and not self._waiting))
-            if self._loan is loan:
-                self._loan = None
-                return False
+            self._changed.wait_for(lambda: loan.done)
         if loan.error is not None:
             raise loan.error
         return True
 
-    def _take_loan(self) -> None:
-        """A thread inherits the priority of the one that starts it: so who waits starts it.
-
-        It is not done by who waits, for Ctrl-C would tear it there.
-        """
-        loan, self._loan = self._loan, None
-        if loan is None:
-            return
-        try:
-            threading.Thread(target=self._pay_back, args=(loan,), daemon=True).start()
-        except RuntimeError:  # the interpreter is ending, and starts no thread any more
-            self._pay_back(loan)
-
-    def _pay_back(self, loan: _Loan) -> None:
-        try:
-            exhaust(loan.pieces)
-        except BaseException as error:
-            loan.error = error
+    def _help(self, item: _Item) -> None:
+        """Take every loan until the item has ended; who started this may be gone by then."""
         with self._changed:
-            loan.done = True
-            self._changed.notify_all()
+            self._helpers += 1
+        while (loan := self._next_loan(item)) is not None:
+            loan.pay_back()
+            with self._changed:
+                loan.done = True
+                self._changed.notify_all()
+
+    def _next_loan(self, item: _Item) -> _Loan | None:
+        """The next loan; None, and one helper less, once the item has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._loan is not None or item.ended)
+            loan, self._loan = self._loan, None
+            self._helpers -= loan is None
+            return loan
 
     def _run(self) -> None:
         if sys.platform == "linux":  # elsewhere nice belongs to the process
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
-        while self._run_next():
-            pass
-
-    def _run_next(self) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed)
+        while True:
+            self._wake.get()
+            closed = self._closed  # before the item is looked at: there is none after it
             item = self._item
-        if item is None:
-            return False
+            if item is not None and item.begun.acquire(blocking=False):
+                self._carry_out(item)
+            if closed:
+                self._wake.put(None)  # for a second thread: the start of the first was interrupted
+                return
+
+    def _carry_out(self, item: _Item) -> None:
         try:
-            item()
+            item.work()
         except BaseException as error:
-            self._error = error
+            item.error = error
+        item.work = _nothing  # it holds a whole state
         with self._changed:
-            self._item = None
+            item.end()
             self._changed.notify_all()
-        return True
 
     def _finish(self) -> None:
         """End the thread after the item in flight; also when the interpreter ends."""
         if self._process != os.getpid():
             return
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
+        self._wake.put(None)
+        if self._item is not None and self._thread is not None:
+            self._item.wait()
         if self._thread is not None:
             self._thread.join()
         atexit.unregister(self._finish)

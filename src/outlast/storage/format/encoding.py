@@ -1,129 +1,232 @@
 """Nested Python values to JSON's types and a table of arrays, and back, exactly.
 
-JSON has no tuple, no integer key, no infinity, no bytes and no array, but the
-states of optimizers and samplers have. Such a value becomes an object with one
-key that begins with ``$``::
-
-    {"$tuple": [...]}        {"$dict": [[key, value], ...]}
-    {"$float": "nan"}        {"$bytes": "base64"}
-    {"$tensor": "name"}      {"$scalar": "name"}     (a NumPy scalar)
-
-``$dict`` stands for a dict with keys that are not text or begin with ``$``.
-What has no place here is refused by name; nothing is ever pickled.
+JSON has no tuple, no integer key, no infinity, no bytes and no array, but the states of
+optimizers and samplers have. Such a value becomes an object with one key that begins with
+``$``; ``_TAGS`` at the end of this file is the list. What comes back has the type that was
+saved. Any other type is refused by name; nothing is ever pickled.
 """
 
 from __future__ import annotations
 
-import base64
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from outlast.exceptions import CapabilityError
+from outlast.storage.format import limits
 from outlast.storage.format.dtypes import Array, Bits, name_of
 
-_DEPTH = 200  # nested deeper than this it is a cycle, or an attack
+_ODD = re.compile(r'[^\x20-\x7e]|[,\[{"\\]')  # in a name these would make a header longer
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def encode(value: object, root: str) -> tuple[Any, dict[str, Array]]:
-    """``value`` in JSON's own types, and the arrays that it names.
+class Immutable:
+    """A value in a state that never changes once it is made.
+
+    It is written once, as a file of its own, however many resume points name it: the best
+    weights of a callback, a booster, the shard of a rank. The same object means the same
+    content, so make a new one for a new value.
 
     Args:
-        value: None, booleans, numbers, text, bytes, NumPy arrays and ``Bits``,
-            nested in dicts, lists and tuples.
+        value: what :func:`encode` takes, bytes included, but no other ``Immutable``.
+
+    Example:
+        >>> best = Immutable({"w": [1.0, 2.0]})
+        >>> first, second = {"epoch": 1, "best": best}, {"epoch": 2, "best": best}
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._make: Callable[[], Any] = lambda: value
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        return self._make()
+
+    def made_by(self, make: Callable[[], Any]) -> None:
+        """Let the value go: from now on it is made when it is needed."""
+        self._make = make
+
+
+class Encoded(NamedTuple):
+    """A value as it goes into a file.
+
+    Args:
+        plain: in JSON's own types.
+        arrays: those that ``plain`` names.
+        parts: the immutable values that ``plain`` names.
+    """
+
+    plain: Any
+    arrays: dict[str, Array]
+    parts: dict[str, Immutable]
+
+
+def encode(value: object, root: str) -> Encoded:
+    """``value`` in JSON's own types, and the arrays and immutable values that it names.
+
+    Args:
+        value: None, booleans, numbers, text, bytes, NumPy arrays, ``Bits`` and ``Immutable``,
+            nested in dicts, lists, tuples, sets, frozensets, deques, Counters and OrderedDicts.
         root: what the value is called; the arrays' names begin with it.
 
     Raises:
-        CapabilityError: something in it has no place; the text says where.
+        CapabilityError: something in it cannot be stored; the text says what, where, and what to do.
 
     Example:
-        >>> encode({"betas": (0.9, 0.999), "best": float("inf")}, "optimizer")[0]
+        >>> encode({"betas": (0.9, 0.999), "best": float("inf")}, "optimizer").plain
         {'betas': {'$tuple': [0.9, 0.999]}, 'best': {'$float': 'inf'}}
     """
-    arrays: dict[str, Array] = {}
-    return _Encoder(arrays).plain(value, root, 0), arrays
+    encoder = _Encoder()
+    return Encoded(encoder.plain(value, root, 0), encoder.arrays, encoder.parts)
 
 
-def decode(plain: Any, arrays: Mapping[str, Any]) -> Any:
+def decode(plain: Any, arrays: Mapping[str, Any], parts: Mapping[str, Any] | None = None) -> Any:
     """The value that was encoded.
 
     Args:
         plain: what was parsed from JSON.
-        arrays: by name, what shall stand where an array stood.
+        arrays: by name, what to put where an array was.
+        parts: by name, what to put where an ``Immutable`` was.
 
     Raises:
-        ValueError: it is nothing that :func:`encode` makes.
+        ValueError: :func:`encode` did not make it.
 
     Example:
         >>> decode({"betas": {"$tuple": [0.9, 0.999]}}, {})
         {'betas': (0.9, 0.999)}
     """
     try:
-        return _value(plain, arrays)
-    except (KeyError, TypeError, RecursionError) as error:
+        return _Decoder(arrays, parts or {}).value(plain, 0)
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"not an encoded value: {error!r}") from error
 
 
-@dataclass(frozen=True, eq=False)
-class Immutable:
-    """A value that never changes."""
-
-    value: Any
-
-
 class _Encoder:
-    def __init__(self, arrays: dict[str, Array]) -> None:
-        self._arrays = arrays
+    def __init__(self) -> None:
+        self.arrays: dict[str, Array] = {}
+        self.parts: dict[str, Immutable] = {}
+        self._names: dict[Immutable, str] = {}
+        self._twins: Counter[str] = Counter()
 
-    def plain(self, value: object, path: str, depth: int) -> object:
+    def plain(self, value: Any, path: str, depth: int) -> Any:
         """``value`` in JSON's own types."""
-        if depth > _DEPTH:
-            raise CapabilityError(f"Cannot store {path}: nested more than {_DEPTH} deep.")
-        if isinstance(value, Immutable):
-            return {"$part": self.plain(value.value, path, depth)}
-        if value is None or isinstance(value, bool | str):
-            return value
+        if depth > limits.DEPTH:
+            raise CapabilityError(f"Cannot store {path[:500]}...: nested more than {limits.DEPTH} deep.")
+        write = _WRITERS.get(type(value))
+        if write is not None:
+            return write(self, value, path, depth)
         if _is_array(value):
             return self._array(value, path)
-        if isinstance(value, int):
-            return int(value)
-        if isinstance(value, float):
-            return float(value) if math.isfinite(value) else {"$float": str(float(value))}
-        if isinstance(value, bytes | bytearray):
-            return {"$bytes": base64.b64encode(value).decode()}
-        if isinstance(value, dict):
-            return self._dict(value, path, depth)
-        if isinstance(value, list | tuple):
-            items = self._items(value, path, depth)
-            return {"$tuple": items} if isinstance(value, tuple) else items
-        raise CapabilityError(
-            f"Cannot store {path}: a {type(value).__name__} is neither a number, text, bytes, "
-            "an array, nor a dict, list or tuple of these."
-        )
+        raise CapabilityError(f"Cannot store {path}: {_full_name(value)} is not supported; {_way_out(value)}")
 
-    def _items(self, value: Sequence[object], path: str, depth: int) -> list[object]:
-        if all(type(item) is int for item in value):  # a random generator's hundreds
-            return list(value)
-        return [self.plain(item, f"{path}/{i}", depth + 1) for i, item in enumerate(value)]
+    def as_is(self, value: Any, path: str, depth: int) -> Any:
+        return value
 
-    def _dict(self, value: dict[Any, object], path: str, depth: int) -> object:
-        items = [(k, self.plain(v, f"{path}/{k}", depth + 1)) for k, v in value.items()]
+    def integer(self, value: int, path: str, depth: int) -> int:
+        if value.bit_length() > limits.INTEGER_BITS:
+            raise CapabilityError(
+                f"Cannot store {path}: an integer of {value.bit_length():,} bits; at most "
+                f"{limits.INTEGER_BITS:,} can be stored."
+            )
+        return value
+
+    def float(self, value: float, path: str, depth: int) -> Any:
+        return value if math.isfinite(value) else {"$float": str(value)}
+
+    def items(self, values: Iterable[Any], path: str, depth: int) -> list[Any]:
+        return [self.plain(item, f"{path}/{i}", depth + 1) for i, item in enumerate(values)]
+
+    def dict(self, value: dict[Any, Any], path: str, depth: int) -> Any:
         if all(type(key) is str and not key.startswith("$") for key in value):
-            return dict(items)
-        return {"$dict": [[self.plain(k, f"the key {k!r} of {path}", depth), v] for k, v in items]}
+            return {key: self.plain(item, f"{path}/{key}", depth + 1) for key, item in value.items()}
+        return {"$dict": self.pairs(value, path, depth)}
 
-    def _array(self, value: Any, path: str) -> object:
+    def pairs(self, value: Mapping[Any, Any], path: str, depth: int) -> list[Any]:
+        return [
+            [
+                self.plain(key, f"the key {key!r} of {path}", depth + 1),
+                self.plain(item, f"{path}/{key}", depth + 1),
+            ]
+            for key, item in value.items()
+        ]
+
+    def unordered(self, value: Iterable[Any], path: str, depth: int) -> list[Any]:
+        """In an order that does not depend on the process, so that equal states make equal files."""
+        return sorted(self.items(value, path, depth), key=json.dumps)
+
+    def raw(self, value: bytes | bytearray, path: str, depth: int) -> str:
+        import numpy as np
+
+        return self._named(np.frombuffer(bytes(value), np.uint8), path)
+
+    def part(self, value: Immutable, path: str, depth: int) -> Any:
+        if value not in self._names:
+            self._names[value] = self._free_name(path, self.parts)
+            self.parts[self._names[value]] = value
+        return {"$part": self._names[value]}
+
+    def _array(self, value: Any, path: str) -> Any:
         try:
             name_of(value)
         except CapabilityError as error:
             raise CapabilityError(f"Cannot store {path}: {error}.") from None
-        name, twins = path, 1
-        while name in self._arrays:  # {"a/b": x} and {"a": {"b": y}}
-            twins += 1
-            name = f"{path}#{twins}"
-        self._arrays[name] = value
-        return {"$scalar" if _is_scalar(value) else "$tensor": name}
+        return {"$scalar" if _is_scalar(value) else "$tensor": self._named(value, path)}
+
+    def _named(self, array: Array, path: str) -> str:
+        name = self._free_name(path, self.arrays)
+        self.arrays[name] = array
+        return name
+
+    def _free_name(self, path: str, taken: Mapping[str, object]) -> str:
+        """A name that says where the value is, with a number if another place reads alike."""
+        stem = name = _ODD.sub("_", path[: limits.ARRAY_NAME])
+        while name in taken:
+            self._twins[stem] += 1
+            name = f"{stem}#{self._twins[stem] + 1}"
+        return name
+
+
+def _tagged(tag: str, content: Callable[[_Encoder, Any, str, int], Any]) -> Callable[..., Any]:
+    return lambda encoder, value, path, depth: {tag: content(encoder, value, path, depth)}
+
+
+# By exact type: a subclass would come back as its base, so it is refused.
+_WRITERS: dict[type, Callable[[_Encoder, Any, str, int], Any]] = {
+    type(None): _Encoder.as_is,
+    bool: _Encoder.as_is,
+    str: _Encoder.as_is,
+    int: _Encoder.integer,
+    float: _Encoder.float,
+    list: _Encoder.items,
+    dict: _Encoder.dict,
+    bytes: _tagged("$bytes", _Encoder.raw),
+    bytearray: _tagged("$bytearray", _Encoder.raw),
+    tuple: _tagged("$tuple", _Encoder.items),
+    set: _tagged("$set", _Encoder.unordered),
+    frozenset: _tagged("$frozenset", _Encoder.unordered),
+    deque: _tagged("$deque", lambda self, value, path, d: [value.maxlen, self.items(value, path, d)]),
+    Counter: _tagged("$counter", _Encoder.pairs),
+    OrderedDict: _tagged("$ordered", _Encoder.pairs),
+    Immutable: _Encoder.part,
+}
+
+
+def _full_name(value: object) -> str:
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+
+
+def _way_out(value: object) -> str:
+    for base in (str, int, float, bytes, tuple, list, dict, set, frozenset):
+        if isinstance(value, base):
+            return f"convert it with {base.__name__}()"
+    if hasattr(value, "__array__"):
+        return "convert it with np.asarray"
+    return "store numbers, text, bytes, arrays, or dicts, lists, tuples and sets of these in its place"
 
 
 def _is_array(value: object) -> bool:
@@ -140,28 +243,56 @@ def _is_scalar(array: object) -> bool:
     return isinstance(array, np.generic)
 
 
-def _value(plain: Any, arrays: Mapping[str, Any]) -> Any:
-    if isinstance(plain, list):
-        return [_value(item, arrays) for item in plain]
-    if not isinstance(plain, dict):
-        return plain
-    tag, content = next(iter(plain.items()), ("", None))
-    if tag.startswith("$"):
-        return _TAGS[tag](content, arrays)
-    return {key: _value(item, arrays) for key, item in plain.items()}
+class _Decoder:
+    def __init__(self, arrays: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+        self.arrays = arrays
+        self.parts = parts
+
+    def value(self, plain: Any, depth: int) -> Any:
+        """What was encoded as ``plain``."""
+        if not isinstance(plain, list | dict):
+            return plain
+        if depth > limits.DEPTH:
+            raise ValueError(f"nested more than {limits.DEPTH} deep")
+        if isinstance(plain, list):
+            return self.items(plain, depth)
+        tag = next(iter(plain), "")
+        if tag.startswith("$"):
+            ((tag, content),) = plain.items()
+            return _TAGS[tag](self, content, depth)
+        return {key: self.value(item, depth + 1) for key, item in plain.items()}
+
+    def items(self, content: list[Any], depth: int) -> list[Any]:
+        if not isinstance(content, list):
+            raise TypeError(f"{type(content).__name__} where a list should be")
+        return [self.value(item, depth + 1) for item in content]
+
+    def pairs(self, content: list[Any], depth: int) -> dict[Any, Any]:
+        return {self.value(key, depth + 1): self.value(item, depth + 1) for key, item in content}
 
 
 def _scalar(array: Any) -> Any:
-    """A NumPy scalar; what is no NumPy array (bits, a mere description) stays as it is."""
+    """A NumPy scalar; bits, or a mere description of the array, stay as they are."""
     return array[()] if hasattr(array, "__getitem__") else array
 
 
-_TAGS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
-    "$part": lambda content, arrays: Immutable(_value(content, arrays)),
-    "$tuple": lambda content, arrays: tuple(_value(content, arrays)),
-    "$dict": lambda content, arrays: {_value(k, arrays): _value(v, arrays) for k, v in content},
-    "$float": lambda content, arrays: float(content),
-    "$bytes": lambda content, arrays: base64.b64decode(content),
-    "$tensor": lambda content, arrays: arrays[content],
-    "$scalar": lambda content, arrays: _scalar(arrays[content]),
+def _bytes(array: Any, kind: Callable[[bytes], Any]) -> Any:
+    """Bytes; a mere description of the array stays as it is."""
+    return kind(array.tobytes()) if hasattr(array, "tobytes") else array
+
+
+_TAGS: dict[str, Callable[[_Decoder, Any, int], Any]] = {
+    "$tensor": lambda its, content, depth: its.arrays[content],
+    "$scalar": lambda its, content, depth: _scalar(its.arrays[content]),
+    "$bytes": lambda its, content, depth: _bytes(its.arrays[content], bytes),
+    "$bytearray": lambda its, content, depth: _bytes(its.arrays[content], bytearray),
+    "$part": lambda its, content, depth: its.parts[content],
+    "$float": lambda its, content, depth: _NOT_FINITE[content],
+    "$tuple": lambda its, content, depth: tuple(its.items(content, depth)),
+    "$set": lambda its, content, depth: set(its.items(content, depth)),
+    "$frozenset": lambda its, content, depth: frozenset(its.items(content, depth)),
+    "$deque": lambda its, content, depth: deque(its.items(content[1], depth), content[0]),
+    "$dict": lambda its, content, depth: its.pairs(content, depth),
+    "$counter": lambda its, content, depth: Counter(its.pairs(content, depth)),
+    "$ordered": lambda its, content, depth: OrderedDict(its.pairs(content, depth)),
 }

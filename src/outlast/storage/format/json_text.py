@@ -7,10 +7,10 @@ file but to harm, so the values are counted before they are made.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
-MOST_VALUES = 2_000_000  # the header of a file of 100,000 tensors has half as many
-MOST_BYTES = 100_000_000  # safetensors' own limit for a header
+from outlast.storage.format import limits
 
 
 def is_too_large(text: bytes | bytearray) -> bool:
@@ -20,11 +20,12 @@ def is_too_large(text: bytes | bytearray) -> bool:
         >>> is_too_large(b'{"a": 1}'), is_too_large(b"[" + b"[]," * 1_000_001 + b"0]")
         (False, True)
     """
-    return len(text) > MOST_BYTES or sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES
+    values = sum(map(text.count, (b",", b"[", b"{")))
+    return len(text) > limits.JSON_BYTES or values > limits.JSON_VALUES
 
 
 def parsed(text: bytes, **options: Any) -> Any:
-    """``json.loads``, with its options.
+    """``json.loads``, with its options; no number is infinite.
 
     Raises:
         ValueError: it is no JSON, or has more values than any file of ours.
@@ -32,4 +33,12 @@ def parsed(text: bytes, **options: Any) -> Any:
     """
     if is_too_large(text):
         raise ValueError("it holds too many values")
-    return json.loads(text, **options)
+    return json.loads(text, parse_float=_finite, **options)
+
+
+def _finite(text: str) -> float:
+    """``1e999`` and a float of 400 digits are infinite for Python; we write no such number."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number

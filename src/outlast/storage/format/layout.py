@@ -2,17 +2,21 @@
 
 A run's folder holds::
 
-    LOCK                the one writer, and who it is
-    run.json            what was asked for
-    resume-00000042     resume point 42: everything that a run needs to go on
-    blob-00000040.keras immutable, named by resume points: a kept model
-    blob-rows-00000040  immutable, named by resume points: older lines of a log
-    best.keras, ...     views: copies of blobs, for people
-    history.csv, ...    views: the logs, for people
-    events.jsonl        starts, resumes, repairs; only ever appended
+    LOCK                         the one writer, and who it is
+    IDENTITY                     which run this is: 32 random hexadecimal digits
+    run.json                     what was asked for
+    resume-00000042              resume point 42: everything that a run needs to go on
+    blob-00000040-3f9ac21b.keras immutable, named by resume points: a kept model
+    blob-part-00000040-3f9ac21b  the same: a part of the state that never changes
+    blob-rows-00000040-3f9ac21b  the same: older lines of a log
+    best.keras, ...              views: copies of blobs, for people
+    history.csv, ...             views: the logs, for people
+    events.jsonl                 starts, resumes, repairs; only ever appended
 
-Anything else is somebody else's and is left alone, and so is what was set
-aside (``resume-00000043.damaged``, ``history.csv.conflict``).
+The name of a blob holds the number of the resume point that it was made for, and the first
+digits of the run's identity. Anything else is somebody else's and is left alone, and so is
+what was set aside (``damaged-resume-00000043``, ``foreign-resume-00000099``,
+``history.csv.conflict``).
 """
 
 from __future__ import annotations
@@ -25,20 +29,39 @@ from pathlib import PurePath
 from outlast.exceptions import ArgumentError
 from outlast.storage.disk import lock
 from outlast.storage.disk.temporary import is_temporary
+from outlast.storage.format import limits
 
-VERSION = 1  # of the resume point's format, docs/format.md
+VERSION = 2  # of the resume point's format, docs/format.md
 
 LOCK, LOCK_WITHOUT_FLOCK = lock.NAME, lock.NAME_WITHOUT_FLOCK
+IDENTITY = "IDENTITY"
 RUN = "run.json"
 JOURNAL = "journal.jsonl"
+ROWS = "rows.jsonl"  # the log of all metrics, which is not a file of its own
 EVENTS = "events.jsonl"
 
 DAMAGED = "damaged-"  # in front: the suffix still says what it was
+FOREIGN = "foreign-"  # the same, for files of another run
 CONFLICT = ".conflict"
 
+PART, LINES = "part", "rows"  # kinds of blobs beside models
+
 _RESUME = re.compile(r"resume-([0-9]{8}|[1-9][0-9]{8,})")  # one name a number
-_BLOB = re.compile(r"blob-(rows-)?\d{8,}(-\d+)?(\..+)?")
-_OURS = {LOCK, LOCK_WITHOUT_FLOCK, RUN, EVENTS}
+_BLOB = re.compile(r"blob-(?:(rows|part)-)?([0-9]{8,18})-([0-9a-f]{8})(?:-[0-9]+)?(?:\..+)?", re.DOTALL)
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
+_OURS = {LOCK, LOCK_WITHOUT_FLOCK, IDENTITY, RUN, EVENTS}
+_LOGS = {JOURNAL, ROWS}  # the run's own; no callback may have one of this name
+_NOT_FOR_VIEWS = {name.casefold() for name in _OURS | _LOGS}
+
+
+def new_identity() -> str:
+    """A random identity for a new run."""
+    return os.urandom(16).hex()
+
+
+def is_identity(text: object) -> bool:
+    """Whether it is what :func:`new_identity` gives."""
+    return isinstance(text, str) and _IDENTITY.fullmatch(text) is not None
 
 
 def resume_name(number: int) -> str:
@@ -82,17 +105,23 @@ def is_run(names: Collection[str]) -> bool:
     return len(_OURS & set(names)) > 1 or any(resume_number(name) is not None for name in names)
 
 
-def blob_names(number: int, view: str, *, rows: bool = False) -> list[str]:
+def blob_names(run: str, number: int, *, view: str = "", kind: str = "") -> list[str]:
     """Names for a blob of resume point ``number``, to be tried in this order.
 
+    Args:
+        run: the run's identity.
+        number: the resume point's.
+        view: what people call the file; gives the suffix.
+        kind: ``PART``, ``LINES``, or "" for a model.
+
     Example:
-        >>> blob_names(40, "best.weights.h5")[:2]
-        ['blob-00000040.weights.h5', 'blob-00000040-1.weights.h5']
-        >>> blob_names(40, "history.csv", rows=True)[0]
-        'blob-rows-00000040'
+        >>> blob_names("3f9ac21b" * 4, 40, view="best.weights.h5")[:2]
+        ['blob-00000040-3f9ac21b.weights.h5', 'blob-00000040-3f9ac21b-1.weights.h5']
+        >>> blob_names("3f9ac21b" * 4, 40, kind=LINES)[0]
+        'blob-rows-00000040-3f9ac21b'
     """
-    stem = f"blob-rows-{number:08d}" if rows else f"blob-{number:08d}"
-    suffix = "" if rows else "".join(PurePath(view).suffixes[-2:])
+    stem = f"blob-{kind}-{number:08d}-{run[:8]}" if kind else f"blob-{number:08d}-{run[:8]}"
+    suffix = "".join(PurePath(view).suffixes[-2:])
     return [stem + suffix, *(f"{stem}-{i}{suffix}" for i in range(1, 10_000))]
 
 
@@ -101,9 +130,26 @@ def is_blob(name: str) -> bool:
     return _BLOB.fullmatch(name) is not None
 
 
+def is_blob_of(run: str, name: str) -> bool:
+    """Whether ``name`` is that of a blob of the run with this identity."""
+    match = _BLOB.fullmatch(name)
+    return match is not None and match[3] == run[:8]
+
+
+def blob_number(name: str) -> int:
+    """The number of the resume point that a blob was made for; 0 if it is not a blob."""
+    match = _BLOB.fullmatch(name)
+    return int(match[2]) if match else 0
+
+
 def is_rows(name: str) -> bool:
     """Whether ``name`` is that of a blob which holds lines of a log."""
-    return is_blob(name) and name.startswith("blob-rows-")
+    return is_blob(name) and name.startswith(f"blob-{LINES}-")
+
+
+def is_part(name: str) -> bool:
+    """Whether ``name`` is that of a blob which holds a part of the state."""
+    return is_blob(name) and name.startswith(f"blob-{PART}-")
 
 
 def view_path(folder: str, name: str) -> str:
@@ -111,7 +157,7 @@ def view_path(folder: str, name: str) -> str:
 
     Raises:
         ArgumentError: the name leads out of the folder, is one that the run
-            keeps for itself, or holds control characters.
+            keeps for itself, is too long, or holds control characters.
 
     Example:
         >>> view_path("runs/digits", "best.keras")
@@ -122,11 +168,13 @@ def view_path(folder: str, name: str) -> str:
         outlast.exceptions.ArgumentError: '../../.bashrc' cannot be a file of a run: it leads ...
     """
     check_view_name(name)
-    path = os.path.join(folder, name)
-    inside, root = os.path.realpath(os.path.dirname(path)), os.path.realpath(folder)
-    if os.path.commonpath([inside, root]) != root:
-        raise _refused(name, "a symbolic link on its way leads out of the run's folder")
-    return path
+    return _path_inside(folder, name)
+
+
+def log_path(folder: str, name: str) -> str:
+    """The path of the log ``name``: as :func:`view_path`, but the run's own logs have one too."""
+    check_log_name(name)
+    return _path_inside(folder, name)
 
 
 def check_view_name(name: str) -> None:
@@ -138,10 +186,31 @@ def check_view_name(name: str) -> None:
         raise _refused(name, "it leads out of the run's folder")
     if not {"", "."}.isdisjoint(parts):
         raise _refused(name, "it has an empty part")
-    if parts[0] in _OURS or resume_number(parts[0]) is not None or is_blob(parts[0]):
+    first = parts[0].casefold()  # as file systems compare that do not tell A from a
+    if first in _NOT_FOR_VIEWS or first.startswith(("resume-", "blob-")):
         raise _refused(name, "the run keeps that name for itself")
     if any(map(is_temporary, parts)):
         raise _refused(name, "temporary files are called so")
+    if max(map(_bytes, parts)) > limits.NAME_BYTES or _bytes(name) > limits.PATH_BYTES:
+        raise _refused(name, f"its {_bytes(name):,} bytes are too many, {limits.NAME_BYTES} are the limit")
+
+
+def check_log_name(name: str) -> None:
+    """As :func:`check_view_name`, but the run's own logs have their names."""
+    if name not in _LOGS:
+        check_view_name(name)
+
+
+def _path_inside(folder: str, name: str) -> str:
+    path = os.path.join(folder, name)
+    inside, root = os.path.realpath(os.path.dirname(path)), os.path.realpath(folder)
+    if os.path.commonpath([inside, root]) != root:
+        raise _refused(name, "a symbolic link on its way leads out of the run's folder")
+    return path
+
+
+def _bytes(name: str) -> int:
+    return len(name.encode(errors="surrogatepass"))
 
 
 def _refused(name: str, fault: str) -> ArgumentError:

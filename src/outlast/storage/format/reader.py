@@ -18,7 +18,7 @@ from typing import Any
 
 from outlast.exceptions import DamagedFile
 from outlast.storage.disk.reading import open_regular
-from outlast.storage.format import json_text
+from outlast.storage.format import json_text, limits
 from outlast.storage.format.dtypes import NAMES, SAFETENSORS, Array, from_bytes
 from outlast.storage.format.tensors import crc_place, sealed_header
 
@@ -62,7 +62,7 @@ class TensorFile:
         header = self._header(size)
         try:
             self.metadata, self.places = _parsed(header)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
             raise self._damaged(f"its header makes no sense ({str(error)[:200]})") from error
         end = max((p.start + p.size for p in self.places.values()), default=len(header))
         if end != size:
@@ -110,7 +110,7 @@ class TensorFile:
     def _header(self, size: int) -> bytes:
         start = self._file.read(8)
         length = int.from_bytes(start, "little")
-        if len(start) < 8 or length > min(size - 8, json_text.MOST_BYTES):
+        if len(start) < 8 or length > min(size - 8, limits.JSON_BYTES):
             raise self._damaged("it is too short for its header")
         header = bytearray(8 + length)
         header[:8] = start
@@ -147,13 +147,12 @@ def _parsed(header: bytes) -> tuple[dict[str, str], dict[str, Place]]:
     places = {}
     start = len(header)
     for name, entry in parts.items():
-        place = _place(name, entry, metadata, start)
+        place = _place(name, entry, metadata, start)  # takes what metadata says of the tensor
         if entry["data_offsets"] != [start - len(header), start - len(header) + place.size]:
             raise ValueError(f"{name!r} does not lie where the one before ends")
         places[name] = place
         start += place.size
-    ours = tuple(f"{kind}{name}" for name in places for kind in ("crc32.", "dtype."))
-    return {key: text for key, text in metadata.items() if key not in {*ours}}, places
+    return metadata, places
 
 
 def _place(name: str, entry: dict[str, Any], metadata: dict[str, str], start: int) -> Place:
@@ -162,8 +161,8 @@ def _place(name: str, entry: dict[str, Any], metadata: dict[str, str], start: in
         raise ValueError(f"{name!r} has the shape {shape}")
     width = _WIDTHS[entry["dtype"].partition("_")[0]]
     size = math.prod(shape) * width
-    crc = int(metadata[f"crc32.{name}"], 16)
-    dtype = metadata.get(f"dtype.{name}")
+    crc = int(metadata.pop(f"crc32.{name}"), 16)
+    dtype = metadata.pop(f"dtype.{name}", None)
     if dtype is None:
         return Place(NAMES[entry["dtype"]], width, tuple(shape), start, size, crc)
     *shape, width = shape  # stored as bytes, along one more axis

@@ -1,0 +1,52 @@
+"""Parts: immutable values of a state, each a blob of its own that resume points name."""
+
+from __future__ import annotations
+
+import os
+
+from outlast.exceptions import DamagedFile
+from outlast.storage.blobs import Blob, Sealer
+from outlast.storage.disk.files import Drain
+from outlast.storage.format import document, layout
+from outlast.storage.format.encoding import Immutable, decode
+
+FORMAT = "outlast part"
+_ROOT = "value"
+
+
+def draft(part: Immutable, name: str) -> document.Draft:
+    """The part as it will be written. Nothing is written.
+
+    Raises:
+        CapabilityError: it holds what cannot be stored; ``name`` says which part it is.
+    """
+    return document.draft(part.value, name)
+
+
+def seal(sealer: Sealer, written: document.Draft, drain: Drain) -> Blob:
+    """Write a part, as :func:`draft` gave it."""
+
+    def write(path: str) -> None:
+        document.write(path, FORMAT, sealer.run, written.text, written.arrays, drain)
+
+    needed = sum(array.nbytes for array in written.arrays.values())
+    return sealer.seal(write, kind=layout.PART, needed=needed)
+
+
+def load(folder: str, run: str, blob: Blob) -> Immutable | None:
+    """The part that ``blob`` holds; None if its bytes are lost.
+
+    Raises:
+        FileError: the system does not let us look.
+    """
+    path = os.path.join(folder, blob.name)
+    if not blob.fits(path):
+        return None
+    try:
+        with document.opened(path, FORMAT) as file:
+            if document.run_of(file) != run:
+                return None
+            arrays = {name: file.read(name) for name in file.places if name != document.MANIFEST}
+            return Immutable(decode(document.manifest(file), arrays))
+    except DamagedFile:
+        return None
