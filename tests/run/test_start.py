@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tracemalloc
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def refused(folder: Path, **parts: Any) -> str:
     "value", [object(), torch.float32, torch.device("cpu"), np.dtype("f4"), 1j], ids=repr
 )
 def test_what_cannot_be_stored_is_named_with_its_part_and_key(folder: Path, value: Any) -> None:
-    assert "parts/ema/inner/value" in refused(folder, ema=Part(value))
+    assert "parts/ema/state/inner/value" in refused(folder, ema=Part(value))
 
 
 def test_a_part_that_cannot_be_loaded_again_is_named(folder: Path) -> None:
@@ -181,7 +182,7 @@ def test_what_does_not_come_back_as_it_was_saved_is_said_by_name(folder: Path, c
 
     assert go_on(start(folder, ema=Forgetful(0.25)), 2) == [0, 1]
     said = capsys.readouterr().out
-    assert "would not be exact" in said and "parts/ema/inner/value" in said
+    assert "would not be exact" in said and "parts/ema/state/inner/value" in said
 
 
 def test_what_comes_back_is_not_spoken_of(folder: Path, capsys: Out) -> None:
@@ -226,6 +227,47 @@ def test_a_generator_is_a_part_and_goes_on_where_it_was(folder: Path, generator:
         draw(generator)
     start(folder, dice=generator)
     assert [draw(generator) for _ in range(3)] == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\x00\xff" * 100,
+        bytearray(b"booster"),
+        Counter({3: 1, 7: 2}),
+        OrderedDict(a=1, b=np.arange(3)),
+        {1, 2},
+        deque([1, 2], maxlen=3),
+        {1: "int", "1": "text", "a/b": 1.0, "a": {"b": 2.0}},
+        (1, None, [True]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_comes_back_as_what_it_was(folder: Path, value: Any) -> None:
+    go_on(start(folder, part=Part(value)), 3, until=2)
+    start(folder, part=(again := Part(None)))
+    assert type(again.value) is type(value)
+    assert repr(again.value) == repr(value)
+
+
+def test_a_schedule_made_of_schedules_goes_on_past_its_milestones(folder: Path) -> None:
+    def train(folder: Path, until: int | None = None) -> list[float]:
+        optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
+        schedules = [
+            torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=2),
+            torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4]),
+        ]
+        schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, schedules, milestones=[3])
+        run = Run(folder, model=torch.nn.Linear(1, 1), optimizer=optimizer, schedule=schedule)
+        for epoch in run.epochs(9):
+            if epoch == until:
+                break
+            optimizer.step()
+            schedule.step()
+        return run.history["learning_rate"]
+
+    train(folder, until=2)
+    assert train(folder) == train(folder.with_name("whole"))
 
 
 # What is saved is not kept in memory.

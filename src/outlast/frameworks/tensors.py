@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from outlast.exceptions import CapabilityError
@@ -32,9 +32,23 @@ def to_arrays(tree: Any, name: str) -> Any:
     return _mapped(tree, convert, name)
 
 
-def to_tensors(tree: Any) -> Any:
-    """The inverse of :func:`to_arrays`, in memory of its own."""
-    return _mapped(tree, lambda value, name: to_tensor(value), "")
+def to_tensors(tree: Any, but: Collection[str] = ()) -> Any:
+    """The inverse of :func:`to_arrays`, in memory of its own.
+
+    Args:
+        tree: what it gave.
+        but: the names of arrays that were arrays before, as :func:`array_names` gives them.
+    """
+    return _mapped(tree, lambda value, name: value if name in but else to_tensor(value), "")
+
+
+def array_names(tree: Any) -> list[str]:
+    """The names of NumPy arrays in a tree, which are to come back as arrays and not as tensors."""
+    found: list[str] = []
+    _mapped(
+        tree, lambda value, name: found.append(name) if hasattr(value, "__array_interface__") else None, ""
+    )
+    return found
 
 
 def _mapped(tree: Any, function: Callable[[Any, str], Any], name: str) -> Any:

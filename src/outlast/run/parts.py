@@ -10,7 +10,7 @@ from outlast.core.run_state import Moment
 from outlast.exceptions import RunChanged
 from outlast.frameworks import random_state
 from outlast.frameworks.base import Snapshot, Training
-from outlast.frameworks.tensors import to_arrays, to_tensors
+from outlast.frameworks.tensors import array_names, to_arrays, to_tensors
 from outlast.run import settings
 from outlast.storage.format.encoding import Immutable
 
@@ -98,13 +98,8 @@ class UserParts:
         self._parts = parts
 
     def collect(self) -> dict[str, Any]:
-        """Their state dicts, tensors as arrays."""
-        return {
-            name: to_arrays(part.state_dict(), f"state/parts/{name}")
-            if is_stateful(part)
-            else random_state.of_generator(part)
-            for name, part in self._parts.items()
-        }
+        """Their state dicts, tensors as arrays, and which arrays were no tensors."""
+        return {name: _collected(part, name) for name, part in self._parts.items()}
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Load them.
@@ -119,9 +114,16 @@ class UserParts:
             )
         for name, part in self._parts.items():
             if is_stateful(part):
-                part.load_state_dict(to_tensors(saved[name]))
+                part.load_state_dict(to_tensors(saved[name]["state"], saved[name]["arrays"]))
             else:
                 random_state.set_generator(part, saved[name])
+
+
+def _collected(part: Any, name: str) -> Any:
+    if not is_stateful(part):
+        return random_state.of_generator(part)
+    state = part.state_dict()
+    return {"state": to_arrays(state, f"state/parts/{name}/state"), "arrays": array_names(state)}
 
 
 class RandomPart:
