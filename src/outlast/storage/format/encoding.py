@@ -46,6 +46,9 @@ class Immutable:
         """The value."""
         return self._make()
 
+    def __repr__(self) -> str:
+        return f"Immutable({self.value!r})"
+
     def made_by(self, make: Callable[[], Any]) -> None:
         """Let the value go: from now on it is made when it is needed."""
         self._make = make
