@@ -13,11 +13,11 @@ from tests.run.training import LOSSES, content, go_on, start, train, weight
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, Run
 from outlast.core.run_state import Position, RunState
 from outlast.exceptions import UsageError
-from outlast.run.stores import Follower, Nowhere
+from outlast.run.stores import Follower, Store
 from outlast.storage.commit import Step
 
 
-class Memory(Nowhere):
+class Memory(Store):
     """A second kind of store: it keeps everything in this process."""
 
     kept: ClassVar[dict[str, Any]] = {}  # by folder, as a disk would
@@ -100,7 +100,7 @@ def test_a_follower_of_nothing_begins_as_its_leader_does(folder: Path) -> None:
 
 
 def test_nowhere_keeps_nothing_and_says_so() -> None:
-    store = Nowhere()
+    store = Store()
     assert store.open("auto") is None and store.is_open
     seen: list[Mapping[str, Any]] = []
     store.describe({}), store.record("start", {}), store.show(Step()), store.finish(), store.flush()

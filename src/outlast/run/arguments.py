@@ -10,7 +10,6 @@ from outlast.exceptions import ArgumentError, UnknownArgument, nearest
 from outlast.frameworks.random_state import is_generator
 from outlast.run.parts import is_stateful
 
-_RESUME = ("auto", "never", "must")
 _KNOWN = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "on_save_error", "adapter")
 _LATER = ("state", "weights", "learning_rate", "seeds", "augmentation")
 
@@ -27,11 +26,11 @@ def folder_path(folder: str | os.PathLike[str]) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def check_resume(resume: str) -> None:
-    """Refuse another word than the three."""
-    if resume not in _RESUME:
-        hint = nearest(str(resume), _RESUME)
-        raise ArgumentError(f"resume must be 'auto', 'never' or 'must', but is {resume!r}.{hint}")
+def check_word(name: str, value: Any, *possible: str) -> None:
+    """Refuse a value that is none of the possible words."""
+    if value not in possible:
+        words = ", ".join(map(repr, possible[:-1])) + f" or {possible[-1]!r}"
+        raise ArgumentError(f"{name} must be {words}, but is {value!r}.{nearest(str(value), possible)}")
 
 
 def check_save_every(save_every: Any) -> None:
@@ -41,13 +40,6 @@ def check_save_every(save_every: Any) -> None:
             f"save_every must be 'epoch', but is {save_every!r}: resume points inside an epoch are not "
             "made yet."
         )
-
-
-def check_on_save_error(on_save_error: str) -> None:
-    """Refuse another word than the two."""
-    if on_save_error not in ("raise", "warn"):
-        hint = nearest(str(on_save_error), ("raise", "warn"))
-        raise ArgumentError(f"on_save_error must be 'raise' or 'warn', but is {on_save_error!r}.{hint}")
 
 
 def check_parts(parts: Mapping[str, Any]) -> None:

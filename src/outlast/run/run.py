@@ -28,7 +28,7 @@ from outlast.run.progress import Progress
 from outlast.run.session import FolderStore
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
-from outlast.run.stores import Nowhere, Store
+from outlast.run.stores import Store
 from outlast.storage.format import layout
 
 
@@ -93,15 +93,15 @@ class Run(OwnLoop, Readable):
         clock: Callable[[], float] = time.monotonic,
         **parts: Any,
     ) -> None:
-        arguments.check_resume(resume)
+        arguments.check_word("resume", resume, "auto", "never", "must")
         arguments.check_save_every(save_every)
-        arguments.check_on_save_error(on_save_error)
+        arguments.check_word("on_save_error", on_save_error, "raise", "warn")
         arguments.check_parts(parts)
         self.folder = None if folder is None else arguments.folder_path(folder)
         self._shown = "" if folder is None else os.fspath(folder)
         self._listener = listen
         self._store: Store = (
-            Nowhere()
+            Store()
             if self.folder is None
             else FolderStore(self.folder, say=self._say, on_save_error=on_save_error)
         )

@@ -23,6 +23,7 @@ from outlast.core.run_state import START, Position, RunState
 from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
 from outlast.frameworks.base import PACKAGES
 from outlast.run.buffers import Buffers
+from outlast.run.stores import Store
 from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Step, Truth
@@ -38,7 +39,7 @@ _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")  # what 
 _open: weakref.WeakValueDictionary[str, FolderStore] = weakref.WeakValueDictionary()
 
 
-class FolderStore:
+class FolderStore(Store):
     """Opens a run's folder, holds it, and commits steps to it, in the background.
 
     Args:
@@ -53,9 +54,6 @@ class FolderStore:
 
     def __init__(self, folder: str, *, say: Callable[[str], object], on_save_error: str = "raise") -> None:
         self.folder = folder
-        self.findings: Collection[str] = ()
-        self.committed: Position | None = None
-        self.is_open = False
         self._say, self._on_save_error = say, on_save_error
         self._truth = Truth()
         self._unsafe: list[tuple[Position, Step]] = []  # not known to be on the disk, in their order
@@ -118,12 +116,12 @@ class FolderStore:
             self._say(f"outlast: the last save before this start failed: {error}")
 
     @property
-    def number(self) -> int:
-        """The newest resume point's."""
+    def number(self) -> int:  # type: ignore[override]
+        """Of the newest resume point."""
         return self._truth.number
 
     @property
-    def files(self) -> Collection[str]:
+    def files(self) -> Collection[str]:  # type: ignore[override]
         """Names of the models that are kept."""
         return self._truth.files.keys()
 

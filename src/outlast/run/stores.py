@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from outlast.core.run_state import Position, RunState
 from outlast.exceptions import UsageError
@@ -13,32 +13,25 @@ from outlast.storage.commit import Step
 from outlast.storage.survey import Survey, survey
 
 
-class Store(Protocol):
-    """Where a run is kept.
+class Store:
+    """Where a run is kept. This one keeps nothing: for trying out.
 
     Opening is an act of its own, so that what was saved can be had before there is a model: LightGBM's
     ``init_model`` and Hugging Face's ``resume_from_checkpoint`` need that. The store does not keep it.
+
+    Attributes:
+        is_open: whether it is open.
+        number: of the newest resume point; 0 if there is none.
+        findings: what was wrong when it was opened, as parts of a sentence.
+        files: names of the models that are kept.
+        committed: what is known to be safe; None before the first commit.
     """
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is open."""
-
-    @property
-    def number(self) -> int:
-        """Of the newest resume point; 0 if there is none."""
-
-    @property
-    def findings(self) -> Collection[str]:
-        """What was wrong when it was opened, as parts of a sentence."""
-
-    @property
-    def files(self) -> Collection[str]:
-        """Names of the models that are kept."""
-
-    @property
-    def committed(self) -> Position | None:
-        """What is known to be safe; None before the first commit."""
+    is_open = False
+    number = 0
+    findings: Collection[str] = ()
+    files: Collection[str] = ()
+    committed: Position | None = None
 
     def open(self, resume: str) -> RunState | None:
         """Open it, and return what it holds; None if that is nothing.
@@ -46,6 +39,8 @@ class Store(Protocol):
         Args:
             resume: ``"auto"``, ``"never"`` or ``"must"``.
         """
+        self.is_open = True
+        return None
 
     def describe(self, settings: Mapping[str, Any]) -> None:
         """Keep what was asked for, where people can read it."""
@@ -55,9 +50,11 @@ class Store(Protocol):
 
     def log(self, name: str) -> bytes | None:
         """A log as it is after the last step; None if there is none of that name."""
+        return None
 
     def model(self, name: str) -> str:
-        """A file that holds the kept model ``name``."""
+        """A file that holds the kept model ``name``, verified now."""
+        raise UsageError("This run keeps no models: give it a folder.")
 
     def show(self, step: Step) -> None:
         """Put models that were saved inside an epoch where people find them, in the background.
@@ -76,54 +73,10 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Finish writing, and let others have it. A second call does nothing."""
-
-
-class Nowhere:
-    """A store that keeps nothing: for trying out."""
-
-    is_open = False
-    number = 0
-    findings: Collection[str] = ()
-    files: Collection[str] = ()
-    committed: Position | None = None
-
-    def open(self, resume: str) -> RunState | None:
-        """There is nothing."""
-        self.is_open = True
-        return None
-
-    def describe(self, settings: Mapping[str, Any]) -> None:
-        """Keep nothing."""
-
-    def record(self, kind: str, content: Mapping[str, Any]) -> None:
-        """Note nothing."""
-
-    def log(self, name: str) -> bytes | None:
-        """There is none."""
-        return None
-
-    def model(self, name: str) -> str:
-        """There is none."""
-        raise UsageError("A Run without a folder keeps no model: give it a folder.")
-
-    def show(self, step: Step) -> None:
-        """Forget it."""
-
-    def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
-        """Forget it."""
-
-    def flush(self) -> None:
-        """Nothing is under way."""
-
-    def finish(self) -> None:
-        """Nothing is under way."""
-
-    def close(self) -> None:
-        """Close it."""
         self.is_open = False
 
 
-class Follower(Nowhere):
+class Follower(Store):
     """Reads a run's folder that another process writes: for ranks that train along and write nothing.
 
     Args:
