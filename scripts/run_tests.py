@@ -24,11 +24,15 @@ OLDEST_KERAS = ROOT / ".venv" / "keras-3.10.0"
 AT_A_TIME = 2
 
 CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
+CRASHES = tuple(f"tests/storage/test_{name}.py" for name in ("faults", "kill", "mutants", "power_cut"))
 STORAGE = ("src/outlast/storage", "tests/storage")
-MAIN = (
+FAULTS = ("tests/faults",)
+DEMO = ("tests/test_demo.py", "tests/test_docs.py")
+WITH_KERAS = (
     "tests/callbacks",
     "tests/frameworks",
-    "tests/run",
+    "tests/run/test_keras.py",
+    "tests/run/test_load_best.py",
     "tests/test_bad_input.py",
     "tests/crash/test_keras.py",
 )
@@ -69,16 +73,19 @@ def but(*paths: str) -> Iterator[str]:
     return (f"--ignore={path}" for path in paths)
 
 
-# The longest first, so that the last to end is a short one.
+# Two at a time, so what takes longest is spread over several parts, and the longest come first.
 PARTS = [
     Part("checks", (python("ruff", "check"), python("ruff", "format", "--check"), python("mypy"))),
     tests("core", *CORE),
-    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *ON_EACH_BACKEND)),
-    tests("storage", *STORAGE),
+    tests("crashes", *CRASHES),
+    tests("faults", *FAULTS),
+    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *DEMO, *ON_EACH_BACKEND)),
     tests("tensorflow", *ON_EACH_BACKEND, backend="tensorflow"),
+    tests("storage", *STORAGE, *but(*CRASHES)),
+    tests("demo", *DEMO),
     tests("torch", *ON_EACH_BACKEND, backend="torch"),
     tests("jax", *ON_EACH_BACKEND),
-    tests("oldest-keras", *MAIN, PYTHONPATH=str(OLDEST_KERAS)),
+    tests("oldest-keras", *WITH_KERAS, PYTHONPATH=str(OLDEST_KERAS)),
 ]
 
 
