@@ -309,6 +309,8 @@ def test_a_loop_that_cannot_do_what_a_callback_needs_is_told_what_could(
 
 # Metrics, when they come.
 
+NOT_VALIDATED = " Nothing was validated: pass validation_data to fit, or call run.log(val_loss=...)."
+
 
 @pytest.mark.parametrize(
     ("make", "text"),
@@ -316,17 +318,17 @@ def test_a_loop_that_cannot_do_what_a_callback_needs_is_told_what_could(
         (
             outlast.EarlyStopping,
             "Early stopping conditioned on metric `val_loss` which is not available. "
-            "Available metrics are: loss",
+            "Available metrics are: loss." + NOT_VALIDATED,
         ),
         (
             outlast.ReduceLROnPlateau,
             "Learning rate reduction is conditioned on metric `val_loss` which is not available. "
-            "Available metrics are: loss,learning_rate.",
+            "Available metrics are: loss,learning_rate." + NOT_VALIDATED,
         ),
         (
             lambda: outlast.ModelCheckpoint("a.keras", save_best_only=True),
             "Can save best model only with val_loss available. Available metrics are: loss. "
-            "What is saved already is kept.",
+            "What is saved already is kept." + NOT_VALIDATED,
         ),
     ],
 )
@@ -461,15 +463,27 @@ def test_arrays_of_one_element_are_numbers(kind: Callable[[float], Any]) -> None
     assert (stopping.best, stopping.stopped_epoch, plateau.best) == (0.25, 3, 0.25)
 
 
+def test_a_metric_that_is_missing_in_the_only_epoch_is_told_at_the_end() -> None:
+    with warned(
+        "Early stopping conditioned on metric `val_loss` which is not available. "
+        "Available metrics are: learning_rate,loss." + NOT_VALIDATED
+    ):
+        loop(outlast.EarlyStopping(), logs=[{"loss": 1.0}])
+
+
+def test_a_metric_that_stays_away_is_told_once_though_it_was_there() -> None:
+    logs = [{"val_loss": 0.5}, {"loss": 1.0}, {"val_loss": 0.5}, {"loss": 1.0}, {"loss": 1.0}, {"loss": 1.0}]
+    with warned(
+        "Early stopping conditioned on metric `val_loss` which is not available. "
+        "Available metrics are: learning_rate,loss." + NOT_VALIDATED
+    ):
+        loop(outlast.EarlyStopping(patience=99), logs=logs)
+
+
 def test_metrics_that_come_every_second_epoch_count_when_they_come() -> None:
     stopping = outlast.EarlyStopping(patience=2)
     logs = [{"loss": 1.0}, {"loss": 1.0, "val_loss": 0.5}] * 4
-    text = (
-        "Early stopping conditioned on metric `val_loss` which is not available. "
-        "Available metrics are: learning_rate,loss"
-    )
-    with warned(text):
-        loop(stopping, logs=[dict(one) for one in logs])
+    loop(stopping, logs=[dict(one) for one in logs])  # a warning would be an error
     assert (stopping.best_epoch, stopping.stopped_epoch) == (1, 5)
 
 

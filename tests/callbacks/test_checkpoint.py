@@ -91,8 +91,8 @@ def test_of_equal_models_the_earlier_stays_the_best_and_so_does_its_copy() -> No
 
 def test_a_model_without_the_metric_is_no_best_one() -> None:
     with pytest.warns(OutlastWarning, match="Can save best model only with loss available"):
-        files = kept([0.5, None, 0.75, None], keep_last=1)
-    assert files == {"m4.txt": 4, "best.txt": 1}
+        files = kept([0.5, None, None, 0.75, None], keep_last=1)
+    assert files == {"m5.txt": 5, "best.txt": 1}
 
 
 def test_what_gives_way_is_deleted_when_the_next_is_safe_and_that_is_told() -> None:

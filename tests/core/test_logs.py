@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from outlast.core.logs import completed, rate_columns
+from outlast.exceptions import ArgumentError
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,9 @@ def test_the_logs_that_came_are_not_changed() -> None:
     logs = {"loss": 1, "heads": {"a": 2}}
     completed(logs, {"sgd": 0.1})
     assert logs == {"loss": 1, "heads": {"a": 2}}
+
+
+@pytest.mark.parametrize("logs", [0.5, [("loss", 0.5)], "loss", 0], ids=repr)
+def test_logs_that_are_no_dict_are_refused(logs: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"logs must be a dict of metrics, such as \{'loss': 0\.5\}, but"):
+        completed(logs, {})

@@ -216,11 +216,17 @@ def test_a_missing_metric_is_answered_with_the_one_that_was_meant(
 
 
 @pytest.mark.parametrize(
-    ("monitor", "available"),
-    [("val_loss", ["loss", "accuracy"]), ("val_accuracy", ["accuracy"]), ("loss", []), ("iou", ["loss"])],
+    ("monitor", "available"), [("val_loss", ["loss", "accuracy"]), ("val_accuracy", ["accuracy"])]
 )
 def test_a_validation_metric_is_never_mistaken_for_one_of_training(
     monitor: str, available: list[str]
 ) -> None:
+    hint = f" Nothing was validated: pass validation_data to fit, or call run.log({monitor}=...)."
+    for warning in ("It is missing.", "It is missing"):
+        assert with_hint(warning, monitor, available) == "It is missing." + hint
+
+
+@pytest.mark.parametrize(("monitor", "available"), [("loss", []), ("iou", ["loss"])])
+def test_where_no_metric_is_similar_there_is_no_hint(monitor: str, available: list[str]) -> None:
     for warning in ("It is missing.", "It is missing"):
         assert with_hint(warning, monitor, available) == warning

@@ -183,7 +183,7 @@ def test_what_is_no_run_cannot_be_opened(folder: Path) -> None:
     with pytest.raises(FileError, match=r"There is no run .*: no such folder"):
         open_run(folder)
     folder.mkdir()
-    with pytest.raises(FileError, match=r"There is no run in .*: it has no resume point"):
+    with pytest.raises(FileError, match=r"There is no run in .*: it is empty"):
         open_run(folder)
     assert list(folder.iterdir()) == []
 

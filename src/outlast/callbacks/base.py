@@ -37,7 +37,7 @@ def batch_hook(hook: Hook) -> Hook:
     return checked  # type: ignore[return-value]
 
 
-def part(holder: str, name: str, doc: str) -> Any:
+def forwarded(holder: str, name: str, doc: str) -> Any:
     """An attribute that shows, and sets, one field of the rule or of the state."""
 
     def get(self: Callback) -> Any:

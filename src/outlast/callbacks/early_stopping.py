@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import part
+from outlast.callbacks.base import forwarded
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
@@ -50,18 +50,20 @@ class EarlyStopping(MonitoredCallback):
         (0.8, 1)
     """
 
-    patience = part("_rule", "patience", "Number of epochs without improvement after which training stops.")
-    baseline = part("_rule", "baseline", "Value that the metric must beat.")
-    start_from_epoch = part("_rule", "start_from_epoch", "First epoch that is judged, counted from 0.")
-    stopping_threshold = part(
+    patience = forwarded(
+        "_rule", "patience", "Number of epochs without improvement after which training stops."
+    )
+    baseline = forwarded("_rule", "baseline", "Value that the metric must beat.")
+    start_from_epoch = forwarded("_rule", "start_from_epoch", "First epoch that is judged, counted from 0.")
+    stopping_threshold = forwarded(
         "_rule", "stopping_threshold", "Stop as soon as the metric is better than this."
     )
-    divergence_threshold = part(
+    divergence_threshold = forwarded(
         "_rule", "divergence_threshold", "Stop as soon as the metric is worse than this."
     )
-    wait = part("_state", "wait", "Epochs since the last improvement.")
-    best_epoch = part("_state", "best_epoch", "Epoch of the best value, counted from 0.")
-    stopped_epoch = part(
+    wait = forwarded("_state", "wait", "Epochs since the last improvement.")
+    best_epoch = forwarded("_state", "best_epoch", "Epoch of the best value, counted from 0.")
+    stopped_epoch = forwarded(
         "_state", "stopped_epoch", "Epoch in which it asked to stop, counted from 0; 0 if it did not."
     )
 
@@ -141,6 +143,7 @@ class EarlyStopping(MonitoredCallback):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Print that it stopped, and restore the best weights, whatever ended the training."""
+        super().on_train_end(logs)
         if self.stopped_epoch > 0 and self.verbose > 0:
             self.context.report.message(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self._best is not None:

@@ -8,7 +8,6 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.core.logs import Logs
 from outlast.core.numbers import decoded, encoded
-from outlast.core.tree import map_leaves
 
 
 class History(Callback):
@@ -50,15 +49,11 @@ class History(Callback):
         """The epochs and the values, arrays as lists."""
         return {
             "epoch": list(self.epoch),
-            "history": {name: [_plain(v) for v in values] for name, values in self.history.items()},
+            "history": encoded(self.history),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over another history."""
         self.epoch = list(state["epoch"])
-        self.history = {name: map_leaves(values, decoded) for name, values in state["history"].items()}
+        self.history = decoded(dict(state["history"]))
         self._loaded = True
-
-
-def _plain(value: Any) -> Any:
-    return map_leaves(value.tolist() if hasattr(value, "tolist") else value, encoded)

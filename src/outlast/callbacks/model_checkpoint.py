@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import batch_hook, part
+from outlast.callbacks.base import batch_hook, forwarded
 from outlast.callbacks.hooks import HookFromTable
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
@@ -60,7 +60,7 @@ class ModelCheckpoint(MonitoredCallback):
     """
 
     requires = ("saving",)
-    save_best_only = part("_rule", "save_best_only", "Whether only improvements are saved.")
+    save_best_only = forwarded("_rule", "save_best_only", "Whether only improvements are saved.")
     _rule: SavingRule
     _state: SavingState
 
@@ -84,7 +84,7 @@ class ModelCheckpoint(MonitoredCallback):
         self.filepath = filepath
         self._rule = SavingRule(
             self._monitor(monitor, mode),
-            save_best_only=bool(save_best_only),
+            save_best_only=save_best_only,
             save_freq=save_freq,
             initial_value_threshold=initial_value_threshold,
         )

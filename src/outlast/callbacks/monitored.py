@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import Callback, part
+from outlast.callbacks.base import Callback, forwarded
 from outlast.core.logs import Logs
 from outlast.core.monitor import Mode, Monitor, ThresholdMode, mode_problem, with_hint
 from outlast.core.numbers import number
@@ -17,10 +17,12 @@ from outlast.exceptions import warn
 class MonitoredCallback(Callback):
     """Base of the callbacks that watch one metric: its name, its direction, its best value."""
 
-    _missing_is_said = False
+    # The warning that the metric was missing in the last epoch; None if it was not, "" once it is given.
+    _missing: str | None = None
+    _came = False  # the metric was there in an epoch of this fit
     _calls = 0  # of update(), when no epoch is given
 
-    best = part("_state", "best", "Best value so far; None before the first epoch.")
+    best = forwarded("_state", "best", "Best value so far; None before the first epoch.")
 
     def _monitor(
         self, monitor: str, mode: str, min_delta: float = 0.0, threshold_mode: str = "abs"
@@ -79,18 +81,34 @@ class MonitoredCallback(Callback):
         self._state = replace(self._state, direction=direction)
 
     def _current(self, logs: Logs, missing: str) -> float | None:
-        """The metric's value; None, with one warning for each fit, if it is missing."""
+        """The metric's value; None if it is missing.
+
+        There is one warning for each fit, when the metric is missing in two epochs in a row, or was never
+        there: with ``validation_freq=2`` it is there in every second epoch.
+        """
         value = logs.get(self.monitor)
         if value is not None:
+            self._missing, self._came = "" if self._missing == "" else None, True
             return number(value, self.monitor)
-        if not self._missing_is_said:
-            warn(escaped(with_hint(missing, self.monitor, logs)))
-            self._missing_is_said = True
+        if self._missing is None:
+            self._missing = escaped(with_hint(missing, self.monitor, logs))
+        else:
+            self._warn_of_missing()
         return None
 
+    def _warn_of_missing(self) -> None:
+        if self._missing:
+            warn(self._missing)
+            self._missing = ""
+
     def _begin(self) -> bool:
-        self._missing_is_said = False
+        self._missing, self._came = None, False
         return super()._begin()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Warn of a metric that never came."""
+        if not self._came:
+            self._warn_of_missing()
 
     def forget(self) -> None:
         """Forget everything, the number of calls of ``update`` included."""

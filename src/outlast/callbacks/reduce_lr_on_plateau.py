@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import part
+from outlast.callbacks.base import forwarded
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs
@@ -48,12 +48,12 @@ class ReduceLROnPlateau(MonitoredCallback):
 
     requires = ("learning_rate",)
 
-    factor = part("_rule", "factor", "The learning rate is multiplied by it.")
-    patience = part("_rule", "patience", "Number of epochs without improvement after which the rate is cut.")
-    cooldown = part("_rule", "cooldown", "Epochs of cooldown after a cut.")
-    min_lr = part("_rule", "min_lr", "The learning rate is never set lower than this.")
-    wait = part("_state", "wait", "Epochs since the last improvement or cut.")
-    cooldown_counter = part("_state", "cooldown_counter", "Epochs left of the cooldown.")
+    factor = forwarded("_rule", "factor", "The learning rate is multiplied by it.")
+    patience = forwarded("_rule", "patience", "Epochs without improvement after which the rate is cut.")
+    cooldown = forwarded("_rule", "cooldown", "Epochs of cooldown after a cut.")
+    min_lr = forwarded("_rule", "min_lr", "The learning rate is never set lower than this.")
+    wait = forwarded("_state", "wait", "Epochs since the last improvement or cut.")
+    cooldown_counter = forwarded("_state", "cooldown_counter", "Epochs left of the cooldown.")
 
     _rule: PlateauRule
     _state: PlateauState

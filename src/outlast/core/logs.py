@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlast.core.numbers import is_scalar, number
-from outlast.exceptions import MetricError
+from outlast.exceptions import ArgumentError, MetricError
 
 Logs = dict[str, Any]
 
@@ -35,6 +35,8 @@ def completed(logs: Mapping[str, Any] | None, rates: Mapping[str, float]) -> Log
         >>> completed({"loss": 1, "b": {"c": "x"}}, {"sgd": 0.1})
         {'learning_rate': 0.1, 'loss': 1.0, 'c': 'x'}
     """
+    if logs is not None and not isinstance(logs, Mapping):
+        raise ArgumentError(f"logs must be a dict of metrics, such as {{'loss': 0.5}}, but are {logs!r}.")
     return {**rate_columns(rates), **_flat(logs or {})}
 
 

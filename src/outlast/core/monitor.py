@@ -135,14 +135,18 @@ def with_hint(warning: str, monitor: str, available: Iterable[str]) -> str:
     """A warning that a metric is missing, with the metric that was probably meant.
 
     For a validation metric only another validation metric is suggested: if there is none, the name is
-    right, and the epoch was not validated.
+    right, and nothing was validated.
 
     Example:
         >>> with_hint("`val_acc` is not available", "val_acc", ["loss", "val_accuracy"])
         "`val_acc` is not available. Did you mean 'val_accuracy'?"
     """
-    validated = monitor.startswith("val_")
-    hint = nearest(monitor, (name for name in available if name.startswith("val_") or not validated))
+    validation = monitor.startswith("val_")
+    possible = [name for name in available if name.startswith("val_") or not validation]
+    if validation and not possible:
+        hint = f" Nothing was validated: pass validation_data to fit, or call run.log({monitor}=...)."
+    else:
+        hint = nearest(monitor, possible)
     return f"{warning.removesuffix('.')}.{hint}" if hint else warning
 
 

@@ -15,6 +15,7 @@ from outlast.core.metrics import Metrics
 from outlast.core.numbers import decoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import FileError
+from outlast.inspect.folders import why_no_run
 from outlast.storage import resume_points
 from outlast.storage.disk import lock
 from outlast.storage.format import json_text, layout, limits
@@ -185,13 +186,13 @@ class Record(Readable):
 
     def __init__(self, folder: str | os.PathLike[str], found: Survey | None = None) -> None:
         self.folder: str = os.fspath(folder)
-        if not os.path.isdir(self.folder):
-            fault = "it is not a folder" if os.path.lexists(self.folder) else "no such folder"
-            raise FileError(f"There is no run {self.folder}: {fault}.", path=self.folder)
+        if found is None and not os.path.isdir(self.folder):
+            raise FileError(why_no_run(self.folder), path=self.folder)
         found = found or survey(self.folder, resume_points.verify)
         if found.point is None:
             raise FileError(
-                f"There is no run in {self.folder}: it has no resume point"
+                why_no_run(self.folder)
+                or f"There is no run in {self.folder}: it has no resume point"
                 + (f" ({'; '.join(found.findings)})." if found.findings else "."),
                 path=self.folder,
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.callbacks.base import Callback
+from outlast.core.numbers import plain
 from outlast.exceptions import RunChanged
 
 Record = dict[str, Any]
@@ -75,7 +76,7 @@ def asked(
     """
     by_key = zip(keys(callbacks), callbacks, strict=True)
     return {
-        "callbacks": {key: callback.configuration() for key, callback in by_key},
+        "callbacks": {key: plain(callback.configuration()) for key, callback in by_key},
         "learning_rate": rates,
         "seed": seed,
         "steps": steps,
