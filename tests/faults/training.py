@@ -24,7 +24,7 @@ BATCHES = 3
 WIDENED_AT = 2  # the epoch that has one metric more
 
 Report = dict[str, Any]
-_NO_VIEWS = {layout.LOCK, layout.RUN, layout.EVENTS}
+_NO_VIEWS = {layout.LOCK, layout.IDENTITY, layout.RUN, layout.EVENTS}
 
 
 def train(

@@ -121,6 +121,7 @@ def _checked(folder: str, seen: Look, known: _Known) -> Verification:
     ]
     if seen.record is not None:
         done += _views(folder, known.point(folder, seen.record.number), blobs)
+        done.append(checks.of_identity(folder, known.point(folder, seen.record.number).run))
         done.append(checks.of_settings(folder))
     return Verification(
         _summed_up(seen.standing, done),
