@@ -159,7 +159,7 @@ def resealed(path: Path, change: Callable[[bytes], bytes]) -> None:
 def rewrite_version(run: Path, version: str) -> None:
     """As another outlast would have written the format."""
     for path in run.glob("resume-*"):
-        resealed(path, lambda header: header.replace(b'"version":"1"', b'"version":"%s"' % version.encode()))
+        resealed(path, lambda header: header.replace(b'"version":"2"', b'"version":"%s"' % version.encode()))
 
 
 # A table of runs
@@ -259,7 +259,7 @@ def test_ls_shows_runs_of_every_status_with_what_is_wrong(tmp_path: Path, ask: A
         ("running", 0),
     ]
     assert found[0]["problem"] == "resume point 5: it is too short for its header"
-    assert re.search("version 7 of the format, this outlast reads version 1", found[1]["problem"])
+    assert re.search("version 7 of the format, this outlast reads version 2", found[1]["problem"])
     assert found[2]["problem"] is None
 
 
@@ -281,7 +281,7 @@ def test_show_tells_all_about_a_run(run: Path, ask: Ask) -> None:
         r"Decisions, the last 10 of 11\n",
         r"Epoch 8: ReduceLROnPlateau cuts the learning rate to 0\.01: val_loss has been no better than 0\.5",
         r"Kept models\n  file .*\n.*\n  best\.txt +6 +0\.5  val_loss improved from 1\.5 to 0\.5\n",
-        r"best\.txt +\d+ B  copy of blob-00000006\.txt\n",
+        r"best\.txt +\d+ B  copy of blob-00000006-0123abcd\.txt\n",
         r"resume-00000009 +\d+\.\d kB  resume point\n",
         r"history\.csv +\d+ B  log\n",
         r"Events\n.*  start +resume=False\n.*  end +epoch=9\n",
@@ -434,8 +434,8 @@ def test_a_model_whose_copy_is_whole_is_made_again_and_nothing_is_lost(run: Path
     flip(of_class(run, "a model"))
     code, output, _ = ask("verify", run)
     assert code == 1
-    assert "  blob-00000006.txt  damaged  its checksum does not match\n" in output
-    assert "  It restores blob-00000006.txt from best.txt.\n  It loses nothing.\n" in output
+    assert "  blob-00000006-0123abcd.txt  damaged  its checksum does not match\n" in output
+    assert "  It restores blob-00000006-0123abcd.txt from best.txt.\n  It loses nothing.\n" in output
 
 
 def test_a_model_without_a_whole_copy_is_lost(run: Path, ask: Ask) -> None:
@@ -466,9 +466,9 @@ def test_each_model_is_read_once(run: Path, ask: Ask, monkeypatch: pytest.Monkey
 
 def test_a_model_that_only_the_resume_point_before_needs_is_checked_too(tmp_path: Path, ask: Ask) -> None:
     run = train(tmp_path / "digits", 3, best=9)
-    flip(run / "blob-00000002.txt")
+    flip(run / "blob-00000002-0123abcd.txt")
     code, output, _ = ask("verify", run)
-    assert (code, "  blob-00000002.txt  damaged  " in output) == (1, True)
+    assert (code, "  blob-00000002-0123abcd.txt  damaged  " in output) == (1, True)
     assert "It loses nothing." in output
 
 
@@ -695,7 +695,7 @@ def test_what_is_no_run_is_told_in_a_line_with_code_3(
 
 @pytest.mark.parametrize("word", ["show", "verify"])
 @pytest.mark.parametrize(
-    ("version", "status"), [("2", "newer format"), ("0", "older format"), ("x", "newer format")]
+    ("version", "status"), [("3", "newer format"), ("1", "older format"), ("x", "newer format")]
 )
 def test_another_format_is_refused_with_both_versions_and_code_4(
     run: Path, ask: Ask, word: str, version: str, status: str
@@ -704,7 +704,7 @@ def test_another_format_is_refused_with_both_versions_and_code_4(
     before = everything(run)
     code, output, errors = ask(word, run)
     assert (code, output) == (4, "")
-    text = f"{newest(run)} has version {version} of the format, this outlast reads version 1."
+    text = f"{newest(run)} has version {version} of the format, this outlast reads version 2."
     assert errors.startswith(f"outlast: {text}") and errors.count("\n") == 1
     told = json.loads(ask(word, run, "--json")[1])
     assert (told["runs"][0] if word == "verify" else told)["status"] == status
@@ -890,7 +890,7 @@ def sparse(path: Path, size: int = 1 << 36) -> None:
 
 def bomb(path: Path) -> None:
     """A resume point of 30 MB whose header fits its checksum, and would take a hundred times as much."""
-    metadata = b'{"header_crc32":"00000000","format":"outlast resume point","version":"1"}'
+    metadata = b'{"header_crc32":"00000000","format":"outlast resume point","version":"2"}'
     header = b'{"__metadata__":' + metadata + b',"x":[' + b"{}," * 10_000_000 + b"0]}"
     header += b" " * (-(8 + len(header)) % tensors.PAGE)
     path.write_bytes(tensors.sealed_header(len(header).to_bytes(8, "little") + header))
@@ -1062,7 +1062,7 @@ def test_the_exit_code_is_that_of_the_process(run: Path, words: list[str], code:
     shutil.copytree(run, run.parent / "broken")
     shutil.copytree(run, run.parent / "new")
     flip(newest(run.parent / "broken"))
-    rewrite_version(run.parent / "new", "2")
+    rewrite_version(run.parent / "new", "3")
     answer = outlast(*words, cwd=run.parent)
     assert answer.returncode == code
     assert "Traceback" not in answer.stderr

@@ -354,7 +354,7 @@ def test_bit_rot_in_a_model_that_both_resume_points_name(
             assert all(bool((again.load_best()[name] == right[name]).all()) for name in right)
 
 
-@pytest.mark.parametrize("version", ["0", "2", "1.5", "newest"])
+@pytest.mark.parametrize("version", ["0", "1", "3", "1.5", "newest"])
 def test_newer_or_older_format(tmp_path: Path, version: str) -> None:
     """Both versions are named, and nothing is touched."""
     folder = tmp_path / "run"

@@ -7,15 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.storage.workload import RUN
-
-from outlast.storage.format import layout
-
-
-@pytest.fixture(autouse=True)
-def one_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every new run has the same identity, so that its files have names that a test can know."""
-    monkeypatch.setattr(layout, "new_identity", lambda: RUN)
 
 
 @contextmanager

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from tests.storage import test_order, workload
 from tests.storage.tap import killed_after_link, killed_at
-from tests.storage.test_power_cut import STEPS, Reference, faults_of_cuts, make_reference
+from tests.storage.test_power_cut import (
+    STEPS,
+    Reference,
+    faults_of_cuts,
+    faults_of_cuts_in_the_first_commit,
+    make_reference,
+)
 from tests.storage.trace import Trace, traced
 
 from outlast.exceptions import OutlastError
@@ -32,6 +38,8 @@ def campaign(folder: Path) -> Iterator[str]:
     yield from faults_of_a_kill_and_a_cut(folder / "both" / "run", reference)
     yield from faults_of_kills(folder / "killed", reference)
     for wrong in faults_of_cuts(trace, root, reference, 8):
+        yield from wrong
+    for wrong in faults_of_cuts_in_the_first_commit(folder / "first", 1, 60):
         yield from wrong
 
 
@@ -85,8 +93,8 @@ def nothing(*arguments: Any, **named: Any) -> None:
     pass
 
 
-def delete_then_sync(folder: str, *kept: Any) -> None:
-    real_delete_orphans(folder, *kept)
+def delete_then_sync(folder: str, *kept: Any, **newest: Any) -> None:
+    real_delete_orphans(folder, *kept, **newest)
     sync_folder(folder)
 
 
@@ -101,9 +109,9 @@ def overwrite(folder: str, view: str, blob: blobs.Blob, drain: Any = None) -> No
     calls.close(fd)
 
 
-def keep_only_newest(folder: str, numbers: set[int], names: Any) -> None:
-    point = resume_points.peek(folder, max(numbers))
-    real_delete_orphans(folder, {max(numbers)}, point.blobs)
+def keep_only_newest(folder: str, run: str, numbers: set[int], names: Any, *, newest: int) -> None:
+    point = resume_points.peek(folder, newest)
+    real_delete_orphans(folder, run, {newest}, point.blobs, newest=newest)
 
 
 def fixed_name(path: str) -> str:
@@ -121,11 +129,13 @@ def load_any_blob(blob: blobs.Blob, path: str) -> bool:
     return os.path.exists(path)
 
 
-def spill_as_usual(log: logs.Log, seal: Any, *, wholly: bool = False) -> logs.Log:
-    return real_spilled(log, seal)
+def longer_unsealed(sealer: Any, truth: Any, name: str, lines: logs.Lines) -> logs.Log:
+    if lines.whole:
+        return logs.Log(lines.view, (), lines.data)
+    return real_longer(sealer, truth, name, lines)
 
 
-real_spilled = logs.Log.spilled
+real_longer = commit._longer
 
 MUTANTS: dict[str, list[tuple[object, str, Any]]] = {
     "no sync of files": [(files, "sync_file", nothing)],
@@ -148,7 +158,8 @@ MUTANTS: dict[str, list[tuple[object, str, Any]]] = {
     "temporary files not cleared": [(recovery, "_clear_temporary", nothing)],
     "orphans not deleted": [(recovery, "delete_orphans", nothing)],
     "giving up not finished": [(recovery, "_finish_giving_up", nothing)],
-    "a wider table shown before it is sealed": [(logs.Log, "spilled", spill_as_usual)],
+    "a wider table shown before it is sealed": [(commit, "_longer", longer_unsealed)],
+    "the first blobs' names not synced": [(commit, "_make_names_safe", nothing)],
 }
 
 

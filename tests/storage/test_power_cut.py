@@ -15,6 +15,7 @@ import pytest
 from tests.storage import power, workload
 from tests.storage.trace import Trace, traced
 
+from outlast.storage.format import layout
 from outlast.storage.recovery import Recovered, recover
 
 STEPS = 4
@@ -36,6 +37,9 @@ class Reference:
         wrong = []
         if found.state["epoch"] != n or not np.array_equal(found.state["weights"], state["weights"]):
             wrong.append(f"the state is not that of step {n}")
+        kept = found.state["kept"]
+        if kept is None or kept.value["raw"] != state["kept"].value["raw"]:
+            wrong.append(f"the part is not that of step {n}")
         there = workload.content(folder)
         wrong += [f"{name} differs" for name in wanted if there.get(name) != wanted[name]]
         return wrong + [f"{n} is too much" for n in there if n not in wanted and not self.may_be(n)]
@@ -43,15 +47,15 @@ class Reference:
     @staticmethod
     def may_be(name: str) -> bool:
         """What may be there beside: evidence, and a view of a step that was not committed."""
-        return name.startswith(("damaged-", "models/model-")) or ".conflict" in name
+        return name.startswith(("damaged-", "models/model-", "model-")) or ".conflict" in name
 
 
-def make_reference(folder: Path) -> Reference:
+def make_reference(folder: Path, steps: int = STEPS, **how: Any) -> Reference:
     contents = []
-    for n in range(STEPS + 1):
-        workload.run(str(folder / f"{n}"), n)
+    for n in range(steps + 1):
+        workload.run(str(folder / f"{n}"), n, **how)
         contents.append(workload.content(folder / f"{n}"))
-    return Reference(contents, workload.states_of(STEPS))
+    return Reference(contents, workload.states_of(steps))
 
 
 @pytest.fixture
@@ -100,6 +104,29 @@ def test_a_power_cut_loses_nothing_that_was_committed(
         workload.run(str(root), STEPS, trace.mark)
     wrong = [*faults_of_cuts(trace, root, reference, most)]
     assert len(wrong) > 50 * most**0.5
+    assert not any(wrong)
+
+
+def faults_of_cuts_in_the_first_commit(folder: Path, kept_lines: int, most: int) -> Iterator[list[str]]:
+    """From no folder at all to the end of the first commit; before it nothing was promised."""
+    folder.mkdir()
+    reference = make_reference(folder, 1, kept_lines=kept_lines, models="")
+    root = folder / "run"
+    with traced() as trace:
+        workload.run(str(root), 1, trace.mark, kept_lines=kept_lines, models="")
+    made = {os.path.basename(event.target) for event in trace if event.call == "link"}
+    assert any(map(layout.is_rows, made)) == (kept_lines == 1)
+    yield from faults_of_cuts(trace, root, reference, most)
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("most", [60, pytest.param(2000, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("kept_lines", [1, 4])
+def test_a_power_cut_in_the_first_commit_leaves_all_of_it_or_nothing(
+    memory_disk: Path, kept_lines: int, most: int
+) -> None:
+    wrong = [*faults_of_cuts_in_the_first_commit(memory_disk / "first", kept_lines, most)]
+    assert len(wrong) > 100
     assert not any(wrong)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,10 +19,10 @@ from tests.storage import workload
 
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.storage import resume_points
-from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.commit import Step, Truth, commit, stage
 from outlast.storage.disk import files
 from outlast.storage.disk.temporary import temporary_name
-from outlast.storage.format import document
+from outlast.storage.format import document, tensors
 from outlast.storage.format import reader as tensor_reader
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import recover
@@ -346,3 +348,79 @@ def test_everything_that_is_moved_aside_is_kept_by_later_commits(run: Path) -> N
     recover(str(run))
     assert (run / "damaged-resume-00000003").exists()
     assert (run / "damaged-resume-00000006").exists()
+
+
+def test_a_table_is_made_again_from_the_resume_point_alone(tmp_path: Path) -> None:
+    """Even one that was written whole: its lines are in the resume point as long as they are few."""
+    truth = Truth()
+    for n in (1, 2):
+        table = b"".join(b"%d\n" % i for i in range(n + 1))
+        truth = commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(table, whole=True)}), {"n": n})
+    for path in tmp_path.iterdir():
+        if path.name not in ("resume-00000002", "IDENTITY"):
+            path.unlink()
+    found = recover(str(tmp_path))
+    assert found.findings == ("history.csv was completed",)
+    assert (tmp_path / "history.csv").read_bytes() == table
+
+
+def test_a_table_that_a_commit_without_end_had_replaced_is_put_back_and_is_no_conflict(
+    tmp_path: Path,
+) -> None:
+    truth = commit(str(tmp_path), Truth(), Step({}, {"history.csv": Lines(b"1\n", whole=True)}), 1)
+    stage(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", whole=True)}))
+    assert (tmp_path / "history.csv").read_bytes() == b"1,NA\n2,3\n"
+    found = recover(str(tmp_path))
+    assert found.findings == ("history.csv was put back to its last saved state",)
+    assert sorted(os.listdir(tmp_path)) == ["IDENTITY", "history.csv", "resume-00000001"]
+
+
+FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an infinite size": lambda manifest: manifest["files"]["best.keras"].update(size=1e400),
+    "a size of 400 digits": lambda manifest: manifest["files"]["best.keras"].update(size=10**400),
+    "a size of 400 digits and a fraction": lambda manifest: manifest["files"]["best.keras"].update(
+        size="a float of 400 digits"
+    ),
+    "a size with a fraction": lambda manifest: manifest["files"]["best.keras"].update(size=500.0),
+    "a size that is true": lambda manifest: manifest["files"]["best.keras"].update(size=True),
+    "an infinite number": lambda manifest: manifest.update(number=1e400),
+    "an infinity in the state": lambda manifest: manifest["state"].update(n=1e400),
+    "a checksum of 400 digits": lambda manifest: manifest["files"]["best.keras"].update(crc32=7),
+    "a blob without a name": lambda manifest: manifest["files"]["best.keras"].update(blob=7),
+    "a part that leads out": lambda manifest: manifest.update(parts={"x": {"blob": "../x"}}),
+    "no parts": lambda manifest: manifest.pop("parts"),
+    "parts that are a number": lambda manifest: manifest.update(parts=7),
+    "a view that the run keeps for itself": lambda manifest: manifest["files"].update(
+        {"journal.jsonl": manifest["files"]["best.keras"]}
+    ),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_numbers_that_were_made_up_are_damage_and_no_traceback(run: Path, forged: str) -> None:
+    path = run / "resume-00000003"
+    with tensor_reader.opened(str(path)) as file:
+        content = {name: file.read(name) for name in file.places}
+        metadata = {key: text for key, text in file.metadata.items() if key != "header_crc32"}
+    manifest = json.loads(content["manifest"].tobytes())
+    FORGED[forged](manifest)
+    text = (
+        json.dumps(manifest).replace("Infinity", "1e400").replace('"a float of 400 digits"', "1" * 400 + ".0")
+    )
+    path.unlink()
+    tensors.write(str(path), {**content, "manifest": np.frombuffer(text.encode(), np.uint8)}, metadata)
+    for look in (resume_points.peek, resume_points.verify, resume_points.load):
+        with pytest.raises(DamagedFile):
+            look(str(run), 3)
+    assert recover(str(run)).state["n"] == 2
+
+
+def test_huge_files_that_are_planted_take_no_memory(run: Path) -> None:
+    for name in ("blob-rows-00000009-0123abcd", "history.csv"):
+        with open(run / name, "r+b" if name == "history.csv" else "wb") as file:
+            file.truncate(400_000_000)  # sparse
+    tracemalloc.start()
+    recover(str(run))
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()
+    assert (run / "history.csv").read_bytes() == b"1\n2\n3\n"

@@ -1,6 +1,6 @@
 """A training without a framework: numbers that depend on all that was saved before.
 
-It does what a run may do to its folder: keeps a best model, keeps the last two
+It does what a run may do to its folder: keeps a best model and best weights, keeps the last two
 models and gives up older ones, lets two views share a blob, appends to a table
 and to a journal, widens the table, and lets old lines go to segments. The end
 is the same however often it was interrupted, or something was lost.
@@ -22,13 +22,19 @@ import numpy as np
 from outlast.storage.commit import FileChange, Step, Truth, commit
 from outlast.storage.disk import files, lock
 from outlast.storage.format import layout, limits
+from outlast.storage.format.encoding import Immutable
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import Recovered, recover
 
 RUN = "0123abcd" * 4  # the identity that every run gets here
 WIDENED_AT = 3
 BEST_AT = {1, 2, 4}
-FIRST_STATE: dict[str, Any] = {"epoch": 0, "weights": np.arange(6.0), "best": float("inf")}
+FIRST_STATE: dict[str, Any] = {
+    "epoch": 0,
+    "weights": np.arange(6.0),
+    "best": float("inf"),
+    "kept": Immutable(b"nothing yet"),
+}
 
 
 def _fail(finding: str) -> None:
@@ -41,8 +47,12 @@ def run(
     committed: Callable[[int], object] = lambda number: None,
     say: Callable[[str], object] = _fail,
     kept_lines: int = 4,
+    models: str = "models/",
 ) -> Recovered:
-    """Go on to step ``steps`` from whatever the folder holds; tell what is safe when it is."""
+    """Go on to step ``steps`` from whatever the folder holds; tell what is safe when it is.
+
+    ``models`` is where the models are: a folder that is made for them syncs the run's.
+    """
     files.make_folder(folder)
     held = lock.acquire(folder, take_over=True)
     usual = limits.KEPT_LINES, limits.REMAINING_LINES, layout.new_identity
@@ -54,7 +64,7 @@ def run(
         committed(truth.number)
         while state["epoch"] < steps:
             state = trained(state)
-            truth = commit(folder, truth, step_of(state, truth), state, say=say)
+            truth = commit(folder, truth, step_of(state, truth, models), state, say=say)
             committed(truth.number)
     finally:
         limits.KEPT_LINES, limits.REMAINING_LINES, layout.new_identity = usual
@@ -64,19 +74,20 @@ def run(
 
 def trained(state: dict[str, Any]) -> dict[str, Any]:
     """One epoch: the next weights depend on every bit of those before."""
-    weights = np.sin(state["weights"] * 3.7) + state["epoch"]
-    return {"epoch": state["epoch"] + 1, "weights": weights, "best": float(weights.sum())}
+    weights, epoch = np.sin(state["weights"] * 3.7) + state["epoch"], state["epoch"] + 1
+    kept = Immutable({"weights": weights, "raw": weights.tobytes()}) if epoch in BEST_AT else state["kept"]
+    return {"epoch": epoch, "weights": weights, "best": float(weights.sum()), "kept": kept}
 
 
-def step_of(state: dict[str, Any], truth: Truth) -> Step:
+def step_of(state: dict[str, Any], truth: Truth, models: str) -> Step:
     """What an epoch adds to the folder."""
     n = state["epoch"]
     model = state["weights"].tobytes()
-    changes: dict[str, FileChange] = {f"models/model-{n}.bin": _writes(model)}
+    changes: dict[str, FileChange] = {f"{models}model-{n}.bin": _writes(model)}
     if n > 2:
-        changes[f"models/model-{n - 2}.bin"] = None
+        changes[f"{models}model-{n - 2}.bin"] = None
     if n in BEST_AT:
-        changes["best.bin"] = f"models/model-{n}.bin"
+        changes["best.bin"] = f"{models}model-{n}.bin"
     return Step(
         changes,
         {

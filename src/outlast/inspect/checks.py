@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any
 
 from outlast.exceptions import ArgumentError
+from outlast.storage import identity
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32_part, read_part, regular_size
@@ -102,6 +103,16 @@ def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> Check:
         return _fault(path, log.size)
 
     return _view(folder, name, "log", judged)
+
+
+def of_identity(folder: str, run: str) -> Check:
+    """``IDENTITY``, which the resume points repeat."""
+    path, what = os.path.join(folder, layout.IDENTITY), "which run it is"
+    if identity.read(folder) == run:
+        return Check(layout.IDENTITY, what, Verdict.WHOLE)
+    if not os.path.lexists(path):
+        return Check(layout.IDENTITY, what, Verdict.MISSING, _WRITTEN_AGAIN)
+    return Check(layout.IDENTITY, what, Verdict.CHANGED, _WRITTEN_AGAIN)
 
 
 def of_settings(folder: str) -> Check:

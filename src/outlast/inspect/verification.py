@@ -123,6 +123,7 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
     ]
     if seen.record is not None:
         done += _published(folder, whole_files.point(folder, seen.record.number), blobs)
+        done.append(checks.of_identity(folder, whole_files.point(folder, seen.record.number).run))
         done.append(checks.of_settings(folder))
     return Verification(
         _summed_up(seen.run, done),

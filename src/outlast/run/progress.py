@@ -70,10 +70,11 @@ class Progress:
         """
         if decision.action is Action.RESTORE:
             return
+        line = journal.line(decision.to_json())  # refused, if it is too long to be read again
         self.decisions.append(decision)
         if decision.stop:
             self.stops.append(decision)
-        output.add_lines(layout.JOURNAL, journal.line(decision.to_json()))
+        output.add_lines(layout.JOURNAL, line)
 
     def close_epoch(self, row: Mapping[str, Any], epochs: int | None, output: StagedOutput) -> None:
         """Count an epoch of ``epochs``, and keep its line."""

@@ -152,7 +152,8 @@ def commit(
     after = Truth.of(point)
     for view in sorted(staged.given_up):
         files.remove(layout.view_path(folder, view))
-    delete_orphans(folder, truth.run, {point.number, truth.number}, after.kept | truth.kept)
+    kept = after.kept | truth.kept
+    delete_orphans(folder, truth.run, {point.number, truth.number}, kept, newest=point.number)
     return after
 
 
@@ -180,19 +181,22 @@ def publish_view(folder: str, view: str, blob: Blob, drain: Drain = exhaust) -> 
     files.replace(path, lambda new: drain(files.copy(source, new)), needed=blob.size)
 
 
-def delete_orphans(folder: str, run: str, numbers: Collection[int], blobs: Collection[str]) -> None:
-    """Delete the run's older resume points, but for ``numbers``, and its blobs, but for ``blobs``.
+def delete_orphans(
+    folder: str, run: str, numbers: Collection[int], blobs: Collection[str], *, newest: int
+) -> None:
+    """Delete the run's resume points, but for ``numbers``, and its blobs, but for ``blobs``.
 
-    A higher number than these is never deleted: a newer writer made it.
+    What was made for a resume point after ``newest`` stays: if we slept, a newer writer made it.
     """
     with explained(folder, "read"):
         names = sorted(os.listdir(folder))
     for name in names:
         number = layout.resume_number(name)
         if number is None:
-            is_orphan = layout.is_blob_of(run, name) and name not in blobs
+            is_ours = layout.is_blob_of(run, name) and layout.blob_number(name) <= newest
+            is_orphan = is_ours and name not in blobs
         else:
-            is_old = number < max(numbers, default=0) and number not in numbers
+            is_old = number < newest and number not in numbers
             is_orphan = is_old and resume_points.run_of(folder, number) == run
         if is_orphan:
             files.remove(os.path.join(folder, name))

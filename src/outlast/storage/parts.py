@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 
-from outlast.exceptions import DamagedFile
+from outlast.exceptions import CapabilityError, DamagedFile
 from outlast.storage.blobs import Blob, Sealer
 from outlast.storage.disk.files import Drain
 from outlast.storage.format import document, layout
 from outlast.storage.format.encoding import Immutable, decode
 
 FORMAT = "outlast part"
-_ROOT = "value"
 
 
 def draft(part: Immutable, name: str) -> document.Draft:
@@ -20,7 +19,10 @@ def draft(part: Immutable, name: str) -> document.Draft:
     Raises:
         CapabilityError: it holds what cannot be stored; ``name`` says which part it is.
     """
-    return document.draft(part.value, name)
+    drafted = document.draft(part.value, name)
+    for inner in drafted.parts:
+        raise CapabilityError(f"Cannot store {inner}: an Immutable within another is not supported.")
+    return drafted
 
 
 def seal(sealer: Sealer, written: document.Draft, drain: Drain) -> Blob:

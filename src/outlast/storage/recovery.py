@@ -8,6 +8,7 @@ deleted.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -73,7 +74,8 @@ def recover(folder: str, known: Truth | None = None, *, begin: bool = False) -> 
     points = [point for point in (found.point, found.before) if point]
     named = {name for point in points for name in point.blobs}
     named |= {blob.name for blob in known.files.values()} if known else set()  # of the epoch under way
-    delete_orphans(folder, run, {point.number for point in points}, named)
+    numbers = {point.number for point in points}
+    delete_orphans(folder, run, numbers, named, newest=sys.maxsize)  # we hold the lock
     truth = Truth.of(found.point) if found.point else Truth(run=run)
     return Recovered(
         truth.remembering(known) if known else truth,

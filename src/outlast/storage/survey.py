@@ -125,9 +125,9 @@ def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> 
             None, unusable=bad, damaged=(*map(layout.resume_name, bad),), foreign=(*foreign,), run=run
         )
     chosen = usable[0] if usable[-1].lost else usable[-1]
-    for passed in usable:
-        if passed.point.number > chosen.point.number:
-            bad[passed.point.number] = f"it needs {_names(passed.lost)}"
+    passed = [one for one in usable if one.point.number > chosen.point.number]
+    bad |= {one.point.number: f"it needs {_names(one.lost)}" for one in passed}
+    spoilt = {blob.name for one in (*passed, chosen) for blob in (*one.lost, *one.twins)}
     before = _before(folder, chosen.point, bad, foreign)
     return Survey(
         chosen.without_lost(),
@@ -135,7 +135,7 @@ def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> 
         bad,
         (
             *map(layout.resume_name, bad),
-            *(blob.name for blob in (*chosen.lost, *chosen.twins) if _is_there(folder, blob)),
+            *(name for name in sorted(spoilt) if os.path.lexists(os.path.join(folder, name))),
         ),
         chosen.twins,
         chosen.lost,
@@ -239,10 +239,6 @@ def _blob_names(folder: str) -> list[str]:
 def _listed(names: tuple[str, ...]) -> str:
     few = ", ".join(names[:5])
     return f"{few} and {len(names) - 5} more" if len(names) > 5 else few
-
-
-def _is_there(folder: str, blob: Blob) -> bool:
-    return os.path.lexists(os.path.join(folder, blob.name))
 
 
 def _names(blobs: dict[Blob, str]) -> str:

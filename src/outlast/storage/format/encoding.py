@@ -31,7 +31,7 @@ class Immutable:
     content, so make a new one for a new value.
 
     Args:
-        value: what :func:`encode` takes, bytes included, but no other ``Immutable``.
+        value: what :func:`encode` takes, bytes included, but not another ``Immutable``.
 
     Example:
         >>> best = Immutable({"w": [1.0, 2.0]})

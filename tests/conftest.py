@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from outlast.storage.format import layout
+
+RUN = "0123abcd" * 4
+_random = layout.new_identity
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_identity() -> Iterator[None]:
+    """Every new run has the same identity: its files have names that a test knows, and equal content."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "new_identity", lambda: RUN)
+        yield
+
+
+@pytest.fixture
+def random_identities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users have it: each new run has an identity of its own."""
+    monkeypatch.setattr(layout, "new_identity", _random)
