@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import outlast
+from outlast.storage.disk.calls import Calls, calls
 
 PIECE = 1 << 22
 
@@ -61,6 +62,15 @@ def measure(size: int, rounds: int, parent: str | None) -> dict[str, list[tuple[
         run.flush()
         return blocked, time.perf_counter() - start
 
+    def through_the_page_cache() -> tuple[float, float]:
+        vars(calls)["open"] = lambda path, flags, mode=0o666: Calls.open(
+            calls, path, flags & ~getattr(os, "O_DIRECT", 0), mode
+        )
+        try:
+            return resume_point()
+        finally:
+            del vars(calls)["open"]
+
     def plain_write() -> tuple[float, float]:
         start = time.perf_counter()
         with open(folder + "/plain", "wb", buffering=0) as file:
@@ -85,6 +95,7 @@ def measure(size: int, rounds: int, parent: str | None) -> dict[str, list[tuple[
         "copy of memory": copy,
         "write + fsync": plain_write,
         "outlast resume point": resume_point,
+        "the same without O_DIRECT": through_the_page_cache,
         "torch.save + fsync": torch_save,
     }
     ways |= keras_ways(size, folder)

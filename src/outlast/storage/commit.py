@@ -39,8 +39,8 @@ from outlast.storage.format.encoding import Immutable
 from outlast.storage.logs import Lines, Log, add_to_view
 from outlast.storage.resume_points import ResumePoint
 
-# What becomes of a view: written anew by a function of the path, made the same as another
-# view, or given up.
+# What becomes of a view: a function writes it at a path, it becomes the same as another view,
+# or it is given up.
 FileChange: TypeAlias = "Callable[[str], object] | str | None"
 
 
@@ -115,7 +115,7 @@ def commit(
         step: what is new.
         state: what the run goes on from; see ``encoding.encode`` for what it may hold.
         drain: does the heavy part, such as ``writer.Writer.drain``.
-        say: is told what was found wrong in the views, and mended.
+        say: called with what was wrong in the views, and is mended.
 
     Returns:
         The truth now. When the function returns, the step is on the disk.
