@@ -7,7 +7,7 @@ Storage keeps trees and does not know what they mean. Whoever does (``run``, whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import total_ordering
 from math import inf
@@ -109,7 +109,7 @@ class RunState:
             "stops": [decision.to_json() for decision in self.stops],
             "extra": dict(self.extra),
             "settings": dict(self.settings),
-            "contents": dict(self.contents),
+            **self.contents,
         }
 
     @classmethod
@@ -119,6 +119,7 @@ class RunState:
         Raises:
             KeyError, TypeError, ValueError: it is not what :meth:`to_state` gives.
         """
+        own = {field.name for field in fields(cls)}
         epoch, batch = state["position"]
         return cls(
             position=Position(index(epoch), None if batch is None else index(batch)),
@@ -127,5 +128,5 @@ class RunState:
             stops=tuple(map(Decision.from_json, state["stops"])),
             extra=dict(state["extra"]),
             settings=dict(state["settings"]),
-            contents=dict(state["contents"]),
+            contents={name: part for name, part in state.items() if name not in own},
         )
