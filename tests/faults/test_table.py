@@ -62,7 +62,7 @@ def assert_right(folder: Path, right: Report) -> None:
 def test_kill_9_at_any_instant(tmp_path: Path, right: Report) -> None:
     """Real processes, one after the other; each kills itself at another call."""
     random, folder = Random(0), tmp_path / "run"
-    numbers = [random.randrange(85, 120) for _ in range(5)]
+    numbers = [random.randrange(95, 120) for _ in range(5)]
     for number in numbers:
         command = [sys.executable, "-m", "tests.faults.killed", str(folder), str(number)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
