@@ -7,7 +7,7 @@ own types, so that rules compare, store and print them alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from outlast.core.tree import map_leaves
@@ -105,6 +105,21 @@ def flag(value: Any, name: str) -> bool:
     if not isinstance(result, int) or result not in (0, 1):
         raise ArgumentError(f"{name} must be True or False, but is {value!r}.")
     return bool(result)
+
+
+def settle(rule: Any, kind: Callable[[Any, str], Any], *names: str, optional: bool = False) -> None:
+    """Put settings of a frozen rule into their right form.
+
+    Args:
+        rule: the rule, in its ``__post_init__``.
+        kind: one of the functions above, called with a setting and its name.
+        names: the settings.
+        optional: a setting may be None.
+    """
+    for name in names:
+        value = getattr(rule, name)
+        if not (optional and value is None):
+            object.__setattr__(rule, name, kind(value, name))
 
 
 def _is_flag(value: Any) -> bool:
