@@ -5,22 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from outlast.core.decision import Decision
 from outlast.core.text import printable
 from outlast.frameworks.base import Control, Training, find_control, find_training
 from outlast.storage.output import LooseOutput, Output
-
-
-class Report(Protocol):
-    """Where decisions and messages go."""
-
-    def __call__(self, decision: Decision) -> None:
-        """Take note of a decision, after its effect has succeeded."""
-
-    def message(self, text: str) -> None:
-        """Print what ``verbose=1`` prints."""
 
 
 class PlainReport:
@@ -31,12 +21,12 @@ class PlainReport:
         self._listen = listen
 
     def __call__(self, decision: Decision) -> None:
-        """Hand the decision on."""
+        """Hand on a decision, after its effect has succeeded."""
         if self._listen is not None:
             self._listen(decision)
 
     def message(self, text: str) -> None:
-        """Print the text through the framework; a name in it moves no cursor."""
+        """Print what ``verbose=1`` prints, through the framework; a name in it moves no cursor."""
         self._control.print(printable(text))
 
 
@@ -56,7 +46,7 @@ class Context:
     training: Training
     control: Control
     output: Output
-    report: Report
+    report: PlainReport
     clock: Callable[[], float] = time.monotonic
     logs_are_complete: bool = False
 

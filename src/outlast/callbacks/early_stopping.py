@@ -10,7 +10,6 @@ from outlast.callbacks.base import forwarded
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
-from outlast.core.numbers import number
 from outlast.core.stopping import EarlyStoppingRule, EarlyStoppingState
 from outlast.exceptions import warn
 from outlast.frameworks.base import Capability, Snapshot
@@ -173,9 +172,7 @@ class EarlyStopping(MonitoredCallback):
             learning_rate: ignored; it is here so that all callbacks have the same ``update``.
         """
         self._settle_direction({})
-        current = None if value is None else number(value, self.monitor)
-        self._state, decision = self._rule.update(self._state, current, epoch=self._epoch_of_call(epoch))
-        return decision
+        return self._judge_value(value, epoch)
 
     def forget(self) -> None:
         """Forget everything, the best weights included."""

@@ -13,7 +13,7 @@ from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.keeping import KeepingRule, Kept, from_json, to_json
 from outlast.core.logs import Logs
-from outlast.core.numbers import is_scalar, number
+from outlast.core.numbers import is_scalar
 from outlast.core.saving import SavingRule, SavingState, Template
 from outlast.exceptions import ArgumentError, UsageError, warn
 from outlast.storage.output import Save
@@ -61,6 +61,7 @@ class ModelCheckpoint(MonitoredCallback):
 
     requires = ("saving",)
     save_best_only = forwarded("_rule", "save_best_only", "Whether only improvements are saved.")
+    save_freq = forwarded("_rule", "save_freq", '``"epoch"``, or a number of batches.')
     _rule: SavingRule
     _state: SavingState
 
@@ -109,15 +110,6 @@ class ModelCheckpoint(MonitoredCallback):
     def filepath(self, filepath: str | os.PathLike[str] | None) -> None:
         self._filepath = None if filepath is None else os.fspath(filepath)
         self._template = None if self._filepath is None else Template(self._filepath)
-
-    @property
-    def save_freq(self) -> str | int:
-        """``"epoch"``, or a number of batches."""
-        return self._rule.save_freq
-
-    @save_freq.setter
-    def save_freq(self, save_freq: str | int) -> None:
-        self._rule = replace(self._rule, save_freq=save_freq)
 
     on_train_batch_end = HookFromTable("on_train_batch_end")
 
@@ -303,8 +295,6 @@ class ModelCheckpoint(MonitoredCallback):
             epoch: from 0; without it calls are counted.
             learning_rate: taken for the sake of one signature; not used.
         """
-        current = None if value is None else number(value, self.monitor)
         if self.save_best_only:
             self._settle_direction({})
-        self._state, decision = self._rule.update(self._state, current, epoch=self._epoch_of_call(epoch))
-        return decision
+        return self._judge_value(value, epoch)
