@@ -189,7 +189,7 @@ class ModelCheckpoint(MonitoredCallback):
         before = self.best
         decision = self._decide(epoch, batch, logs, name)
         if self._keeping.active:
-            decision = self._among_kept(decision, name, logs)
+            decision = self._among_kept(decision, name)
         self._announce(decision, before, name)
         if decision.save:
             decision = self._publish(decision, name)
@@ -198,7 +198,7 @@ class ModelCheckpoint(MonitoredCallback):
         elif self.save_last:
             self.context.output.publish(self._beside(name, "last"), self._saving())
         self.context.report(decision)
-        self._delete_all_but(decision, name)
+        self._delete_gone(decision)
 
     def _publish(self, decision: Decision, name: str) -> Decision:
         """Save the model; returns the decision with the names of its files."""
@@ -220,21 +220,20 @@ class ModelCheckpoint(MonitoredCallback):
         suffix = next(s for s in self.training.suffixes(self.save_weights_only) if name.endswith(s))
         return os.path.join(os.path.dirname(name), word + suffix)
 
-    def _among_kept(self, judged: Decision, name: str, logs: Logs) -> Decision:
+    def _among_kept(self, judged: Decision, name: str) -> Decision:
         """Whether the model is one of the best, or of the last: then it is saved, and others may go."""
         new = Kept(name, judged.epoch, judged.batch, judged.values.get("value"))
         kept = self._keeping.update(self._kept, new, self._state.direction or "min")
         if new not in kept:
             return replace(judged, action=Action.SKIP, reason=Reason.NOT_KEPT)
-        self._kept, self._gone = kept, [model for model in self._kept if model not in kept]
+        self._gone = [model for model in self._kept if model not in kept and model.name != name]
+        self._kept = kept
         reason = judged.reason if judged.save else Reason.KEPT
         return replace(judged, action=Action.SAVE, reason=reason)
 
-    def _delete_all_but(self, decision: Decision, name: str) -> None:
-        """Delete the models that gave way to this one."""
+    def _delete_gone(self, decision: Decision) -> None:
+        """Delete the models that gave way to the one of this decision."""
         for model in self._gone:
-            if model.name == name:
-                continue
             self.context.output.remove(model.name)
             values = {"path": model.name, "monitor": self.monitor, "value": model.value}
             self.context.report(
