@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from outlast.callbacks.early_stopping import EarlyStopping as EarlyStopping
     from outlast.callbacks.history import History as History
     from outlast.callbacks.lambda_callback import LambdaCallback as LambdaCallback
-    from outlast.callbacks.learning_rate_scheduler import (
-        LearningRateScheduler as LearningRateScheduler,
-    )
+    from outlast.callbacks.learning_rate_scheduler import LearningRateScheduler as LearningRateScheduler
     from outlast.callbacks.list import CallbackList as CallbackList
     from outlast.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoint
     from outlast.callbacks.progress_line import ProgressLine as ProgressLine

@@ -13,21 +13,21 @@ from outlast.frameworks.base import Control, Training, find_control, find_traini
 from outlast.storage.output import LooseOutput, Output
 
 
+@dataclass(frozen=True)
 class PlainReport:
     """Prints messages as the framework does; hands decisions to a listener, if there is one."""
 
-    def __init__(self, control: Control, listen: Callable[[Decision], None] | None = None) -> None:
-        self._control = control
-        self._listen = listen
+    control: Control
+    listen: Callable[[Decision], None] | None = None
 
     def __call__(self, decision: Decision) -> None:
         """Hand on a decision, after its effect has succeeded."""
-        if self._listen is not None:
-            self._listen(decision)
+        if self.listen is not None:
+            self.listen(decision)
 
     def message(self, text: str) -> None:
         """Print what ``verbose=1`` prints, through the framework; a name in it moves no cursor."""
-        self._control.print(printable(text))
+        self.control.print(printable(text))
 
 
 @dataclass(frozen=True)

@@ -107,12 +107,7 @@ class PlateauRule:
         return replace(state, cooldown_counter=self.cooldown, wait=0), decision
 
     def _decision(
-        self,
-        state: PlateauState,
-        reason: Reason,
-        epoch: int,
-        value: float | None = None,
-        **more: Any,
+        self, state: PlateauState, reason: Reason, epoch: int, value: float | None = None, **more: Any
     ) -> Decision:
         values = {
             "monitor": self.monitor.name,

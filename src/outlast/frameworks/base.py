@@ -27,10 +27,7 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
         "a learning rate that can be set",
         "a compiled Keras model has one, and so has CallbackList(model=..., optimizer=...) with PyTorch",
     ),
-    "weights": (
-        "weights that can be read and put back",
-        "pass model=, a Keras model or a PyTorch module",
-    ),
+    "weights": ("weights that can be read and put back", "pass model=, a Keras model or a PyTorch module"),
     "saving": ("a model that can be saved", "pass model=, a Keras model or a PyTorch module"),
     "state": (
         "the model",

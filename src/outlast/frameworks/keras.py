@@ -68,10 +68,8 @@ class KerasTraining(Training):
     def require(self, capability: Capability, who: str) -> None:
         """Check that the callback can do its work with this model."""
         super().require(capability, who)
-        if capability == "learning_rate":
-            self._require_learning_rate(who)
-
-    def _require_learning_rate(self, who: str) -> None:
+        if capability != "learning_rate":
+            return
         if getattr(self._model, "optimizer", None) is None:
             raise CapabilityError(
                 f"{who} needs an optimizer, and this model has none: call model.compile(optimizer=...) first."
@@ -347,10 +345,7 @@ class KerasSave:
     def capture(self) -> Callable[[str], object]:
         """The finished file in memory: Keras's savers need the live model."""
         suffix = self._training.suffixes(self._weights_only)[0]
-        with (
-            explained(tempfile.gettempdir(), "write the model in"),
-            tempfile.TemporaryDirectory() as folder,
-        ):
+        with explained(tempfile.gettempdir(), "write the model in"), tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model" + suffix)
             self.write(path)
             with open(path, "rb") as file:

@@ -238,15 +238,8 @@ def _list(numbers: Sequence[int]) -> str:
 
 def _write(picture: Any, title: str, subtitle: str) -> None:
     left, height = _LEFT / _WIDTH, picture.get_figheight()
-    picture.text(
-        left,
-        1 - 0.22 / height,
-        as_label(title, 54),
-        color=INK,
-        fontsize=14,
-        fontweight="bold",
-        va="top",
-    )
+    form = {"color": INK, "fontsize": 14, "fontweight": "bold", "va": "top"}
+    picture.text(left, 1 - 0.22 / height, as_label(title, 54), **form)
     picture.text(left, 1 - 0.53 / height, as_label(subtitle, 100), color=FAINT, fontsize=10, va="top")
 
 
