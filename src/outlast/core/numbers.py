@@ -13,7 +13,6 @@ from typing import Any
 from outlast.core.tree import map_leaves
 from outlast.exceptions import ArgumentError, MetricError
 
-_NAMES = {math.inf: "inf", -math.inf: "-inf"}
 _VALUES = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -155,13 +154,11 @@ def encoded(value: Any) -> Any:
         >>> encoded({"best": math.inf, "wait": 2})
         {'best': 'inf', 'wait': 2}
     """
-    return map_leaves(plain(value), _with_name)
 
+    def named(leaf: Any) -> Any:
+        return str(leaf) if isinstance(leaf, float) and not math.isfinite(leaf) else leaf
 
-def _with_name(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return _NAMES.get(value, "nan")
-    return value
+    return map_leaves(plain(value), named)
 
 
 def decoded(value: Any) -> Any:
