@@ -52,8 +52,10 @@ class EarlyStopping(MonitoredCallback):
     patience = forwarded("_rule", "patience", "Epochs without improvement after which training stops.")
     baseline = forwarded("_rule", "baseline", "Value that the metric must beat.")
     start_from_epoch = forwarded("_rule", "start_from_epoch", "First epoch that is judged, counted from 0.")
-    stopping_threshold = forwarded("_rule", "stopping_threshold", "Stop when the metric is better.")
-    divergence_threshold = forwarded("_rule", "divergence_threshold", "Stop when the metric is worse.")
+    stopping_threshold = forwarded("_rule", "stopping_threshold", "Stop when the metric is better than it.")
+    divergence_threshold = forwarded(
+        "_rule", "divergence_threshold", "Stop when the metric is worse than it."
+    )
     wait = forwarded("_state", "wait", "Epochs since the last improvement.")
     best_epoch = forwarded("_state", "best_epoch", "Epoch of the best value, counted from 0.")
     stopped_epoch = forwarded("_state", "stopped_epoch", "Epoch in which it stopped; 0 also if it did not.")

@@ -273,18 +273,15 @@ class ModelCheckpoint(MonitoredCallback):
         """Print Keras's lines: whether it improved, and what is saved."""
         if self.verbose <= 0 or (self.save_best_only and decision.values.get("value") is None):
             return
-        start = f"\nEpoch {decision.epoch + 1}: "
         best = "None" if before is None else f"{before:.5f}"
-        if self._keeping.active or not self.save_best_only:
-            if not decision.save:
-                return
-            text = f"saving model to {name}"
-        elif decision.save:
-            value = decision.values["value"]
-            text = f"{self.monitor} improved from {best} to {value:.5f}, saving model to {name}"
-        else:
+        compares = self.save_best_only and not self._keeping.active
+        text = f"saving model to {name}"
+        if compares and decision.save:
+            text = f"{self.monitor} improved from {best} to {decision.values['value']:.5f}, {text}"
+        elif compares:
             text = f"{self.monitor} did not improve from {best}"
-        self.context.report.message(start + text)
+        if compares or decision.save:
+            self.context.report.message(f"\nEpoch {decision.epoch + 1}: {text}")
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
         """Judge one value without any loop: the same decision, and nothing else happens.

@@ -9,7 +9,7 @@ from typing import Any
 from outlast.callbacks.base import Callback, forwarded
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs
-from outlast.core.monitor import Mode, Monitor, ThresholdMode, mode_problem, with_hint
+from outlast.core.monitor import Monitor, mode_problem, with_hint
 from outlast.core.numbers import number
 from outlast.core.text import escaped
 from outlast.exceptions import warn
@@ -46,9 +46,8 @@ class MonitoredCallback(Callback):
         problem = mode_problem(mode, type(self).__name__)
         if problem:
             warn(problem)
-        known: Mode = "auto" if problem else mode  # type: ignore[assignment]
-        threshold: ThresholdMode = threshold_mode  # type: ignore[assignment]
-        return Monitor(monitor, known, min_delta, threshold)
+            mode = "auto"
+        return Monitor(monitor, mode, min_delta, threshold_mode)  # type: ignore[arg-type]  # it checks them
 
     @property
     def monitor_op(self) -> Callable[[Any, Any], Any] | None:

@@ -34,12 +34,10 @@ def number(value: Any, name: str = "the metric") -> float:
         return float(_one_element(value))
     except (TypeError, ValueError, RuntimeError) as error:
         shape = getattr(value, "shape", None)
-        came = type(value).__name__ + (
-            f" of shape {tuple(shape)}" if shape is not None else f" {value!r}"[:80]
-        )
+        details = f" of shape {tuple(shape)}" if shape is not None else f" {value!r}"[:80]
         raise MetricError(
-            f"{name} must be one number (or an array of one element), but is {came}. "
-            "Log its mean, or monitor another metric."
+            f"{name} must be one number (or an array of one element), but is {type(value).__name__}"
+            f"{details}. Log its mean, or monitor another metric."
         ) from error
 
 

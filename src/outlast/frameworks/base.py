@@ -332,8 +332,8 @@ def _module_for(model: Any, optimizer: Any) -> Any:
     """The framework's module; None if there is nothing to train."""
     if model is None and optimizer is None:
         return None
-    several = optimizer.values() if isinstance(optimizer, Mapping) else optimizer
-    optimizers = several if isinstance(several, (list, tuple)) or several is not optimizer else [optimizer]
+    several = list(optimizer.values()) if isinstance(optimizer, Mapping) else optimizer
+    optimizers = several if isinstance(several, (list, tuple)) else [optimizer]
     packages = {cls.__module__.partition(".")[0] for one in (model, *optimizers) for cls in type(one).__mro__}
     for package, module in _FRAMEWORKS:
         if package in packages:

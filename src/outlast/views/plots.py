@@ -163,25 +163,19 @@ def _metrics(source: Any) -> Metrics:
 
 def _read(path: str) -> Metrics:
     if os.path.isdir(path):
-        path = _history_of(path)
+        folder, path = path, os.path.join(path, "history.csv")
+        if not os.path.exists(path):
+            raise FileError(
+                f"{folder} is a folder without history.csv. If it is a run, draw what it recorded: "
+                f"plot_history(outlast.open_run({folder!r}).history).",
+                path=folder,
+            )
     with explained(path, "read"), open(path, "rb") as file:
         text = file.read().decode("utf-8", "replace")
     try:
         return Metrics.from_csv(text)
     except ArgumentError as error:
         raise FileError(f"Cannot read {path} as a history: {error}", path=path) from error
-
-
-def _history_of(folder: str) -> str:
-    """The CSV of a run's folder."""
-    path = os.path.join(folder, "history.csv")
-    if not os.path.exists(path):
-        raise FileError(
-            f"{folder} is a folder without history.csv. If it is a run, draw what it recorded: "
-            f"plot_history(outlast.open_run({folder!r}).history).",
-            path=folder,
-        )
-    return path
 
 
 def _format(path: str) -> str:
