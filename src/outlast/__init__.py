@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from outlast.callbacks.early_stopping import EarlyStopping as EarlyStopping
     from outlast.callbacks.history import History as History
     from outlast.callbacks.lambda_callback import LambdaCallback as LambdaCallback
-    from outlast.callbacks.learning_rate_scheduler import (
-        LearningRateScheduler as LearningRateScheduler,
-    )
+    from outlast.callbacks.learning_rate_scheduler import LearningRateScheduler as LearningRateScheduler
     from outlast.callbacks.list import CallbackList as CallbackList
     from outlast.callbacks.model_checkpoint import ModelCheckpoint as ModelCheckpoint
     from outlast.callbacks.progress_line import ProgressLine as ProgressLine
@@ -47,62 +45,37 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_ERRORS = """
+    ArgumentError CapabilityError DamagedFile FileError MetricError MissingExtra OutlastError OutlastWarning
+    RunChanged RunLocked TemplateError UnknownArgument UnknownDirection UnknownFormat UsageError
+""".split()
+
 # The module that each public name is loaded from, when it is first used.
-_HOMES = {
-    "ArgumentError": "exceptions",
+_HOMES = dict.fromkeys(_ERRORS, "exceptions") | {
     "Best": "inspect.record",
     "Callback": "callbacks.base",
     "CallbackList": "callbacks.list",
-    "CapabilityError": "exceptions",
     "CSVLogger": "callbacks.csv_logger",
-    "DamagedFile": "exceptions",
     "Decision": "core.decision",
     "EarlyStopping": "callbacks.early_stopping",
-    "FileError": "exceptions",
     "History": "callbacks.history",
     "LambdaCallback": "callbacks.lambda_callback",
     "LearningRateScheduler": "callbacks.learning_rate_scheduler",
-    "MetricError": "exceptions",
     "Metrics": "core.metrics",
-    "MissingExtra": "exceptions",
     "ModelCheckpoint": "callbacks.model_checkpoint",
-    "OutlastError": "exceptions",
-    "OutlastWarning": "exceptions",
     "ProgressLine": "callbacks.progress_line",
     "ReduceLROnPlateau": "callbacks.reduce_lr_on_plateau",
     "Run": "run.run",
-    "RunChanged": "exceptions",
-    "RunLocked": "exceptions",
-    "TemplateError": "exceptions",
     "TerminateOnNaN": "callbacks.terminate_on_nan",
     "TimeLimit": "callbacks.time_limit",
-    "UnknownArgument": "exceptions",
-    "UnknownDirection": "exceptions",
-    "UnknownFormat": "exceptions",
-    "UsageError": "exceptions",
     "open_run": "run.past",
     "plot_history": "views.plots",
 }
-_SUBPACKAGES = (
-    "callbacks",
-    "core",
-    "exceptions",
-    "frameworks",
-    "inspect",
-    "run",
-    "storage",
-    "testing",
-    "views",
-)
+_SUBPACKAGES = "callbacks core exceptions frameworks inspect run storage testing views".split()
 
 # Callbacks of Keras that outlast has no version of: they work beside ours, except the first.
 _KERAS_ONLY = (
-    "BackupAndRestore",
-    "OrbaxCheckpoint",
-    "ProgbarLogger",
-    "RemoteMonitor",
-    "SwapEMAWeights",
-    "TensorBoard",
+    "BackupAndRestore OrbaxCheckpoint ProgbarLogger RemoteMonitor SwapEMAWeights TensorBoard".split()
 )
 
 __all__ = sorted(_HOMES)

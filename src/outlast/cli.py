@@ -12,11 +12,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from outlast import __version__, demo
 from outlast.exceptions import OutlastError
-from outlast.inspect.details import Details, details
+from outlast.inspect.details import details
 from outlast.inspect.finding import find
 from outlast.inspect.folders import LEVELS
 from outlast.inspect.status import RunStatus, Status
@@ -68,9 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    if options.crash:
-        return demo.crash(options.folder, seed=options.seed, epochs=options.epochs, as_json=options.json)
-    return demo.run(options.folder, seed=options.seed, epochs=options.epochs, as_json=options.json)
+    show = demo.crash if options.crash else demo.run
+    return show(options.folder, seed=options.seed, epochs=options.epochs, as_json=options.json)
 
 
 def _ls(options: argparse.Namespace) -> int:
@@ -94,16 +94,10 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         objects = [run.to_json() for run in found]
         _say_json(objects[0] if len(objects) == 1 else {"runs": objects})
-        return _code(run.run for run in found)
-    pages = [page(one, now=time.time(), width=_width(), everything=options.all) for one in _shown(found)]
-    if pages:
+    elif shown := [run for run in found if not _refused(run.run)]:
+        pages = [page(run, now=time.time(), width=_width(), everything=options.all) for run in shown]
         _say("\n\n\n".join(pages))
     return _code(run.run for run in found)
-
-
-def _shown(found: Iterable[Details]) -> list[Details]:
-    """The runs that can be shown; complains of the others."""
-    return [one for one in found if not _refused(one.run)]
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -166,18 +160,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "train a small network with four callbacks, and show what they did"
     command = _add(commands, "demo", text, _demo)
-    command.add_argument(
-        "--folder", type=_path, default=demo.FOLDER, help="where the files go (default: %(default)s)"
-    )
-    command.add_argument(
-        "--crash",
-        action="store_true",
-        help="kill the training in the middle of a save, start it again, and prove that nothing was lost",
-    )
+    text = "where the files go (default: %(default)s)"
+    command.add_argument("--folder", type=_path, default=demo.FOLDER, help=text)
+    text = "kill the training in the middle of a save, start it again, and prove that nothing was lost"
+    command.add_argument("--crash", action="store_true", help=text)
     command.add_argument("--seed", type=_whole, default=demo.SEED, help="random seed (default: %(default)s)")
-    command.add_argument(
-        "--epochs", type=_positive, default=demo.EPOCHS, help="how many epochs at most (default: %(default)s)"
-    )
+    text = "how many epochs at most (default: %(default)s)"
+    command.add_argument("--epochs", type=partial(_whole, least=1), default=demo.EPOCHS, help=text)
 
 
 def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -188,11 +177,10 @@ def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "everything about runs: status, settings, decisions with their reasons, files, what a resume would do"
     )
     show = _add(commands, "show", text, _show)
-    show.add_argument("runs", metavar="RUN", nargs="+", type=_path, help="a run's folder")
     show.add_argument("--all", action="store_true", help="all decisions and events, not only the last ten")
     text = "check every checksum of runs, and say what a resume would do and lose; nothing is changed"
-    command = _add(commands, "verify", text, _verify)
-    command.add_argument("runs", metavar="RUN", nargs="+", type=_path, help="a run's folder")
+    for command in (show, _add(commands, "verify", text, _verify)):
+        command.add_argument("runs", metavar="RUN", nargs="+", type=_path, help="a run's folder")
 
 
 def _add(
@@ -217,7 +205,3 @@ def _whole(text: str, least: int = 0) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"must be a whole number, at least {least}, but is {text!r}")
     return int(text)
-
-
-def _positive(text: str) -> int:
-    return _whole(text, least=1)

@@ -161,9 +161,8 @@ def nearest(word: str, possible: Iterable[str]) -> str:
     """
     words = list(possible)
     renamed = [one for one in words if one == _RENAMED.get(word)]
-    match = (
-        renamed or get_close_matches(word, words, n=1) or [one for one in words if _begin_alike(one, word)]
-    )
+    similar = get_close_matches(word, words, n=1)
+    match = renamed or similar or [one for one in words if _begin_alike(one, word)]
     return f" Did you mean {match[0]!r}?" if match else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from outlast.callbacks.hooks import Hook, Hooks
@@ -86,10 +86,7 @@ class Callback(Hooks):
 
     def state_dict(self) -> JSON:
         """What the callback remembers, as JSON values; infinities are "inf" and "-inf"."""
-        if self._state is None:
-            return {}
-        state = {field.name: getattr(self._state, field.name) for field in fields(self._state)}
-        return dict(encoded(state))
+        return {} if self._state is None else dict(encoded(vars(self._state)))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember what another callback of the class remembered; the next training goes on from it.
@@ -97,7 +94,7 @@ class Callback(Hooks):
         Raises:
             ArgumentError: it is the state of something else.
         """
-        known = [field.name for field in fields(self._state)] if self._state is not None else []
+        known = {} if self._state is None else vars(self._state)
         unknown = sorted(set(state) - set(known))
         if unknown:
             raise ArgumentError(

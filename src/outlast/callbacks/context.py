@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from outlast.core.decision import Decision
 from outlast.core.text import printable
@@ -13,31 +13,21 @@ from outlast.frameworks.base import Control, Training, find_control, find_traini
 from outlast.storage.output import LooseOutput, Output
 
 
-class Report(Protocol):
-    """Where decisions and messages go."""
-
-    def __call__(self, decision: Decision) -> None:
-        """Take note of a decision, after its effect has succeeded."""
-
-    def message(self, text: str) -> None:
-        """Print what ``verbose=1`` prints."""
-
-
+@dataclass(frozen=True)
 class PlainReport:
     """Prints messages as the framework does; hands decisions to a listener, if there is one."""
 
-    def __init__(self, control: Control, listen: Callable[[Decision], None] | None = None) -> None:
-        self._control = control
-        self._listen = listen
+    control: Control
+    listen: Callable[[Decision], None] | None = None
 
     def __call__(self, decision: Decision) -> None:
-        """Hand the decision on."""
-        if self._listen is not None:
-            self._listen(decision)
+        """Hand on a decision, after its effect has succeeded."""
+        if self.listen is not None:
+            self.listen(decision)
 
     def message(self, text: str) -> None:
-        """Print the text through the framework; a name in it moves no cursor."""
-        self._control.print(printable(text))
+        """Print what ``verbose=1`` prints, through the framework; a name in it moves no cursor."""
+        self.control.print(printable(text))
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class Context:
     training: Training
     control: Control
     output: Output
-    report: Report
+    report: PlainReport
     clock: Callable[[], float] = time.monotonic
     logs_are_complete: bool = False
 

@@ -40,10 +40,7 @@ class CSVLogger(Callback):
     """
 
     def __init__(
-        self,
-        filename: str | os.PathLike[str] | None = None,
-        separator: str = ",",
-        append: bool = False,
+        self, filename: str | os.PathLike[str] | None = None, separator: str = ",", append: bool = False
     ) -> None:
         if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
             raise ArgumentError(f"separator must be one character, such as ',', but is {separator!r}.")
@@ -53,7 +50,7 @@ class CSVLogger(Callback):
             raise ArgumentError(f"The file name {self.filename!r} has a NUL character.")
         self.append = append
         self._table = Table(separator)
-        self._name: str | None = None  # in use
+        self._name = ""  # in use
         self._older = False  # the file has rows of an earlier training only
 
     @property
@@ -64,15 +61,14 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start the file, or read the header of the file to append to."""
         fresh = self._begin()
-        self._name = self.filename or self.context.output.named("history.csv")
-        if self._name is None:
+        self._name = self.filename or self.context.output.named("history.csv") or ""
+        if not self._name:
             raise UsageError("CSVLogger needs a filename outside a Run, such as CSVLogger('history.csv').")
         self.context.output.prepare(self._name)
         if fresh:
             self._open()
 
     def _open(self) -> None:
-        assert self._name is not None
         output = self.context.output
         content = output.read(self._name) if self.append else None
         self._table, self._older = Table(self.sep), bool(content)
@@ -85,7 +81,6 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the epoch's row; if there are new metrics, first add their columns to the file."""
-        assert self._name is not None
         logs = logs or {}
         before, table = self._table, self._table.with_columns(logs)
         if before.columns and table.columns != before.columns:
@@ -96,7 +91,6 @@ class CSVLogger(Callback):
         self._table, self._older = table, False
 
     def _widen(self, before: Table, table: Table) -> None:
-        assert self._name is not None
         if self._older:
             new = [name for name in table.columns if name not in before.columns]
             warn(

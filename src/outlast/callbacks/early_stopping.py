@@ -10,7 +10,6 @@ from outlast.callbacks.base import forwarded
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
-from outlast.core.numbers import number
 from outlast.core.stopping import EarlyStoppingRule, EarlyStoppingState
 from outlast.exceptions import warn
 from outlast.frameworks.base import Capability, Snapshot
@@ -50,22 +49,16 @@ class EarlyStopping(MonitoredCallback):
         (0.8, 1)
     """
 
-    patience = forwarded(
-        "_rule", "patience", "Number of epochs without improvement after which training stops."
-    )
+    patience = forwarded("_rule", "patience", "Epochs without improvement after which training stops.")
     baseline = forwarded("_rule", "baseline", "Value that the metric must beat.")
     start_from_epoch = forwarded("_rule", "start_from_epoch", "First epoch that is judged, counted from 0.")
-    stopping_threshold = forwarded(
-        "_rule", "stopping_threshold", "Stop as soon as the metric is better than this."
-    )
+    stopping_threshold = forwarded("_rule", "stopping_threshold", "Stop when the metric is better than it.")
     divergence_threshold = forwarded(
-        "_rule", "divergence_threshold", "Stop as soon as the metric is worse than this."
+        "_rule", "divergence_threshold", "Stop when the metric is worse than it."
     )
     wait = forwarded("_state", "wait", "Epochs since the last improvement.")
     best_epoch = forwarded("_state", "best_epoch", "Epoch of the best value, counted from 0.")
-    stopped_epoch = forwarded(
-        "_state", "stopped_epoch", "Epoch in which it asked to stop, counted from 0; 0 if it did not."
-    )
+    stopped_epoch = forwarded("_state", "stopped_epoch", "Epoch in which it stopped; 0 also if it did not.")
 
     _rule: EarlyStoppingRule
     _state: EarlyStoppingState
@@ -146,11 +139,11 @@ class EarlyStopping(MonitoredCallback):
         super().on_train_end(logs)
         if self.stopped_epoch > 0 and self.verbose > 0:
             self.context.report.message(f"Epoch {self.stopped_epoch + 1}: early stopping")
-        if self.restore_best_weights and self._best is not None:
+        if not self.restore_best_weights:
+            return
+        if self._best is not None:
             self._restore(self._best)
-        elif (
-            self.restore_best_weights and self.best is None and self.wait
-        ):  # it judged, but every value was NaN
+        elif self.best is None and self.wait:  # it judged, but every value was NaN
             warn(f"{self.monitor} was always NaN, so there are no best weights to restore.")
 
     def _restore(self, best: Snapshot) -> None:
@@ -160,9 +153,8 @@ class EarlyStopping(MonitoredCallback):
             )
         self.training.restore_weights(best)
         values = {"monitor": self.monitor, "best": self.best, "best_epoch": self.best_epoch}
-        self.context.report(
-            Decision("EarlyStopping", Action.RESTORE, Reason.BEST_EPOCH, self._epoch, values=values)
-        )
+        why = Reason.BEST_EPOCH
+        self.context.report(Decision("EarlyStopping", Action.RESTORE, why, self._epoch, values=values))
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
         """Judge one value in a loop of your own: returns the decision, and does nothing else.
@@ -173,9 +165,7 @@ class EarlyStopping(MonitoredCallback):
             learning_rate: ignored; it is here so that all callbacks have the same ``update``.
         """
         self._settle_direction({})
-        current = None if value is None else number(value, self.monitor)
-        self._state, decision = self._rule.update(self._state, current, epoch=self._epoch_of_call(epoch))
-        return decision
+        return self._judge_value(value, epoch)
 
     def forget(self) -> None:
         """Forget everything, the best weights included."""

@@ -47,10 +47,7 @@ class History(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The epochs and the values, arrays as lists."""
-        return {
-            "epoch": list(self.epoch),
-            "history": encoded(self.history),
-        }
+        return {"epoch": list(self.epoch), "history": encoded(self.history)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over another history."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from outlast.callbacks.base import Callback
@@ -17,8 +17,6 @@ from outlast.exceptions import ArgumentError, UsageError
 from outlast.frameworks.base import Adapter, find_control, find_training
 from outlast.storage.output import LooseOutput, Output
 
-# A batch's hook of the older name is called through the newer one.
-_OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
 _BATCH_HOOKS = tuple(hook for hook in HOOKS if "batch" in hook)
 
 Listener = Callable[..., Any]
@@ -131,26 +129,20 @@ class CallbackList(Hooks):
 
     def _hear(self) -> None:
         """Decide, once, which callbacks hear which hook."""
-        self._heard = {hook: _listeners(self.callbacks, hook) for hook in HOOKS}
+        self._heard = {
+            hook: tuple((one, getattr(one, hook)) for one in self.callbacks if _hears(one, hook))
+            for hook in HOOKS
+        }
         self._batch_hooks = {hook: _calling(heard) for hook in _BATCH_HOOKS if (heard := self._heard[hook])}
 
     def _hook(self, name: str) -> Listener | None:
         """The hook of a batch, if anybody hears it: one that nobody hears costs Keras nothing."""
         return self._batch_hooks.get(name)
 
-    on_batch_begin = HookFromTable("on_batch_begin")
-    on_batch_end = HookFromTable("on_batch_end")
-    on_train_batch_begin = HookFromTable("on_train_batch_begin")
-    on_train_batch_end = HookFromTable("on_train_batch_end")
-    on_test_batch_begin = HookFromTable("on_test_batch_begin")
-    on_test_batch_end = HookFromTable("on_test_batch_end")
-    on_predict_batch_begin = HookFromTable("on_predict_batch_begin")
-    on_predict_batch_end = HookFromTable("on_predict_batch_end")
-
     def _check_hosts(self) -> None:
         """Refuse to go on with callbacks that belong to a newer list: they remember another training."""
-        for callback in each(self.callbacks):
-            if callback.host is not self:
+        for callback in self.callbacks:
+            if isinstance(callback, Callback) and callback.host is not self:
                 raise UsageError(
                     f"{type(callback).__name__} of {self!r} belongs to {callback.host!r} now: go on with "
                     "that one, or give each its own callbacks."
@@ -231,16 +223,11 @@ def is_own(callback: Any) -> bool:
     return isinstance(callback, Callback) and type(callback).__module__.startswith("outlast.")
 
 
-def _listeners(callbacks: Iterable[Any], hook: str) -> tuple[tuple[Any, Listener], ...]:
-    return tuple((c, getattr(c, hook)) for c in callbacks if _hears(c, hook))
-
-
 def _hears(callback: Any, hook: str) -> bool:
-    method = getattr(callback, hook, None)
-    if method is None:
-        return False
-    older = _OLDER.get(hook)
-    return not is_unused(method) or (older is not None and not is_unused(getattr(callback, older)))
+    """Whether it has the hook; a batch's hook of the older name is called through the newer one."""
+    names = (hook, hook.replace("train_batch", "batch"))
+    there = getattr(callback, hook, None) is not None
+    return there and not all(is_unused(getattr(callback, name)) for name in names)
 
 
 def _calling(heard: tuple[tuple[Any, Listener], ...]) -> Listener:
@@ -252,6 +239,5 @@ def _calling(heard: tuple[tuple[Any, Listener], ...]) -> Listener:
     return call
 
 
-def each(callbacks: Iterable[Any]) -> Iterator[Callback]:
-    """Those of the callbacks that are ours."""
-    return (callback for callback in callbacks if isinstance(callback, Callback))
+for _name in _BATCH_HOOKS:
+    setattr(CallbackList, _name, HookFromTable(_name))

@@ -13,7 +13,7 @@ from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.keeping import KeepingRule, Kept, from_json, to_json
 from outlast.core.logs import Logs
-from outlast.core.numbers import is_scalar, number
+from outlast.core.numbers import is_scalar
 from outlast.core.saving import SavingRule, SavingState, Template
 from outlast.exceptions import ArgumentError, UsageError, warn
 from outlast.storage.output import Save
@@ -61,6 +61,7 @@ class ModelCheckpoint(MonitoredCallback):
 
     requires = ("saving",)
     save_best_only = forwarded("_rule", "save_best_only", "Whether only improvements are saved.")
+    save_freq = forwarded("_rule", "save_freq", '``"epoch"``, or a number of batches.')
     _rule: SavingRule
     _state: SavingState
 
@@ -109,15 +110,6 @@ class ModelCheckpoint(MonitoredCallback):
     def filepath(self, filepath: str | os.PathLike[str] | None) -> None:
         self._filepath = None if filepath is None else os.fspath(filepath)
         self._template = None if self._filepath is None else Template(self._filepath)
-
-    @property
-    def save_freq(self) -> str | int:
-        """``"epoch"``, or a number of batches."""
-        return self._rule.save_freq
-
-    @save_freq.setter
-    def save_freq(self, save_freq: str | int) -> None:
-        self._rule = replace(self._rule, save_freq=save_freq)
 
     on_train_batch_end = HookFromTable("on_train_batch_end")
 
@@ -197,7 +189,7 @@ class ModelCheckpoint(MonitoredCallback):
         before = self.best
         decision = self._decide(epoch, batch, logs, name)
         if self._keeping.active:
-            decision = self._among_kept(decision, name, logs)
+            decision = self._among_kept(decision, name)
         self._announce(decision, before, name)
         if decision.save:
             decision = self._publish(decision, name)
@@ -206,7 +198,7 @@ class ModelCheckpoint(MonitoredCallback):
         elif self.save_last:
             self.context.output.publish(self._beside(name, "last"), self._saving())
         self.context.report(decision)
-        self._delete_all_but(decision, name)
+        self._delete_gone(decision)
 
     def _publish(self, decision: Decision, name: str) -> Decision:
         """Save the model; returns the decision with the names of its files."""
@@ -228,21 +220,20 @@ class ModelCheckpoint(MonitoredCallback):
         suffix = next(s for s in self.training.suffixes(self.save_weights_only) if name.endswith(s))
         return os.path.join(os.path.dirname(name), word + suffix)
 
-    def _among_kept(self, judged: Decision, name: str, logs: Logs) -> Decision:
+    def _among_kept(self, judged: Decision, name: str) -> Decision:
         """Whether the model is one of the best, or of the last: then it is saved, and others may go."""
         new = Kept(name, judged.epoch, judged.batch, judged.values.get("value"))
         kept = self._keeping.update(self._kept, new, self._state.direction or "min")
         if new not in kept:
             return replace(judged, action=Action.SKIP, reason=Reason.NOT_KEPT)
-        self._kept, self._gone = kept, [model for model in self._kept if model not in kept]
+        self._gone = [model for model in self._kept if model not in kept and model.name != name]
+        self._kept = kept
         reason = judged.reason if judged.save else Reason.KEPT
         return replace(judged, action=Action.SAVE, reason=reason)
 
-    def _delete_all_but(self, decision: Decision, name: str) -> None:
-        """Delete the models that gave way to this one."""
+    def _delete_gone(self, decision: Decision) -> None:
+        """Delete the models that gave way to the one of this decision."""
         for model in self._gone:
-            if model.name == name:
-                continue
             self.context.output.remove(model.name)
             values = {"path": model.name, "monitor": self.monitor, "value": model.value}
             self.context.report(
@@ -282,18 +273,15 @@ class ModelCheckpoint(MonitoredCallback):
         """Print Keras's lines: whether it improved, and what is saved."""
         if self.verbose <= 0 or (self.save_best_only and decision.values.get("value") is None):
             return
-        start = f"\nEpoch {decision.epoch + 1}: "
         best = "None" if before is None else f"{before:.5f}"
-        if self._keeping.active or not self.save_best_only:
-            if not decision.save:
-                return
-            text = f"saving model to {name}"
-        elif decision.save:
-            value = decision.values["value"]
-            text = f"{self.monitor} improved from {best} to {value:.5f}, saving model to {name}"
-        else:
+        compares = self.save_best_only and not self._keeping.active
+        text = f"saving model to {name}"
+        if compares and decision.save:
+            text = f"{self.monitor} improved from {best} to {decision.values['value']:.5f}, {text}"
+        elif compares:
             text = f"{self.monitor} did not improve from {best}"
-        self.context.report.message(start + text)
+        if compares or decision.save:
+            self.context.report.message(f"\nEpoch {decision.epoch + 1}: {text}")
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
         """Judge one value without any loop: the same decision, and nothing else happens.
@@ -303,8 +291,6 @@ class ModelCheckpoint(MonitoredCallback):
             epoch: from 0; without it calls are counted.
             learning_rate: taken for the sake of one signature; not used.
         """
-        current = None if value is None else number(value, self.monitor)
         if self.save_best_only:
             self._settle_direction({})
-        self._state, decision = self._rule.update(self._state, current, epoch=self._epoch_of_call(epoch))
-        return decision
+        return self._judge_value(value, epoch)

@@ -7,11 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 from outlast.callbacks.base import Callback, forwarded
+from outlast.core.decision import Decision
 from outlast.core.logs import Logs
-from outlast.core.monitor import Mode, Monitor, ThresholdMode, mode_problem, with_hint
+from outlast.core.monitor import Monitor, mode_problem, with_hint
 from outlast.core.numbers import number
 from outlast.core.text import escaped
 from outlast.exceptions import warn
+
+
+def _of_monitor(name: str, doc: str) -> Any:
+    """An attribute that shows, and sets, one field of the rule's monitor."""
+
+    def get(self: MonitoredCallback) -> Any:
+        return getattr(self._rule.monitor, name)
+
+    def put(self: MonitoredCallback, value: Any) -> None:
+        self._rule = replace(self._rule, monitor=replace(self._rule.monitor, **{name: value}))
+
+    return property(get, put, doc=doc)
 
 
 class MonitoredCallback(Callback):
@@ -23,6 +36,9 @@ class MonitoredCallback(Callback):
     _calls = 0  # of update(), when no epoch is given
 
     best = forwarded("_state", "best", "Best value so far; None before the first epoch.")
+    monitor = _of_monitor("name", "Name of the watched metric.")
+    mode = _of_monitor("mode", '``"min"``, ``"max"`` or ``"auto"``.')
+    min_delta = _of_monitor("min_delta", "Smallest change that counts as an improvement.")
 
     def _monitor(
         self, monitor: str, mode: str, min_delta: float = 0.0, threshold_mode: str = "abs"
@@ -30,39 +46,8 @@ class MonitoredCallback(Callback):
         problem = mode_problem(mode, type(self).__name__)
         if problem:
             warn(problem)
-        known: Mode = "auto" if problem else mode  # type: ignore[assignment]
-        threshold: ThresholdMode = threshold_mode  # type: ignore[assignment]
-        return Monitor(monitor, known, min_delta, threshold)
-
-    @property
-    def monitor(self) -> str:
-        """Name of the watched metric."""
-        return str(self._rule.monitor.name)
-
-    @monitor.setter
-    def monitor(self, name: str) -> None:
-        self._change_monitor(name=name)
-
-    @property
-    def mode(self) -> str:
-        """``"min"``, ``"max"`` or ``"auto"``."""
-        return str(self._rule.monitor.mode)
-
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        self._change_monitor(mode=mode)
-
-    @property
-    def min_delta(self) -> float:
-        """Smallest change that counts as an improvement."""
-        return float(self._rule.monitor.min_delta)
-
-    @min_delta.setter
-    def min_delta(self, min_delta: float) -> None:
-        self._change_monitor(min_delta=min_delta)
-
-    def _change_monitor(self, **changes: Any) -> None:
-        self._rule = replace(self._rule, monitor=replace(self._rule.monitor, **changes))
+            mode = "auto"
+        return Monitor(monitor, mode, min_delta, threshold_mode)  # type: ignore[arg-type]  # it checks them
 
     @property
     def monitor_op(self) -> Callable[[Any, Any], Any] | None:
@@ -124,7 +109,10 @@ class MonitoredCallback(Callback):
         super().load_state_dict({name: value for name, value in state.items() if name != "calls"})
         self._calls = state.get("calls", 0)
 
-    def _epoch_of_call(self, epoch: int | None) -> int:
-        """The epoch of a call of ``update``: as given, else the number of calls before."""
+    def _judge_value(self, value: Any, epoch: int | None, *rates: Mapping[str, float]) -> Decision:
+        """Judge the value of a call of ``update``; without an epoch, calls are counted."""
+        current = None if value is None else number(value, self.monitor)
+        epoch = self._calls if epoch is None else epoch
         self._calls += 1
-        return self._calls - 1 if epoch is None else epoch
+        self._state, decision = self._rule.update(self._state, current, *rates, epoch=epoch)
+        return decision  # type: ignore[no-any-return]

@@ -10,7 +10,6 @@ from outlast.callbacks.base import forwarded
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs
-from outlast.core.numbers import number
 from outlast.core.plateau import PlateauRule, PlateauState
 
 
@@ -104,15 +103,13 @@ class ReduceLROnPlateau(MonitoredCallback):
         cuts: Mapping[str, float] = decision.values.get("learning_rate", {})
         for name, rate in cuts.items():
             self.training.set_learning_rate(name, rate)
-            self._say(epoch, f" {name}" if len(rates) > 1 else "", rate)
+            if self.verbose > 0:
+                who = f" {name}" if len(rates) > 1 else ""
+                self.context.report.message(
+                    f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing{who} learning rate to {rate}."
+                )
         if cuts:
             self.context.report(decision)
-
-    def _say(self, epoch: int, name: str, rate: float) -> None:
-        if self.verbose > 0:
-            self.context.report.message(
-                f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing{name} learning rate to {rate}."
-            )
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
         """Judge one value in a loop of your own: returns the decision, and does nothing else.
@@ -124,9 +121,5 @@ class ReduceLROnPlateau(MonitoredCallback):
                 the decision only says that it is time to cut.
         """
         self._settle_direction({})
-        current = None if value is None else number(value, self.monitor)
         rates = {} if learning_rate is None else {"learning_rate": float(learning_rate)}
-        self._state, decision = self._rule.update(
-            self._state, current, rates, epoch=self._epoch_of_call(epoch)
-        )
-        return decision
+        return self._judge_value(value, epoch, rates)

@@ -15,7 +15,7 @@ from typing import Any
 
 from outlast.core.logs import rate_columns
 from outlast.core.numbers import decoded, encoded, plain
-from outlast.core.text import escaped
+from outlast.core.text import escaped, shown
 
 
 class Action(Enum):
@@ -124,7 +124,7 @@ class Decision:
     @property
     def because(self) -> str:
         """The reason as a sentence without its start, such as ``"val_loss is 0.5, the first value seen"``."""
-        text = self.reason.value.format_map({k: _shown(v) for k, v in self.values.items()})
+        text = self.reason.value.format_map({k: shown(v) for k, v in self.values.items()})
         return re.sub(r"\b1 (epoch|batche)s\b", lambda one: f"1 {one[1].removesuffix('e')}", text)
 
     @property
@@ -198,7 +198,3 @@ class Decision:
             batch=data["batch"],
             values=decoded(data["values"]),
         )
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else escaped(str(value))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from outlast.core.text import escaped
+from outlast.core.text import shown
 
 _LONGEST = 60  # characters of a cell
 
@@ -31,9 +31,7 @@ def html_text(value: Any) -> str:
         >>> html_text("<b>\x1b"), html_text(0.123456789), html_text(None)
         ('&lt;b&gt;\\x1b', '0.123457', '')
     """
-    if value is None:
-        return ""
-    text = f"{value:.6g}" if isinstance(value, float) else escaped(str(value))
+    text = "" if value is None else shown(value)
     return escape(text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "...")
 
 

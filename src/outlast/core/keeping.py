@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from outlast.core.monitor import Direction
-from outlast.core.numbers import whole
+from outlast.core.numbers import settle, whole
 from outlast.exceptions import ArgumentError
 
 
@@ -56,13 +57,10 @@ class KeepingRule:
     keep_last: int | None = None
 
     def __post_init__(self) -> None:
+        settle(self, partial(whole, least=1), "keep_best", "keep_last", optional=True)
         for name in ("keep_best", "keep_last"):
-            if getattr(self, name) is None:
-                continue
-            count = whole(getattr(self, name), name, least=1)
-            if count == math.inf:
+            if getattr(self, name) == math.inf:
                 raise ArgumentError(f"{name} must be a finite number; leave it out to keep all models.")
-            object.__setattr__(self, name, count)
 
     @property
     def active(self) -> bool:

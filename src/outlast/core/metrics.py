@@ -191,10 +191,9 @@ class Metrics(Mapping[str, list[float]]):
     def _repr_html_(self) -> str:
         """The last rows as a table, for notebooks. Epochs are counted from 0, as in the file."""
         count = len(self._epochs)
-        last = self.rows[-_SHOWN:]
-        names = ("epoch", *self._cells)
+        last = [list(row.values()) for row in self.rows[-_SHOWN:]]
         caption = f"{count} epochs" if count <= _SHOWN else f"the last {_SHOWN} of {count} epochs"
-        return html_table([[row[name] for name in names] for row in last], names, caption)
+        return html_table(last, ("epoch", *self._cells), caption)
 
     def _column(self, name: str) -> tuple[Cell, ...]:
         try:

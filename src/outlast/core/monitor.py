@@ -120,14 +120,11 @@ class Monitor:
         if found:
             return found
         names = list(available)
-        among = (
-            f" Available metrics: {', '.join(map(escaped, names))}.{nearest(self.name, names)}"
-            if names
-            else ""
-        )
+        among = f" Available metrics: {', '.join(map(escaped, names))}.{nearest(self.name, names)}"
         raise UnknownDirection(
             f"{who or 'A callback'} monitors {self.name!r}, but neither the model nor the name tells whether "
-            f"higher is better. Pass mode='max' if higher is better, or mode='min' if lower is." + among
+            f"higher is better. Pass mode='max' if higher is better, or mode='min' if lower is."
+            + (among if names else "")
         )
 
 

@@ -7,13 +7,12 @@ own types, so that rules compare, store and print them alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from outlast.core.tree import map_leaves
 from outlast.exceptions import ArgumentError, MetricError
 
-_NAMES = {math.inf: "inf", -math.inf: "-inf"}
 _VALUES = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -35,12 +34,10 @@ def number(value: Any, name: str = "the metric") -> float:
         return float(_one_element(value))
     except (TypeError, ValueError, RuntimeError) as error:
         shape = getattr(value, "shape", None)
-        came = type(value).__name__ + (
-            f" of shape {tuple(shape)}" if shape is not None else f" {value!r}"[:80]
-        )
+        details = f" of shape {tuple(shape)}" if shape is not None else f" {value!r}"[:80]
         raise MetricError(
-            f"{name} must be one number (or an array of one element), but is {came}. "
-            "Log its mean, or monitor another metric."
+            f"{name} must be one number (or an array of one element), but is {type(value).__name__}"
+            f"{details}. Log its mean, or monitor another metric."
         ) from error
 
 
@@ -107,6 +104,21 @@ def flag(value: Any, name: str) -> bool:
     return bool(result)
 
 
+def settle(rule: Any, kind: Callable[[Any, str], Any], *names: str, optional: bool = False) -> None:
+    """Put settings of a frozen rule into their right form.
+
+    Args:
+        rule: the rule, in its ``__post_init__``.
+        kind: one of the functions above, called with a setting and its name.
+        names: the settings.
+        optional: a setting may be None.
+    """
+    for name in names:
+        value = getattr(rule, name)
+        if not (optional and value is None):
+            object.__setattr__(rule, name, kind(value, name))
+
+
 def _is_flag(value: Any) -> bool:
     return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
 
@@ -140,13 +152,11 @@ def encoded(value: Any) -> Any:
         >>> encoded({"best": math.inf, "wait": 2})
         {'best': 'inf', 'wait': 2}
     """
-    return map_leaves(plain(value), _with_name)
 
+    def named(leaf: Any) -> Any:
+        return str(leaf) if isinstance(leaf, float) and not math.isfinite(leaf) else leaf
 
-def _with_name(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return _NAMES.get(value, "nan")
-    return value
+    return map_leaves(plain(value), named)
 
 
 def decoded(value: Any) -> Any:

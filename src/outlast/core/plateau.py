@@ -10,7 +10,7 @@ from typing import Any
 
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.monitor import Direction, Monitor
-from outlast.core.numbers import real, whole
+from outlast.core.numbers import real, settle, whole
 from outlast.exceptions import ArgumentError
 
 
@@ -49,10 +49,8 @@ class PlateauRule:
             )
         if factor <= 0.0:
             raise ArgumentError(f"factor must be between 0 and 1, such as 0.5, but is {self.factor!r}.")
-        object.__setattr__(self, "factor", factor)
-        object.__setattr__(self, "min_lr", real(self.min_lr, "min_lr"))
-        for name in ("patience", "cooldown"):
-            object.__setattr__(self, name, whole(getattr(self, name), name))
+        settle(self, real, "factor", "min_lr")
+        settle(self, whole, "patience", "cooldown")
 
     @staticmethod
     def start() -> PlateauState:
@@ -83,8 +81,9 @@ class PlateauRule:
             state = replace(state, cooldown_counter=state.cooldown_counter - 1, wait=0)
         if self.monitor.better(value, state.best, direction):
             state = replace(state, best=value, wait=0)
-            reason = Reason.FIRST_VALUE if before is None else Reason.IMPROVED
-            return state, self._decision(state, reason, epoch, value, previous=before)
+            if before is None:
+                return state, self._decision(state, Reason.FIRST_VALUE, epoch, value)
+            return state, self._decision(state, Reason.IMPROVED, epoch, value, previous=before)
         if state.cooldown_counter > 0:
             return state, self._decision(state, Reason.COOLING_DOWN, epoch, value)
         state = replace(state, wait=state.wait + 1)
@@ -102,36 +101,24 @@ class PlateauRule:
             if rate > _as_held(self.min_lr, rate)
         }
         if rates and not cut:
-            return state, self._decision(state, Reason.AT_MINIMUM, epoch, value)
+            return state, self._decision(state, Reason.AT_MINIMUM, epoch, value, min_lr=self.min_lr)
         reason = Reason.NEVER_A_NUMBER if state.best is None else Reason.PLATEAU
-        decision = self._decision(state, reason, epoch, value, cut=cut)
+        decision = self._decision(state, reason, epoch, value, learning_rate=cut)
         return replace(state, cooldown_counter=self.cooldown, wait=0), decision
 
     def _decision(
-        self,
-        state: PlateauState,
-        reason: Reason,
-        epoch: int,
-        value: float | None = None,
-        *,
-        previous: float | None = None,
-        cut: Mapping[str, float] | None = None,
+        self, state: PlateauState, reason: Reason, epoch: int, value: float | None = None, **more: Any
     ) -> Decision:
-        values: dict[str, Any] = {
+        values = {
             "monitor": self.monitor.name,
             "value": value,
             "best": state.best,
             "wait": state.wait,
             "patience": self.patience,
             "cooldown": state.cooldown_counter,
+            **more,
         }
-        if reason is Reason.IMPROVED:
-            values["previous"] = previous
-        if reason is Reason.AT_MINIMUM:
-            values["min_lr"] = self.min_lr
-        if cut is not None:
-            values["learning_rate"] = cut
-        action = Action.CONTINUE if cut is None else Action.REDUCE
+        action = Action.REDUCE if "learning_rate" in more else Action.CONTINUE
         return Decision("ReduceLROnPlateau", action, reason, epoch, values=values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.monitor import Direction, Monitor
-from outlast.core.numbers import flag, plain, real
+from outlast.core.numbers import flag, plain, real, settle
 from outlast.exceptions import ArgumentError, TemplateError, nearest
 
 LONGEST_NAME = 255  # bytes, for each part of a path, on every common file system
@@ -51,10 +51,8 @@ class SavingRule:
                 f"Expected save_freq are 'epoch' or integer values (batches, at least 1).{hint}"
             )
         object.__setattr__(self, "save_freq", freq)
-        object.__setattr__(self, "save_best_only", flag(self.save_best_only, "save_best_only"))
-        if self.initial_value_threshold is not None:
-            threshold = real(self.initial_value_threshold, "initial_value_threshold")
-            object.__setattr__(self, "initial_value_threshold", threshold)
+        settle(self, flag, "save_best_only")
+        settle(self, real, "initial_value_threshold", optional=True)
 
     def start(self) -> SavingState:
         """The state before the first epoch."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.monitor import Direction, Monitor
-from outlast.core.numbers import real, whole
+from outlast.core.numbers import real, settle, whole
 from outlast.exceptions import ArgumentError
+
+_STOPS = {Reason.REACHED, Reason.DIVERGED, Reason.PATIENCE, Reason.NEVER_A_NUMBER}
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,8 @@ class EarlyStoppingRule:
     divergence_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("patience", "start_from_epoch"):
-            object.__setattr__(self, name, whole(getattr(self, name), name))
-        for name in ("baseline", "stopping_threshold", "divergence_threshold"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, real(getattr(self, name), name))
+        settle(self, whole, "patience", "start_from_epoch")
+        settle(self, real, "baseline", "stopping_threshold", "divergence_threshold", optional=True)
 
     @staticmethod
     def start() -> EarlyStoppingState:
@@ -65,11 +65,11 @@ class EarlyStoppingRule:
             return state, self._decision(state, Reason.WARMING_UP, epoch)
         better = self.monitor.better(value, state.best, direction)
         after = self._improved(state, value, epoch) if better else replace(state, wait=state.wait + 1)
-        reason = self._stop_reason(after, value, epoch, better)
-        if reason is not None:
+        stop = self._stop_reason(after, value, epoch, better)
+        if stop is not None:
             after = replace(after, stopped_epoch=epoch)
-            return after, self._decision(after, reason, epoch, value, stop=True)
-        return after, self._decision(after, _judged(state, value, better), epoch, value, previous=state.best)
+        reason = stop or _judged(state, value, better)
+        return after, self._decision(after, reason, epoch, value, state.best)
 
     def still_stops(self, state: EarlyStoppingState, decision: Decision) -> bool:
         """Whether a stop that was decided under other settings still holds under these.
@@ -93,7 +93,7 @@ class EarlyStoppingRule:
     def _stop_reason(
         self, state: EarlyStoppingState, value: float, epoch: int, better: bool
     ) -> Reason | None:
-        beyond = _below if state.direction == "min" else _above
+        beyond = operator.lt if state.direction == "min" else operator.gt
         if self.stopping_threshold is not None and beyond(value, self.stopping_threshold):
             return Reason.REACHED
         if self.divergence_threshold is not None and beyond(self.divergence_threshold, value):
@@ -108,11 +108,14 @@ class EarlyStoppingRule:
         reason: Reason,
         epoch: int,
         value: float | None = None,
-        *,
         previous: float | None = None,
-        stop: bool = False,
     ) -> Decision:
-        threshold = self.stopping_threshold if reason is Reason.REACHED else self.divergence_threshold
+        more: dict[Reason, dict[str, Any]] = {
+            Reason.IMPROVED: {"previous": previous},
+            Reason.WARMING_UP: {"start_from_epoch": self.start_from_epoch},
+            Reason.REACHED: {"threshold": self.stopping_threshold},
+            Reason.DIVERGED: {"threshold": self.divergence_threshold},
+        }
         values: dict[str, Any] = {
             "monitor": self.monitor.name,
             "value": value,
@@ -120,23 +123,10 @@ class EarlyStoppingRule:
             "best_epoch": state.best_epoch,
             "wait": state.wait,
             "patience": self.patience,
+            **more.get(reason, {}),
         }
-        if reason in (Reason.REACHED, Reason.DIVERGED):
-            values["threshold"] = threshold
-        if reason is Reason.IMPROVED:
-            values["previous"] = previous
-        if reason is Reason.WARMING_UP:
-            values["start_from_epoch"] = self.start_from_epoch
-        action = Action.STOP if stop else Action.CONTINUE
+        action = Action.STOP if reason in _STOPS else Action.CONTINUE
         return Decision("EarlyStopping", action, reason, epoch, values=values)
-
-
-def _below(value: float, threshold: float) -> bool:
-    return value < threshold
-
-
-def _above(value: float, threshold: float) -> bool:
-    return value > threshold
 
 
 def _judged(before: EarlyStoppingState, value: float, better: bool) -> Reason:
@@ -161,10 +151,9 @@ class TimeLimitRule:
     seconds: float
 
     def __post_init__(self) -> None:
-        seconds = real(self.seconds, "seconds")
-        if seconds <= 0:
+        if real(self.seconds, "seconds") <= 0:
             raise ArgumentError(f"seconds must be more than 0, but is {self.seconds!r}.")
-        object.__setattr__(self, "seconds", seconds)
+        settle(self, real, "seconds")
 
     def still_stops(self, state: TimeLimitState) -> bool:
         """Whether the time is used up under this limit, too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -16,6 +18,16 @@ def escaped(text: str) -> str:
         loss\x1b[31m\u202e
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence or a table: a float with six digits, anything else as its escaped text.
+
+    Example:
+        >>> shown(0.123456789), shown(12)
+        ('0.123457', '12')
+    """
+    return f"{value:.6g}" if isinstance(value, float) else escaped(str(value))
 
 
 def printable(text: str) -> str:

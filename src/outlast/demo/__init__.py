@@ -13,13 +13,12 @@ from importlib.util import find_spec
 from outlast.demo import crashing, telling
 from outlast.demo.crashing import KILLED, WHOLE
 from outlast.demo.ctrl_c import CtrlC
-from outlast.demo.training import FILES, HISTORY, PICTURE, Result, evaluate, train
+from outlast.demo.training import FILES, HISTORY, PICTURE, Result, evaluate, take_folder, train
 from outlast.exceptions import ArgumentError, MissingExtra, nearest
 from outlast.storage.disk import files
 from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.format import layout
 from outlast.views.plots import plot_history
-from outlast.views.text import escaped
 
 FOLDER, SEED, EPOCHS = "outlast-demo", 0, 100
 
@@ -99,19 +98,15 @@ def _settle_backend() -> str:
 
 
 def _clear(folder: str) -> None:
-    """Make the folder, or remove the files of an earlier demo; refuse a folder with other files."""
-    files.make_folder(folder)
-    files.probe_writable(folder)
-    names = sorted(os.listdir(folder))
-    others = [name for name in names if not (name in FILES or layout.is_of_run(name) or is_temporary(name))]
-    if others:
-        raise ArgumentError(
-            f"The folder {folder} has other files than a demo's, such as {escaped(others[0])!r}: "
-            "name a new folder with --folder."
-        )
+    """Make the folder, or remove the files of an earlier demo."""
+    names = take_folder(folder, _is_of_demo, "a demo")
     files.clear_temporary(folder)
     for name in names:
         files.remove(os.path.join(folder, name))
+
+
+def _is_of_demo(name: str) -> bool:
+    return name in FILES or layout.is_of_run(name) or is_temporary(name)
 
 
 def _draw(result: Result) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from outlast.demo.training import MONITOR, callbacks, fit
@@ -48,34 +48,26 @@ def kill_in_save(number: int) -> None:
 
 def hashes(run: Run, model: Any) -> dict[str, Any]:
     """The results: hashes by name, and the number of epochs."""
-    best = run.load_best()
     assert run.folder is not None
+    folder = Path(run.folder)
     return {
         "epochs": len(run.history[MONITOR]),
         "weights and optimizer": _hash(_bytes(model)),
-        "best model": _hash(_bytes(best)),
-        **{name: _hash([_content(run.folder, name)]) for name in ("history.csv", layout.JOURNAL)},
+        "best model": _hash(_bytes(run.load_best())),
+        **{name: _hash((folder / name).read_bytes()) for name in ("history.csv", layout.JOURNAL)},
     }
 
 
-def _bytes(model: Any) -> Iterable[bytes]:
+def _bytes(model: Any) -> bytes:
     from keras import ops
 
     optimizer = model.optimizer.variables if model.optimizer else []
-    for variable in (*model.variables, *optimizer):
-        yield ops.convert_to_numpy(variable).tobytes()
+    variables = (*model.variables, *optimizer)
+    return b"".join(ops.convert_to_numpy(variable).tobytes() for variable in variables)
 
 
-def _content(folder: str, name: str) -> bytes:
-    with open(os.path.join(folder, name), "rb") as file:
-        return file.read()
-
-
-def _hash(pieces: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()[:16]
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 if __name__ == "__main__":

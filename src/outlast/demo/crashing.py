@@ -11,9 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.demo.training import BEST, MONITOR, Result, evaluate, history
-from outlast.exceptions import ArgumentError, OutlastError
-from outlast.storage.disk import files
+from outlast.demo.training import BEST, MONITOR, Result, evaluate, history, take_folder
+from outlast.exceptions import OutlastError
 from outlast.views.table import table
 from outlast.views.text import escaped, shown, size
 
@@ -75,15 +74,7 @@ def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
 
 def clear(folder: str) -> None:
     """Make the folder, or remove the two runs of an earlier demo."""
-    files.make_folder(folder)
-    files.probe_writable(folder)
-    others = sorted(set(os.listdir(folder)) - {WHOLE, KILLED})
-    if others:
-        raise ArgumentError(
-            f"The folder {folder} has other files than a crash demo's, such as {escaped(others[0])!r}: "
-            "name a new folder with --folder."
-        )
-    for name in (WHOLE, KILLED):
+    for name in take_folder(folder, {WHOLE, KILLED}.__contains__, "a crash demo"):
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
@@ -91,10 +82,7 @@ def start(folder: str, seed: int, epochs: int, *more: str) -> subprocess.Popen[s
     """Start a training in a new process."""
     command = [sys.executable, "-m", "outlast.demo.child", folder, "--seed", str(seed)]
     return subprocess.Popen(
-        [*command, "--epochs", str(epochs), *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [*command, "--epochs", str(epochs), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -117,8 +105,7 @@ def listing(folder: str) -> str:
 
 def _best(folder: str) -> str:
     """A sentence that compares what Keras evaluates for the best model's file with what the CSV says."""
-    result = Result(folder, history(folder), (), interrupted=True)
-    check = evaluate(result)
+    check = evaluate(Result(folder, history(folder), (), interrupted=True))
     if check is None:
         return "No epoch was over yet."
     return (
@@ -129,13 +116,10 @@ def _best(folder: str) -> str:
 
 def verdict(compared: Comparison) -> str:
     """A table of the hashes of both trainings."""
+    pairs = {name: (value, compared.killed.get(name)) for name, value in compared.whole.items()}
     rows = [
-        (name, str(value), str(compared.killed.get(name)), _same(value == compared.killed.get(name)))
-        for name, value in compared.whole.items()
+        (name, str(whole), str(killed), "identical" if whole == killed else "DIFFERENT")
+        for name, (whole, killed) in pairs.items()
     ]
     last = "Nothing was lost." if compared.holds else "The two are NOT the same."
     return f"{table(rows, ('', WHOLE, KILLED, ''))}\n\n{last}"
-
-
-def _same(equal: bool) -> str:
-    return "identical" if equal else "DIFFERENT"

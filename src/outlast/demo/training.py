@@ -20,8 +20,11 @@ from outlast.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
 from outlast.core.decision import Decision
 from outlast.core.metrics import Metrics
 from outlast.demo.ctrl_c import CtrlC
+from outlast.exceptions import ArgumentError
 from outlast.run.run import Run
+from outlast.storage.disk import files
 from outlast.views.curves import BestEpoch, best_epoch
+from outlast.views.text import escaped
 
 BEST, HISTORY, PICTURE = FILES = ("best.keras", "history.csv", "history.png")
 
@@ -182,6 +185,20 @@ def network() -> Any:
         metrics=["accuracy"],
     )
     return model
+
+
+def take_folder(folder: str, is_ours: Callable[[str], bool], whose: str) -> list[str]:
+    """Make the folder, or list the files of an earlier demo; refuse a folder with other files."""
+    files.make_folder(folder)
+    files.probe_writable(folder)
+    names = sorted(os.listdir(folder))
+    others = [name for name in names if not is_ours(name)]
+    if others:
+        raise ArgumentError(
+            f"The folder {folder} has other files than {whose}'s, such as {escaped(others[0])!r}: "
+            "name a new folder with --folder."
+        )
+    return names
 
 
 def history(folder: str) -> Metrics:

@@ -50,6 +50,5 @@ def _check_arrays(file: Any, size: int, path: str) -> None:
 def _compare(needed: int, size: int, path: str) -> None:
     if needed > size:
         raise DamagedFile(
-            f"{path} is not a model that this run saved: {size:,} bytes would become {needed:,}.",
-            path=path,
+            f"{path} is not a model that this run saved: {size:,} bytes would become {needed:,}.", path=path
         )

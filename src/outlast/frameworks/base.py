@@ -27,10 +27,7 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
         "a learning rate that can be set",
         "a compiled Keras model has one, and so has CallbackList(model=..., optimizer=...) with PyTorch",
     ),
-    "weights": (
-        "weights that can be read and put back",
-        "pass model=, a Keras model or a PyTorch module",
-    ),
+    "weights": ("weights that can be read and put back", "pass model=, a Keras model or a PyTorch module"),
     "saving": ("a model that can be saved", "pass model=, a Keras model or a PyTorch module"),
     "state": (
         "the model",
@@ -89,7 +86,7 @@ class Training:
 
     def __init__(self, model: Any = None) -> None:
         self._model_or_none = _reference(model)
-        self._run: Callable[[], Any] = _nothing
+        self._run = _reference(None)
         self._shared: list[Snapshot] | None = None  # the copy of this step, once somebody asked
         self._left: tuple[list[Callable[[], Any]], dict[str, float] | None] | None = None
 
@@ -110,7 +107,7 @@ class Training:
 
     @run.setter
     def run(self, run: Any) -> None:
-        self._run = _nothing if run is None else weakref.ref(run)
+        self._run = _reference(run)
 
     def leave(self, rates: Mapping[str, float] | None) -> None:
         """Remember the rates that a run left the optimizers with; None if it was interrupted."""
@@ -125,10 +122,7 @@ class Training:
         if self._left is None:
             return False
         optimizers, rates = self._left
-        now = list(self.optimizers.values())
-        same = len(now) == len(optimizers) and all(
-            one is known() for one, known in zip(now, optimizers, strict=True)
-        )
+        same = [id(one) for one in self.optimizers.values()] == [id(known()) for known in optimizers]
         return same and rates in (None, self.learning_rates())
 
     def require(self, capability: Capability, who: str) -> None:
@@ -338,8 +332,8 @@ def _module_for(model: Any, optimizer: Any) -> Any:
     """The framework's module; None if there is nothing to train."""
     if model is None and optimizer is None:
         return None
-    several = optimizer.values() if isinstance(optimizer, Mapping) else optimizer
-    optimizers = several if isinstance(several, (list, tuple)) or several is not optimizer else [optimizer]
+    several = list(optimizer.values()) if isinstance(optimizer, Mapping) else optimizer
+    optimizers = several if isinstance(several, (list, tuple)) else [optimizer]
     packages = {cls.__module__.partition(".")[0] for one in (model, *optimizers) for cls in type(one).__mro__}
     for package, module in _FRAMEWORKS:
         if package in packages:
@@ -357,12 +351,8 @@ def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return first.keys() == second.keys() and all(first[name] is second[name] for name in first)
 
 
-def _nothing() -> None:
-    return None
-
-
 def _reference(thing: Any) -> Callable[[], Any]:
-    """A weak reference where there can be one."""
+    """A weak reference where there can be one; None has none."""
     try:
         return weakref.ref(thing)
     except TypeError:

@@ -68,10 +68,8 @@ class KerasTraining(Training):
     def require(self, capability: Capability, who: str) -> None:
         """Check that the callback can do its work with this model."""
         super().require(capability, who)
-        if capability == "learning_rate":
-            self._require_learning_rate(who)
-
-    def _require_learning_rate(self, who: str) -> None:
+        if capability != "learning_rate":
+            return
         if getattr(self._model, "optimizer", None) is None:
             raise CapabilityError(
                 f"{who} needs an optimizer, and this model has none: call model.compile(optimizer=...) first."
@@ -99,8 +97,10 @@ class KerasTraining(Training):
 
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by the optimizer's name."""
+        from keras import ops
+
         return {
-            name: _float(optimizer.learning_rate)
+            name: float(ops.convert_to_numpy(optimizer.learning_rate))
             for name, optimizer in self.optimizers.items()
             if hasattr(optimizer, "learning_rate")
         }
@@ -133,14 +133,9 @@ class KerasTraining(Training):
         from keras import ops
 
         model = self.model
-        optimizer = getattr(model, "optimizer", None)
-        return {
-            "build": model.get_build_config(),
-            "model": [ops.convert_to_numpy(variable) for variable in model.variables],
-            "optimizer": [
-                ops.convert_to_numpy(variable) for variable in (optimizer.variables if optimizer else ())
-            ],
-        }
+        parts = _variables(model).items()
+        arrays = {part: [ops.convert_to_numpy(one) for one in variables] for part, variables in parts}
+        return {"build": model.get_build_config(), **arrays}
 
     def load_state(self, state: Any) -> None:
         """Assign all variables."""
@@ -150,7 +145,7 @@ class KerasTraining(Training):
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and len(optimizer.variables) < len(state["optimizer"]):
             optimizer.build(model.trainable_variables)
-        parts = {"model": model.variables, "optimizer": optimizer.variables if optimizer else []}
+        parts = _variables(model)
         for part, variables in parts.items():
             _check_variables(part, variables, state[part])
         for part, variables in parts.items():
@@ -350,10 +345,7 @@ class KerasSave:
     def capture(self) -> Callable[[str], object]:
         """The finished file in memory: Keras's savers need the live model."""
         suffix = self._training.suffixes(self._weights_only)[0]
-        with (
-            explained(tempfile.gettempdir(), "write the model in"),
-            tempfile.TemporaryDirectory() as folder,
-        ):
+        with explained(tempfile.gettempdir(), "write the model in"), tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model" + suffix)
             self.write(path)
             with open(path, "rb") as file:
@@ -369,10 +361,10 @@ def _by_name(optimizers: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _float(value: Any) -> float:
-    from keras import ops
-
-    return float(ops.convert_to_numpy(value))
+def _variables(model: Any) -> dict[str, Sequence[Any]]:
+    """All that a training changes."""
+    optimizer = getattr(model, "optimizer", None)
+    return {"model": model.variables, "optimizer": optimizer.variables if optimizer else ()}
 
 
 def _check_variables(part: str, variables: Sequence[Any], arrays: Sequence[Any]) -> None:

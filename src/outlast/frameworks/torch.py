@@ -110,9 +110,11 @@ class TorchTraining(Training):
 
     def state(self) -> Any:
         """The state dicts of the module and of each optimizer."""
-        model = {} if self.model is None else dict(self.model.state_dict())
         optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
-        return to_arrays({"model": model, "optimizers": optimizers}, "state/training")
+        return to_arrays({"model": self._state_dict(), "optimizers": optimizers}, "state/training")
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {} if self.model is None else dict(self.model.state_dict())
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
@@ -125,16 +127,13 @@ class TorchTraining(Training):
 
     def _check(self, state: Any) -> None:
         """Compare names, shapes and types, before anything is loaded."""
-        prefix = _prefix(state["model"], {} if self.model is None else self.model.state_dict())
+        prefix = _prefix(state["model"], self._state_dict())
         if prefix:
             raise RunChanged(
                 f"the names of the weights differ only by the prefix {prefix!r}, which torch.compile or "
                 "DataParallel puts before them: wrap the model in every start, or in none"
             )
-        here = to_arrays(
-            dict(self.model.state_dict()) if self.model is not None else {}, "state/training/model"
-        )
-        there = state["model"]
+        there, here = state["model"], to_arrays(self._state_dict(), "state/training/model")
         differences = [f"{name}: only in the run" for name in there if name not in here]
         differences += [f"{name}: only in this code" for name in here if name not in there]
         differences += [
@@ -148,13 +147,10 @@ class TorchTraining(Training):
                 f"{sorted(self._optimizers)} in this code"
             )
         else:
-            pairs = [(name, state["optimizers"][name], one) for name, one in self._optimizers.items()]
-            differences += [
-                f"{name}: groups of {_groups(there['param_groups'])} parameters in the run, "
-                f"{_groups(one.param_groups)} in this code"
-                for name, there, one in pairs
-                if _groups(there["param_groups"]) != _groups(one.param_groups)
-            ]
+            for name, one in self._optimizers.items():
+                saved, own = _groups(state["optimizers"][name]["param_groups"]), _groups(one.param_groups)
+                if saved != own:
+                    differences.append(f"{name}: groups of {saved} parameters in the run, {own} in this code")
         if differences:
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
 

@@ -16,7 +16,6 @@ from outlast.core.metrics import Metrics
 from outlast.core.monitor import direction_of
 from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
-_PREFIXES = ("val_", "train_")
 _RATE = "learning_rate"
 _LARGEST = 1e300  # larger values, and smaller ones than its inverse, overflow in matplotlib
 
@@ -271,9 +270,7 @@ def _is_validation(name: str) -> bool:
 
 
 def _common(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+    return name.removeprefix("val_").removeprefix("train_")
 
 
 def _deciding(metrics: Metrics) -> str | None:

@@ -57,15 +57,8 @@ def draw_metric(axes: Any, name: str, lines: Sequence[Curve]) -> None:
     colors = _colors(lines)
     for line, color in zip(lines, colors, strict=True):
         few_points = len(line.xs) <= _FEW_POINTS
-        axes.plot(
-            line.xs,
-            line.ys,
-            color=color,
-            label=as_label(line.name),
-            linewidth=1.8 if few_points else 1.0,
-            marker="o" if few_points else "",
-            markersize=3,
-        )
+        form = {"linewidth": 1.8, "marker": "o", "markersize": 3} if few_points else {"linewidth": 1.0}
+        axes.plot(line.xs, line.ys, color=color, label=as_label(line.name), **form)
     _mark_lost(axes, lines, colors)
     _scale_values(axes, lines)
 
@@ -106,16 +99,9 @@ def _mark_lost(axes: Any, lines: Sequence[Curve], colors: Sequence[str]) -> None
     for line, color in zip(lines, colors, strict=True):
         crosses = line.lost[:: 1 + len(line.lost) // _MOST_CROSSES]
         if crosses:
-            axes.plot(
-                crosses,
-                [0.96] * len(crosses),
-                color=color,
-                label=label,
-                linestyle="",
-                marker="x",
-                markersize=5,
-                transform=axes.get_xaxis_transform(),
-            )
+            place = axes.get_xaxis_transform()
+            heights = [0.96] * len(crosses)
+            axes.plot(crosses, heights, "x", color=color, label=label, markersize=5, transform=place)
             label = None  # one entry in the legend is enough
 
 
@@ -123,17 +109,9 @@ def mark_best(axes: Any, found: BestEpoch, last: int) -> None:
     """A dot at the best value, and its number, placed clear of the edges and of the line at the end."""
     from matplotlib.patheffects import withStroke
 
-    axes.plot(
-        [found.epoch + 1],
-        [found.value],
-        color=_MARK,
-        label=f"best (epoch {found.epoch + 1})",
-        linestyle="",
-        marker="o",
-        markeredgecolor=PAPER,
-        markersize=9,
-        zorder=5,
-    )
+    label = f"best (epoch {found.epoch + 1})"
+    dot = {"markersize": 9, "markeredgecolor": PAPER}
+    axes.plot([found.epoch + 1], [found.value], "o", color=_MARK, label=label, zorder=5, **dot)
     side, over = _label_side(axes, found, last)
     axes.annotate(
         shown(found.value),
@@ -195,27 +173,14 @@ def _scale_rates(axes: Any, values: Sequence[float]) -> None:
 
 def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
     """A triangle at each cut, with its epoch, unless the label before it is closer than ``apart``."""
-    axes.plot(
-        [cut.epoch + 1.5 for cut in fell],
-        [cut.after for cut in fell],
-        color=INK,
-        label="cut after epoch",
-        linestyle="",
-        marker="v",
-        markersize=6,
-    )
+    places = [(cut.epoch + 1.5, cut.after) for cut in fell]
+    axes.plot(*zip(*places, strict=True), "v", color=INK, label="cut after epoch", markersize=6)
+    words = {"color": INK, "fontsize": 9, "textcoords": "offset points"}
     labelled = -math.inf
     for cut in sorted(fell, key=lambda cut: (cut.epoch, -cut.after)):
         if cut.epoch > labelled + apart:
             labelled = cut.epoch
-            axes.annotate(
-                str(cut.epoch + 1),
-                (cut.epoch + 1.5, cut.after),
-                (5, 4),
-                textcoords="offset points",
-                color=INK,
-                fontsize=9,
-            )
+            axes.annotate(str(cut.epoch + 1), (cut.epoch + 1.5, cut.after), (5, 4), **words)
 
 
 def mark_epochs(sheet: Sequence[Any], found: BestEpoch | None, fell: Sequence[Cut]) -> None:
@@ -280,15 +245,12 @@ def explain(axes: Any) -> None:
 
 def _shortened(handles: Sequence[Any], labels: Sequence[str]) -> list[str]:
     """Labels that fit into the strip: names of curves are cut, the words for marks never are."""
-    names = [label for handle, label in zip(handles, labels, strict=True) if _is_curve(handle)]
+    pairs = zip(handles, labels, strict=True)
+    names = [label for handle, label in pairs if handle.get_linestyle() == "-"]  # of a curve
     words = sum(map(text_width, labels)) - sum(map(text_width, names))
     room = int(1.2 * _LEGEND) - _HANDLE * len(labels) - words
     rooms = dict(zip(names, fitted(map(text_width, names), room, 9), strict=True))
     return [clipped(label, rooms.get(label, _LEGEND)) for label in labels]
-
-
-def _is_curve(handle: Any) -> bool:
-    return bool(handle.get_linestyle() == "-")
 
 
 def as_label(name: str, room: int = 40) -> str:

@@ -163,25 +163,19 @@ def _metrics(source: Any) -> Metrics:
 
 def _read(path: str) -> Metrics:
     if os.path.isdir(path):
-        path = _history_of(path)
+        folder, path = path, os.path.join(path, "history.csv")
+        if not os.path.exists(path):
+            raise FileError(
+                f"{folder} is a folder without history.csv. If it is a run, draw what it recorded: "
+                f"plot_history(outlast.open_run({folder!r}).history).",
+                path=folder,
+            )
     with explained(path, "read"), open(path, "rb") as file:
         text = file.read().decode("utf-8", "replace")
     try:
         return Metrics.from_csv(text)
     except ArgumentError as error:
         raise FileError(f"Cannot read {path} as a history: {error}", path=path) from error
-
-
-def _history_of(folder: str) -> str:
-    """The CSV of a run's folder."""
-    path = os.path.join(folder, "history.csv")
-    if not os.path.exists(path):
-        raise FileError(
-            f"{folder} is a folder without history.csv. If it is a run, draw what it recorded: "
-            f"plot_history(outlast.open_run({folder!r}).history).",
-            path=folder,
-        )
-    return path
 
 
 def _format(path: str) -> str:
@@ -238,15 +232,8 @@ def _list(numbers: Sequence[int]) -> str:
 
 def _write(picture: Any, title: str, subtitle: str) -> None:
     left, height = _LEFT / _WIDTH, picture.get_figheight()
-    picture.text(
-        left,
-        1 - 0.22 / height,
-        as_label(title, 54),
-        color=INK,
-        fontsize=14,
-        fontweight="bold",
-        va="top",
-    )
+    form = {"color": INK, "fontsize": 14, "fontweight": "bold", "va": "top"}
+    picture.text(left, 1 - 0.22 / height, as_label(title, 54), **form)
     picture.text(left, 1 - 0.53 / height, as_label(subtitle, 100), color=FAINT, fontsize=10, va="top")
 
 

@@ -49,7 +49,8 @@ def overview(runs: Iterable[RunStatus], folder: str, *, now: float, width: int |
     if spare < max(map(text_width, names), default=0) + _LEAST_REASON:
         rows = [(_tail(name, spare), *fact) for name, fact in zip(names, facts, strict=True)]
         wrong = [f"{name}: {run.problem}" for name, run in zip(names, runs, strict=True) if run.problem]
-        return "\n".join([table(rows, _HEADERS[:-1], width=width), *_below(wrong, width)])
+        below = ["", *(clipped(_brief(text), width or _LONGEST) for text in wrong)]
+        return "\n".join([table(rows, _HEADERS[:-1], width=width), *(below if wrong else [])])
     lines = zip(names, facts, reasons, strict=True)
     return table([(name, *fact, why) for name, fact, why in lines], _HEADERS, width=width)
 
@@ -63,18 +64,17 @@ def page(run: Details, *, now: float, width: int | None = None, everything: bool
         width: the terminal's width in characters. None: no limit.
         everything: show all decisions and events, not only the last ten.
     """
-    most = None if everything else _FEW
+    most = 0 if everything else _FEW  # 0: all
     room = width and width - len(_INDENT)
-    decisions = _last(run.decisions, most)
+    decisions, events = run.decisions[-most:], run.events[-most:]
     points = table(map(_point, run.points), width=room)
-    events = [_event(one) for one in _last(run.events, most)]
     sections = {
         _counted("Decisions", len(decisions), len(run.decisions)): _wrapped(
             (one.sentence for one in decisions), room
         ),
         "Kept models": table(_models(run), _MODELS, width=room) if run.checkpoints else "",
         "Files": table([(_brief(one.name), _size(one.size), one.what) for one in run.files], width=room),
-        _counted("Events", len(events), len(run.events)): table(events, width=room),
+        _counted("Events", len(events), len(run.events)): table(map(_event, events), width=room),
         "Resume": f"{points}\n{_wrapped(_resume(run.outlook, run.run), room)}",
     }
     head = f"{_brief(run.run.folder)}: {run.run.status.value}"
@@ -92,8 +92,7 @@ def verdict(run: Verification) -> str:
     if run.checks:
         lines += map(_INDENT.__add__, _resume(run.outlook, run.run))
     if run.leftovers:
-        names = ", ".join(run.leftovers)
-        lines.append(f"{_INDENT}It deletes leftover files: {_brief(names)}.")
+        lines.append(f"{_INDENT}It deletes leftover files: {_brief(', '.join(run.leftovers))}.")
     return "\n".join(lines)
 
 
@@ -158,10 +157,6 @@ def _tail(name: str, room: int) -> str:
     """The name, cut at its start if it is too long: the ends of names tell runs apart."""
     room = max(room, _LEAST_NAME)
     return name if text_width(name) <= room else f"...{name[3 - room :]}"
-
-
-def _below(wrong: Sequence[str], width: int | None) -> list[str]:
-    return ["", *(clipped(_brief(text), width or _LONGEST) for text in wrong)] if wrong else []
 
 
 def _ago(run: RunStatus, now: float) -> str:
@@ -247,10 +242,6 @@ def _size(count: int | None) -> str:
 
 def _counted(title: str, count: int, total: int) -> str:
     return title if count == total else f"{title}, the last {count} of {total:,}"
-
-
-def _last(items: Sequence[Any], most: int | None) -> Sequence[Any]:
-    return items if most is None else items[-most:]
 
 
 def _brief(text: str) -> str:
