@@ -372,7 +372,12 @@ def test_a_table_that_a_commit_without_end_had_replaced_is_put_back_and_is_no_co
     assert (tmp_path / "history.csv").read_bytes() == b"1,NA\n2,3\n"
     found = recover(str(tmp_path))
     assert found.findings == ("history.csv was put back to its last saved state",)
-    assert sorted(os.listdir(tmp_path)) == ["IDENTITY", "history.csv", "resume-00000001"]
+    assert sorted(os.listdir(tmp_path)) == [
+        "IDENTITY",
+        "blob-rows-00000001-0123abcd",
+        "history.csv",
+        "resume-00000001",
+    ]
 
 
 FORGED: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -129,7 +129,7 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
         _summed_up(seen.run, done),
         tuple(done),
         outlook(folder, seen.found, seen.record) if seen.found else None,
-        () if held else _leftovers(folder, {point.number for point in points[:2]}, blobs),
+        () if held else _leftovers(folder, points[:2]),
     )
 
 
@@ -183,8 +183,10 @@ def _summed_up(run: RunStatus, done: list[Check]) -> RunStatus:
     return replace(run, status=Status.DAMAGED, problem=problem + more)
 
 
-def _leftovers(folder: str, numbers: Collection[int], blobs: Collection[str]) -> tuple[str, ...]:
-    """Files of the run's own kinds that no kept resume point needs."""
+def _leftovers(folder: str, points: Collection[ResumePoint]) -> tuple[str, ...]:
+    """Files of the run's own kinds that no kept resume point names."""
+    numbers = {point.number for point in points}
+    blobs = {name for point in points for name in point.blobs}
 
     def is_left(name: str) -> bool:
         number = layout.resume_number(name)

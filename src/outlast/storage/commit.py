@@ -152,7 +152,7 @@ def commit(
     after = Truth.of(point)
     for view in sorted(staged.given_up):
         files.remove(layout.view_path(folder, view))
-    kept = after.kept | truth.kept | {*sealer.names}
+    kept = after.kept | truth.kept
     delete_orphans(folder, truth.run, {point.number, truth.number}, kept, newest=point.number)
     return after
 
@@ -275,11 +275,7 @@ def _sealed_files(sealer: Sealer, truth: Truth, step: Step) -> dict[str, Blob]:
 
 
 def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
-    """The log after the step; lines that are too many for a resume point are sealed.
-
-    Lines that replace the log are sealed as well, until the next commit: a recovery that finds them
-    at the beginning of the file knows that no person wrote it, even if this resume point is damaged.
-    """
+    """The log after the step; lines that are too many for a resume point are sealed."""
 
     def seal(old: bytes) -> Blob:
         return sealer.seal(partial(files.write_bytes, data=old), kind=layout.LINES, needed=len(old))
@@ -287,9 +283,7 @@ def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
     log = truth.logs.get(name, Log(lines.view)).after(lines)
     if not log.has_short_tail:
         return log.with_short_tail(seal, seal_all=lines.whole)
-    if lines.whole and lines.view:
-        seal(lines.data)
-    return log
+    return replace(log, copy=seal(lines.data)) if lines.whole and lines.view else log
 
 
 def _make_names_safe(folder: str) -> None:

@@ -53,11 +53,17 @@ class Lines:
 
 @dataclass(frozen=True)
 class Log:
-    """A log's content: some segments, then the tail."""
+    """A log's content: some segments, then the tail.
+
+    ``copy`` is a blob with the same lines, of a log that this commit replaced as a whole: a recovery that
+    finds them at the beginning of the file knows that no person wrote it, whatever becomes of the
+    resume point.
+    """
 
     view: bool
     segments: tuple[Blob, ...] = ()
     tail: bytes = b""
+    copy: Blob | None = None
 
     @property
     def size(self) -> int:
@@ -68,7 +74,7 @@ class Log:
         """The log with ``lines`` added."""
         if lines.whole:
             return Log(lines.view, (), lines.data)
-        return replace(self, tail=self.tail + lines.data)
+        return replace(self, tail=self.tail + lines.data, copy=None)
 
     @property
     def has_short_tail(self) -> bool:

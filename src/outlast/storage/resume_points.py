@@ -54,9 +54,9 @@ class ResumePoint:
 
     @property
     def blobs(self) -> frozenset[str]:
-        """The names of all files that it needs beside its own."""
-        segments = (segment for log in self.logs.values() for segment in log.segments)
-        return frozenset(blob.name for blob in (*self.files.values(), *self.parts.values(), *segments))
+        """The names of all files that are kept with it."""
+        lines = [blob for log in self.logs.values() for blob in (*log.segments, log.copy) if blob]
+        return frozenset(blob.name for blob in (*self.files.values(), *self.parts.values(), *lines))
 
     @property
     def sealed(self) -> dict[Immutable, Blob]:
@@ -207,9 +207,11 @@ def _is_text(name: str) -> bool:
 
 
 def _log_to_json(log: Log) -> dict[str, Any]:
-    return {"view": log.view, "segments": [segment.to_json() for segment in log.segments]}
+    segments = [segment.to_json() for segment in log.segments]
+    return {"view": log.view, "segments": segments, "copy": log.copy and log.copy.to_json()}
 
 
 def _log_from_json(entry: dict[str, Any], tail: bytes) -> Log:
     segments = tuple(Blob.from_json(segment) for segment in entry["segments"])
-    return Log(bool(entry["view"]), segments, tail)
+    copy = None if entry["copy"] is None else Blob.from_json(entry["copy"])
+    return Log(bool(entry["view"]), segments, tail, copy)
