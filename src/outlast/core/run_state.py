@@ -102,15 +102,8 @@ class RunState:
 
     def to_state(self) -> dict[str, Any]:
         """A tree for storage."""
-        return {
-            "position": list(self.position.as_tuple()),
-            "epochs": self.epochs,
-            "finished": self.finished,
-            "stops": [decision.to_json() for decision in self.stops],
-            "extra": dict(self.extra),
-            "settings": dict(self.settings),
-            "contents": dict(self.contents),
-        }
+        stops = [decision.to_json() for decision in self.stops]
+        return {**vars(self), "position": list(self.position.as_tuple()), "stops": stops}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RunState:
