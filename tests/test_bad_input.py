@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_written_is_refused(make: Callable[[Path], Any],
 @pytest.mark.parametrize("make", [outlast.ModelCheckpoint, outlast.CSVLogger])
 def test_a_folder_that_cannot_be_made_is_refused(make: Callable[[str], Any]) -> None:
     Path("file").touch()
-    text = "Cannot make the folder file: a file stands where the folder shall be"
+    text = "Cannot make the folder file: a file is where the folder should be"
     with refused_before_the_first_batch(FileError, text) as model:
         fit(make("file/a.keras"), model=model)
 

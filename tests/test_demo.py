@@ -292,7 +292,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_folder_that_is_a_file_is_refused(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a-file").write_text("mine")
     text = refused(capsys, "--folder", path)
-    assert "a-file" in text and "a file stands where the folder shall be" in text
+    assert "a-file" in text and "a file is where the folder should be" in text
     assert Path("a-file").read_text() == "mine"
 
 

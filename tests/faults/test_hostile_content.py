@@ -81,7 +81,7 @@ def test_a_model_that_a_forged_state_would_delete_outside_is_refused_by_name(
     folder: Path, outside: Path
 ) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        for state in manifest["state"]["contents"]["callbacks"].values():
+        for state in manifest["state"]["callbacks"].values():
             for kept in state["state"].get("kept", ()):
                 kept[0] = OUT
 

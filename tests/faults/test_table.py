@@ -39,6 +39,7 @@ from tests.storage.trace import traced
 
 import outlast
 from outlast.exceptions import ArgumentError, FileError, RunChanged, RunLocked, UnknownFormat
+from outlast.storage import resume_points
 from outlast.storage.format import layout, tensors
 from outlast.storage.format import reader as tensor_reader
 from outlast.testing import FakeAdapter
@@ -61,7 +62,7 @@ def assert_right(folder: Path, right: Report) -> None:
 def test_kill_9_at_any_instant(tmp_path: Path, right: Report) -> None:
     """Real processes, one after the other; each kills itself at another call."""
     random, folder = Random(0), tmp_path / "run"
-    numbers = [random.randrange(40, 130) for _ in range(5)]
+    numbers = [random.randrange(95, 120) for _ in range(5)]
     for number in numbers:
         command = [sys.executable, "-m", "tests.faults.killed", str(folder), str(number)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
@@ -186,26 +187,44 @@ def test_folder_unwritable(unwritable: Path, name: str) -> None:
     assert views(unwritable / "run") == before
 
 
-def test_the_background_writer_fails(tmp_path: Path, right: Report) -> None:
+def test_the_background_writer_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it raises is raised at the next hook, and is not only told there."""
 
-    class Broke(Exception):
+    class BrokeError(Exception):
         pass
 
+    def fail(folder: str, point: Any, *rest: Any) -> None:
+        if point.number == 2:
+            raise BrokeError
+        seal(folder, point, *rest)
+
+    seal = resume_points.seal
+    monkeypatch.setattr(resume_points, "seal", fail)
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+    begun = []
+    with pytest.raises(BrokeError):
+        for epoch in run.epochs(9):
+            begun.append(epoch)
+            run.log(loss=1.0)
+    assert begun == [0, 1, 2]
+    assert committed_epoch(tmp_path / "run") == 0
+
+
+def test_a_state_that_cannot_be_stored_any_more_ends_the_training_in_its_epoch(tmp_path: Path) -> None:
     class Breaks(FakeAdapter):
-        epochs = 0
+        bad = False
 
         def state(self) -> Any:
-            self.epochs += 1
-            return {**super().state(), "more": object() if self.epochs == 2 else None}
+            return {**super().state(), "more": object() if self.bad else None}
 
     run = outlast.Run(tmp_path / "run", adapter=Breaks())
     begun = []
     with pytest.raises(outlast.exceptions.CapabilityError, match="Cannot store state/training/more"):
         for epoch in run.epochs(9):
             begun.append(epoch)
+            run.training.bad = epoch == 1
             run.log(loss=1.0)
-    assert begun == [0, 1, 2]
+    assert begun == [0, 1]
     assert committed_epoch(tmp_path / "run") == 0
 
 

@@ -116,9 +116,8 @@ def _is_view(name: str) -> bool:
 def _state(folder: str) -> str:
     """What the newest resume point holds, as text; of generators only those that the training draws from."""
     state = dict(resume_points.load(folder, max(resume_points.numbers(folder))).state)
-    contents = dict(state["contents"])
-    contents["random"] = {name: contents["random"][name] for name in ("python", "numpy")}
-    return repr({**state, "contents": contents})
+    state["random"] = {name: state["random"][name] for name in ("python", "numpy")}
+    return repr(state)
 
 
 def debris(folder: str | Path) -> list[str]:

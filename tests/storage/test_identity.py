@@ -16,7 +16,9 @@ from tests.storage import workload
 from tests.storage.tap import tapped
 from tests.storage.workload import RUN
 
-from outlast.exceptions import DamagedFile, RunLocked
+from outlast import Run, open_run
+from outlast.exceptions import DamagedFile, OutlastError, RunLocked
+from outlast.inspect.verification import verify
 from outlast.storage import identity, resume_points
 from outlast.storage.commit import Step, Truth, commit, stage
 from outlast.storage.disk import files
@@ -25,6 +27,7 @@ from outlast.storage.format.encoding import Immutable
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import recover
 from outlast.storage.survey import survey
+from outlast.testing import FakeAdapter
 
 OTHER = "fedcba98" * 4
 
@@ -287,3 +290,48 @@ def test_blobs_of_a_first_commit_that_did_not_come_to_its_end_are_no_loss(tmp_pa
     found = recover(str(tmp_path))
     assert (found.truth.number, found.state, found.findings) == (0, None, ())
     assert not any(map(layout.is_blob, os.listdir(tmp_path)))
+
+
+def test_verify_says_which_resume_point_is_another_runs_and_that_identity_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, run in (("run", RUN), ("other", OTHER)):
+        monkeypatch.setattr(layout, "new_identity", lambda run=run: run)
+        epochs = 2 if name == "run" else 5
+        with Run(tmp_path / name, adapter=FakeAdapter({"w": [0.0]})) as training:
+            for epoch in training.epochs(epochs):
+                training.log(val_loss=float(epoch))
+    assert verify(str(tmp_path / "run")).holds
+    shutil.copy(tmp_path / "other" / "resume-00000005", tmp_path / "run")
+    found = verify(str(tmp_path / "run"))
+    assert [(check.file, check.detail) for check in found.checks if not check.verdict.good] == [
+        ("resume-00000005", "it belongs to another run; a resume sets it aside")
+    ]
+    assert found.standing.epochs == 2
+    (tmp_path / "run" / "resume-00000005").unlink()
+    (tmp_path / "run" / "IDENTITY").unlink()
+    found = verify(str(tmp_path / "run"))
+    assert [check.file for check in found.checks if not check.verdict.good] == ["IDENTITY"]
+
+
+def test_a_run_that_is_begun_while_an_older_one_still_saves_keeps_its_own_rows(
+    tmp_path: Path, random_identities: None
+) -> None:
+    def opened(resume: str) -> Run:
+        return Run(tmp_path / "run", adapter=FakeAdapter({"w": [0.0]}), resume=resume)
+
+    old = opened("auto")
+    epochs = old.epochs(6)
+    for _ in range(3):
+        next(epochs)
+        old.log(loss=1.0)
+    with opened("never") as new:
+        for _ in new.epochs(2):
+            new.log(loss=9.0)
+    with pytest.raises(OutlastError):
+        for _ in epochs:
+            old.log(loss=1.0)
+    old.__exit__(None, None, None)
+    rows = open_run(tmp_path / "run").history.rows
+    assert [row["loss"] for row in rows] == [9.0, 9.0]
+    assert identity.read(str(tmp_path / "run")) != identity.read(str(tmp_path / "run.1"))

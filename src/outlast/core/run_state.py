@@ -7,7 +7,7 @@ Storage keeps trees and does not know what they mean. Whoever does (``run``, whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import total_ordering
 from math import inf
@@ -102,8 +102,15 @@ class RunState:
 
     def to_state(self) -> dict[str, Any]:
         """A tree for storage."""
-        stops = [decision.to_json() for decision in self.stops]
-        return {**vars(self), "position": list(self.position.as_tuple()), "stops": stops}
+        return {
+            "position": list(self.position.as_tuple()),
+            "epochs": self.epochs,
+            "finished": self.finished,
+            "stops": [decision.to_json() for decision in self.stops],
+            "extra": dict(self.extra),
+            "settings": dict(self.settings),
+            **self.contents,
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RunState:
@@ -112,6 +119,7 @@ class RunState:
         Raises:
             KeyError, TypeError, ValueError: it is not what :meth:`to_state` gives.
         """
+        own = {field.name for field in fields(cls)}
         epoch, batch = state["position"]
         return cls(
             position=Position(index(epoch), None if batch is None else index(batch)),
@@ -120,5 +128,5 @@ class RunState:
             stops=tuple(map(Decision.from_json, state["stops"])),
             extra=dict(state["extra"]),
             settings=dict(state["settings"]),
-            contents=dict(state["contents"]),
+            contents={name: part for name, part in state.items() if name not in own},
         )

@@ -116,7 +116,7 @@ def commit(
         step: what is new.
         state: what the run goes on from, as a draft; or as it is, see ``encoding.encode``.
         drain: does the heavy part, such as ``writer.Writer.drain``.
-        say: is told what was found wrong in the views, and mended.
+        say: called with what was wrong in the views, and is mended.
 
     Returns:
         The truth now. When the function returns, the step is on the disk.
@@ -152,7 +152,7 @@ def commit(
     after = Truth.of(point)
     for view in sorted(staged.given_up):
         files.remove(layout.view_path(folder, view))
-    kept = after.kept | truth.kept
+    kept = after.kept | truth.kept | {*sealer.names}
     delete_orphans(folder, truth.run, {point.number, truth.number}, kept, newest=point.number)
     return after
 
@@ -277,8 +277,8 @@ def _sealed_files(sealer: Sealer, truth: Truth, step: Step) -> dict[str, Blob]:
 def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
     """The log after the step; lines that are too many for a resume point are sealed.
 
-    So are lines that replace the log, for as long as the commit lasts: a recovery that finds
-    them at the beginning of the file knows that no person wrote it.
+    Lines that replace the log are sealed as well, until the next commit: a recovery that finds them
+    at the beginning of the file knows that no person wrote it, even if this resume point is damaged.
     """
 
     def seal(old: bytes) -> Blob:

@@ -49,7 +49,7 @@ def line(record: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
 def append(path: str, record: Mapping[str, Any]) -> None:
     """Append one record; a line that a crash left torn stays alone on its line.
 
-    What is no file, or is somebody else's file too, steps aside first.
+    What is not a file, or is somebody else's file too, is moved aside first.
 
     Raises:
         FileError: the disk refused; nothing was added.

@@ -157,7 +157,7 @@ def mend_view(folder: str, name: str, log: Log, published: Iterable[Blob] = ()) 
         return f"{name} was put back to its last saved state"
     kept = files.move_aside(path, layout.CONFLICT)
     _rewrite(path, content)
-    return f"{name} had been changed: written anew, the other is {os.path.basename(kept)}"
+    return f"{name} had been changed: written again, the other is {os.path.basename(kept)}"
 
 
 def _in_segments(data: bytes) -> Iterator[bytes]:

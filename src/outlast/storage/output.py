@@ -43,7 +43,7 @@ class Output(Protocol):
         """Add whole lines at the end, in one write."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write the file anew: the old content or the new one, never less."""
+        """Replace the file: it has the old content or the new one, never less."""
 
     def publish(self, name: str, save: Save) -> str:
         """Write a model: the old file or the new one, never less. Returns the path."""
@@ -74,7 +74,7 @@ class LooseOutput:
         A template's folder is known as far as its first field.
 
         Raises:
-            FileError: it cannot, or a folder stands where the file should be.
+            FileError: it cannot, or there is a folder where the file should be.
         """
         if os.path.isdir(name):
             raise FileError(
@@ -109,7 +109,7 @@ class LooseOutput:
         files.append(name, data)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write the file anew, atomically."""
+        """Replace the file, atomically."""
         files.publish_bytes(name, data)
 
     def publish(self, name: str, save: Save) -> str:

@@ -42,7 +42,7 @@ class Survey:
     """The verdict.
 
     Args:
-        point: the resume point to go on from, without what is lost; None: start anew.
+        point: the resume point to go on from, without what is lost; None: begin a new run.
         before: the one before it, without its arrays, if there is one.
         unusable: numbers of the resume points that are to be set aside, and why.
         damaged: names of files that are to be moved aside.
@@ -78,7 +78,7 @@ def survey(folder: str, read: Read = resume_points.load, fits: Fits = Blob.fits)
     Args:
         folder: the run's.
         read: ``resume_points.load``, or ``verify`` to keep the arrays out of memory.
-        fits: whether a blob is what stands at a path.
+        fits: whether the file at a path is a blob's.
 
     Raises:
         DamagedFile: there are resume points, and none can be used.
@@ -225,7 +225,7 @@ def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]
         why = " ".join(bad.values()) or "they are gone, though files that they name are there."
         raise DamagedFile(
             f"No resume point in {folder} can be used: {why} Nothing was "
-            'changed. Start anew in another folder, or with resume="never", which sets this '
+            'changed. Begin a new run in another folder, or with resume="never", which sets this '
             "one aside.",
             path=folder,
         )

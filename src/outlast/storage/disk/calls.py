@@ -1,4 +1,4 @@
-"""The seam: the system calls that change the disk, and how their errors are told.
+"""The seam: the system calls that change the disk, and what their errors say.
 
 A test replaces a method of ``calls`` to record what happens or to let it fail.
 """

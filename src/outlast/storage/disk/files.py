@@ -1,7 +1,7 @@
 """Whole files or none: publish, append, seal, sync, remove.
 
 Every system call that changes the disk goes through ``calls``. If one fails,
-what stood on the disk before still stands, no temporary file is left, and one
+what was on the disk before is still there, no temporary file is left, and one
 ``FileError`` names the path.
 """
 
@@ -22,12 +22,12 @@ from outlast.storage.disk.temporary import is_temporary, temporary_name
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PIECE = 4 << 20
 
-# Does the work that an iterator of small pieces stands for, on a thread of its choice.
+# Does the work of an iterator of small pieces, on a thread of its choice.
 Drain = Callable[[Iterator[object]], None]
 
 
 def exhaust(pieces: Iterator[object]) -> None:
-    """Do all the work that the iterator stands for, here and now."""
+    """Do all the work of the iterator, here and now."""
     for _ in pieces:
         pass
 
@@ -61,7 +61,7 @@ def replace(path: str, write: Callable[[str], object], *, needed: int | None = N
         needed: bytes that the file will take, for the text of an error.
 
     Raises:
-        FileError: the disk refused; the old file still stands, no temporary is left.
+        FileError: the disk refused; the old file is still there, no temporary is left.
     """
     with explained(path, "write", needed):
         _refuse_folder(path)
@@ -219,7 +219,7 @@ def copy(source: str, target: str) -> Iterator[None]:
 
 @contextmanager
 def _temporary(path: str) -> Iterator[str]:
-    """A temporary name for ``path``, under which nothing stands after an error."""
+    """A temporary name for ``path``, under which nothing is left after an error."""
     temporary = temporary_name(path)
     try:
         yield temporary
@@ -249,14 +249,14 @@ def _make_folder(path: str) -> None:
     with suppress(FileExistsError):
         calls.mkdir(path)
     if not os.path.isdir(path):
-        raise NotADirectoryError(errno.ENOTDIR, "a file stands where the folder shall be")
+        raise NotADirectoryError(errno.ENOTDIR, "a file is where the folder should be")
     sync_folder(parent)
 
 
 def _refuse_folder(path: str) -> None:
     if os.path.isdir(path):
         raise FileError(
-            f"Cannot write {path}: a folder stands there. Please specify a non-directory filepath.",
+            f"Cannot write {path}: there is a folder of that name. Please specify a non-directory filepath.",
             path=path,
             errno=errno.EISDIR,
         )

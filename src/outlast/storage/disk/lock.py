@@ -43,14 +43,14 @@ _hooked = False
 
 @dataclass(frozen=True)
 class _File:
-    """The file that stands for the lock."""
+    """The file that is the lock."""
 
     path: str
     fd: int  # -1: its mere existence is the lock
     identity: tuple[int, int]
 
     def is_current(self) -> bool:
-        """Whether it is still this file that stands at the path."""
+        """Whether this file is still at the path."""
         try:
             return _identity(os.lstat(self.path)) == self.identity
         except OSError:
@@ -229,7 +229,7 @@ def _exclusive(folder: str) -> _File:
         try:
             fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
-            raise _refusal(folder, path, f" If that is no more, delete {path}.") from None
+            raise _refusal(folder, path, f" If that process has ended, delete {path}.") from None
         try:
             write_all(fd, _description())
             return _File(path, -1, _identity(os.fstat(fd)))

@@ -14,7 +14,7 @@ from outlast.storage.disk.calls import BINARY
 _PIECE = 4 << 20
 
 # What a damaged disk or a vandal can make of a file. Any other error, such as
-# too many open files, is no verdict on the file.
+# too many open files, says nothing about the file.
 NOT_WHAT_WAS_WRITTEN = {
     errno.ENOENT,
     errno.EIO,

@@ -44,7 +44,7 @@ class _Item:
         """Wait until it was run. Who is interrupted here leaves a mailbox, and holds nothing."""
         mailbox: SimpleQueue[None] = SimpleQueue()
         self._waiting.append(mailbox)
-        while not self.ended:  # looked at after the mailbox is there: the end is seen, or told
+        while not self.ended:  # looked at after the mailbox is there: the end is seen, or heard of
             mailbox.get()
 
     def end(self) -> None:
@@ -142,7 +142,7 @@ class Writer:
             self._finish()
 
     def drain(self, pieces: Iterator[object]) -> None:
-        """Called by an item: do the work that ``pieces`` stands for, here or where it is faster."""
+        """Called by an item: do the work of ``pieces``, here or where it is faster."""
         for _ in pieces:
             if self._helpers and self._lend(pieces):
                 return

@@ -143,7 +143,7 @@ def _check_format(path: str, metadata: Mapping[str, str], kind: str) -> None:
     if version != _VERSION:
         raise UnknownFormat(
             f"{path} has version {version[:20]} of the format, this outlast reads version "
-            f"{_VERSION}. Install the outlast that wrote it, or start anew in another "
+            f"{_VERSION}. Install the outlast that wrote it, or begin a new run in another "
             'folder or with resume="never".',
             path=path,
             newer=not (version.isdecimal() and len(version) < 9 and int(version) < layout.VERSION),

@@ -141,6 +141,8 @@ class _Encoder:
         return value if math.isfinite(value) else {"$float": str(value)}
 
     def items(self, values: Iterable[Any], path: str, depth: int) -> list[Any]:
+        if all(type(item) is int and item.bit_length() <= limits.INTEGER_BITS for item in values):
+            return [*values]  # a random generator's hundreds: no path is made for each
         return [self.plain(item, f"{path}/{i}", depth + 1) for i, item in enumerate(values)]
 
     def dict(self, value: dict[Any, Any], path: str, depth: int) -> Any:

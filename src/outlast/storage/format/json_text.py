@@ -28,7 +28,7 @@ def parsed(text: bytes, **options: Any) -> Any:
     """``json.loads``, with its options; no number is infinite.
 
     Raises:
-        ValueError: it is no JSON, or has more values than any file of ours.
+        ValueError: it is not JSON, or has more values than any file of ours.
         RecursionError: it is nested very deep.
     """
     if is_too_large(text):

@@ -167,16 +167,16 @@ def _place(name: str, entry: dict[str, Any], metadata: dict[str, str], start: in
         return Place(NAMES[entry["dtype"]], width, tuple(shape), start, size, crc)
     *shape, width = shape  # stored as bytes, along one more axis
     if dtype in SAFETENSORS or width not in ((16,) if dtype == "complex128" else (1, 2, 4, 8)):
-        raise ValueError(f"{name!r} is no {dtype}")
+        raise ValueError(f"{name!r} cannot be {dtype}")
     return Place(dtype, width, tuple(shape), start, size, crc)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands there twice")
+        raise ValueError("a name is there twice")
     return found
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

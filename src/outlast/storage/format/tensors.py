@@ -153,7 +153,7 @@ def sealed_header(header: bytes | bytearray) -> bytes:
 
 
 def crc_place(header: bytes | bytearray) -> int:
-    """Where the header's own checksum stands, or -1 if it is not one of ours."""
+    """Where the header's own checksum is, or -1 if it is not one of ours."""
     prefix = f'{{"__metadata__":{{"{HEADER_CRC}":"'.encode()
     return 8 + len(prefix) if header[8 : 8 + len(prefix)] == prefix else -1
 
@@ -226,7 +226,7 @@ class _Output:
                 self._flush()
 
     def finish(self, header: npt.NDArray[Any]) -> None:
-        """Write what is staged, and the header anew, now that its checksums are known."""
+        """Write what is staged, and the header again, now that its checksums are known."""
         if not self._written and self._used >= header.size:
             self._buffer[: header.size] = header  # a small file: one write for all
             header = header[:0]
