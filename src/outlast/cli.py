@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
 from outlast.storage.journal import plain
 from outlast.views.runs import overview, page, verdict
-from outlast.views.text import escaped
+from outlast.views.text import escaped, terminal_width
 
 DONE, DAMAGED, BAD_INPUT, NO_RUN, OTHER_FORMAT = range(5)
 INTERRUPTED, NO_READER = 130, 141
@@ -79,7 +78,7 @@ def _ls(options: argparse.Namespace) -> int:
         runs = [run.to_json() for run in found.runs]
         _say_json({"folder": options.folder, "runs": runs, "unread": found.unread})
     elif found.runs:
-        _say(overview(found.runs, options.folder, now=time.time(), width=_width()))
+        _say(overview(found.runs, options.folder, now=time.time(), width=terminal_width()))
     else:
         _say(
             f"There are no runs in {escaped(options.folder)}, nor in folders up to {LEVELS} levels below it."
@@ -95,7 +94,8 @@ def _show(options: argparse.Namespace) -> int:
         objects = [run.to_json() for run in found]
         _say_json(objects[0] if len(objects) == 1 else {"runs": objects})
     elif shown := [run for run in found if not _refused(run.run)]:
-        pages = [page(run, now=time.time(), width=_width(), everything=options.all) for run in shown]
+        now, width = time.time(), terminal_width()
+        pages = [page(run, now=now, width=width, everything=options.all) for run in shown]
         _say("\n\n\n".join(pages))
     return _code(run.run for run in found)
 
@@ -138,10 +138,6 @@ def _say_json(value: Mapping[str, Any]) -> None:
 
 def _complain(text: str) -> None:
     print(f"outlast: {escaped(text)}", file=sys.stderr)
-
-
-def _width() -> int | None:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _parser() -> argparse.ArgumentParser:

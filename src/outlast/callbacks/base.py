@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
-from outlast.callbacks.hooks import Hook, Hooks
+from outlast.callbacks.hooks import Hooks
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, rate_columns
 from outlast.core.numbers import decoded, encoded
@@ -16,25 +16,6 @@ from outlast.exceptions import ArgumentError, UnknownArgument, UsageError, neare
 from outlast.frameworks.base import Capability, Snapshot
 
 JSON = dict[str, Any]
-
-
-def batch_hook(hook: Hook) -> Hook:
-    """Refuse to run a batch hook on another thread than the training's.
-
-    Keras runs the hooks of a callback that is not in a list on worker threads, out of order.
-    """
-
-    @functools.wraps(hook)
-    def checked(self: Callback, batch: int, logs: Logs | None = None) -> None:
-        if self._thread not in (None, threading.get_ident()):
-            raise UsageError(
-                f"{type(self).__name__} looks at every batch and must hear them in order, but was called "
-                "from a worker thread, as Keras does with a callback that is not in a list. Pass a list: "
-                "callbacks=[...]."
-            )
-        hook(self, batch, logs)
-
-    return checked  # type: ignore[return-value]
 
 
 def forwarded(holder: str, name: str, doc: str) -> Any:
@@ -72,6 +53,7 @@ class Callback(Hooks):
     """
 
     requires: ClassVar[tuple[Capability, ...]] = ()
+    verbose: int = 0
     _rule: Any = None  # what the callback was asked to do: a frozen value of core
     _state: Any = None  # what it remembers: another
     _loaded = False  # state was loaded, so the next training goes on from it
@@ -139,6 +121,22 @@ class Callback(Hooks):
             self.training.require(capability, type(self).__name__)
         fresh, self._loaded = not self._loaded, False
         return fresh
+
+    def _check_thread(self) -> None:
+        """Refuse to run a batch hook on another thread than the training's.
+
+        Keras runs the hooks of a callback that is not in a list on worker threads, out of order.
+        """
+        if self._thread not in (None, threading.get_ident()):
+            raise UsageError(
+                f"{type(self).__name__} looks at every batch and must hear them in order, but was called "
+                "from a worker thread, as Keras does with a callback that is not in a list. Pass a list: "
+                "callbacks=[...]."
+            )
+
+    def _say_if_verbose(self, text: str) -> None:
+        if self.verbose > 0:
+            self.context.report.message(text)
 
     def _with_rates(self, logs: Logs | None) -> Logs:
         """The logs with the learning rate, where the loop has not completed them.

@@ -137,8 +137,8 @@ class EarlyStopping(MonitoredCallback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Print that it stopped, and restore the best weights, whatever ended the training."""
         super().on_train_end(logs)
-        if self.stopped_epoch > 0 and self.verbose > 0:
-            self.context.report.message(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.stopped_epoch > 0:
+            self._say_if_verbose(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if not self.restore_best_weights:
             return
         if self._best is not None:
@@ -147,10 +147,8 @@ class EarlyStopping(MonitoredCallback):
             warn(f"{self.monitor} was always NaN, so there are no best weights to restore.")
 
     def _restore(self, best: Snapshot) -> None:
-        if self.verbose > 0:
-            self.context.report.message(
-                f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}."
-            )
+        epoch = self.best_epoch + 1
+        self._say_if_verbose(f"Restoring model weights from the end of the best epoch: {epoch}.")
         self.training.restore_weights(best)
         values = {"monitor": self.monitor, "best": self.best, "best_epoch": self.best_epoch}
         why = Reason.BEST_EPOCH

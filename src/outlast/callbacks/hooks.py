@@ -19,14 +19,6 @@ from outlast.frameworks.base import Control, Training
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
-HOOKS = tuple(
-    f"on_{phase}_{moment}"
-    for phase in (
-        "train", "epoch", "batch", "train_batch", "test", "test_batch", "predict", "predict_batch"
-    )
-    for moment in ("begin", "end")
-)  # fmt: skip
-
 
 def unused(hook: Hook) -> Hook:
     """Mark a hook as doing nothing, so that nobody need call it."""
@@ -130,70 +122,60 @@ class Hooks:
         bound = {"_context", "_host", "_thread", "params"}
         return {key: value for key, value in self.__dict__.items() if key not in bound}
 
-    # Hooks, in Keras's words.
+    # Hooks, in Keras's words. Each is marked as unused below.
 
-    @unused
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
 
-    @unused
     def on_train_end(self, logs: Logs | None = None) -> None:
         """After the last epoch."""
 
-    @unused
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before an epoch; ``epoch`` counts from 0."""
 
-    @unused
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """After an epoch and its validation; ``logs`` has the metrics."""
 
-    @unused
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a training batch (older name)."""
 
-    @unused
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a training batch (older name)."""
 
-    @unused
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a training batch; ``batch`` counts from 0 in each epoch."""
         self.on_batch_begin(batch, logs=logs)
 
-    @unused
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a training batch."""
         self.on_batch_end(batch, logs=logs)
 
-    @unused
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before an evaluation."""
 
-    @unused
     def on_test_end(self, logs: Logs | None = None) -> None:
         """After an evaluation."""
 
-    @unused
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a batch of an evaluation."""
 
-    @unused
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a batch of an evaluation."""
 
-    @unused
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Before a prediction."""
 
-    @unused
     def on_predict_end(self, logs: Logs | None = None) -> None:
         """After a prediction."""
 
-    @unused
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a batch of a prediction."""
 
-    @unused
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a batch of a prediction."""
+
+
+HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
+
+for _name in HOOKS:
+    unused(getattr(Hooks, _name))

@@ -54,11 +54,10 @@ class LearningRateScheduler(Callback):
         for name, rate in rates.items():
             new = self._new_rate(epoch, rate)
             self.training.set_learning_rate(name, new)
-            if self.verbose > 0:
-                who = f"{name} " if len(rates) > 1 else ""
-                self.context.report.message(
-                    f"\nEpoch {epoch + 1}: LearningRateScheduler setting {who}learning rate to {new}."
-                )
+            who = f"{name} " if len(rates) > 1 else ""
+            self._say_if_verbose(
+                f"\nEpoch {epoch + 1}: LearningRateScheduler setting {who}learning rate to {new}."
+            )
 
     def _new_rate(self, epoch: int, rate: float) -> float:
         new: Any = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import batch_hook, forwarded
+from outlast.callbacks.base import forwarded
 from outlast.callbacks.hooks import HookFromTable
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
@@ -177,9 +177,9 @@ class ModelCheckpoint(MonitoredCallback):
         if self.save_freq == "epoch":
             self._judge(epoch, None, logs or {})
 
-    @batch_hook
     def _save_on_batch(self, batch: int, logs: Logs | None = None) -> None:
         """Save, if enough batches have passed and the rule says so."""
+        self._check_thread()
         self._state, due = self._rule.count(self._state, batch)
         if due:
             self._judge(self._epoch, batch, logs or {})
@@ -193,8 +193,7 @@ class ModelCheckpoint(MonitoredCallback):
         self._announce(decision, before, name)
         if decision.save:
             decision = self._publish(decision, name)
-            if self.verbose > 0:
-                self.context.report.message(f"\nEpoch {epoch + 1}: finished saving model to {name}")
+            self._say_if_verbose(f"\nEpoch {epoch + 1}: finished saving model to {name}")
         elif self.save_last:
             self.context.output.publish(self._beside(name, "last"), self._saving())
         self.context.report(decision)
@@ -271,7 +270,7 @@ class ModelCheckpoint(MonitoredCallback):
 
     def _announce(self, decision: Decision, before: float | None, name: str) -> None:
         """Print Keras's lines: whether it improved, and what is saved."""
-        if self.verbose <= 0 or (self.save_best_only and decision.values.get("value") is None):
+        if self.save_best_only and decision.values.get("value") is None:
             return
         best = "None" if before is None else f"{before:.5f}"
         compares = self.save_best_only and not self._keeping.active
@@ -281,7 +280,7 @@ class ModelCheckpoint(MonitoredCallback):
         elif compares:
             text = f"{self.monitor} did not improve from {best}"
         if compares or decision.save:
-            self.context.report.message(f"\nEpoch {decision.epoch + 1}: {text}")
+            self._say_if_verbose(f"\nEpoch {decision.epoch + 1}: {text}")
 
     def update(self, value: Any, *, epoch: int | None = None, learning_rate: float | None = None) -> Decision:
         """Judge one value without any loop: the same decision, and nothing else happens.

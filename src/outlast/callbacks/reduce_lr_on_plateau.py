@@ -103,11 +103,10 @@ class ReduceLROnPlateau(MonitoredCallback):
         cuts: Mapping[str, float] = decision.values.get("learning_rate", {})
         for name, rate in cuts.items():
             self.training.set_learning_rate(name, rate)
-            if self.verbose > 0:
-                who = f" {name}" if len(rates) > 1 else ""
-                self.context.report.message(
-                    f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing{who} learning rate to {rate}."
-                )
+            who = f" {name}" if len(rates) > 1 else ""
+            self._say_if_verbose(
+                f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing{who} learning rate to {rate}."
+            )
         if cuts:
             self.context.report(decision)
 

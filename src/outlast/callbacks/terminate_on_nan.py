@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outlast.callbacks.base import Callback, batch_hook
+from outlast.callbacks.base import Callback
 from outlast.core.logs import Logs
 from outlast.core.numbers import number
 from outlast.core.stopping import invalid_loss
@@ -45,9 +45,9 @@ class TerminateOnNaN(Callback):
         """Remember the epoch, for the decision."""
         self._epoch = epoch
 
-    @batch_hook
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Check the loss."""
+        self._check_thread()
         loss = (logs or {}).get("loss")
         if loss is None:
             return

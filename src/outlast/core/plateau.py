@@ -40,6 +40,8 @@ class PlateauRule:
     cooldown: int | float = 0
     min_lr: float = 0.0
 
+    start = PlateauState  # the state before the first epoch
+
     def __post_init__(self) -> None:
         factor = real(self.factor, "factor")
         if factor >= 1.0:
@@ -51,11 +53,6 @@ class PlateauRule:
             raise ArgumentError(f"factor must be between 0 and 1, such as 0.5, but is {self.factor!r}.")
         settle(self, real, "factor", "min_lr")
         settle(self, whole, "patience", "cooldown")
-
-    @staticmethod
-    def start() -> PlateauState:
-        """The state before the first epoch."""
-        return PlateauState()
 
     def update(
         self, state: PlateauState, value: float | None, rates: Mapping[str, float], *, epoch: int

@@ -44,14 +44,11 @@ class EarlyStoppingRule:
     stopping_threshold: float | None = None
     divergence_threshold: float | None = None
 
+    start = EarlyStoppingState  # the state before the first epoch
+
     def __post_init__(self) -> None:
         settle(self, whole, "patience", "start_from_epoch")
         settle(self, real, "baseline", "stopping_threshold", "divergence_threshold", optional=True)
-
-    @staticmethod
-    def start() -> EarlyStoppingState:
-        """The state before the first epoch."""
-        return EarlyStoppingState()
 
     def update(
         self, state: EarlyStoppingState, value: float | None, *, epoch: int
@@ -150,6 +147,8 @@ class TimeLimitRule:
 
     seconds: float
 
+    start = TimeLimitState  # the state before the first epoch
+
     def __post_init__(self) -> None:
         if real(self.seconds, "seconds") <= 0:
             raise ArgumentError(f"seconds must be more than 0, but is {self.seconds!r}.")
@@ -158,11 +157,6 @@ class TimeLimitRule:
     def still_stops(self, state: TimeLimitState) -> bool:
         """Whether the time is used up under this limit, too."""
         return state.elapsed >= self.seconds
-
-    @staticmethod
-    def start() -> TimeLimitState:
-        """The state before the first epoch."""
-        return TimeLimitState()
 
     def update(self, state: TimeLimitState, seconds: float, *, epoch: int) -> tuple[TimeLimitState, Decision]:
         """Add ``seconds`` of training, at the end of an epoch."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from typing import Any
 
 from outlast.core.decision import Action, Decision
@@ -12,7 +10,7 @@ from outlast.demo.training import BEST, MONITOR, TRAINING, VALIDATION, Check, Re
 from outlast.views.curves import cuts
 from outlast.views.table import summary
 from outlast.views.table import table as lines_of
-from outlast.views.text import escaped, shown
+from outlast.views.text import escaped, shown, terminal_width
 
 
 def say(text: str) -> None:
@@ -50,9 +48,9 @@ def why(result: Result) -> str:
 
 def table(result: Result) -> str:
     """A summary of the training, with an empty line before it."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     monitor = MONITOR if result.metrics.epochs else None
-    lines = summary(result.metrics, monitor=monitor, stopped=why(result), files=result.files, width=width)
+    width, ended = terminal_width(), why(result)
+    lines = summary(result.metrics, monitor=monitor, stopped=ended, files=result.files, width=width)
     return f"\n{lines}\nin             {_place(result.folder)}"
 
 

@@ -36,21 +36,12 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
     ),
 }
 
-# Package of a model's class -> module with its `training` and `control`. Keras comes first: on its
+# Package of a model's class -> module here with its `training` and `control`. Keras comes first: on its
 # torch backend a Keras model is a torch module too.
-_FRAMEWORKS = (
-    ("keras", "outlast.frameworks.keras"),
-    ("tf_keras", "outlast.frameworks.keras"),
-    ("torch", "outlast.frameworks.torch"),
-)
+_FRAMEWORKS = {"keras": "keras", "tf_keras": "keras", "torch": "torch"}
 
-# Endings of model files -> module with their `load`.
-_FILES = {
-    ".keras": "outlast.frameworks.keras",
-    ".h5": "outlast.frameworks.keras",
-    ".pt": "outlast.frameworks.torch",
-    ".pth": "outlast.frameworks.torch",
-}
+# Endings of model files -> module here with their `load`.
+_FILES = {".keras": "keras", ".h5": "keras", ".pt": "torch", ".pth": "torch"}
 
 # Packages whose versions are noted in a run, if they are imported.
 PACKAGES = ("keras", "jax", "torch", "tensorflow")
@@ -324,7 +315,7 @@ def load_file(path: str) -> Any:
     """
     for ending, module in _FILES.items():
         if path.endswith(ending):
-            return import_module(module).load(path)
+            return _module(module).load(path)
     raise ArgumentError(f"{path} cannot be loaded: expected a file that ends in {' or '.join(_FILES)}.")
 
 
@@ -335,16 +326,20 @@ def _module_for(model: Any, optimizer: Any) -> Any:
     several = list(optimizer.values()) if isinstance(optimizer, Mapping) else optimizer
     optimizers = several if isinstance(several, (list, tuple)) else [optimizer]
     packages = {cls.__module__.partition(".")[0] for one in (model, *optimizers) for cls in type(one).__mro__}
-    for package, module in _FRAMEWORKS:
+    for package, module in _FRAMEWORKS.items():
         if package in packages:
-            return import_module(module)
+            return _module(module)
     if all(hasattr(model, name) for name in ("get_weights", "set_weights", "stop_training")):
-        return import_module("outlast.frameworks.keras")
+        return _module("keras")
     raise ArgumentError(
         f"No framework is known for a model of {type(model).__module__}.{type(model).__name__}: expected a "
         "Keras model or a PyTorch module. Pass adapter= to say how it is saved and stopped, or model=None if "
         "the callbacks need only stop."
     )
+
+
+def _module(name: str) -> Any:
+    return import_module(f"outlast.frameworks.{name}")
 
 
 def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -337,10 +337,8 @@ class KerasSave:
     def write(self, path: str) -> None:
         """Write the model while training waits."""
         model = self._training.model
-        if self._weights_only:
-            model.save_weights(path, overwrite=True)
-        else:
-            model.save(path, overwrite=True)
+        save = model.save_weights if self._weights_only else model.save
+        save(path, overwrite=True)
 
     def capture(self) -> Callable[[str], object]:
         """The finished file in memory: Keras's savers need the live model."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import unicodedata
 from collections.abc import Iterable
 
@@ -9,6 +11,11 @@ from outlast.core.text import escaped as escaped
 
 _DOTS = "..."
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def terminal_width() -> int | None:
+    """The width of the terminal in characters; None if the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def text_width(text: str) -> int:
