@@ -274,8 +274,8 @@ def _sealed_files(sealer: Sealer, truth: Truth, step: Step) -> dict[str, Blob]:
 def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
     """The log after the step; lines that are too many for a resume point are sealed.
 
-    So are lines that replace the log, for as long as the commit lasts: a recovery that finds
-    them at the beginning of the file knows that no person wrote it.
+    Few lines that replace the log are sealed too, as a copy: a recovery that finds them at the
+    beginning of the file knows that no person wrote it.
     """
 
     def seal(old: bytes) -> Blob:
@@ -284,9 +284,7 @@ def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
     log = truth.logs.get(name, Log(lines.view)).after(lines)
     if not log.has_short_tail:
         return log.with_short_tail(seal, seal_all=lines.whole)
-    if lines.whole and lines.view:
-        seal(lines.data)
-    return log
+    return replace(log, published=seal(lines.data)) if lines.whole and lines.view else log
 
 
 def _make_names_safe(folder: str) -> None:

@@ -53,11 +53,26 @@ class Lines:
 
 @dataclass(frozen=True)
 class Log:
-    """A log's content: some segments, then the tail."""
+    """A log's content: some segments, then the tail.
+
+    Args:
+        view: it is a file for people too.
+        segments: its older lines.
+        tail: its last lines.
+        published: a copy of the lines that replaced the log when the file for people was
+            replaced. Should this resume point be lost, the copy says that nobody edited that
+            file. It holds nothing that the log does not hold.
+    """
 
     view: bool
     segments: tuple[Blob, ...] = ()
     tail: bytes = b""
+    published: Blob | None = None
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """All files that it names."""
+        return self.segments if self.published is None else (*self.segments, self.published)
 
     @property
     def size(self) -> int:
@@ -88,7 +103,7 @@ class Log:
             lines = old.splitlines(keepends=True)
             old = b"".join(lines[: len(lines) - limits.REMAINING_LINES])
         segments = (*self.segments, *map(seal, _in_segments(old)))
-        return replace(self, segments=segments, tail=self.tail[len(old) :])
+        return Log(self.view, segments, self.tail[len(old) :])
 
     def content(self, folder: str) -> bytes:
         """All of it.
