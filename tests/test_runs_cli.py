@@ -421,7 +421,7 @@ def test_verify_says_what_is_lost_with_the_newest_resume_point(tmp_path: Path, a
     flip(newest(run))
     output = re.sub(r"'state/\S+'", "'state/...'", ask("verify", run)[1])
     assert output == (
-        f"{run}: DAMAGED, 1 of 8 files damaged, changed or missing\n"
+        f"{run}: DAMAGED, 1 of 9 files damaged, changed or missing\n"
         "  resume-00000005  damaged  the checksum of 'state/...' does not fit\n"
         "  history.csv      ahead    newer than the last commit; a resume undoes it\n"
         "  journal.jsonl    ahead    newer than the last commit; a resume undoes it\n"

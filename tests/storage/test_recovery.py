@@ -372,12 +372,34 @@ def test_a_table_that_a_commit_without_end_had_replaced_is_put_back_and_is_no_co
     assert (tmp_path / "history.csv").read_bytes() == b"1,NA\n2,3\n"
     found = recover(str(tmp_path))
     assert found.findings == ("history.csv was put back to its last saved state",)
-    assert sorted(os.listdir(tmp_path)) == [
-        "IDENTITY",
-        "blob-rows-00000001-0123abcd",
-        "history.csv",
-        "resume-00000001",
-    ]
+    left = ["IDENTITY", "blob-rows-00000001-0123abcd", "history.csv", "resume-00000001"]
+    assert sorted(os.listdir(tmp_path)) == left
+
+
+@pytest.mark.parametrize("later", [0, 1, 3])
+def test_a_replaced_table_is_no_conflict_either_if_the_resume_point_is_lost_that_replaced_it(
+    tmp_path: Path, later: int
+) -> None:
+    truth = commit(str(tmp_path), Truth(), Step({}, {"history.csv": Lines(b"1\n", whole=True)}), 1)
+    for n in range(later):
+        truth = commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"%d\n" % n)}), n)
+    commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", whole=True)}), 9)
+    flip(tmp_path / f"resume-{later + 2:08d}")
+    found = recover(str(tmp_path))
+    assert found.truth.number == later + 1
+    assert found.findings[1:] == ("history.csv was put back to its last saved state",)
+    assert not [*tmp_path.glob("*.conflict")]
+
+
+def test_the_copy_of_a_replaced_table_is_made_again(tmp_path: Path) -> None:
+    truth = commit(str(tmp_path), Truth(), Step({}, {"history.csv": Lines(b"1\n", whole=True)}), 1)
+    commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"2\n")}), 2)
+    (name,) = (path for path in tmp_path.iterdir() if path.name.startswith("blob-rows"))
+    before = name.read_bytes()
+    for damage in (flip, Path.unlink):
+        damage(name)
+        assert recover(str(tmp_path)).findings == ()
+        assert name.read_bytes() == before == b"1\n"
 
 
 FORGED: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -159,7 +159,7 @@ def _blobs_of(point: ResumePoint) -> Iterator[Blob]:
     yield from point.files.values()
     yield from point.parts.values()
     for log in point.logs.values():
-        yield from log.segments
+        yield from log.blobs
 
 
 def _published(folder: str, point: ResumePoint, blobs: Collection[str]) -> Iterator[Check]:

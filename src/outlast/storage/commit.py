@@ -283,7 +283,7 @@ def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
     log = truth.logs.get(name, Log(lines.view)).after(lines)
     if not log.has_short_tail:
         return log.with_short_tail(seal, seal_all=lines.whole)
-    return replace(log, copy=seal(lines.data)) if lines.whole and lines.view else log
+    return replace(log, published=seal(lines.data)) if lines.whole and lines.view else log
 
 
 def _make_names_safe(folder: str) -> None:

@@ -55,15 +55,24 @@ class Lines:
 class Log:
     """A log's content: some segments, then the tail.
 
-    ``copy`` is a blob with the same lines, of a log that this commit replaced as a whole: a recovery that
-    finds them at the beginning of the file knows that no person wrote it, whatever becomes of the
-    resume point.
+    Args:
+        view: it is a file for people too.
+        segments: its older lines.
+        tail: its last lines.
+        published: a copy of the lines that replaced the log when the file for people was
+            replaced. Should this resume point be lost, the copy says that nobody edited that
+            file. It holds nothing that the log does not hold.
     """
 
     view: bool
     segments: tuple[Blob, ...] = ()
     tail: bytes = b""
-    copy: Blob | None = None
+    published: Blob | None = None
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """All files that it names."""
+        return self.segments if self.published is None else (*self.segments, self.published)
 
     @property
     def size(self) -> int:
@@ -74,7 +83,7 @@ class Log:
         """The log with ``lines`` added."""
         if lines.whole:
             return Log(lines.view, (), lines.data)
-        return replace(self, tail=self.tail + lines.data, copy=None)
+        return replace(self, tail=self.tail + lines.data)
 
     @property
     def has_short_tail(self) -> bool:
@@ -94,7 +103,7 @@ class Log:
             lines = old.splitlines(keepends=True)
             old = b"".join(lines[: len(lines) - limits.REMAINING_LINES])
         segments = (*self.segments, *map(seal, _in_segments(old)))
-        return replace(self, segments=segments, tail=self.tail[len(old) :])
+        return Log(self.view, segments, self.tail[len(old) :])
 
     def content(self, folder: str) -> bytes:
         """All of it.

@@ -22,7 +22,7 @@ from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained, sync_folder
 from outlast.storage.disk.reading import crc32_file, read_part
 from outlast.storage.format import layout
-from outlast.storage.logs import mend_view
+from outlast.storage.logs import Log, mend_view
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, Twin, survey
 
@@ -123,10 +123,21 @@ def _mend_views(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
             findings.append(f"{view} was put back")
     unfinished = _unfinished(folder, point, before)
     for name, log in point.logs.items():
+        _seal_published(folder, log)
         finding = log.view and mend_view(folder, name, log, unfinished)
         findings += [finding] if finding else []
     _finish_giving_up(folder, point, before)
     return findings
+
+
+def _seal_published(folder: str, log: Log) -> None:
+    """Make the copy of the lines that replaced a log again, which are the first that it has."""
+    blob = log.published
+    if blob is None or blob.fits(path := os.path.join(folder, blob.name)):
+        return
+    if os.path.lexists(path):
+        files.move_aside(path, front=layout.DAMAGED)
+    files.seal(path, partial(files.write_bytes, data=log.tail[: blob.size]), needed=blob.size)
 
 
 def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[Blob]:

@@ -54,8 +54,8 @@ class ResumePoint:
 
     @property
     def blobs(self) -> frozenset[str]:
-        """The names of all files that are kept with it."""
-        lines = [blob for log in self.logs.values() for blob in (*log.segments, log.copy) if blob]
+        """The names of all files that it keeps beside its own."""
+        lines = (blob for log in self.logs.values() for blob in log.blobs)
         return frozenset(blob.name for blob in (*self.files.values(), *self.parts.values(), *lines))
 
     @property
@@ -207,11 +207,11 @@ def _is_text(name: str) -> bool:
 
 
 def _log_to_json(log: Log) -> dict[str, Any]:
-    segments = [segment.to_json() for segment in log.segments]
-    return {"view": log.view, "segments": segments, "copy": log.copy and log.copy.to_json()}
+    published = {} if log.published is None else {"published": log.published.to_json()}
+    return {"view": log.view, "segments": [segment.to_json() for segment in log.segments], **published}
 
 
 def _log_from_json(entry: dict[str, Any], tail: bytes) -> Log:
     segments = tuple(Blob.from_json(segment) for segment in entry["segments"])
-    copy = None if entry["copy"] is None else Blob.from_json(entry["copy"])
-    return Log(bool(entry["view"]), segments, tail, copy)
+    published = Blob.from_json(entry["published"]) if "published" in entry else None
+    return Log(bool(entry["view"]), segments, tail, published)
