@@ -14,10 +14,10 @@ import tempfile
 import time
 
 from outlast.core.run_state import Position, RunState
-from outlast.inspect.record import ROWS
 from outlast.run.session import FolderStore
 from outlast.storage.commit import Step
 from outlast.storage.format import layout
+from outlast.storage.format.layout import ROWS
 from outlast.storage.logs import Lines
 
 EPOCHS, AT_ONCE, TIMED = 100_000, 1000, 25

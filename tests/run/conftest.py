@@ -15,9 +15,3 @@ def folder() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     yield place / "run"
     shutil.rmtree(place)
-
-
-@pytest.fixture(autouse=True)
-def _one_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All runs of a test have one identity, so that their files can be compared byte for byte."""
-    monkeypatch.setattr("outlast.storage.format.layout.new_identity", lambda: "0123456789abcdef" * 2)

@@ -421,3 +421,11 @@ def test_closing_an_older_run_leaves_the_newer_one_in_charge_of_the_folder(folde
     assert third.history.epochs == (0,)
     with pytest.raises(OutlastError, match="taken it over"):
         next(epochs)
+
+
+def test_a_run_that_begins_again_says_why(folder: Path, capsys: Out) -> None:
+    go_on(start(folder), 2, until=1)
+    point = folder / "resume-00000001"
+    point.write_bytes(point.read_bytes()[:-1] + b"x")
+    assert go_on(start(folder), 2) == [0, 1]
+    assert f"outlast: {folder} begins again: resume point 1 was set aside" in capsys.readouterr().out

@@ -22,8 +22,6 @@ from outlast.storage.format import json_text, layout, limits
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 
-ROWS = layout.ROWS
-
 
 @dataclass(frozen=True)
 class Best:
@@ -217,7 +215,7 @@ class Record(Readable):
 
     @property
     def _rows(self) -> list[dict[str, Any]]:
-        return rows_of(self._log(ROWS))
+        return rows_of(self._log(layout.ROWS))
 
     @property
     def _views(self) -> Collection[str]:

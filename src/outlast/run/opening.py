@@ -74,7 +74,7 @@ class Opening:
         if saved is None:
             self.settings = settings.asked(callbacks, training.learning_rates(), self._seed, steps)
             self._store.describe(self.settings)
-            self._store.record("start", {"resume": False})
+            self._store.record("start", {"resume": False, "findings": list(self._store.findings)})
         else:
             self._go_on(saved, callbacks, training, steps)
         self._set_through_run.clear()
@@ -141,6 +141,8 @@ class Opening:
                 f"saved of {named}"
             )
         if saved is None:
+            if self._store.findings:
+                self._say(f"outlast: {self._shown} begins again: {'; '.join(self._store.findings)}")
             return
         what = (
             f"resumed {self._shown} at epoch {saved.position.next_epoch + 1}"

@@ -9,7 +9,7 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.run_state import START, Position, RunState
-from outlast.inspect.record import ROWS, decisions_of, rows_of
+from outlast.inspect.record import decisions_of, rows_of
 from outlast.run.staged import StagedOutput
 from outlast.storage import journal
 from outlast.storage.format import layout, limits
@@ -79,7 +79,7 @@ class Progress:
     def close_epoch(self, row: Mapping[str, Any], epochs: int | None, output: StagedOutput) -> None:
         """Count an epoch of ``epochs``, and keep its line."""
         plain = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in row.items()}
-        output.add_lines(ROWS, journal.line(plain, limits.ROW_BYTES), view=False)
+        output.add_lines(layout.ROWS, journal.line(plain, limits.ROW_BYTES), view=False)
         self.position, self.epochs = Position(row["epoch"]), epochs
         self.finished = bool(self.stops) or (epochs is not None and self.next_epoch >= epochs)
 

@@ -16,7 +16,7 @@ from outlast.core.logs import Logs
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import ArgumentError, UsageError, nearest
 from outlast.frameworks.base import Adapter
-from outlast.inspect.record import ROWS, Best, Readable
+from outlast.inspect.record import Best, Readable
 from outlast.run import arguments
 from outlast.run.contents import Contents
 from outlast.run.loop import Loop
@@ -424,7 +424,7 @@ class Run(OwnLoop, Readable):
         self._saved = self._opening.open(self._ours(), self.training, (self.params or {}).get("steps"))
         self._staged.begin(self._store.files)
         if self._saved is not None:
-            rows, journal = (self._store.log(name) or b"" for name in (ROWS, layout.JOURNAL))
+            rows, journal = (self._store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
             self._progress = Progress.from_state(self._saved, rows, journal)
         self._fresh = True
 

@@ -210,11 +210,14 @@ class FolderStore(Store):
         """Wait for the step under way; returns why it failed, if that is only to be warned of."""
         try:
             self._writer.flush()
-        except BaseException as error:
+        except FileError as error:
             self._failed = True
-            if self._on_save_error == "raise" or not isinstance(error, FileError):
+            if self._on_save_error == "raise" or isinstance(error, RunLocked):
                 raise
             return error
+        except BaseException:
+            self._failed = True
+            raise
         return None
 
     def _recover(self) -> None:
