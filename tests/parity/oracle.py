@@ -6,8 +6,10 @@ Keras is the oracle: it is asked for what is right, with settings and values tha
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -104,14 +106,20 @@ def seen(
             for fit in fits:
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
+                    epochs: list[int] = []  # how many warnings there were after each
                     drive(
                         callback,
                         tiny,
                         fit,
-                        lambda logs: note(found, callback, tiny, logs, attributes, folder),
+                        lambda logs, caught=caught, epochs=epochs: (
+                            note(found, callback, tiny, logs, attributes, folder),
+                            epochs.append(len(texts(caught))),
+                        ),
                         move,
                     )
-                found.warnings.append(first_text(caught))
+                told = texts(caught)
+                theirs = type(callback).__module__.startswith("keras")
+                found.warnings.append(as_ours(told, epochs) if theirs else told[:1])
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             found.error = str(error.args[0])
     found.printed = out.getvalue()
@@ -180,9 +188,36 @@ def comparable(value: Any) -> Any:
     return repr(float(value)) if isinstance(value, int | float | np.floating) else value
 
 
-def first_text(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    """The first warning: ours come once a fit, Keras's every epoch."""
-    return [str(one.message) for one in caught if issubclass(one.category, UserWarning)][:1]
+MISSING = "which is not available"
+NOT_VALIDATED = re.compile(
+    r"\.? Nothing was validated: pass validation_data to fit, or call run\.log\(\w+=\.\.\.\)\."
+)
+
+
+def texts(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """The warnings, without the hint that ours add to Keras's text."""
+    told = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+    return [NOT_VALIDATED.sub("", text).removesuffix(".") for text in told]
+
+
+def as_ours(told: Sequence[str], epochs: Sequence[int]) -> list[str]:
+    """Keras's warnings as they come from ours (difference 13).
+
+    Keras warns in every epoch without the metric; ours once a fit, when it is missing in two epochs in a
+    row or never came.
+
+    Args:
+        told: all of Keras's.
+        epochs: how many there were after each epoch.
+    """
+    missing = [now > before for before, now in itertools.pairwise([0, *epochs])]
+    in_a_row = any(map(all, itertools.pairwise(missing)))
+    if told and MISSING in told[0] and not in_a_row and not all(missing):
+        return []
+    first = missing.index(True) if True in missing else 0
+    if told and MISSING in told[0] and in_a_row and not all(missing):
+        first = next(i for i, pair in enumerate(itertools.pairwise(missing)) if all(pair))
+    return list(told[epochs[first] - 1 : epochs[first]]) if told else []
 
 
 def read_all(folder: Path | None) -> dict[str, bytes]:
