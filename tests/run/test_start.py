@@ -165,7 +165,9 @@ def test_a_part_that_cannot_be_loaded_again_is_named(folder: Path) -> None:
         def load_state_dict(self, state: dict[str, Any]) -> None:
             raise KeyError("other")
 
-    assert "parts can be saved, but not loaded again: KeyError: 'other'" in refused(folder, ema=Broken(1))
+    assert "The part 'ema' was saved, but cannot be loaded again: KeyError: 'other'" in refused(
+        folder, ema=Broken(1)
+    )
 
 
 def test_a_model_with_lazy_parameters_is_named_before_it_trains(folder: Path) -> None:
@@ -333,7 +335,7 @@ def test_a_rate_that_the_user_sets_between_two_trainings_is_refused_and_counts_i
     run = start(folder)
     go_on(run, 2)
     run.training.set_learning_rate("fake", 0.02)
-    with pytest.raises(RunChanged, match=r"learning_rate changed from {'fake': 0\.1} to {'fake': 0\.02}"):
+    with pytest.raises(RunChanged, match=r"learning_rate changed from 0\.1 to 0\.02"):
         go_on(run, 4)
     run = start(folder, accept_changes=["learning_rate"])
     go_on(run, 3)

@@ -111,7 +111,7 @@ class Callback(Hooks):
     def _begin(self) -> bool:
         """At a training's begin: check what is required. Returns whether to start from nothing."""
         run = self.training.run
-        if self._host is None and run is not None:
+        if self._host is None and run is not None and not run.was_left:
             warn(
                 f"{type(self).__name__} is passed to fit next to {run!r}, so its state is not saved: "
                 "pass it inside the Run."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from outlast.callbacks.context import Context
 from outlast.core.logs import Logs
@@ -58,6 +58,7 @@ class Hooks:
     """
 
     params: Mapping[str, Any] | None = None
+    calls_users_code: ClassVar[bool] = False  # so that the weights may change in it
     _context: Context | None = None
     _host: weakref.ref[Any] | None = None
 

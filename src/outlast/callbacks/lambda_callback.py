@@ -34,6 +34,8 @@ class LambdaCallback(Callback):
         0 {'loss': 1.0}
     """
 
+    calls_users_code = True
+
     def __init__(
         self,
         on_epoch_begin: Function | None = None,

@@ -35,6 +35,7 @@ class LearningRateScheduler(Callback):
     """
 
     requires = ("learning_rate",)
+    calls_users_code = True
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         if not callable(schedule):

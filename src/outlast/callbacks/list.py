@@ -180,8 +180,12 @@ class CallbackList(Hooks):
         with self.training.one_copy():  # of the weights, however many callbacks keep them
             for callback, listener in self._heard["on_epoch_end"]:
                 listener(epoch, complete)
-                if not is_own(callback):
+                if self._calls_users_code or not is_own(callback):
                     self.training.weights_may_have_changed()
+
+    @property
+    def _calls_users_code(self) -> bool:
+        return self._listen is not None
 
     def _completed(self, logs: Logs | None) -> Logs:
         return completed(logs, self.training.learning_rates())
@@ -219,8 +223,8 @@ def _flat(callbacks: Any) -> list[Any]:
 
 
 def is_own(callback: Any) -> bool:
-    """Whether a callback is one of outlast's own classes, not a subclass with code of somebody else."""
-    return isinstance(callback, Callback) and type(callback).__module__.startswith("outlast.")
+    """Whether a callback runs no code but outlast's: not a subclass, and no function of the user's."""
+    return type(callback).__module__.startswith("outlast.") and not callback.calls_users_code
 
 
 def _hears(callback: Any, hook: str) -> bool:

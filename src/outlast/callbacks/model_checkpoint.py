@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -92,7 +92,6 @@ class ModelCheckpoint(MonitoredCallback):
         self._state = self._rule.start()
         self._keeping = KeepingRule(keep_best, keep_last)
         self._kept: tuple[Kept, ...] = ()
-        self._gone: list[Kept] = []  # models that gave way to the one at hand
         self.save_last = save_last
         self._epoch = 0
         if self._keeping.active and self._template is not None and not self._template.has_fields:
@@ -156,6 +155,7 @@ class ModelCheckpoint(MonitoredCallback):
                 f"ModelCheckpoint('best{suffixes[0]}')."
             )
         self._check_suffix(self._template.text, suffixes)
+        self.training.check_saving(self.save_weights_only)
         self.context.output.prepare(self._template.text)
 
     def _check_suffix(self, name: str, suffixes: tuple[str, ...]) -> None:
@@ -188,8 +188,9 @@ class ModelCheckpoint(MonitoredCallback):
         name = self._name(epoch, batch, logs)
         before = self.best
         decision = self._decide(epoch, batch, logs, name)
+        kept = self._kept
         if self._keeping.active:
-            decision = self._among_kept(decision, name)
+            decision, kept = self._among_kept(decision, name)
         self._announce(decision, before, name)
         if decision.save:
             decision = self._publish(decision, name)
@@ -197,7 +198,9 @@ class ModelCheckpoint(MonitoredCallback):
         elif self.save_last:
             self.context.output.publish(self._beside(name, "last"), self._saving())
         self.context.report(decision)
-        self._delete_gone(decision)
+        gone = [model for model in self._kept if model not in kept and model.name != name]
+        self._kept = kept  # now that the model is saved
+        self._delete(gone, decision)
 
     def _publish(self, decision: Decision, name: str) -> Decision:
         """Save the model; returns the decision with the names of its files."""
@@ -219,26 +222,23 @@ class ModelCheckpoint(MonitoredCallback):
         suffix = next(s for s in self.training.suffixes(self.save_weights_only) if name.endswith(s))
         return os.path.join(os.path.dirname(name), word + suffix)
 
-    def _among_kept(self, judged: Decision, name: str) -> Decision:
+    def _among_kept(self, judged: Decision, name: str) -> tuple[Decision, tuple[Kept, ...]]:
         """Whether the model is one of the best, or of the last: then it is saved, and others may go."""
         new = Kept(name, judged.epoch, judged.batch, judged.values.get("value"))
         kept = self._keeping.update(self._kept, new, self._state.direction or "min")
         if new not in kept:
-            return replace(judged, action=Action.SKIP, reason=Reason.NOT_KEPT)
-        self._gone = [model for model in self._kept if model not in kept and model.name != name]
-        self._kept = kept
+            return replace(judged, action=Action.SKIP, reason=Reason.NOT_KEPT), self._kept
         reason = judged.reason if judged.save else Reason.KEPT
-        return replace(judged, action=Action.SAVE, reason=reason)
+        return replace(judged, action=Action.SAVE, reason=reason), kept
 
-    def _delete_gone(self, decision: Decision) -> None:
+    def _delete(self, gone: Sequence[Kept], decision: Decision) -> None:
         """Delete the models that gave way to the one of this decision."""
-        for model in self._gone:
+        for model in gone:
             self.context.output.remove(model.name)
             values = {"path": model.name, "monitor": self.monitor, "value": model.value}
             self.context.report(
                 replace(decision, action=Action.DELETE, reason=Reason.GAVE_WAY, values=values)
             )
-        self._gone = []
 
     def _name(self, epoch: int, batch: int | None, logs: Logs) -> str:
         assert self._template is not None

@@ -79,7 +79,7 @@ class Training:
         self._model_or_none = _reference(model)
         self._run = _reference(None)
         self._shared: list[Snapshot] | None = None  # the copy of this step, once somebody asked
-        self._left: tuple[list[Callable[[], Any]], dict[str, float] | None] | None = None
+        self._left: tuple[list[Callable[[], Any]], dict[str, float], bool] | None = None
 
     @property
     def model(self) -> Any:
@@ -100,21 +100,24 @@ class Training:
     def run(self, run: Any) -> None:
         self._run = _reference(run)
 
-    def leave(self, rates: Mapping[str, float] | None) -> None:
-        """Remember the rates that a run left the optimizers with; None if it was interrupted."""
-        optimizers = [_reference(one) for one in self.optimizers.values()]
-        self._left = optimizers, None if rates is None else dict(rates)
+    def leave(self, *, known: bool = True) -> None:
+        """Remember the rates that a run leaves the optimizers with.
 
-    def still_has_the_rates_of_a_run(self) -> bool:
-        """Whether the rates are what a run in this process left, and not what the user has set since.
-
-        They need not be the initial ones then. A new optimizer, or another rate, is the user's.
+        Args:
+            known: nobody can have changed them in between; not so once training has begun, for an error
+                that ends it calls no hook.
         """
+        optimizers = [_reference(one) for one in self.optimizers.values()]
+        self._left = optimizers, self.learning_rates(), known
+
+    @property
+    def left(self) -> tuple[dict[str, float], bool] | None:
+        """The rates that a run in this process left these optimizers with, and whether that is known."""
         if self._left is None:
-            return False
-        optimizers, rates = self._left
-        same = [id(one) for one in self.optimizers.values()] == [id(known()) for known in optimizers]
-        return same and rates in (None, self.learning_rates())
+            return None
+        optimizers, rates, known = self._left
+        same = [id(one) for one in self.optimizers.values()] == [id(one()) for one in optimizers]
+        return (rates, known) if same else None
 
     def require(self, capability: Capability, who: str) -> None:
         """Check before the first batch that a callback can do its work.
@@ -179,6 +182,24 @@ class Training:
             the live ones: copy what you keep before the next step.
         """
         raise NotImplementedError
+
+    def check_state(self, state: Any) -> None:
+        """Before anything is put back: whether :meth:`load_state` will take it.
+
+        Raises:
+            RunChanged: the model or the optimizer is not the one that was saved.
+        """
+
+    def settable(self) -> Any:
+        """What a user may set between two trainings: ``weights``, ``optimizer``, as in :meth:`state`."""
+        return self.state()
+
+    def check_saving(self, weights_only: bool) -> None:
+        """Before the first batch: whether :meth:`saving` can write the model.
+
+        Raises:
+            CapabilityError: it cannot; the text says why.
+        """
 
     def load_state(self, state: Any) -> None:
         """Put back what :meth:`state` gave.
@@ -296,7 +317,7 @@ def find_training(model: Any, optimizer: Any = None) -> Training:
     for one in known:
         if type(one) is type(new) and _same(one.optimizers, new.optimizers):
             return one
-    known[:] = [*known[-1:], new]  # an optimizer that was replaced need not be kept for long
+    known[:] = [new]  # an optimizer that was replaced is not kept alive
     return new
 
 

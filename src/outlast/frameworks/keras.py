@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -137,8 +138,12 @@ class KerasTraining(Training):
         arrays = {part: [ops.convert_to_numpy(one) for one in variables] for part, variables in parts}
         return {"build": model.get_build_config(), **arrays}
 
-    def load_state(self, state: Any) -> None:
-        """Assign all variables."""
+    def settable(self) -> Any:
+        """The weights, without the seeds that a prediction may draw from, and the optimizer."""
+        return {"model": self.model.get_weights(), "optimizer": self.state()["optimizer"]}
+
+    def check_state(self, state: Any) -> None:
+        """Compare shapes and types, after what is not built yet is built."""
         model = self.model
         if not model.built and state["build"] is not None:  # TensorFlow builds at the first batch
             model.build_from_config(state["build"])
@@ -148,7 +153,10 @@ class KerasTraining(Training):
         parts = _variables(model)
         for part, variables in parts.items():
             _check_variables(part, variables, state[part])
-        for part, variables in parts.items():
+
+    def load_state(self, state: Any) -> None:
+        """Assign all variables."""
+        for part, variables in _variables(self.model).items():
             for variable, array in zip(variables, state[part], strict=True):
                 variable.assign(_native(array))
 
@@ -177,11 +185,11 @@ class KerasTraining(Training):
             CapabilityError: the live model cannot be copied either; the text says what can be done.
         """
         archives.check(path)
-        if path.endswith(".keras"):
+        if not path.endswith(".weights.h5"):
+            own = _own_objects(self._model)
             with suppress(TypeError, ValueError, NotImplementedError):
-                return load(path, _own_objects(self._model))
-        elif not path.endswith(".weights.h5"):
-            return load(path)
+                if own is not None or not path.endswith(".keras"):
+                    return load(path, own)
         try:
             model = _clone(self.model)
         except Exception as error:
@@ -191,6 +199,23 @@ class KerasTraining(Training):
             ) from error
         model.load_weights(path)
         return model
+
+    def check_saving(self, weights_only: bool) -> None:
+        """Have Keras describe the model, as it does when it saves it whole."""
+        import keras
+
+        if weights_only:
+            return
+        try:
+            with warnings.catch_warnings():  # they come when it is saved
+                warnings.simplefilter("ignore")
+                keras.saving.serialize_keras_object(self._model)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CapabilityError(
+                f"Keras cannot save this model: {reason}. Give the class a get_config(), or save its weights "
+                "alone: ModelCheckpoint(save_weights_only=True)."
+            ) from error
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """What Keras's own savers take."""
@@ -288,18 +313,18 @@ def load(path: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     return keras.saving.load_model(path, custom_objects=dict(custom_objects or {}), safe_mode=True)
 
 
-def _own_objects(model: Any) -> dict[str, Any]:
-    """The classes and functions of the user's that the model is made of, by their names."""
+def _own_objects(model: Any) -> dict[str, Any] | None:
+    """The classes and functions of the user's that the model is made of, by name; None if two share one."""
     parts = [model, *_layers(model), getattr(model, "loss", None), *getattr(model, "metrics", ())]
     parts += [getattr(model, "optimizer", None)]
-    found: dict[str, Any] = {type(part).__name__: type(part) for part in parts}
     values = [value for part in parts if hasattr(part, "__dict__") for value in vars(part).values()]
-    found |= {value.__name__: value for value in (*parts, *values) if inspect.isfunction(value)}
-    return {
-        name: one
-        for name, one in found.items()
-        if one.__module__.partition(".")[0] not in ("keras", "builtins")
-    }
+    objects: list[Any] = [
+        *map(type, parts),
+        *(value for value in (*parts, *values) if inspect.isfunction(value)),
+    ]
+    own = [one for one in objects if one.__module__.partition(".")[0] not in ("keras", "builtins")]
+    found = {one.__name__: one for one in own}
+    return found if all(found[one.__name__] is one for one in own) else None
 
 
 def _layers(model: Any) -> list[Any]:
@@ -308,23 +333,43 @@ def _layers(model: Any) -> list[Any]:
 
 
 def _clone(model: Any) -> Any:
-    """A model of the same architecture; layers without weights that cannot be copied are shared."""
+    """A model of the same architecture, whose layers call the same functions as the live one's.
+
+    A layer that cannot be made again is shared if it has no weights. The copy is compiled if it can be.
+    """
     import keras
 
     def cloned(layer: Any) -> Any:
+        if hasattr(layer, "layers"):
+            return _clone(layer)
         try:
-            return layer.__class__.from_config(layer.get_config())
+            return layer.__class__.from_config(_live_config(layer))
         except Exception:
             if layer.weights:
                 raise
             return layer
 
-    with keras.saving.custom_object_scope(_own_objects(model)):
-        if hasattr(model, "operations") or isinstance(model, keras.Sequential):
-            return keras.models.clone_model(model, clone_function=cloned)
-        copy = type(model).from_config(model.get_config())
-        copy.build_from_config(model.get_build_config())
+    with keras.saving.custom_object_scope(_own_objects(model) or {}):
+        if not (hasattr(model, "operations") or isinstance(model, keras.Sequential)):
+            copy = type(model).from_config(model.get_config())
+            copy.build_from_config(model.get_build_config())
+            return copy
+        compiled, model.compiled = model.compiled, False  # a loss that has no name cannot be compiled by it
+        try:
+            copy = keras.models.clone_model(model, clone_function=cloned)
+        finally:
+            model.compiled = compiled
+        if compiled:
+            with suppress(Exception):
+                copy.compile_from_config(model.get_compile_config())
         return copy
+
+
+def _live_config(layer: Any) -> dict[str, Any]:
+    """A layer's configuration, with the functions that it calls instead of their names."""
+    config: dict[str, Any] = layer.get_config()
+    live = {name: getattr(layer, name, None) for name in config}
+    return {name: live[name] if inspect.isfunction(live[name]) else value for name, value in config.items()}
 
 
 class KerasSave:

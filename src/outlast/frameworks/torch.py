@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives
@@ -106,34 +107,37 @@ class TorchTraining(Training):
 
     def weights_from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
         """The inverse of :meth:`weights_to_arrays`; NumPy arrays become tensors."""
-        return Snapshot({name: to_tensor(array) for name, array in pairs})
+        weights = {name: to_tensor(array) for name, array in pairs}
+        return Snapshot(_versioned(weights, getattr(self._state_dict(), "_metadata", {})))
 
     def state(self) -> Any:
         """The state dicts of the module and of each optimizer."""
         optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
-        return to_arrays({"model": self._state_dict(), "optimizers": optimizers}, "state/training")
+        weights = self._state_dict()
+        versions = dict(getattr(weights, "_metadata", {}))
+        tree = {"model": dict(weights), "versions": versions, "optimizers": optimizers}
+        return to_arrays(tree, "state/training")
 
     def _state_dict(self) -> dict[str, Any]:
-        return {} if self.model is None else dict(self.model.state_dict())
+        return {} if self.model is None else self.model.state_dict()
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
-        self._check(state)
         state = to_tensors(state)
         if self.model is not None:
-            self.model.load_state_dict(state["model"])
+            self.model.load_state_dict(_versioned(state["model"], state["versions"]))
         for name, optimizer in self._optimizers.items():
             _load_optimizer(optimizer, state["optimizers"][name])
 
-    def _check(self, state: Any) -> None:
-        """Compare names, shapes and types, before anything is loaded."""
+    def check_state(self, state: Any) -> None:
+        """Compare names, shapes and types."""
         prefix = _prefix(state["model"], self._state_dict())
         if prefix:
             raise RunChanged(
                 f"the names of the weights differ only by the prefix {prefix!r}, which torch.compile or "
                 "DataParallel puts before them: wrap the model in every start, or in none"
             )
-        there, here = state["model"], to_arrays(self._state_dict(), "state/training/model")
+        there, here = state["model"], to_arrays(dict(self._state_dict()), "state/training/model")
         differences = [f"{name}: only in the run" for name in there if name not in here]
         differences += [f"{name}: only in this code" for name in here if name not in there]
         differences += [
@@ -222,21 +226,35 @@ def _save(state: Mapping[str, Any], path: str) -> None:
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    copied = {
         name: value.detach().clone() if hasattr(value, "detach") else copy.deepcopy(value)
         for name, value in state.items()
     }
+    return _versioned(copied, getattr(state, "_metadata", {}))
+
+
+def _versioned(weights: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict with the versions of its modules, by which a module knows how to load it."""
+    state: Any = OrderedDict(weights)
+    state._metadata = OrderedDict(versions)
+    return cast("dict[str, Any]", state)
 
 
 def _load_optimizer(optimizer: Any, state: Any) -> None:
-    """Load an optimizer's state; the dicts of its groups stay the same, for the user may hold one."""
-    groups = optimizer.param_groups
+    """Load an optimizer's state; the dicts of its groups stay the same.
+
+    The user may hold one of them, and an optimizer inside this one may share them: so they are changed in
+    place, in whatever list the optimizer has after loading.
+    """
+    groups = list(optimizer.param_groups)
     optimizer.load_state_dict(state)
-    for group, loaded in zip(groups, optimizer.param_groups, strict=True):
-        if group is not loaded:
+    loaded = optimizer.param_groups
+    for index, group in enumerate(groups):
+        if group is not loaded[index]:
+            new = dict(loaded[index])
             group.clear()
-            group.update(loaded)
-    optimizer.param_groups = groups
+            group.update(new)
+            loaded[index] = group
 
 
 def _by_name(optimizer: Any) -> dict[str, Any]:

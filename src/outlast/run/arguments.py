@@ -20,7 +20,9 @@ def folder_path(folder: str | os.PathLike[str]) -> str:
     Raises:
         ArgumentError: it can be no path.
     """
-    path = os.fspath(folder)
+    path = os.fspath(folder) if isinstance(folder, (str, os.PathLike)) else folder
+    if not isinstance(path, str) or (path.startswith("~") and os.path.expanduser(path) == path):
+        raise ArgumentError(f"folder must be the path of a folder, such as 'runs/digits', but is {folder!r}.")
     if not path or "\0" in path:
         raise ArgumentError(f"folder must be the path of a folder, such as 'runs/digits', but is {path!r}.")
     return os.path.abspath(os.path.expanduser(path))

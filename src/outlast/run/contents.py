@@ -35,12 +35,15 @@ class Part(Protocol):
     def collect(self) -> Tree:
         """What a later step depends on; its arrays may be live ones."""
 
-    def put_back(self, saved: Tree) -> None:
-        """Go on from what :meth:`collect` gave, perhaps in another process.
+    def check(self, saved: Tree) -> None:
+        """Before anything is put back: whether :meth:`put_back` will take it.
 
         Raises:
             RunChanged: this training is not the one that was saved.
         """
+
+    def put_back(self, saved: Tree) -> None:
+        """Go on from what :meth:`collect` gave, perhaps in another process."""
 
 
 class Contents:
@@ -55,8 +58,14 @@ class Contents:
         return {name: part.collect() for name, part in self._parts.items()}
 
     def begin(self, saved: Mapping[str, Tree]) -> None:
-        """Go on from ``saved``: each part gets its own at its moment, the first ones by :meth:`put_back`."""
-        self._waiting = {name: tree for name, tree in saved.items() if name in self._parts}
+        """Go on from ``saved``: each part gets its own at its moment, by :meth:`put_back`.
+
+        Raises:
+            RunChanged: a part does not take it. Nothing is changed then.
+        """
+        self._waiting = {name: saved[name] for name in self._parts if name in saved}
+        for name, tree in self._waiting.items():
+            self._parts[name].check(tree)
 
     def put_back(self, moment: Moment) -> list[str]:
         """Put back the parts whose moment has come; what was saved of them is not kept any longer.
@@ -66,7 +75,7 @@ class Contents:
         wrong: list[str] = []
         for name in [name for name in self._waiting if self._parts[name].moment is moment]:
             saved = self._waiting.pop(name)
-            self._parts[name].put_back(saved)
+            self._load(name, saved)
             wrong += differences({name: saved}, {name: self._parts[name].collect()})
         return wrong
 
@@ -80,18 +89,20 @@ class Contents:
         Raises:
             CapabilityError: something cannot be stored or loaded; the text names it.
         """
-        plain, arrays, parts = encode(self.collect(), _ROOT)
-        saved = decode(plain, {name: copied(array) for name, array in arrays.items()}, parts)
-        for name, part in self._parts.items():
-            try:
-                part.put_back(saved[name])
-            except OutlastError:
-                raise
-            except Exception as error:
-                raise CapabilityError(
-                    f"{name} can be saved, but not loaded again: {type(error).__name__}: {error}"
-                ) from error
+        saved = frozen(self.collect())
+        for name in self._parts:
+            self._load(name, saved[name])
         return differences(saved, self.collect())
+
+    def _load(self, name: str, saved: Tree) -> None:
+        try:
+            self._parts[name].put_back(saved)
+        except OutlastError:
+            raise
+        except Exception as error:
+            raise CapabilityError(
+                f"{name} was saved, but cannot be loaded again: {type(error).__name__}: {error}"
+            ) from error
 
 
 def differences(saved: Tree, now: Tree) -> list[str]:
@@ -134,6 +145,12 @@ def _bytes(array: Any) -> Any:
 
     array = array.array if isinstance(array, Bits) else array
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def frozen(tree: Tree) -> Tree:
+    """A copy of a tree, arrays included."""
+    encoded = encode(tree, _ROOT)
+    return decode(encoded.plain, {n: copied(a) for n, a in encoded.arrays.items()}, encoded.parts)
 
 
 def checksum(tree: Tree) -> int:

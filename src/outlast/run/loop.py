@@ -64,6 +64,9 @@ class Loop:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return {"loaders": self._generators.state()}
 
+    def check(self, saved: Mapping[str, Any]) -> None:
+        """Any loader may come."""
+
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
         self._generators = Generators(saved["loaders"])

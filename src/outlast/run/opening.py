@@ -15,10 +15,11 @@ from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Training
 from outlast.run import settings
-from outlast.run.contents import Contents, checksum
+from outlast.run.contents import Contents, checksum, frozen
 from outlast.run.stores import Store
 
-_WEIGHTS = settings.Change("weights", "those that the run ended with", "others, set since then", fixed=True)
+# What a training calls the pieces of its state that a user may set between two trainings.
+_SETTABLE = {"model": "weights", "weights": "weights", "optimizer": "optimizer", "optimizers": "optimizer"}
 
 
 class Opening:
@@ -56,9 +57,7 @@ class Opening:
         self._notes: list[str] = []  # what the line at the start has to say
         self._wrong: list[str] = []  # values that did not come back as they were saved
         self._first_loader_known = False
-        self._left: tuple[Training, int] | None = (
-            None  # what the run ended with, and a checksum of its weights
-        )
+        self._left: tuple[Training, dict[str, int]] | None = None  # checksums of what the run ended with
         self._set_through_run: set[str] = set()
 
     def open(self, callbacks: Sequence[Callback], training: Training, steps: int | None) -> RunState | None:
@@ -84,41 +83,56 @@ class Opening:
     def _go_on(
         self, saved: RunState, callbacks: Sequence[Callback], training: Training, steps: int | None
     ) -> None:
-        # A model that a run has trained in this process need not have its initial rate any more.
-        before = saved.settings
-        untouched = training.still_has_the_rates_of_a_run()
-        rates = before["learning_rate"] if untouched else training.learning_rates()
+        before, now = saved.settings, training.learning_rates()
+        rates = now if self._rates_are_the_users(training) else before["learning_rate"]
         self.settings = settings.known(before, settings.asked(callbacks, rates, self._seed, steps))
-        changed = settings.changes(before, self.settings)
-        if self._weights_were_set(training):
-            changed.append(_WEIGHTS)
-        settings.check(self._shown, changed, self._accepted | self._set_through_run)
-        kept = training.copy_weights() if _WEIGHTS in changed else None
-        self._put_back(saved, anew={c.name.partition(".")[0] for c in changed if c.fixed})
-        if kept is not None:
-            training.restore_weights(kept)
+        changed = [*settings.changes(before, self.settings), *self._set_since(training)]
+        accepted = self._accepted | self._set_through_run
+        settings.check(self._shown, changed, accepted)
+        self._put_back(saved, training, changed)
         if any(change.name == "learning_rate" for change in changed):
             for name, rate in rates.items():
                 training.set_learning_rate(name, rate)
+        elif training.left is not None and now != training.learning_rates() and now != training.left[0]:
+            self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
+        training.leave(known=False)
         if changed:
             self._store.describe(self.settings)
         at = {"epoch": saved.position.next_epoch, "resume_point": self._store.number}
         findings = list(self._store.findings)
         self._store.record("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
-        self._notes = [*findings, *map(str, changed)]
+        self._notes = [*findings, *map(str, changed), *self._notes]
 
-    def _put_back(self, saved: RunState, anew: Collection[str]) -> None:
-        """Put back everything, but for callbacks (``anew``) that watch another metric now."""
+    def _rates_are_the_users(self, training: Training) -> bool:
+        """Whether the rates are to be taken from the optimizers, and not from the run.
+
+        A model that a run has trained in this process need not have its initial rate any more.
+        """
+        if "learning_rate" in self._set_through_run or training.left is None:
+            return True
+        rates, known = training.left
+        return known and rates != training.learning_rates()
+
+    def _put_back(self, saved: RunState, training: Training, changed: Sequence[settings.Change]) -> None:
+        """Put back everything, but for what the user has set and callbacks that watch another metric now."""
+        anew = {change.name.partition(".")[0] for change in changed if change.fixed}
         callbacks = {
             key: one
             for key, one in saved.contents["callbacks"].items()
             if key not in anew and key in self.settings["callbacks"]
         }
-        self._contents.begin({**saved.contents, "callbacks": callbacks})
+        kept = {
+            piece: tree
+            for piece, tree in (frozen(training.state()) if anew & {*_SETTABLE.values()} else {}).items()
+            if _SETTABLE.get(piece) in anew
+        }
+        contents = {**saved.contents, "callbacks": callbacks}
+        contents["training"] = {**contents["training"], **kept}
         try:
-            self.put_back(Moment.OPEN)
+            self._contents.begin(contents)
         except RunChanged as error:
             raise settings.refusal(self._shown, [str(error)]) from error
+        self.put_back(Moment.OPEN)
 
     def put_back(self, moment: Moment) -> None:
         """Put back the parts whose moment has come."""
@@ -165,6 +179,8 @@ class Opening:
         now = settings.known(self.settings, {**self.settings, **settings.of_loader(loader)})
         changed = settings.changes(self.settings, now)
         settings.check(self._shown, changed, self._accepted)
+        if now != self.settings:
+            self._store.describe(now)
         self.settings = now
         for change in changed:
             self._say(f"outlast: {change}")
@@ -173,20 +189,39 @@ class Opening:
 
     def ended(self, training: Training) -> None:
         """Remember how the run leaves the model."""
-        training.leave(training.learning_rates())
-        if "weights" in training.capabilities:
-            with suppress(CapabilityError):  # weights that cannot be stored are named by who keeps them
-                self._left = training, _weights(training)
+        training.leave()
+        with suppress(CapabilityError, NotImplementedError):  # who keeps what cannot be stored names it
+            self._left = training, _checksums(training)
 
     def set_through_run(self, name: str) -> None:
         """The user sets it through the Run, so the next training takes it."""
         self._set_through_run.add(name)
 
-    def _weights_were_set(self, training: Training) -> bool:
-        if self._left is None or self._left[0] is not training:  # another model, as in a new process
-            return False
-        return self._left[1] != _weights(training)
+    def hook_came(self) -> None:
+        """Training is under way: what was set in it is part of it."""
+        self._set_through_run.clear()
+
+    def _set_since(self, training: Training) -> list[settings.Change]:
+        """What the user has set since the run ended, beside the rates."""
+        if self._left is None or self._left[0] is not training:
+            return []
+        before, now = self._left[1], self._as_left(training)
+        pieces = [piece for piece in before if now.get(piece) != before[piece]]
+        return [settings.Change(piece, settings.LEFT, settings.SET, fixed=True) for piece in pieces]
+
+    def _as_left(self, training: Training) -> dict[str, int]:
+        """Checksums of the training at the rates that the run left, which are compared by themselves."""
+        if training.left is None:  # a new optimizer
+            return {piece: crc for piece, crc in _checksums(training).items() if piece != "optimizer"}
+        rates = training.learning_rates()
+        for name, rate in training.left[0].items():
+            training.set_learning_rate(name, rate)
+        found = _checksums(training)
+        for name, rate in rates.items():
+            training.set_learning_rate(name, rate)
+        return found
 
 
-def _weights(training: Training) -> int:
-    return checksum(training.weights_to_arrays(training.copy_weights()))
+def _checksums(training: Training) -> dict[str, int]:
+    pieces = training.settable() if "state" in training.capabilities else {}
+    return {_SETTABLE[name]: checksum(tree) for name, tree in pieces.items() if name in _SETTABLE}

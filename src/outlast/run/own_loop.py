@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from outlast.callbacks.list import CallbackList
+from outlast.exceptions import ArgumentError
 from outlast.run.loop import Loop
 
 
@@ -48,6 +49,8 @@ class OwnLoop(CallbackList):
             >>> run.history["loss"]
             [1.0, 0.5]
         """
+        if not isinstance(total, int) or isinstance(total, bool) or total < 0:
+            raise ArgumentError(f"epochs must be a whole number, at least 0, but is {total!r}.")
         self.set_params({**(self.params or {}), "epochs": total})
         self.on_train_begin()
         ended = False

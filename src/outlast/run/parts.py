@@ -7,7 +7,7 @@ from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment
-from outlast.exceptions import RunChanged
+from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks import random_state
 from outlast.frameworks.base import Snapshot, Training
 from outlast.frameworks.tensors import array_names, to_arrays, to_tensors
@@ -26,6 +26,10 @@ class TrainingPart:
     def collect(self) -> Any:
         """The framework's state."""
         return self._training().state()
+
+    def check(self, saved: Any) -> None:
+        """Whether it is the model and the optimizer that were saved."""
+        self._training().check_state(saved)
 
     def put_back(self, saved: Any) -> None:
         """Load it."""
@@ -57,6 +61,9 @@ class CallbacksPart:
             }
             for key, callback in self._by_key().items()
         }
+
+    def check(self, saved: Mapping[str, Any]) -> None:
+        """Callbacks may be added and removed."""
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Load them; a callback that is new starts from nothing."""
@@ -101,22 +108,27 @@ class UserParts:
         """Their state dicts, tensors as arrays, and which arrays were no tensors."""
         return {name: _collected(part, name) for name, part in self._parts.items()}
 
-    def put_back(self, saved: Mapping[str, Any]) -> None:
-        """Load them.
+    def check(self, saved: Mapping[str, Any]) -> None:
+        """Whether there are the same parts."""
+        gone, new = sorted(saved.keys() - self._parts), sorted(self._parts.keys() - saved)
+        told = [f"the part {name!r} is missing: pass {name}=... again" for name in gone]
+        told += [f"the part {name!r} is new: the run was saved without it" for name in new]
+        if told:
+            raise RunChanged("; ".join(told))
 
-        Raises:
-            RunChanged: the run has other parts.
-        """
-        if set(self._parts) != set(saved):
-            raise RunChanged(
-                f"the run was saved with {sorted(saved) or 'no parts'}, "
-                f"and this code gives {sorted(self._parts) or 'none'}"
-            )
+    def put_back(self, saved: Mapping[str, Any]) -> None:
+        """Load them."""
         for name, part in self._parts.items():
-            if is_stateful(part):
-                part.load_state_dict(to_tensors(saved[name]["state"], saved[name]["arrays"]))
-            else:
-                random_state.set_generator(part, saved[name])
+            try:
+                if is_stateful(part):
+                    part.load_state_dict(to_tensors(saved[name]["state"], saved[name]["arrays"]))
+                else:
+                    random_state.set_generator(part, saved[name])
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                raise CapabilityError(
+                    f"The part {name!r} was saved, but cannot be loaded again: {told}"
+                ) from error
 
 
 def _collected(part: Any, name: str) -> Any:
@@ -142,6 +154,9 @@ class RandomPart:
     def collect(self) -> dict[str, Any]:
         """Their states."""
         return random_state.collect()
+
+    def check(self, saved: dict[str, Any]) -> None:
+        """Every process has them."""
 
     def put_back(self, saved: dict[str, Any]) -> None:
         """Set them."""

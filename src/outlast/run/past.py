@@ -8,6 +8,7 @@ from typing import Any
 from outlast.exceptions import UsageError
 from outlast.frameworks.base import load_file
 from outlast.inspect.record import Record
+from outlast.run.arguments import folder_path
 from outlast.run.notebook import as_html
 from outlast.storage import blobs
 
@@ -77,4 +78,4 @@ def open_run(folder: str | os.PathLike[str]) -> PastRun:
         >>> outlast.open_run(folder).history["loss"]
         [1.0, 0.5]
     """
-    return PastRun(folder)
+    return PastRun(folder_path(folder))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +16,7 @@ from outlast.callbacks.list import Listener
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
 from outlast.core.run_state import START, Moment, Position, RunState
-from outlast.exceptions import ArgumentError, UsageError, nearest
+from outlast.exceptions import ArgumentError, FileError, UsageError, nearest
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best, Readable
 from outlast.run import arguments
@@ -110,10 +112,10 @@ class Run(OwnLoop, Readable):
         self._loop = Loop()
         self._contents = Contents(
             [
-                TrainingPart(lambda: self.training),
-                CallbacksPart(self._ours, lambda: self.training),
                 UserParts(parts),
+                CallbacksPart(self._ours, lambda: self.training),
                 self._loop,
+                TrainingPart(lambda: self.training),
                 RandomPart(lambda: self.control.random_moment),
             ]
         )
@@ -122,7 +124,7 @@ class Run(OwnLoop, Readable):
             self._store,
             self._contents,
             seed=seed,
-            accepted=frozenset(accept_changes),
+            accepted=frozenset([accept_changes] if isinstance(accept_changes, str) else accept_changes),
             resume=resume,
             say=self._say,
         )
@@ -177,11 +179,21 @@ class Run(OwnLoop, Readable):
     @property
     def status(self) -> str:
         """``"new"``, ``"running"``, ``"finished"`` or ``"interrupted"``."""
-        if self._trains:
+        if self.is_running:
             return "running"
         if self.finished:
             return "finished"
         return "new" if self._progress.position == START else "interrupted"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a training is under way; not so if an error ended Keras's ``fit``, which tells nobody."""
+        return self._trains and not self.was_left
+
+    @property
+    def was_left(self) -> bool:
+        """Whether an error ended the training, and no hook said so."""
+        return self._signals.left_behind
 
     @property
     def finished(self) -> bool:
@@ -260,7 +272,9 @@ class Run(OwnLoop, Readable):
                     + nearest(name, names)
                 )
             self.training.set_learning_rate(name, float(rate))
-        if not self._trains:
+        if not names:
+            raise UsageError("There is no learning rate to set yet: the run has no model with an optimizer.")
+        if not self._signals.under_way():
             self._opening.set_through_run("learning_rate")
 
     def stop(self, reason: str) -> None:
@@ -302,7 +316,8 @@ class Run(OwnLoop, Readable):
     def set_model(self, model: Any) -> None:
         """Take the model to be trained."""
         super().set_model(model)
-        self.training.run = self
+        self._signals.restore()  # of a training that an error ended
+        self.training.run, self._trains = self, False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the folder, put back what it holds, and tell the loop where to begin."""
@@ -313,7 +328,7 @@ class Run(OwnLoop, Readable):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
         super().on_train_begin(logs)
-        self.training.leave(None)
+        self.training.leave(known=False)
         finished = self._finished()
         if self.folder is not None:
             if self._saved is None:  # what was resumed has been loaded just now
@@ -349,12 +364,17 @@ class Run(OwnLoop, Readable):
             self._show_history()
         self._begun_epochs += 1
         self._under_way = epoch
+        self._opening.hook_came()
         super().on_epoch_begin(epoch, logs)
         self._opening.put_back(Moment.EPOCH_BEGIN)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Let every callback see the epoch, then commit; an epoch cut short by a signal is discarded."""
+        self._or_close(lambda: self._end_epoch(epoch, logs))
+
+    def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
         self._safe_point()
+        self._opening.hook_came()
         super().on_epoch_end(epoch, logs)
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
@@ -398,6 +418,9 @@ class Run(OwnLoop, Readable):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Let every callback end, and wait until everything is on the disk."""
+        self._or_close(lambda: self._end(logs))
+
+    def _end(self, logs: Logs | None) -> None:
         super().on_train_end(logs)
         self.control.resume_at(START)
         if not self._begun_epochs:
@@ -405,8 +428,9 @@ class Run(OwnLoop, Readable):
         self._store.finish()
         if self._begun_epochs:
             self._store.record("end", {"epoch": self._progress.next_epoch})
-        self._close()
         self._opening.ended(self.training)
+        self._trains = False
+        self._close()
         if self._signals.pending is not None:
             self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
             self._signals.raise_pending()
@@ -421,7 +445,8 @@ class Run(OwnLoop, Readable):
             callback.forget()
         self._staged.begin(())
         self._progress = Progress()
-        self._saved = self._opening.open(self._ours(), self.training, (self.params or {}).get("steps"))
+        saved = self._opening.open(self._ours(), self.training, (self.params or {}).get("steps"))
+        self._saved = saved and replace(saved, contents={})  # what is put back is not kept
         self._staged.begin(self._store.files)
         if self._saved is not None:
             rows, journal = (self._store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
@@ -437,6 +462,8 @@ class Run(OwnLoop, Readable):
             raise
 
     def _close(self) -> None:
+        if self._trains and self.is_running:  # left in the middle: the rates are known, the weights are not
+            self.training.leave()
         self._trains = False
         self._signals.restore()
         self.training.run = None
@@ -446,23 +473,30 @@ class Run(OwnLoop, Readable):
         """If a signal came: finish what is being written, give the folder back, and end."""
         if self._signals.pending is None:
             return
-        try:
+        with suppress(FileError):  # closing says what is wrong with the disk
             self._store.record("signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch})
+        try:
             self._store.close()
-            self._say(f"outlast: {self._signals.name}: {self._told_of_end()}")
-        finally:
-            self._trains = False
-            self._signals.raise_pending()
+            told = self._told_of_end()
+        except FileError as error:
+            told = f"{self._told_of_end()}. The last save failed: {error}"
+        self._say(f"outlast: {self._signals.name}: {told}")
+        self._trains, self.training.run = False, None
+        self._signals.raise_pending()
 
     def _told_of_end(self) -> str:
-        committed = self._store.committed
-        saved = 0 if committed is None else committed.epoch + 1
-        if self._under_way is None:
-            told = f"ended after epoch {saved}, which is saved"
-        else:
+        saved = 0 if self._store.committed is None else self._store.committed.epoch + 1
+        told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
+        if self._under_way is not None:
             lost = f"ended in epoch {self._under_way + 1}, which is not saved"
             told = f"{lost}; epoch {saved} is" if saved else lost
-        return f"{told}. The same command goes on with epoch {saved + 1}"
+        return f"{told}. The same command " + (
+            f"goes on with epoch {saved + 1}" if saved else "starts from the beginning"
+        )
+
+    @property
+    def _calls_users_code(self) -> bool:
+        return self._listener is not None
 
     def _note(self, decision: Decision) -> None:
         self._progress.note(decision, self._staged)

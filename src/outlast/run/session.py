@@ -242,7 +242,9 @@ class FolderStore(Store):
 
     def flush(self) -> None:
         """Wait until the last step is on the disk; raise what went wrong."""
-        self._writer.flush()
+        failure = self._failure()
+        if failure is not None:
+            raise failure
 
     def finish(self) -> None:
         """At the training's end: wait for the last step, and try once more if it failed.
@@ -285,6 +287,7 @@ class FolderStore(Store):
         try:
             with self._error_or_warning():
                 self._writer.close()
+            self._buffers, self._state = Buffers(), None  # a finished run holds no copy of its state
         finally:
             with self._error_or_warning():
                 held.release()

@@ -19,6 +19,7 @@ _FIXED = ("learning_rate", "steps", "seed", "batch_size")
 
 
 MISSING = object()  # in the place of a callback that is in one of the two alone
+LEFT, SET = object(), object()  # as the run left it, and as the user has set it since
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,23 @@ class Change:
     def __str__(self) -> str:
         if self.before is MISSING or self.now is MISSING:
             return f"{self.name} was {'added' if self.before is MISSING else 'removed'}"
-        return f"{self.name} changed from {self.before!r} to {self.now!r}"
+        if self.now is SET:
+            return f"{self.name} changed since the run ended in this process"
+        return f"{self.name} changed from {shown(self.before)} to {shown(self.now)}"
+
+
+def shown(value: Any) -> str:
+    """A setting for a message; one learning rate without the name of its optimizer.
+
+    Example:
+        >>> shown({"adam": 0.10000000149011612}), shown("val_loss")
+        ('0.1', "'val_loss'")
+    """
+    if isinstance(value, Mapping):
+        if len(value) == 1 and isinstance(rate := next(iter(value.values())), float):
+            return shown(rate)
+        return ", ".join(f"{name}={shown(item)}" for name, item in value.items()) or "none"
+    return f"{value:.7g}" if isinstance(value, float) else repr(value)
 
 
 def keys(callbacks: Collection[Callback]) -> list[str]:

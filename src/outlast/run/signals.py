@@ -82,6 +82,15 @@ class Signals:
             self.restore()
             raise _meaning(number)
 
+    def under_way(self) -> bool:
+        """Whether the training that began to listen is still under way."""
+        return self._is_training(sys._getframe())
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether an error has ended the training that began to listen, and no hook said so."""
+        return self._anchor is not None and not self.under_way()
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
             _in_worker(number)
