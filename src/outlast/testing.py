@@ -118,8 +118,9 @@ class MemoryOutput:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
 
-    def prepare(self, name: str) -> None:
+    def prepare(self, name: str) -> bool:
         """Nothing to prepare."""
+        return True
 
     def named(self, default: str) -> str | None:
         """The default, as in a run."""

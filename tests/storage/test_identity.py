@@ -307,7 +307,7 @@ def test_verify_says_which_resume_point_is_another_runs_and_that_identity_is_mis
     assert [(check.file, check.detail) for check in found.checks if not check.verdict.good] == [
         ("resume-00000005", "it belongs to another run; a resume sets it aside")
     ]
-    assert found.standing.epochs == 2
+    assert found.run.epochs == 2
     (tmp_path / "run" / "resume-00000005").unlink()
     (tmp_path / "run" / "IDENTITY").unlink()
     found = verify(str(tmp_path / "run"))

@@ -155,8 +155,8 @@ class ModelCheckpoint(MonitoredCallback):
                 f"ModelCheckpoint('best{suffixes[0]}')."
             )
         self._check_suffix(self._template.text, suffixes)
-        self.training.check_saving(self.save_weights_only)
-        self.context.output.prepare(self._template.text)
+        if self.context.output.prepare(self._template.text):
+            self.training.check_saving(self.save_weights_only)
 
     def _check_suffix(self, name: str, suffixes: tuple[str, ...]) -> None:
         if not name.endswith(suffixes):

@@ -76,8 +76,8 @@ class Training:
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:
-        self._model_or_none = _reference(model)
-        self._run = _reference(None)
+        self._model_or_none = weakly(model)
+        self._run = weakly(None)
         self._shared: list[Snapshot] | None = None  # the copy of this step, once somebody asked
         self._left: tuple[list[Callable[[], Any]], dict[str, float], bool] | None = None
 
@@ -98,7 +98,7 @@ class Training:
 
     @run.setter
     def run(self, run: Any) -> None:
-        self._run = _reference(run)
+        self._run = weakly(run)
 
     def leave(self, *, known: bool = True) -> None:
         """Remember the rates that a run leaves the optimizers with.
@@ -107,7 +107,7 @@ class Training:
             known: nobody can have changed them in between; not so once training has begun, for an error
                 that ends it calls no hook.
         """
-        optimizers = [_reference(one) for one in self.optimizers.values()]
+        optimizers = [weakly(one) for one in self.optimizers.values()]
         self._left = optimizers, self.learning_rates(), known
 
     @property
@@ -367,7 +367,7 @@ def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return first.keys() == second.keys() and all(first[name] is second[name] for name in first)
 
 
-def _reference(thing: Any) -> Callable[[], Any]:
+def weakly(thing: Any) -> Callable[[], Any]:
     """A weak reference where there can be one; None has none."""
     try:
         return weakref.ref(thing)

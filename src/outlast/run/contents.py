@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, OutlastError
+from outlast.run.buffers import Buffers
 from outlast.storage.format.dtypes import Bits
 from outlast.storage.format.encoding import decode, encode
 
@@ -150,7 +151,7 @@ def _bytes(array: Any) -> Any:
 def frozen(tree: Tree) -> Tree:
     """A copy of a tree, arrays included."""
     encoded = encode(tree, _ROOT)
-    return decode(encoded.plain, {n: copied(a) for n, a in encoded.arrays.items()}, encoded.parts)
+    return decode(encoded.plain, Buffers().copy(encoded.arrays), encoded.parts)
 
 
 def checksum(tree: Tree) -> int:
@@ -160,8 +161,3 @@ def checksum(tree: Tree) -> int:
     for array in encoded.arrays.values():
         crc = zlib.crc32(_bytes(array), crc)
     return crc
-
-
-def copied(array: Any) -> Any:
-    """A copy of an array, in memory of its own."""
-    return Bits(array.dtype, array.array.copy()) if isinstance(array, Bits) else array.copy()

@@ -8,13 +8,13 @@ loader that the script makes again in every epoch gets nothing back: it is as it
 
 from __future__ import annotations
 
-import weakref
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from outlast.frameworks import loaders
+from outlast.frameworks.base import weakly
 
 Saved = Mapping[str, Any]
 
@@ -67,9 +67,9 @@ class Generators:
             return
         for known in self._known:
             if any(new is old for new in found.values() for old in known.generators.values()):
-                known.loader, known.generators, known.kind = _reference(loader), found, "lasting"
+                known.loader, known.generators, known.kind = weakly(loader), found, "lasting"
                 return
-        self._add(_Known(_reference(loader), found, _checksum(found)), loader)
+        self._add(_Known(weakly(loader), found, _checksum(found)), loader)
 
     def _add(self, new: _Known, loader: Any) -> None:
         for turn, known in enumerate(self._known):
@@ -95,13 +95,6 @@ class Generators:
     def state(self) -> list[Saved]:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return [*(known.saved() for known in self._known), *filter(None, self._saved)]
-
-
-def _reference(loader: Any) -> Callable[[], Any]:
-    try:
-        return weakref.ref(loader)
-    except TypeError:  # its class has slots, and none for this
-        return lambda: loader
 
 
 def _checksum(found: Mapping[str, Any]) -> int:

@@ -1,18 +1,37 @@
-"""What a notebook shows of a run: its status, the best epoch, and the last epochs."""
+"""Shown: what a notebook and a terminal show of a run, one that trains or one that is looked at."""
 
 from __future__ import annotations
+
+from typing import Any, ClassVar
 
 from outlast.inspect.record import Readable
 from outlast.views.html import run_table
 
 
-def as_html(run: Readable, title: str) -> str:
-    """A table of the run; names of metrics are escaped."""
-    best = run.best
-    facts = {
-        "status": run.status,
-        "epochs": str(len(run.history.epochs)),
-        "best": "" if best is None else f"epoch {best.epoch + 1}, {best.monitor} {best.value:.6g}",
-        "stopped": run.stopped or "",
-    }
-    return run_table(title, facts, run.history)
+class Shown(Readable):
+    """Tables, pictures, and the names that a user needs."""
+
+    _names: ClassVar[tuple[str, ...]] = (
+        *("best", "checkpoints", "committed", "decisions", "epochs", "extra", "findings", "finished"),
+        *("folder", "history", "load_best", "plot", "settings", "status", "stop", "stopped"),
+    )
+
+    def __dir__(self) -> list[str]:
+        """What users need; the hooks that loops call are not shown."""
+        return sorted(self._names)
+
+    def plot(self, path: str | None = None) -> Any:
+        """Draw the history, as :func:`outlast.plot_history` does."""
+        from outlast.views.plots import plot_history
+
+        return plot_history(self.history, path)
+
+    def _repr_html_(self) -> str:
+        best = self.best
+        facts = {
+            "status": self.status,
+            "epochs": str(len(self.history.epochs)),
+            "best": "" if best is None else f"epoch {best.epoch + 1}, {best.monitor} {best.value:.6g}",
+            "stopped": self.stopped or "",
+        }
+        return run_table(repr(self), facts, self.history)

@@ -9,11 +9,11 @@ from outlast.exceptions import UsageError
 from outlast.frameworks.base import load_file
 from outlast.inspect.record import Record
 from outlast.run.arguments import folder_path
-from outlast.run.notebook import as_html
+from outlast.run.notebook import Shown
 from outlast.storage import blobs
 
 
-class PastRun(Record):
+class PastRun(Shown, Record):
     """A run, read only: the same properties as :class:`outlast.Run`'s.
 
     Args:
@@ -39,25 +39,6 @@ class PastRun(Record):
 
     def __repr__(self) -> str:
         return f"PastRun({self.folder!r})"
-
-    def __dir__(self) -> list[str]:
-        """What users need."""
-        return sorted(_SHOWN)
-
-    def _repr_html_(self) -> str:
-        return as_html(self, self.folder)
-
-    def plot(self, path: str | None = None) -> Any:
-        """Draw the history, as :func:`outlast.plot_history` does."""
-        from outlast.views.plots import plot_history
-
-        return plot_history(self.history, path)
-
-
-_SHOWN = [
-    *("best", "checkpoints", "committed", "decisions", "epochs", "extra", "findings", "finished", "folder"),
-    *("history", "load_best", "plot", "settings", "status", "stop", "stopped"),
-]
 
 
 def open_run(folder: str | os.PathLike[str]) -> PastRun:

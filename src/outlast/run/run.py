@@ -18,11 +18,11 @@ from outlast.core.logs import Logs
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import ArgumentError, FileError, UsageError, nearest
 from outlast.frameworks.base import Adapter
-from outlast.inspect.record import Best, Readable
+from outlast.inspect.record import Best
 from outlast.run import arguments
 from outlast.run.contents import Contents
 from outlast.run.loop import Loop
-from outlast.run.notebook import as_html
+from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.parts import CallbacksPart, RandomPart, TrainingPart, UserParts
@@ -34,7 +34,7 @@ from outlast.run.stores import Store
 from outlast.storage.format import layout
 
 
-class Run(OwnLoop, Readable):
+class Run(OwnLoop, Shown):
     """Train with callbacks in a folder from which a killed training goes on, bit for bit.
 
     In Keras: ``model.fit(..., callbacks=[run])``. In a PyTorch loop: ``for epoch in
@@ -77,6 +77,11 @@ class Run(OwnLoop, Readable):
         >>> run.history["loss"]
         [1.0, 0.5]
     """
+
+    _names = (
+        *Shown._names,
+        *("batches", "callbacks", "flush", "learning_rate", "log", "model", "stop_training"),
+    )
 
     def __init__(
         self,
@@ -148,13 +153,6 @@ class Run(OwnLoop, Readable):
 
     def __repr__(self) -> str:
         return f"Run({self._shown!r})" if self.folder is not None else "Run(None)"
-
-    def __dir__(self) -> list[str]:
-        """What users need; the hooks that loops call are not shown."""
-        return sorted(_SHOWN)
-
-    def _repr_html_(self) -> str:
-        return as_html(self, repr(self))
 
     def __copy__(self) -> Run:
         """The same run: some frameworks copy the callbacks that they are given."""
@@ -284,12 +282,6 @@ class Run(OwnLoop, Readable):
         )
         self.control.stop(decision.sentence)
         self._note(decision)
-
-    def plot(self, path: str | None = None) -> Any:
-        """Draw the history, as :func:`outlast.plot_history` does."""
-        from outlast.views.plots import plot_history
-
-        return plot_history(self.history, path)
 
     def flush(self) -> None:
         """Wait until what is committed is on the disk.
@@ -531,10 +523,3 @@ class Run(OwnLoop, Readable):
 
     def _say(self, text: str) -> None:
         self.context.report.message(text)
-
-
-_SHOWN = [
-    *("batches", "best", "callbacks", "checkpoints", "committed", "decisions", "epochs", "extra", "findings"),
-    *("finished", "flush", "folder", "history", "learning_rate", "load_best", "log", "model", "plot"),
-    *("settings", "status", "stop", "stop_training", "stopped"),
-]

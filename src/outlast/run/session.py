@@ -13,7 +13,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
@@ -57,7 +57,7 @@ class FolderStore(Store):
         self._say, self._on_save_error = say, on_save_error
         self._truth = Truth()
         self._unsafe: list[tuple[Position, Step]] = []  # not known to be on the disk, in their order
-        self._failed = False  # a write failed, and the folder was not put in order since
+        self._failed: BaseException | None = None  # why the folder is not in order since
         # Models of the epoch under way that people can find already; None if one was deleted.
         self._shown: dict[str, Blob | None] = {}
         self._state: Draft | None = None  # of the last step, its arrays copied
@@ -92,7 +92,7 @@ class FolderStore(Store):
             raise
         self._truth, self.findings = recovered.truth, recovered.findings
         self.committed = None if state is None else state.position
-        self._unsafe, self._shown, self._failed, self._writer = [], {}, False, Writer()
+        self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
         self.is_open = True
         _open[os.path.realpath(self.folder)] = self
         return state
@@ -183,6 +183,8 @@ class FolderStore(Store):
         self._writer.submit(partial(self._carry_out, step, self._state, position))
 
     def _carry_out(self, step: Step, state: Any, position: Position) -> None:
+        if self._failed:  # a recovery too: what the step before left is still in the way
+            raise self._failed
         self._truth = commit.commit(
             self.folder, self._truth, step, state, drain=self._writer.drain, say=self._say
         )
@@ -211,26 +213,29 @@ class FolderStore(Store):
         try:
             self._writer.flush()
         except FileError as error:
-            self._failed = True
+            self._failed = error
             if self._on_save_error == "raise" or isinstance(error, RunLocked):
                 raise
             return error
-        except BaseException:
-            self._failed = True
+        except BaseException as error:
+            self._failed = error
             raise
         return None
 
     def _recover(self) -> None:
         """Put the folder in order; models that were shown are part of the next commit then."""
-        with suppress(FileError):  # the next commit will say so
+        try:
             found = recovery.recover(self.folder, self._truth)
-            self._failed = False
-            shown = {view: blob for view, blob in self._shown.items() if blob is not None}
-            self._truth = replace(found.truth, files={**found.truth.files, **shown})
-            self._unsafe.insert(0, (START, Step({**self._shown})))
-            if found.state is not None:  # the step may be there after all
-                self._is_safe(self._run_state(found.state).position)
-            self._unsafe = [(position, step) for position, step in self._unsafe if step != Step()]
+        except FileError as error:
+            self._failed = error  # the next commit will say so
+            return
+        self._failed = None
+        shown = {view: blob for view, blob in self._shown.items() if blob is not None}
+        self._truth = replace(found.truth, files={**found.truth.files, **shown})
+        self._unsafe.insert(0, (START, Step({**self._shown})))
+        if found.state is not None:  # the step may be there after all
+            self._is_safe(self._run_state(found.state).position)
+        self._unsafe = [(position, step) for position, step in self._unsafe if step != Step()]
 
     def _unsaved(self) -> str:
         epochs = [position.epoch + 1 for position, _ in self._unsafe if position != START]

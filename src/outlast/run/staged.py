@@ -29,9 +29,10 @@ class StagedOutput:
     _files: dict[str, FileChange] = field(default_factory=dict)
     _logs: dict[str, Lines] = field(default_factory=dict)
 
-    def prepare(self, name: str) -> None:
+    def prepare(self, name: str) -> bool:
         """Refuse a name that leads out of the run's folder."""
         layout.view_path(self.folder or ".", name)
+        return self.folder is not None
 
     def named(self, default: str) -> str | None:
         """The default: in a run files need no names."""
@@ -47,11 +48,7 @@ class StagedOutput:
         before = None if staged.whole else self.read_log(name)
         return staged.data if before is None and name in self._logs else _joined(before, staged.data)
 
-    def append(self, name: str, data: bytes) -> None:
-        """Add lines to a log."""
-        self.add_lines(name, data)
-
-    def add_lines(self, name: str, data: bytes, *, view: bool = True) -> None:
+    def append(self, name: str, data: bytes, *, view: bool = True) -> None:
         """Add lines to a log; with ``view=False`` to one that has no file for people."""
         staged = self._logs.get(name, Lines(b"", view=view))
         self._logs[name] = Lines(staged.data + data, staged.whole, staged.view)

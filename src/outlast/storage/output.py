@@ -27,8 +27,11 @@ class Save(Protocol):
 class Output(Protocol):
     """What a callback may do to files; names are relative to wherever the output writes."""
 
-    def prepare(self, name: str) -> None:
-        """Before the first batch: make the folder, and refuse a name that cannot be written."""
+    def prepare(self, name: str) -> bool:
+        """Before the first batch: make the folder, and refuse a name that cannot be written.
+
+        Returns whether anything is kept there.
+        """
 
     def named(self, default: str) -> str | None:
         """The name of a file that the user gave none; None if there must be one."""
@@ -68,7 +71,7 @@ class LooseOutput:
         b'epoch,loss\\r\\n'
     """
 
-    def prepare(self, name: str) -> None:
+    def prepare(self, name: str) -> bool:
         """Make the folder of ``name`` and try whether a file can be made there.
 
         A template's folder is known as far as its first field.
@@ -85,6 +88,7 @@ class LooseOutput:
         folder = os.path.dirname(literal) or "."
         files.make_folder(folder)
         files.probe_writable(folder)
+        return True
 
     def named(self, default: str) -> str | None:
         """The user must say where files go."""

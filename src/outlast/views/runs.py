@@ -177,7 +177,8 @@ def _point(point: Point) -> tuple[str, str, str]:
 
 
 def _event(event: Mapping[str, Any]) -> tuple[str, str, str]:
-    rest = {name: value for name, value in event.items() if name not in ("event", "time", "pid")}
+    known = ("event", "time", "pid")
+    rest = {name: value for name, value in event.items() if name not in known and value != []}
     return _clock(event.get("time")), _brief(str(event.get("event"))), _brief(_plain(rest))
 
 

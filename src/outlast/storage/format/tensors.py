@@ -65,7 +65,7 @@ def write(
                [0., 1.]])
     """
     plan = _Plan(metadata, {name: _Entry.of(array) for name, array in tensors.items()})
-    output = _Output(path, plan.file_size)
+    output = _Output(path)
     try:
         drain(_pieces(output, plan, tensors))
     finally:
@@ -126,7 +126,6 @@ class _Plan:
         self.first_header = self.header({})
         if json_text.is_too_large(self.first_header):
             raise _too_many(len(entries))
-        self.file_size = len(self.first_header) + sum(entry.size for entry in entries.values())
 
     def header(self, crcs: Mapping[str, int]) -> bytes:
         """The length, the JSON and its padding; every checksum takes eight characters."""
@@ -204,8 +203,7 @@ def _page_aligned(size: int) -> npt.NDArray[Any]:
 class _Output:
     """A new file, written through a page-aligned buffer, past the page cache if allowed."""
 
-    def __init__(self, path: str, size: int) -> None:
-        self._size = size
+    def __init__(self, path: str) -> None:
         self._used = 0
         self._written = 0
         self._fd = _open_new(path)
@@ -230,10 +228,9 @@ class _Output:
         if not self._written and self._used >= header.size:
             self._buffer[: header.size] = header  # a small file: one write for all
             header = header[:0]
-        self._used = _whole_pages(self._used)
+        if self._used % PAGE:  # no more than is needed: a quota may end there
+            _leave_direct(self._fd)
         self._flush()
-        if self._written != self._size:
-            calls.ftruncate(self._fd, self._size)
         for start in range(0, header.size, self._buffer.size):
             part = header[start : start + self._buffer.size]
             self._buffer[: part.size] = part
@@ -281,7 +278,3 @@ def _leave_direct(fd: int) -> bool:
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     fcntl.fcntl(fd, fcntl.F_SETFL, flags & ~direct)
     return bool(flags & direct)
-
-
-def _whole_pages(size: int) -> int:
-    return -(-size // PAGE) * PAGE
