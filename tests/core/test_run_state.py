@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ def test_an_epochs_end_comes_after_each_of_its_batches_and_before_the_next_epoch
     assert sorted(reversed(order)) == order
     assert Position(0, 7) <= Position(0, 7) < Position(0)
     assert Position(1) > Position(0) and not Position(0) > Position(0)
+    assert not Position(0) < Position(0)
     assert max(Position(2, 3), Position(2)) == Position(2)
 
 
@@ -50,6 +52,11 @@ def test_a_new_state_is_before_the_first_epoch_and_not_finished() -> None:
     new = RunState()
     assert (new.position, new.epochs, new.finished, new.stops) == (START, None, False, ())
     assert (new.extra, new.settings, new.contents, new.callbacks) == ({}, {}, {}, {})
+
+
+def test_a_state_does_not_change_once_it_is_made() -> None:
+    with pytest.raises(FrozenInstanceError):
+        STATE.finished = False  # type: ignore[misc]
 
 
 def test_what_callbacks_remember_is_found_by_their_keys() -> None:
