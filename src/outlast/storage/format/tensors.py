@@ -3,7 +3,7 @@
 Any safetensors library reads such a file. Ours adds, as strings in
 ``__metadata__``: a CRC-32 of each tensor, one of the header itself, and the
 true type of tensors that the format does not know. The header is padded to
-whole pages and the data passes through a page-aligned buffer, so that the page
+whole pages and the data passes through page-aligned buffers, so that the page
 cache can be left out (``O_DIRECT``): a gigabyte then takes half the time and less
 than half the processor time of a plain write and fsync, and no page of a data set
 has to leave the cache for it. The reader is in ``reader.py``; docs/format.md has
@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ PAGE = 4096
 HEADER_CRC = "header_crc32"  # always the header's first key, so that it is found unparsed
 BLANK = "0" * 8
 _BUFFER = 8 << 20
-_spare: list[npt.NDArray[Any]] = []  # of the file written last: fresh memory is dear
+_spare: list[npt.NDArray[Any]] = []  # at most two, of the file written last: fresh memory is dear
 
 
 def write(
@@ -201,13 +202,19 @@ def _page_aligned(size: int) -> npt.NDArray[Any]:
 
 
 class _Output:
-    """A new file, written through a page-aligned buffer, past the page cache if allowed."""
+    """A new file, written through two page-aligned buffers, past the page cache if allowed.
+
+    While one is written, the other is filled and its checksum is computed: on an idle machine a large
+    file takes two thirds of the time that it takes with one.
+    """
 
     def __init__(self, path: str) -> None:
         self._used = 0
         self._written = 0
+        self._under_way: threading.Thread | None = None
+        self._error: BaseException | None = None
         self._fd = _open_new(path)
-        self._buffer = _buffer()
+        self._buffer, self._other = _buffer(), _buffer()
 
     def put(self, data: npt.NDArray[Any]) -> Iterator[memoryview]:
         """Stage ``data``; yields what was staged, piece by piece, still warm in the cache."""
@@ -221,10 +228,11 @@ class _Output:
             self._used += taken
             yield staged.data
             if self._used == self._buffer.size:
-                self._flush()
+                self._flush_behind()
 
     def finish(self, header: npt.NDArray[Any]) -> None:
         """Write what is staged, and the header again, now that its checksums are known."""
+        self._wait()
         if not self._written and self._used >= header.size:
             self._buffer[: header.size] = header  # a small file: one write for all
             header = header[:0]
@@ -237,9 +245,39 @@ class _Output:
             self._write(self._buffer[: part.size].data, start)
 
     def close(self) -> None:
-        """Close the file, and keep the buffer for the next."""
-        _spare[:] = [self._buffer]
+        """Close the file, and keep the buffers for the next."""
+        if self._under_way is not None:
+            self._under_way.join()
+        _spare[:] = [self._buffer, self._other]
         calls.close(self._fd)
+
+    def _flush_behind(self) -> None:
+        """Have the full buffer written by a thread of the same priority, and go on with the other."""
+        self._wait()
+        thread = threading.Thread(target=self._attempt, args=(self._buffer.data, self._written), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had, as when the interpreter ends
+            self._flush()
+            return
+        self._under_way = thread
+        self._written += self._used
+        self._used = 0
+        self._buffer, self._other = self._other, self._buffer
+
+    def _attempt(self, data: memoryview, offset: int) -> None:
+        try:
+            self._write(data, offset)
+        except BaseException as error:
+            self._error = error
+
+    def _wait(self) -> None:
+        """Wait for the write under way; raise what it raised."""
+        if self._under_way is not None:
+            self._under_way.join()
+            self._under_way = None
+        if self._error is not None:
+            raise self._error
 
     def _flush(self) -> None:
         self._write(self._buffer[: self._used].data, self._written)
