@@ -25,7 +25,6 @@ import errno
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeAlias
 
 from outlast.exceptions import RunLocked, warn
@@ -278,7 +277,7 @@ def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
     """The log after the step; lines that are too many for a resume point are sealed."""
 
     def seal(old: bytes) -> Blob:
-        return sealer.seal(partial(files.write_bytes, data=old), kind=layout.LINES, needed=len(old))
+        return sealer.seal(files.Content(old), kind=layout.LINES, needed=len(old))
 
     log = truth.logs.get(name, Log(lines.view)).after(lines)
     if not log.has_short_tail:

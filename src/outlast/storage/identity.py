@@ -9,7 +9,6 @@ aside notices that the new folder is not its own.
 from __future__ import annotations
 
 import os
-from functools import partial
 
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
@@ -36,4 +35,4 @@ def give(folder: str, run: str, aside: str = layout.DAMAGED) -> None:
         return
     if os.path.lexists(path):
         files.move_aside(path, front=aside)
-    files.seal(path, partial(files.write_bytes, data=run.encode() + b"\n"), needed=_SIZE)
+    files.seal(path, files.Content(run.encode() + b"\n"), needed=_SIZE)

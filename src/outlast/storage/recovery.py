@@ -11,7 +11,6 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from outlast.exceptions import RunLocked
@@ -110,7 +109,7 @@ def _clear_temporary(folder: str) -> None:
 
 def _make_again(folder: str, blob: Blob, twin: Twin) -> None:
     data = read_part(os.path.join(folder, twin.view), twin.offset, blob.size)
-    write = partial(files.write_bytes, data=data)
+    write = files.Content(data)
     files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
 
 
@@ -137,7 +136,7 @@ def _seal_published(folder: str, log: Log) -> None:
         return
     if os.path.lexists(path):
         files.move_aside(path, front=layout.DAMAGED)
-    files.seal(path, partial(files.write_bytes, data=log.tail[: blob.size]), needed=blob.size)
+    files.seal(path, files.Content(log.tail[: blob.size]), needed=blob.size)
 
 
 def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[Blob]:
