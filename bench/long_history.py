@@ -34,7 +34,7 @@ def commit(run: FolderStore, rows: int, epoch: int) -> float:
     logs = {
         "history.csv": Lines(ROW * rows),
         layout.JOURNAL: Lines(ROW * rows),
-        ROWS: Lines(ROW * rows, view=False),
+        ROWS: Lines(ROW * rows, public=False),
     }
     start = time.perf_counter()
     run.commit(Step(logs=logs), lambda: RunState(Position(epoch)))

@@ -24,7 +24,7 @@ from outlast.inspect.status import Status, reason
 from outlast.inspect.verification import verify
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.commit import Committed, Step, commit
 from outlast.storage.disk import files
 from outlast.storage.format import layout, limits, tensors
 from outlast.storage.logs import Lines
@@ -870,7 +870,7 @@ def test_what_somebody_made_up_is_answered_in_few_safe_lines(tmp_path: Path, ask
         state = {**state, **made_up} if isinstance(made_up, dict) else made_up
     step = Step({}, {layout.JOURNAL: Lines(content["journal"])})
     (tmp_path / "run").mkdir()
-    commit(str(tmp_path / "run"), Truth(), step, state)
+    commit(str(tmp_path / "run"), Committed(), step, state)
     for file in ("run.json", "events.jsonl"):
         (tmp_path / "run" / file).write_bytes(content[file])
     for words in (["ls", tmp_path], ["show", tmp_path / "run", "--all"], ["verify", tmp_path / "run"]):

@@ -128,7 +128,7 @@ def debris(folder: str | Path) -> list[str]:
     for point in points:
         known |= point.blobs
     for point in points[:1]:
-        known |= {*point.files, *(name for name, log in point.logs.items() if log.view)}
+        known |= {*point.files, *(name for name, log in point.logs.items() if log.public)}
     root = Path(folder)
     return [
         name

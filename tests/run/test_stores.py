@@ -39,7 +39,7 @@ class Memory(Store):
         self.committed = self._saved["state"].position
         self._saved["number"] += 1
         for name, lines in step.logs.items():
-            before = b"" if lines.whole else self._saved["logs"].get(name, b"")
+            before = b"" if lines.replaces else self._saved["logs"].get(name, b"")
             self._saved["logs"][name] = before + lines.data
 
 

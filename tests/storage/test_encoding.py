@@ -160,7 +160,7 @@ def test_a_cycle_is_refused() -> None:
         {"$float": None},
         {"$float": "1"},
         {"$bytes": 3},
-        {"$part": "missing"},
+        {"$immutable": "missing"},
         {"$set": [[]]},
         {"$deque": [-1, []]},
         {"$deque": [1]},
@@ -203,7 +203,7 @@ def test_a_name_that_was_given_for_a_twin_is_not_given_again() -> None:
 def test_an_immutable_value_is_named_once_however_often_it_is_there() -> None:
     best, other = Immutable({"w": np.ones(2)}), Immutable({"w": np.ones(2)})
     plain, arrays, parts = encode({"a": best, "b": [best], "c": other}, "s")
-    assert plain == {"a": {"$part": "s/a"}, "b": [{"$part": "s/a"}], "c": {"$part": "s/c"}}
+    assert plain == {"a": {"$immutable": "s/a"}, "b": [{"$immutable": "s/a"}], "c": {"$immutable": "s/c"}}
     assert parts == {"s/a": best, "s/c": other} and arrays == {}
     assert decode(plain, arrays, parts) == {"a": best, "b": [best], "c": other}
 

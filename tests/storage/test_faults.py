@@ -111,7 +111,7 @@ def test_a_run_whose_disk_is_full_goes_on_in_the_same_process(memory_disk: Path,
     for broken, root in each_call(memory_disk / "runs", errno.ENOSPC, {"pwrite"}, False):
         held = lock.acquire(str(root), take_over=True)
         found = recover(str(root))
-        assert found.truth.number in (0, 1, 2), broken.number
+        assert found.committed.number in (0, 1, 2), broken.number
         held.release()
         workload.run(str(root), STEPS)
         assert workload.content(root) == end

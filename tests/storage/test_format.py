@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.commit import Committed, Step, commit
 from outlast.storage.disk import files
 from outlast.storage.format import layout, limits
 from outlast.storage.format.dtypes import SAFETENSORS, Bits
@@ -52,7 +52,7 @@ def path(tmp_path: Path) -> Path:
     """A resume point with a model, a log with a segment, and all kinds of values."""
     lines = Lines(b"".join(b"%d\n" % n for n in range(1200)))
     models = {"best.keras": lambda name: files.write_bytes(name, b"a model")}
-    commit(str(tmp_path), Truth(), Step(models, {"history.csv": lines}), STATE)
+    commit(str(tmp_path), Committed(), Step(models, {"history.csv": lines}), STATE)
     return tmp_path / "resume-00000001"
 
 
@@ -98,7 +98,7 @@ def test_it_finds_the_blobs_and_the_log_as_the_page_says(path: Path, page_reader
     data = (path.parent / best["blob"]).read_bytes()
     assert (len(data), zlib.crc32(data)) == (best["size"], int(best["crc32"], 16))
     (segment,) = manifest["logs"]["history.csv"]["segments"]
-    assert manifest["logs"]["history.csv"]["view"] is True
+    assert manifest["logs"]["history.csv"]["public"] is True
     tail = safetensors.numpy.load_file(path)["log/history.csv"].tobytes()
     content = (path.parent / segment["blob"]).read_bytes() + tail
     assert content == (path.parent / "history.csv").read_bytes()

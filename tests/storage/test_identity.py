@@ -20,7 +20,7 @@ from outlast import Run, open_run
 from outlast.exceptions import DamagedFile, OutlastError, RunLocked
 from outlast.inspect.verification import verify
 from outlast.storage import identity, resume_points
-from outlast.storage.commit import Step, Truth, commit, stage
+from outlast.storage.commit import Committed, Step, commit, stage
 from outlast.storage.disk import files
 from outlast.storage.format import layout
 from outlast.storage.format.encoding import Immutable
@@ -32,39 +32,39 @@ from outlast.testing import FakeAdapter
 OTHER = "fedcba98" * 4
 
 
-def trained(folder: Path, run: str, steps: int, begin: int = 0) -> Truth:
+def trained(folder: Path, run: str, steps: int, begin: int = 0) -> Committed:
     """A run with a model, a part and a log in each of its steps."""
     folder.mkdir(exist_ok=True)
-    truth = Truth(run=run)
+    committed = Committed(run=run)
     for n in range(begin, begin + steps):
-        truth = step(folder, truth, n)
-    return truth
+        committed = step(folder, committed, n)
+    return committed
 
 
-def step(folder: Path, truth: Truth, n: int) -> Truth:
+def step(folder: Path, committed: Committed, n: int) -> Committed:
     step = Step(
-        {"best.pt": partial(files.write_bytes, data=b"%s %d" % (truth.run.encode(), n))},
+        {"best.pt": partial(files.write_bytes, data=b"%s %d" % (committed.run.encode(), n))},
         {"history.csv": Lines(b"%d\n" % n)},
     )
-    state = {"run": truth.run, "n": n, "best": Immutable(np.arange(n))}
-    return commit(str(folder), truth, step, state, say=lambda finding: None)
+    state = {"run": committed.run, "n": n, "best": Immutable(np.arange(n))}
+    return commit(str(folder), committed, step, state, say=lambda finding: None)
 
 
 def test_each_new_run_has_an_identity_of_its_own(tmp_path: Path, random_identities: None) -> None:
     found = []
     for name in "ab":
         (tmp_path / name).mkdir()
-        found.append(recover(str(tmp_path / name)).truth.run)
+        found.append(recover(str(tmp_path / name)).committed.run)
         assert identity.read(str(tmp_path / name)) == found[-1]
-        assert recover(str(tmp_path / name)).truth.run == found[-1]
+        assert recover(str(tmp_path / name)).committed.run == found[-1]
     assert len({*found}) == 2 and all(map(layout.is_identity, found))
 
 
 def test_every_file_of_a_run_carries_its_identity(tmp_path: Path) -> None:
-    truth = trained(tmp_path, RUN, 2)
+    committed = trained(tmp_path, RUN, 2)
     assert (tmp_path / "IDENTITY").read_text() == RUN + "\n"
     assert {resume_points.run_of(str(tmp_path), n) for n in (1, 2)} == {RUN}
-    assert truth.kept and all(layout.is_blob_of(RUN, name) for name in truth.kept)
+    assert committed.kept and all(layout.is_blob_of(RUN, name) for name in committed.kept)
 
 
 @pytest.mark.parametrize("names", ["resume-00000099", "*"])
@@ -78,7 +78,7 @@ def test_a_resume_point_that_was_copied_from_another_run_is_set_aside(tmp_path: 
             shutil.copy(path, tmp_path / "run" / path.name)
     found = recover(str(tmp_path / "run"))
     assert found.state["run"] == RUN and found.state["n"] == 1
-    assert found.truth.run == RUN
+    assert found.committed.run == RUN
     assert not any(layout.is_blob_of(OTHER, name) for name in os.listdir(tmp_path / "run"))
     said = " ".join(found.findings)
     assert "resume-00000099" in said
@@ -94,7 +94,7 @@ def test_a_copied_resume_point_with_its_right_number_is_set_aside_as_foreign(tmp
     assert survey(str(tmp_path / "run")).foreign == ("resume-00000005",)
     assert workload.content(tmp_path / "run") == before
     found = recover(str(tmp_path / "run"))
-    assert found.truth.number == 2
+    assert found.committed.number == 2
     assert found.findings == ("files of another run were set aside: resume-00000005",)
     assert (tmp_path / "run" / "foreign-resume-00000005").exists()
 
@@ -104,12 +104,12 @@ def test_an_older_copied_resume_point_is_neither_deleted_nor_gone_back_to(tmp_pa
     trained(tmp_path / "other", OTHER, 2)
     shutil.copy(tmp_path / "other" / "resume-00000002", tmp_path / "run")
     found = recover(str(tmp_path / "run"))
-    assert found.truth.number == 5 and found.findings == ()
+    assert found.committed.number == 5 and found.findings == ()
     shutil.rmtree(tmp_path / "run")
-    truth = trained(tmp_path / "run", RUN, 5)
+    committed = trained(tmp_path / "run", RUN, 5)
     os.unlink(tmp_path / "run" / "resume-00000004")
     shutil.copy(tmp_path / "other" / "resume-00000002", tmp_path / "run")
-    truth = step(tmp_path / "run", truth, 6)  # the clean-up leaves it alone
+    committed = step(tmp_path / "run", committed, 6)  # the clean-up leaves it alone
     assert (tmp_path / "run" / "resume-00000002").exists()
     for path in (tmp_path / "run").glob("resume-0000000[456]"):
         path.write_bytes(b"")
@@ -126,18 +126,18 @@ def test_an_identity_that_is_lost_is_known_from_the_newest_resume_point(
     if left is not None:
         (tmp_path / "IDENTITY").write_bytes(left)
     found = recover(str(tmp_path))
-    assert found.truth.number == 2 and found.truth.run == OTHER
+    assert found.committed.number == 2 and found.committed.run == OTHER
     assert found.findings == ("IDENTITY was missing or damaged, and was written again",)
     assert identity.read(str(tmp_path)) == OTHER
-    step(tmp_path, found.truth, 3)
+    step(tmp_path, found.committed, 3)
     assert recover(str(tmp_path)).findings == ()
 
 
-def replaced(folder: Path) -> Truth:
+def replaced(folder: Path) -> Committed:
     """Set the folder aside, and begin a new run in its place."""
     os.rename(folder, f"{folder}.1")
     folder.mkdir()
-    return recover(str(folder), begin=True).truth
+    return recover(str(folder), begin=True).committed
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -154,13 +154,13 @@ def test_a_writer_whose_folder_was_set_aside_and_made_again_writes_nothing(
     for n in range(ahead):
         new = step(folder, new, n)
     before = contents(folder)
-    for attempt in (step, lambda folder, truth, n: stage(str(folder), truth, Step())):
+    for attempt in (step, lambda folder, committed, n: stage(str(folder), committed, Step())):
         with pytest.raises(RunLocked, match="set aside or replaced"):
             attempt(folder, old, 3)
     with pytest.raises(RunLocked, match="set aside or replaced"):
         recover(str(folder), old)
     assert contents(folder) == before
-    assert recover(str(folder)).truth.number == ahead
+    assert recover(str(folder)).committed.number == ahead
 
 
 def at_the_call(number: int, act: Callable[[], object]) -> Callable[..., Any]:
@@ -183,7 +183,7 @@ def test_a_folder_that_is_set_aside_at_any_call_of_a_commit_goes_on_as_the_new_r
         folder = tmp_path / f"{number}" / "run"
         folder.parent.mkdir()
         old = trained(folder, OTHER, 2)
-        begun: list[Truth] = []
+        begun: list[Committed] = []
         with tapped(at_the_call(number, lambda: begun.append(replaced(folder)))):  # noqa: B023
             try:
                 step(folder, old, 2)
@@ -195,9 +195,9 @@ def test_a_folder_that_is_set_aside_at_any_call_of_a_commit_goes_on_as_the_new_r
         assert refused or (Path(f"{folder}.1") / "resume-00000003").exists()
         assert not (folder / "resume-00000003").exists()
         found = recover(str(folder))
-        assert found.truth.run == RUN and found.truth.number == 0 and found.state is None
-        truth = step(folder, found.truth, 0)
-        assert truth.number == 1
+        assert found.committed.run == RUN and found.committed.number == 0 and found.state is None
+        committed = step(folder, found.committed, 0)
+        assert committed.number == 1
         assert recover(str(folder)).state["run"] == RUN
     assert number > 30
 
@@ -211,7 +211,7 @@ def test_what_an_old_writer_sealed_in_a_new_folder_is_never_gone_on_from(tmp_pat
         if layout.is_blob(path.name) or path.name == "resume-00000003":
             shutil.copy(path, folder)
     found = recover(str(folder))
-    assert (found.truth.number, found.state, found.truth.run) == (0, None, RUN)
+    assert (found.committed.number, found.state, found.committed.run) == (0, None, RUN)
     assert "foreign-resume-00000003" in os.listdir(folder)
     assert "files of another run were set aside: " in found.findings[0]
 
@@ -219,10 +219,10 @@ def test_what_an_old_writer_sealed_in_a_new_folder_is_never_gone_on_from(tmp_pat
 def test_a_new_run_takes_nothing_of_what_is_in_its_folder(tmp_path: Path) -> None:
     trained(tmp_path, OTHER, 3)
     found = recover(str(tmp_path), begin=True)
-    assert (found.truth.number, found.state, found.truth.run) == (0, None, RUN)
+    assert (found.committed.number, found.state, found.committed.run) == (0, None, RUN)
     assert identity.read(str(tmp_path)) == RUN
     assert len([*tmp_path.glob("foreign-*")]) == 2 + 4 + 1  # resume points, blobs, IDENTITY
-    assert step(tmp_path, found.truth, 0).number == 1
+    assert step(tmp_path, found.committed, 0).number == 1
 
 
 def test_a_writer_that_slept_while_another_went_on_removes_what_it_sealed_and_stops(tmp_path: Path) -> None:
@@ -241,13 +241,13 @@ def test_a_writer_that_falls_asleep_in_a_commit_takes_nothing_of_the_other_with_
     for number in range(1, 500):
         folder = tmp_path / f"{number}"
         slept = trained(folder, RUN, 2)
-        awake: list[Truth] = []
+        awake: list[Committed] = []
 
-        def others(folder: Path = folder, slept: Truth = slept, awake: list[Truth] = awake) -> None:
-            truth = recover(str(folder)).truth
+        def others(folder: Path = folder, slept: Committed = slept, awake: list[Committed] = awake) -> None:
+            committed = recover(str(folder)).committed
             for n in range(4):
-                truth = step(folder, truth, n)
-            awake.append(truth)
+                committed = step(folder, committed, n)
+            awake.append(committed)
 
         with tapped(at_the_call(number, others)):
             try:
@@ -258,19 +258,19 @@ def test_a_writer_that_falls_asleep_in_a_commit_takes_nothing_of_the_other_with_
         if not awake:
             break
         found = recover(str(folder))
-        assert found.truth.number == awake[0].number, number
+        assert found.committed.number == awake[0].number, number
         assert not any("lost" in finding or "set aside" in finding for finding in found.findings), number
         assert refused or resume_points.numbers(str(folder))[0] == awake[0].number
     assert number > 30
 
 
 def test_a_file_that_is_planted_under_a_higher_number_does_not_stop_a_training(tmp_path: Path) -> None:
-    truth = trained(tmp_path, RUN, 2)
+    committed = trained(tmp_path, RUN, 2)
     trained(tmp_path / "other", OTHER, 5)
     shutil.copy(tmp_path / "other" / "resume-00000005", tmp_path)
     (tmp_path / "resume-00000077").write_bytes(b"nonsense")
-    truth = step(tmp_path, truth, 2)
-    assert truth.number == 3
+    committed = step(tmp_path, committed, 2)
+    assert committed.number == 3
     assert (tmp_path / "resume-00000005").exists() and (tmp_path / "resume-00000077").exists()
 
 
@@ -288,7 +288,7 @@ def test_blobs_of_a_first_commit_that_did_not_come_to_its_end_are_no_loss(tmp_pa
     trained(tmp_path, RUN, 1)
     (tmp_path / "resume-00000001").unlink()
     found = recover(str(tmp_path))
-    assert (found.truth.number, found.state, found.findings) == (0, None, ())
+    assert (found.committed.number, found.state, found.findings) == (0, None, ())
     assert not any(map(layout.is_blob, os.listdir(tmp_path)))
 
 

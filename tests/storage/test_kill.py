@@ -113,7 +113,7 @@ def kills(zygote: Zygote, shared_memory_disk: Path) -> list[Path]:
 def go_on(folder: Path, end: dict[str, str], at_least: int = 0) -> None:
     """Start the killed run again: it loses no commit, and ends as one that nobody killed."""
     found = workload.run(str(folder), STEPS, say=lambda finding: None)
-    assert found.truth.number >= max(at_least, committed(folder))
+    assert found.committed.number >= max(at_least, committed(folder))
     assert not any("set aside" in finding or "lost" in finding for finding in found.findings)
     assert workload.content(folder) == end
 

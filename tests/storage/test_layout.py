@@ -9,19 +9,19 @@ from tests.storage.workload import RUN
 
 from outlast.exceptions import ArgumentError
 from outlast.storage.format.layout import (
+    IMMUTABLE,
     LINES,
-    PART,
+    MODEL,
+    blob_kind,
     blob_names,
     blob_number,
     check_log_name,
     is_blob,
     is_blob_of,
-    is_part,
-    is_rows,
     log_path,
+    published_path,
     resume_name,
     resume_number,
-    view_path,
 )
 
 
@@ -46,17 +46,16 @@ def test_what_is_no_resume_point_is_not_taken_for_one(name: str) -> None:
     assert resume_number(name) is None
 
 
-@pytest.mark.parametrize("view", ["best.keras", "w.weights.h5", "model", "a-0.53.keras", "x/y.pt"])
-def test_a_blobs_names_are_told_from_those_of_people(view: str) -> None:
-    names = [name for kind in ("", LINES, PART) for name in blob_names(RUN, 7, view=view, kind=kind)[:3]]
+@pytest.mark.parametrize("file", ["best.keras", "w.weights.h5", "model", "a-0.53.keras", "x/y.pt"])
+def test_a_blobs_names_are_told_from_those_of_people(file: str) -> None:
+    names = [name for kind in ("", LINES, IMMUTABLE) for name in blob_names(RUN, 7, file=file, kind=kind)[:3]]
     assert all(map(is_blob, names))
     assert len(set(names)) == 9
-    assert [is_rows(name) for name in names] == [False] * 3 + [True] * 3 + [False] * 3
-    assert [is_part(name) for name in names] == [False] * 6 + [True] * 3
+    assert [blob_kind(name) for name in names] == [MODEL] * 3 + [LINES] * 3 + [IMMUTABLE] * 3
     assert {blob_number(name) for name in names} == {7}
     assert all(is_blob_of(RUN, name) for name in names)
     assert not any(is_blob_of("f" * 32, name) for name in names)
-    assert not is_blob(view)
+    assert not is_blob(file)
     assert not is_blob("blob-notes.txt")
     assert not is_blob("blob-00000001.keras")  # as version 1 named them
 
@@ -75,7 +74,7 @@ def test_a_blobs_names_are_told_from_those_of_people(view: str) -> None:
 )
 def test_a_name_that_leads_out_or_is_the_runs_own_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ArgumentError, match="cannot be a file of a run") as caught:
-        view_path(str(tmp_path), name)
+        published_path(str(tmp_path), name)
     assert str(caught.value).isprintable()
 
 
@@ -83,7 +82,7 @@ def test_a_name_that_leads_out_or_is_the_runs_own_is_refused(tmp_path: Path, nam
     "name", ["best.keras", "models/epoch-0001.keras", "Größe 3.csv", ".hidden", "a..b", "a" * 200]
 )
 def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
-    assert view_path(str(tmp_path), name) == str(tmp_path / name)
+    assert published_path(str(tmp_path), name) == str(tmp_path / name)
 
 
 def test_a_link_on_the_way_that_leads_out_is_refused(tmp_path: Path) -> None:
@@ -92,14 +91,14 @@ def test_a_link_on_the_way_that_leads_out_is_refused(tmp_path: Path) -> None:
     (run / "out").symlink_to(tmp_path)
     (run / "in").symlink_to(run)
     with pytest.raises(ArgumentError, match="symbolic link"):
-        view_path(str(run), "out/best.keras")
-    view_path(str(run), "in/best.keras")
+        published_path(str(run), "out/best.keras")
+    published_path(str(run), "in/best.keras")
 
 
 def test_a_run_that_is_reached_through_a_link_is_a_run(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "real")
-    view_path(str(tmp_path / "run"), "models/best.keras")
+    published_path(str(tmp_path / "run"), "models/best.keras")
 
 
 def test_the_runs_own_logs_have_their_names(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_the_runs_own_logs_have_their_names(tmp_path: Path) -> None:
 
 
 def test_a_blob_of_a_view_with_the_longest_name_can_be_named_and_set_aside() -> None:
-    view = "a" * 20 + "." + "b" * 179
-    view_path("run", view)
-    longest = blob_names(RUN, 10**9, view=view)[-1]
+    file = "a" * 20 + "." + "b" * 179
+    published_path("run", file)
+    longest = blob_names(RUN, 10**9, file=file)[-1]
     assert is_blob(longest) and len(f"damaged-{longest}.9999") <= 255

@@ -47,12 +47,12 @@ def faults_after_rot(root: Path) -> Iterator[str]:
     """A bit flips in the newest resume point, then in a blob."""
     newest = root / f"resume-{STEPS:08d}"
     flip(newest)
-    if recovery.recover(str(root)).truth.number != STEPS - 1:
+    if recovery.recover(str(root)).committed.number != STEPS - 1:
         yield "a flipped bit was not found"
     if not (root / f"damaged-{newest.name}").exists():
         yield "the evidence is gone"
     workload.run(str(root), STEPS)
-    flip(root / recovery.recover(str(root)).truth.files["best.bin"].name)
+    flip(root / recovery.recover(str(root)).committed.files["best.bin"].name)
     if not recovery.recover(str(root)).findings:
         yield "a flipped bit in a blob was not found"
 
@@ -101,8 +101,8 @@ def delete_then_sync(folder: str, *kept: Any, **newest: Any) -> None:
 real_delete_orphans = commit.delete_orphans
 
 
-def overwrite(folder: str, view: str, blob: blobs.Blob, drain: Any = None) -> None:
-    path = os.path.join(folder, view)
+def overwrite(folder: str, name: str, blob: blobs.Blob, drain: Any = None) -> None:
+    path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     calls.write(fd, Path(folder, blob.name).read_bytes())
@@ -129,10 +129,10 @@ def load_any_blob(blob: blobs.Blob, path: str) -> bool:
     return os.path.exists(path)
 
 
-def longer_unsealed(sealer: Any, truth: Any, name: str, lines: logs.Lines) -> logs.Log:
-    if lines.whole:
-        return logs.Log(lines.view, (), lines.data)
-    return real_longer(sealer, truth, name, lines)
+def longer_unsealed(sealer: Any, committed: Any, name: str, lines: logs.Lines) -> logs.Log:
+    if lines.replaces:
+        return logs.Log(lines.public, (), lines.data)
+    return real_longer(sealer, committed, name, lines)
 
 
 real_longer = commit._longer
@@ -146,15 +146,15 @@ MUTANTS: dict[str, list[tuple[object, str, Any]]] = {
         (commit, "sync_folder", nothing),
         (commit, "delete_orphans", delete_then_sync),
     ],
-    "best overwritten in place": [(commit, "publish_view", overwrite)],
+    "best overwritten in place": [(commit, "publish", overwrite)],
     "names that are given twice": [(files, "seal", files.replace)],
     "only one resume point kept": [(commit, "delete_orphans", keep_only_newest)],
     "fixed temporary names": [(files, "temporary_name", fixed_name)],
     "checksums of tensors ignored": [(tensor_reader.TensorFile, "_load", believe)],
     "checksums of blobs ignored": [(blobs.Blob, "fits", load_any_blob)],
     "evidence deleted": [(files, "move_aside", lambda path, **marks: os.unlink(path))],
-    "logs not cut": [(recovery, "mend_view", nothing)],
-    "best not put back": [(recovery, "publish_view", nothing)],
+    "logs not cut": [(recovery, "mend_published", nothing)],
+    "best not put back": [(recovery, "publish", nothing)],
     "temporary files not cleared": [(recovery, "_clear_temporary", nothing)],
     "orphans not deleted": [(recovery, "delete_orphans", nothing)],
     "giving up not finished": [(recovery, "_finish_giving_up", nothing)],

@@ -26,7 +26,7 @@ def faults(trace: Trace, folder: str) -> list[str]:
         *never_in_place(trace),
         *synced_before_it_gets_a_name(trace),
         *nothing_deleted_before_the_commit(trace, folder),
-        *blobs_before_views_before_the_resume_point(trace, folder),
+        *blobs_before_published_files_before_the_resume_point(trace, folder),
         *the_folder_is_synced_in_its_parent_first(trace, folder),
     ]
 
@@ -71,7 +71,7 @@ def nothing_deleted_before_the_commit(trace: Trace, folder: str) -> list[str]:
     return found
 
 
-def blobs_before_views_before_the_resume_point(trace: Trace, folder: str) -> list[str]:
+def blobs_before_published_files_before_the_resume_point(trace: Trace, folder: str) -> list[str]:
     """In each commit: blobs, then copies, then logs, then the resume point, then the sync."""
     found = []
     reached = len(STEPS)  # a recovery comes first
@@ -80,7 +80,7 @@ def blobs_before_views_before_the_resume_point(trace: Trace, folder: str) -> lis
         if event.call == "mark":
             reached = 0
         elif step == "sync" and reached < STEPS.index("resume"):
-            continue  # a folder for views was made
+            continue  # a folder for published files was made
         elif step and reached < len(STEPS):
             if STEPS.index(step) < reached:
                 found.append(f"{step} after {STEPS[reached]}: {event.target or event.path}")

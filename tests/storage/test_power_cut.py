@@ -30,7 +30,7 @@ class Reference:
 
     def faults(self, folder: Path, found: Recovered) -> list[str]:
         """In what a recovered folder differs from the uninterrupted one."""
-        n = found.truth.number
+        n = found.committed.number
         if n == 0:
             return [] if found.state is None else ["a state without a commit"]
         wanted, state = self.contents[n], self.states[n]
@@ -46,7 +46,7 @@ class Reference:
 
     @staticmethod
     def may_be(name: str) -> bool:
-        """What may be there beside: evidence, and a view of a step that was not committed."""
+        """What may be there beside: evidence, and a published file of a step that was not committed."""
         return name.startswith(("damaged-", "models/model-", "model-")) or ".conflict" in name
 
 
@@ -89,8 +89,8 @@ def faults_of_cuts(trace: Trace, root: Path, reference: Reference, most: int) ->
     """What is wrong after the recovery from each cut."""
     for folder, committed in cuts(trace, root, most):
         found = recover(str(folder))
-        lost = f"step {committed} was committed, {found.truth.number} was found"
-        wrong = [lost] if found.truth.number < committed else []
+        lost = f"step {committed} was committed, {found.committed.number} was found"
+        wrong = [lost] if found.committed.number < committed else []
         yield wrong + reference.faults(folder, found)
 
 
@@ -115,7 +115,7 @@ def faults_of_cuts_in_the_first_commit(folder: Path, kept_lines: int, most: int)
     with traced() as trace:
         workload.run(str(root), 1, trace.mark, kept_lines=kept_lines, models="")
     made = {os.path.basename(event.target) for event in trace if event.call == "link"}
-    assert any(map(layout.is_rows, made)) == (kept_lines == 1)
+    assert any(layout.blob_kind(name) == layout.LINES for name in made) == (kept_lines == 1)
     yield from faults_of_cuts(trace, root, reference, most)
 
 
@@ -150,7 +150,7 @@ def test_a_power_cut_in_the_recovery_after_one_loses_nothing_either(
         for cut, _ in cuts(second, again, most, before):
             tried += 1
             found = recover(str(cut))
-            assert found.truth.number >= committed
+            assert found.committed.number >= committed
             assert reference.faults(cut, found) == []
         shutil.rmtree(again.parent)
     assert tried > 50

@@ -89,7 +89,7 @@ def test_ext4_loses_nothing_that_was_committed(memory_disk: Path) -> None:
             folder = disk / "runs" / "digits"
             if folder.exists() or committed:
                 found = recover(str(folder))
-                assert found.truth.number >= max(committed, default=0), f"cut at call {number}"
+                assert found.committed.number >= max(committed, default=0), f"cut at call {number}"
                 assert reference.faults(folder, found) == [], f"cut at call {number}"
         if committed and committed[-1] == STEPS:
             break

@@ -13,7 +13,7 @@ from outlast.core.decision import Action, Decision, Reason
 from outlast.exceptions import ArgumentError, FileError
 from outlast.inspect.record import Record, decision_of
 from outlast.storage import journal
-from outlast.storage.commit import Step, Truth, commit
+from outlast.storage.commit import Committed, Step, commit
 from outlast.storage.format import layout, limits
 from outlast.storage.logs import Lines
 from outlast.testing import FakeAdapter
@@ -48,7 +48,7 @@ def test_a_best_model_that_the_run_does_not_keep_has_no_path(tmp_path: Path, nam
     values = {"monitor": "val_loss", "value": 1.0, "best": 1.0, "previous": 2.0, "path": name}
     line = journal.line(Decision("ModelCheckpoint", Action.SAVE, Reason.IMPROVED, 3, values=values).to_json())
     state = {"callbacks": {}, "settings": {"callbacks": {}}}
-    commit(str(tmp_path), Truth(), Step({}, {layout.JOURNAL: Lines(line)}), state)
+    commit(str(tmp_path), Committed(), Step({}, {layout.JOURNAL: Lines(line)}), state)
     assert Record(tmp_path).best == Best(3, "val_loss", 1.0, None)
 
 
@@ -62,7 +62,7 @@ def test_the_best_is_looked_for_from_the_end_and_no_further_than_needed(
     best = Best(2, "val_loss", 0.5, os.path.join(folder, "best.txt"))
     record = Record(folder)
     assert record.best == best
-    for name in filter(layout.is_rows, os.listdir(folder)):
+    for name in (name for name in os.listdir(folder) if layout.blob_kind(name) == layout.LINES):
         os.unlink(os.path.join(folder, name))
     if found:
         assert record.best == best

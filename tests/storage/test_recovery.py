@@ -19,7 +19,7 @@ from tests.storage import workload
 
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.storage import resume_points
-from outlast.storage.commit import Step, Truth, commit, stage
+from outlast.storage.commit import Committed, Step, commit, stage
 from outlast.storage.disk import files
 from outlast.storage.disk.temporary import temporary_name
 from outlast.storage.format import document, tensors
@@ -38,11 +38,11 @@ def run(tmp_path: Path) -> Path:
     """Three resume points were made; both that are left name the same best model."""
     folder = tmp_path / "run"
     folder.mkdir()
-    truth = Truth()
+    committed = Committed()
     for n in (1, 2, 3):
         models = {"best.keras": writes(b"model" * 100)} if n == 1 else {}
-        lines = {"history.csv": Lines(b"%d\n" % n), "rows": Lines(b"{}\n", view=False)}
-        truth = commit(str(folder), truth, Step(models, lines), {"n": n, "w": np.full(9, n)})
+        lines = {"history.csv": Lines(b"%d\n" % n), "rows": Lines(b"{}\n", public=False)}
+        committed = commit(str(folder), committed, Step(models, lines), {"n": n, "w": np.full(9, n)})
     return folder
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_found_wrong_where_nothing_is(run: Path) -> None:
 
 def test_a_folder_without_a_run_starts_anew(tmp_path: Path) -> None:
     found = recover(str(tmp_path))
-    assert (found.truth, found.state, found.findings) == (Truth(), None, ())
+    assert (found.committed, found.state, found.findings) == (Committed(), None, ())
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -87,12 +87,12 @@ def test_a_damaged_resume_point_is_moved_aside_and_the_one_before_used(run: Path
     DAMAGES[damage](run / "resume-00000003")
     found = recover(str(run))
     assert found.state["n"] == 2
-    assert found.truth.number == 2
+    assert found.committed.number == 2
     assert "resume point 3 was set aside" in found.findings[0]
     assert os.path.lexists(run / "damaged-resume-00000003")
     assert (run / "history.csv").read_bytes() == b"1\n2\n"
     assert recover(str(run)).findings == ()
-    commit(str(run), found.truth, Step(), {"n": 3})
+    commit(str(run), found.committed, Step(), {"n": 3})
     assert recover(str(run)).state == {"n": 3}
 
 
@@ -116,12 +116,12 @@ def test_if_no_resume_point_is_whole_nothing_is_touched(run: Path) -> None:
 
 
 def test_a_first_resume_point_that_was_torn_is_no_obstacle(tmp_path: Path) -> None:
-    commit(str(tmp_path), Truth(), Step(), 1)
+    commit(str(tmp_path), Committed(), Step(), 1)
     os.truncate(tmp_path / "resume-00000001", 5000)
     found = recover(str(tmp_path))
     assert found.state is None
     assert "resume point 1 was set aside" in found.findings[0]
-    commit(str(tmp_path), found.truth, Step(), 1)
+    commit(str(tmp_path), found.committed, Step(), 1)
     assert recover(str(tmp_path)).state == 1
 
 
@@ -154,15 +154,15 @@ def test_if_blob_and_view_are_damaged_the_newest_is_taken_and_the_loss_is_said(r
     found = recover(str(run))
     assert found.state["n"] == 3
     assert found.findings == ("blob-00000001-0123abcd.keras (best.keras) is lost",)
-    assert "best.keras" not in found.truth.files
+    assert "best.keras" not in found.committed.files
     assert (run / "damaged-blob-00000001-0123abcd.keras").exists()
-    commit(str(run), found.truth, Step(), {"n": 4})
+    commit(str(run), found.committed, Step(), {"n": 4})
     assert recover(str(run)).findings == ()
 
 
 def test_if_only_the_newests_blob_is_lost_the_one_before_is_used(run: Path) -> None:
-    truth = recover(str(run)).truth
-    commit(str(run), truth, Step({"best.keras": writes(b"better")}), {"n": 4})
+    committed = recover(str(run)).committed
+    commit(str(run), committed, Step({"best.keras": writes(b"better")}), {"n": 4})
     (run / "blob-00000004-0123abcd.keras").unlink()
     (run / "best.keras").unlink()
     found = recover(str(run))
@@ -214,10 +214,10 @@ def long_run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     lines = [b"".join(b"%d\n" % i for i in range(n, n + 1500)) for n in (0, 1500)]
-    truth = Truth()
+    committed = Committed()
     for part in lines:
-        step = Step({}, {"history.csv": Lines(part), "rows": Lines(part, view=False)})
-        truth = commit(str(folder), truth, step, len(part))
+        step = Step({}, {"history.csv": Lines(part), "rows": Lines(part, public=False)})
+        committed = commit(str(folder), committed, step, len(part))
     return folder
 
 
@@ -234,7 +234,7 @@ def test_lines_that_stand_nowhere_else_are_lost_and_it_is_said(long_run: Path) -
     flip(long_run / "blob-rows-00000001-0123abcd-1", 5)
     found = recover(str(long_run))
     assert found.findings == ("blob-rows-00000001-0123abcd-1 (old lines of rows) is lost",)
-    left = found.truth.logs["rows"].content(str(long_run))
+    left = found.committed.logs["rows"].content(str(long_run))
     assert left.startswith(b"1000\n") and left.endswith(b"2999\n")
 
 
@@ -289,15 +289,15 @@ def test_a_survey_changes_nothing_and_can_leave_the_arrays_alone(run: Path) -> N
 
 def test_a_survey_beside_a_writer_sees_a_whole_run(run: Path) -> None:
     """What it was about to read is deleted by two commits in between: it looks again."""
-    truth = recover(str(run)).truth
+    committed = recover(str(run)).committed
 
     def read(folder: str, number: int) -> resume_points.ResumePoint:
-        nonlocal truth
-        if truth.number < 8:
+        nonlocal committed
+        if committed.number < 8:
             for _ in range(2):
-                n = truth.number + 1
+                n = committed.number + 1
                 step = Step({"best.keras": writes(b"%d" % n)})
-                truth = commit(folder, truth, step, {"n": n})
+                committed = commit(folder, committed, step, {"n": n})
         return resume_points.load(folder, number)
 
     found = survey(str(run), read)
@@ -314,7 +314,7 @@ def test_a_resume_point_that_names_views_outside_is_damage(
     evil = replace(point, number=4, files={name: point.files["best.keras"]}, logs={})
     resume_points.seal(str(run), evil)
     found = recover(str(run))
-    assert found.truth.number == 3
+    assert found.committed.number == 3
     assert "resume point 4 was set aside" in found.findings[0]
 
 
@@ -335,15 +335,15 @@ def test_too_many_open_files_is_an_error_not_a_verdict(run: Path, monkeypatch: p
 def test_a_renamed_resume_point_is_damage(run: Path) -> None:
     shutil.copy(run / "resume-00000002", run / "resume-00000007")
     found = recover(str(run))
-    assert found.truth.number == 3
+    assert found.committed.number == 3
     assert "it is resume point 2" in found.findings[0]
 
 
 def test_everything_that_is_moved_aside_is_kept_by_later_commits(run: Path) -> None:
     flip(run / "resume-00000003")
-    truth = recover(str(run)).truth
+    committed = recover(str(run)).committed
     for n in range(3, 7):
-        truth = commit(str(run), truth, Step(), {"n": n})
+        committed = commit(str(run), committed, Step(), {"n": n})
     flip(run / "resume-00000006")
     recover(str(run))
     assert (run / "damaged-resume-00000003").exists()
@@ -352,10 +352,12 @@ def test_everything_that_is_moved_aside_is_kept_by_later_commits(run: Path) -> N
 
 def test_a_table_is_made_again_from_the_resume_point_alone(tmp_path: Path) -> None:
     """Even one that was written whole: its lines are in the resume point as long as they are few."""
-    truth = Truth()
+    committed = Committed()
     for n in (1, 2):
         table = b"".join(b"%d\n" % i for i in range(n + 1))
-        truth = commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(table, whole=True)}), {"n": n})
+        committed = commit(
+            str(tmp_path), committed, Step({}, {"history.csv": Lines(table, replaces=True)}), {"n": n}
+        )
     for path in tmp_path.iterdir():
         if path.name not in ("resume-00000002", "IDENTITY"):
             path.unlink()
@@ -367,8 +369,8 @@ def test_a_table_is_made_again_from_the_resume_point_alone(tmp_path: Path) -> No
 def test_a_table_that_a_commit_without_end_had_replaced_is_put_back_and_is_no_conflict(
     tmp_path: Path,
 ) -> None:
-    truth = commit(str(tmp_path), Truth(), Step({}, {"history.csv": Lines(b"1\n", whole=True)}), 1)
-    stage(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", whole=True)}))
+    committed = commit(str(tmp_path), Committed(), Step({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1)
+    stage(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", replaces=True)}))
     assert (tmp_path / "history.csv").read_bytes() == b"1,NA\n2,3\n"
     found = recover(str(tmp_path))
     assert found.findings == ("history.csv was put back to its last saved state",)
@@ -380,20 +382,20 @@ def test_a_table_that_a_commit_without_end_had_replaced_is_put_back_and_is_no_co
 def test_a_replaced_table_is_no_conflict_either_if_the_resume_point_is_lost_that_replaced_it(
     tmp_path: Path, later: int
 ) -> None:
-    truth = commit(str(tmp_path), Truth(), Step({}, {"history.csv": Lines(b"1\n", whole=True)}), 1)
+    committed = commit(str(tmp_path), Committed(), Step({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1)
     for n in range(later):
-        truth = commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"%d\n" % n)}), n)
-    commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", whole=True)}), 9)
+        committed = commit(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"%d\n" % n)}), n)
+    commit(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", replaces=True)}), 9)
     flip(tmp_path / f"resume-{later + 2:08d}")
     found = recover(str(tmp_path))
-    assert found.truth.number == later + 1
+    assert found.committed.number == later + 1
     assert found.findings[1:] == ("history.csv was put back to its last saved state",)
     assert not [*tmp_path.glob("*.conflict")]
 
 
 def test_the_copy_of_a_replaced_table_is_made_again(tmp_path: Path) -> None:
-    truth = commit(str(tmp_path), Truth(), Step({}, {"history.csv": Lines(b"1\n", whole=True)}), 1)
-    commit(str(tmp_path), truth, Step({}, {"history.csv": Lines(b"2\n")}), 2)
+    committed = commit(str(tmp_path), Committed(), Step({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1)
+    commit(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"2\n")}), 2)
     (name,) = (path for path in tmp_path.iterdir() if path.name.startswith("blob-rows"))
     before = name.read_bytes()
     for damage in (flip, Path.unlink):
@@ -414,10 +416,10 @@ FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
     "an infinity in the state": lambda manifest: manifest["state"].update(n=1e400),
     "a checksum of 400 digits": lambda manifest: manifest["files"]["best.keras"].update(crc32=7),
     "a blob without a name": lambda manifest: manifest["files"]["best.keras"].update(blob=7),
-    "a part that leads out": lambda manifest: manifest.update(parts={"x": {"blob": "../x"}}),
-    "no parts": lambda manifest: manifest.pop("parts"),
-    "parts that are a number": lambda manifest: manifest.update(parts=7),
-    "a view that the run keeps for itself": lambda manifest: manifest["files"].update(
+    "an immutable that leads out": lambda manifest: manifest.update(immutables={"x": {"blob": "../x"}}),
+    "no immutables": lambda manifest: manifest.pop("immutables"),
+    "immutables that are a number": lambda manifest: manifest.update(immutables=7),
+    "a file that the run keeps for itself": lambda manifest: manifest["files"].update(
         {"journal.jsonl": manifest["files"]["best.keras"]}
     ),
 }

@@ -1,7 +1,7 @@
 """A training without a framework: numbers that depend on all that was saved before.
 
 It does what a run may do to its folder: keeps a best model and best weights, keeps the last two
-models and gives up older ones, lets two views share a blob, appends to a table
+models and gives up older ones, lets two published files share a blob, appends to a table
 and to a journal, widens the table, and lets old lines go to segments. The end
 is the same however often it was interrupted, or something was lost.
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from outlast.storage.commit import FileChange, Step, Truth, commit
+from outlast.storage.commit import Committed, FileChange, Step, commit
 from outlast.storage.disk import files, lock
 from outlast.storage.format import layout, limits
 from outlast.storage.format.encoding import Immutable
@@ -44,7 +44,7 @@ def _fail(finding: str) -> None:
 def run(
     folder: str,
     steps: int,
-    committed: Callable[[int], object] = lambda number: None,
+    safe: Callable[[int], object] = lambda number: None,
     say: Callable[[str], object] = _fail,
     kept_lines: int = 4,
     models: str = "models/",
@@ -60,12 +60,12 @@ def run(
         limits.KEPT_LINES, limits.REMAINING_LINES = kept_lines, 1  # so that a short run has segments
         layout.new_identity = lambda: RUN  # so that two runs have the same files
         found = recover(folder)
-        truth, state = found.truth, found.state or FIRST_STATE
-        committed(truth.number)
+        committed, state = found.committed, found.state or FIRST_STATE
+        safe(committed.number)
         while state["epoch"] < steps:
             state = trained(state)
-            truth = commit(folder, truth, step_of(state, truth, models), state, say=say)
-            committed(truth.number)
+            committed = commit(folder, committed, step_of(state, committed, models), state, say=say)
+            safe(committed.number)
     finally:
         limits.KEPT_LINES, limits.REMAINING_LINES, layout.new_identity = usual
         held.release()
@@ -79,7 +79,7 @@ def trained(state: dict[str, Any]) -> dict[str, Any]:
     return {"epoch": epoch, "weights": weights, "best": float(weights.sum()), "kept": kept}
 
 
-def step_of(state: dict[str, Any], truth: Truth, models: str) -> Step:
+def step_of(state: dict[str, Any], committed: Committed, models: str) -> Step:
     """What an epoch adds to the folder."""
     n = state["epoch"]
     model = state["weights"].tobytes()
@@ -91,9 +91,9 @@ def step_of(state: dict[str, Any], truth: Truth, models: str) -> Step:
     return Step(
         changes,
         {
-            "history.csv": _table(state, truth),
+            "history.csv": _table(state, committed),
             "journal.jsonl": Lines(b'{"epoch": %d}\n{"saved": %d}\n' % (n, n)),
-            "rows": Lines(b'{"best": %r}\n' % state["best"], view=False),
+            "rows": Lines(b'{"best": %r}\n' % state["best"], public=False),
         },
     )
 
@@ -114,7 +114,7 @@ def states_of(steps: int) -> list[dict[str, Any]]:
     return states
 
 
-def _table(state: dict[str, Any], truth: Truth) -> Lines:
+def _table(state: dict[str, Any], committed: Committed) -> Lines:
     n = state["epoch"]
     row = b"%d,%r\n" % (n, state["best"])
     if n == 1:
@@ -122,7 +122,7 @@ def _table(state: dict[str, Any], truth: Truth) -> Lines:
     if n != WIDENED_AT:
         return Lines(row if n < WIDENED_AT else row[:-1] + b",%d\n" % n)
     rows = [b"%d,%r,NA\n" % (s["epoch"], s["best"]) for s in states_of(n - 1)[1:]]
-    return Lines(b"".join([b"epoch,best,more\n", *rows, row[:-1] + b",%d\n" % n]), whole=True)
+    return Lines(b"".join([b"epoch,best,more\n", *rows, row[:-1] + b",%d\n" % n]), replaces=True)
 
 
 def _writes(data: bytes) -> Callable[[str], None]:

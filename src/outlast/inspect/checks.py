@@ -67,13 +67,14 @@ class Check:
 
 def of_blob(folder: str, blob: Blob, whole: bool) -> Check:
     """The check of a blob; ``whole`` says whether its checksum was found to match."""
-    what = "old lines" if layout.is_rows(blob.name) else "part" if layout.is_part(blob.name) else "model"
+    kind = layout.blob_kind(blob.name)
+    what = "old lines" if kind == layout.LINES else kind
     if whole:
         return Check(blob.name, what, Verdict.WHOLE)
     return Check(blob.name, what, *_fault(os.path.join(folder, blob.name), blob.size))
 
 
-def of_copy(folder: str, view: str, blob: Blob, others: Iterable[str]) -> Check:
+def of_copy(folder: str, name: str, blob: Blob, others: Iterable[str]) -> Check:
     """Check a file that is a copy of ``blob``.
 
     ``others`` are blobs that a step may have written before it was committed: a copy of one of these
@@ -87,7 +88,7 @@ def of_copy(folder: str, view: str, blob: Blob, others: Iterable[str]) -> Check:
             return Verdict.AHEAD, _UNDONE
         return _fault(path, blob.size)
 
-    return _view(folder, view, "copy", judged)
+    return _published(folder, name, "copy", judged)
 
 
 def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> Check:
@@ -102,7 +103,7 @@ def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> Check:
             return Verdict.AHEAD, _UNDONE
         return _fault(path, log.size)
 
-    return _view(folder, name, "log", judged)
+    return _published(folder, name, "log", judged)
 
 
 def of_identity(folder: str, run: str) -> Check:
@@ -129,7 +130,7 @@ def of_settings(folder: str) -> Check:
     return Check(layout.RUN, "settings", Verdict.WHOLE)
 
 
-def _view(folder: str, name: str, what: str, judged: Callable[[str], tuple[Verdict, str]]) -> Check:
+def _published(folder: str, name: str, what: str, judged: Callable[[str], tuple[Verdict, str]]) -> Check:
     """Check a file that a resume can write again, which makes damage a mere change."""
     try:
         path = layout.log_path(folder, name)  # or that of a copy

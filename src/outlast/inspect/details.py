@@ -23,6 +23,7 @@ from outlast.storage.format import json_text, layout, limits
 from outlast.storage.resume_points import ResumePoint
 
 MOST_DECISIONS = 10_000  # the last ones; all of them are in journal.jsonl
+_BLOBS = {layout.MODEL: "a model", layout.LINES: "old lines of logs", layout.IMMUTABLE: "an immutable"}
 _KNOWN_FILES = {
     layout.LOCK: "lock",
     layout.LOCK_WITHOUT_FLOCK: "lock",
@@ -178,12 +179,12 @@ def _point(folder: str, number: int, seen: Look) -> Point:
 
 def _files(folder: str, point: ResumePoint | None) -> list[File]:
     """The run's files in its folder; other people's files are left out."""
-    views: dict[str, str] = {}
+    published: dict[str, str] = {}
     if point is not None:
-        views |= {name: "log" for name, log in point.logs.items() if log.view}
-        views |= {name: f"copy of {blob.name}" for name, blob in point.files.items()}
+        published |= {name: "log" for name, log in point.logs.items() if log.public}
+        published |= {name: f"copy of {blob.name}" for name, blob in point.files.items()}
     ours = {name: what for name in os.listdir(folder) if (what := _what(name))}
-    return [File(name, _size(folder, name), what) for name, what in sorted({**ours, **views}.items())]
+    return [File(name, _size(folder, name), what) for name, what in sorted({**ours, **published}.items())]
 
 
 def _what(name: str) -> str:
@@ -192,10 +193,8 @@ def _what(name: str) -> str:
         return _KNOWN_FILES[name]
     if layout.resume_number(name) is not None:
         return "resume point"
-    if layout.is_blob(name):
-        return (
-            "old lines of logs" if layout.is_rows(name) else "a part" if layout.is_part(name) else "a model"
-        )
+    if kind := layout.blob_kind(name):
+        return _BLOBS[kind]
     if name.startswith(layout.DAMAGED):
         return "set aside: damaged"
     if name.startswith(layout.FOREIGN):
@@ -207,6 +206,8 @@ def _what(name: str) -> str:
 
 def _size(folder: str, name: str) -> int | None:
     try:
-        return regular_size(layout.view_path(folder, name) if os.sep in name else os.path.join(folder, name))
+        return regular_size(
+            layout.published_path(folder, name) if os.sep in name else os.path.join(folder, name)
+        )
     except ArgumentError:  # its path leaves the folder through a link
         return None

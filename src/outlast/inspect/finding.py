@@ -41,5 +41,5 @@ def find(folder: str, levels: int = LEVELS) -> Found:
 
 def _in_order(path: str) -> list[tuple[int, str]]:
     """A key that sorts ``run-9`` before ``run-10``."""
-    parts = re.split(r"([0-9]+)", path)
-    return [(int(part[:18]), part) if part.isdecimal() else (0, part) for part in parts if part]
+    pieces = re.split(r"([0-9]+)", path)
+    return [(int(piece[:18]), piece) if piece.isdecimal() else (0, piece) for piece in pieces if piece]

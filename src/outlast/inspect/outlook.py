@@ -20,7 +20,7 @@ class Outlook:
         point: the resume point that it would take; None: it would start from nothing.
         epoch: the epoch that it would train next, from 0.
         finished: there is nothing to train with the settings of then.
-        loses: what is in no file any more, as parts of a sentence.
+        loses: what is in no file any more, as phrases.
         mends: what it would make again, from what, by the files' names.
     """
 
@@ -58,7 +58,7 @@ def outlook(folder: str, found: Survey, record: Record | None) -> Outlook:
             *(_training(folder, n, epoch) for n in sorted(found.unusable) if not record or n > record.number),
             *(what for what in found.lost.values()),
         ),
-        {blob.name: twin.view for blob, twin in found.replaceable.items()},
+        {blob.name: twin.file for blob, twin in found.replaceable.items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""Record: a run, read only; what people and views look at, no framework needed."""
+"""Record: a run, read only; what people and pages look at, no framework needed."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def decisions_of(content: bytes) -> list[Decision]:
     return [decision_of(line) for line in content.splitlines()]
 
 
-def best_of(newest_first: Iterable[Decision], views: Collection[str], folder: str | None) -> Best | None:
-    """The best epoch, as the last save of a best model tells; its path, if it is among ``views``."""
+def best_of(newest_first: Iterable[Decision], published: Collection[str], folder: str | None) -> Best | None:
+    """The best epoch, as the last save of a best model tells; its path, if it is among ``published``."""
     for decision in newest_first:
         values = decision.values
         if decision.action is Action.SAVE and values.get("best") == values.get("value") is not None:
             name = next(iter(values.get("copies", ())), values["path"])
-            path = os.path.join(folder, name) if folder is not None and name in views else None
+            path = os.path.join(folder, name) if folder is not None and name in published else None
             return Best(decision.epoch, values["monitor"], values["best"], path)
     return None
 
@@ -85,13 +85,15 @@ class Checkpoint:
     why: str
 
 
-def checkpoints_of(newest_first: Iterable[Decision], views: Collection[str], folder: str) -> list[Checkpoint]:
-    """The models among ``views``, with the last decision that saved each; the newest comes last."""
+def checkpoints_of(
+    newest_first: Iterable[Decision], published: Collection[str], folder: str
+) -> list[Checkpoint]:
+    """The models among ``published``, with the last decision that saved each; the newest comes last."""
     found: dict[str, Checkpoint] = {}
     saves = (decision for decision in newest_first if decision.action is Action.SAVE)
-    while len(found) < len(views) and (save := next(saves, None)):
+    while len(found) < len(published) and (save := next(saves, None)):
         for name in (*save.values.get("copies", ()), save.values.get("path")):
-            if name in views and name not in found:
+            if name in published and name not in found:
                 path = os.path.join(folder, name)
                 found[name] = Checkpoint(path, save.epoch, save.values.get("value"), save.because)
     return [*found.values()][::-1]
@@ -152,7 +154,7 @@ class Readable(ABC):
 
     @property
     @abstractmethod
-    def _views(self) -> Collection[str]:
+    def _published(self) -> Collection[str]:
         """Names of the models that are kept."""
 
     @property
@@ -163,12 +165,12 @@ class Readable(ABC):
     @property
     def best(self) -> Best | None:
         """The best epoch, as ``ModelCheckpoint(save_best_only=True)`` judged it; None if none is saved."""
-        return best_of(self._newest_first, self._views, self.folder)
+        return best_of(self._newest_first, self._published, self.folder)
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """The models that are kept, and why."""
-        return checkpoints_of(self._newest_first, self._views, self.folder or "")
+        return checkpoints_of(self._newest_first, self._published, self.folder or "")
 
 
 class Record(Readable):
@@ -218,7 +220,7 @@ class Record(Readable):
         return rows_of(self._log(layout.ROWS))
 
     @property
-    def _views(self) -> Collection[str]:
+    def _published(self) -> Collection[str]:
         return self._point.files
 
     @property

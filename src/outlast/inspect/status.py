@@ -172,11 +172,11 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
 
 
 def problems(folder: str, found: Survey) -> list[str]:
-    """What a survey found wrong, as parts of a sentence."""
+    """What a survey found wrong, as phrases."""
     return [
         *(f"resume point {number}: {reason(folder, why)}" for number, why in found.unusable.items()),
         *(
-            f"{blob.name} is missing or damaged, but {twin.view} holds the same bytes"
+            f"{blob.name} is missing or damaged, but {twin.file} holds the same bytes"
             for blob, twin in found.replaceable.items()
         ),
         *(f"{blob.name} ({what}) is lost" for blob, what in found.lost.items()),

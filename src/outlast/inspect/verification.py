@@ -157,19 +157,19 @@ def _resume_points(
 
 def _blobs_of(point: ResumePoint) -> Iterator[Blob]:
     yield from point.files.values()
-    yield from point.parts.values()
+    yield from point.immutables.values()
     for log in point.logs.values():
         yield from log.blobs
 
 
 def _published(folder: str, point: ResumePoint, blobs: Collection[str]) -> Iterator[Check]:
     others = [name for name in sorted(os.listdir(folder)) if layout.is_blob(name) and name not in blobs]
-    models = [name for name in others if not layout.is_rows(name)]
-    segments = [name for name in others if layout.is_rows(name)]
-    for view, blob in point.files.items():
-        yield checks.of_copy(folder, view, blob, models)
+    models = [name for name in others if layout.blob_kind(name) != layout.LINES]
+    segments = [name for name in others if layout.blob_kind(name) == layout.LINES]
+    for name, blob in point.files.items():
+        yield checks.of_copy(folder, name, blob, models)
     for name, log in point.logs.items():
-        if log.view:
+        if log.public:
             yield checks.of_log(folder, name, log, segments)
 
 

@@ -80,7 +80,7 @@ class Contents:
             wrong += differences({name: saved}, {name: self._parts[name].collect()})
         return wrong
 
-    def try_out(self) -> list[str]:
+    def dry_run(self) -> list[str]:
         """Store and load every part once, in memory, before the first batch.
 
         What is live is collected, encoded, decoded, and loaded back into itself.
@@ -151,7 +151,7 @@ def _bytes(array: Any) -> Any:
 def frozen(tree: Tree) -> Tree:
     """A copy of a tree, arrays included."""
     encoded = encode(tree, _ROOT)
-    return decode(encoded.plain, Buffers().copy(encoded.arrays), encoded.parts)
+    return decode(encoded.plain, Buffers().copy(encoded.arrays), encoded.immutables)
 
 
 def checksum(tree: Tree) -> int:

@@ -71,7 +71,7 @@ class Opening:
         self.resumed, self._first_loader_known = saved is not None, False
         self._notes, self._wrong = [], []
         if saved is None:
-            self.settings = settings.asked(callbacks, training.learning_rates(), self._seed, steps)
+            self.settings = settings.requested(callbacks, training.learning_rates(), self._seed, steps)
             self._store.describe(self.settings)
             self._store.record("start", {"resume": False, "findings": list(self._store.findings)})
         else:
@@ -85,7 +85,7 @@ class Opening:
     ) -> None:
         before, now = saved.settings, training.learning_rates()
         rates = now if self._rates_are_the_users(training) else before["learning_rate"]
-        self.settings = settings.known(before, settings.asked(callbacks, rates, self._seed, steps))
+        self.settings = settings.filled_in(before, settings.requested(callbacks, rates, self._seed, steps))
         changed = [*settings.changes(before, self.settings), *self._set_since(training)]
         accepted = self._accepted | self._set_through_run
         settings.check(self._shown, changed, accepted)
@@ -138,13 +138,13 @@ class Opening:
         """Put back the parts whose moment has come."""
         self._wrong += self._contents.put_back(moment)
 
-    def try_out(self) -> None:
+    def dry_run(self) -> None:
         """Before the first batch of a new run: everything can be stored and loaded, or it is named.
 
         Raises:
             CapabilityError: something cannot be stored or loaded.
         """
-        self._wrong += self._contents.try_out()
+        self._wrong += self._contents.dry_run()
 
     def announce(self, saved: RunState | None, finished: str | None, epochs: int | None) -> None:
         """One line: what was found, and where it goes on; one for what did not come back as it was."""
@@ -176,7 +176,7 @@ class Opening:
         if self._first_loader_known:
             return
         self._first_loader_known = True
-        now = settings.known(self.settings, {**self.settings, **settings.of_loader(loader)})
+        now = settings.filled_in(self.settings, {**self.settings, **settings.of_loader(loader)})
         changed = settings.changes(self.settings, now)
         settings.check(self._shown, changed, self._accepted)
         if now != self.settings:

@@ -33,8 +33,8 @@ class PastRun(Shown, Record):
         best = self.best
         if best is None or best.path is None:
             raise UsageError(f"{self.folder} has no best model.")
-        view = os.path.relpath(best.path, self.folder)
-        path = blobs.whole(self.folder, view, self._point.files[view])
+        name = os.path.relpath(best.path, self.folder)
+        path = blobs.intact(self.folder, name, self._point.files[name])
         return load_file(path)
 
     def __repr__(self) -> str:

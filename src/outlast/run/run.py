@@ -218,8 +218,8 @@ class Run(OwnLoop, Shown):
         return self._progress.rows
 
     @property
-    def _views(self) -> Collection[str]:
-        return self._staged.views
+    def _published(self) -> Collection[str]:
+        return self._staged.published
 
     @property
     def best(self) -> Best | None:
@@ -324,7 +324,7 @@ class Run(OwnLoop, Shown):
         finished = self._finished()
         if self.folder is not None:
             if self._saved is None:  # what was resumed has been loaded just now
-                self._opening.try_out()
+                self._opening.dry_run()
                 self._loop.forget()
             for problem in self._inexact() if finished is None else ():
                 self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")

@@ -26,7 +26,7 @@ from outlast.run.buffers import Buffers
 from outlast.run.stores import Store
 from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Step, Truth
+from outlast.storage.commit import Committed, Step
 from outlast.storage.disk import files, lock
 from outlast.storage.disk.writer import Writer
 from outlast.storage.format import layout
@@ -48,14 +48,14 @@ class FolderStore(Store):
         on_save_error: ``"raise"``, or ``"warn"`` and try again.
 
     Attributes:
-        findings: what was wrong with the folder, as parts of a sentence.
+        findings: what was wrong with the folder, as phrases.
         committed: what is known to be on the disk; None before the first commit.
     """
 
     def __init__(self, folder: str, *, say: Callable[[str], object], on_save_error: str = "raise") -> None:
         self.folder = folder
         self._say, self._on_save_error = say, on_save_error
-        self._truth = Truth()
+        self._last = Committed()
         self._unsafe: list[tuple[Position, Step]] = []  # not known to be on the disk, in their order
         self._failed: BaseException | None = None  # why the folder is not in order since
         # Models of the epoch under way that people can find already; None if one was deleted.
@@ -90,7 +90,7 @@ class FolderStore(Store):
         except BaseException:
             self._lock.release()
             raise
-        self._truth, self.findings = recovered.truth, recovered.findings
+        self._last, self.findings = recovered.committed, recovered.findings
         self.committed = None if state is None else state.position
         self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
         self.is_open = True
@@ -118,12 +118,12 @@ class FolderStore(Store):
     @property
     def number(self) -> int:  # type: ignore[override]
         """Of the newest resume point."""
-        return self._truth.number
+        return self._last.number
 
     @property
     def files(self) -> Collection[str]:  # type: ignore[override]
         """Names of the models that are kept."""
-        return self._truth.files.keys()
+        return self._last.files.keys()
 
     def model(self, name: str) -> str:
         """A file that holds the kept model ``name``, verified now.
@@ -131,16 +131,16 @@ class FolderStore(Store):
         Raises:
             DamagedFile: its bytes are lost.
         """
-        return blobs.whole(self.folder, name, self._truth.files[name])
+        return blobs.intact(self.folder, name, self._last.files[name])
 
     def log(self, name: str) -> bytes | None:
         """A log as it is after the last step; None if there is none of that name."""
         self._settle()
         unsafe = self._unsafe_step().logs.get(name, Lines(b""))
-        log = self._truth.logs.get(name)
+        log = self._last.logs.get(name)
         if log is None and not unsafe.data:
             return None
-        before = b"" if log is None or unsafe.whole else log.content(self.folder)
+        before = b"" if log is None or unsafe.replaces else log.content(self.folder)
         return before + unsafe.data
 
     def show(self, step: Step) -> None:
@@ -152,9 +152,9 @@ class FolderStore(Store):
             self._writer.submit(partial(self._carry_out_show, step))
 
     def _carry_out_show(self, step: Step) -> None:
-        self._truth = commit.stage(self.folder, self._truth, step, drain=self._writer.drain, say=self._say)
+        self._last = commit.stage(self.folder, self._last, step, drain=self._writer.drain, say=self._say)
         self._unsafe = [(position, one) for position, one in self._unsafe if one is not step]
-        self._shown |= {view: self._truth.files.get(view) for view in step.files}
+        self._shown |= {name: self._last.files.get(name) for name in step.files}
 
     def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
         """Collect the state, copy it, and make the step safe in the background.
@@ -185,8 +185,8 @@ class FolderStore(Store):
     def _carry_out(self, step: Step, state: Any, position: Position) -> None:
         if self._failed:  # a recovery too: what the step before left is still in the way
             raise self._failed
-        self._truth = commit.commit(
-            self.folder, self._truth, step, state, drain=self._writer.drain, say=self._say
+        self._last = commit.commit(
+            self.folder, self._last, step, state, drain=self._writer.drain, say=self._say
         )
         self._is_safe(position)
 
@@ -225,13 +225,13 @@ class FolderStore(Store):
     def _recover(self) -> None:
         """Put the folder in order; models that were shown are part of the next commit then."""
         try:
-            found = recovery.recover(self.folder, self._truth)
+            found = recovery.recover(self.folder, self._last)
         except FileError as error:
             self._failed = error  # the next commit will say so
             return
         self._failed = None
-        shown = {view: blob for view, blob in self._shown.items() if blob is not None}
-        self._truth = replace(found.truth, files={**found.truth.files, **shown})
+        shown = {name: blob for name, blob in self._shown.items() if blob is not None}
+        self._last = replace(found.committed, files={**found.committed.files, **shown})
         self._unsafe.insert(0, (START, Step({**self._shown})))
         if found.state is not None:  # the step may be there after all
             self._is_safe(self._run_state(found.state).position)
@@ -356,14 +356,14 @@ def merged(first: Step, second: Step) -> Step:
     """
     # Copies of models that the second step replaces or gives up are written by themselves.
     copies = {
-        view: first.files[source]
-        for view, source in first.files.items()
+        name: first.files[source]
+        for name, source in first.files.items()
         if isinstance(source, str) and source in first.files and source in second.files
     }
     logs = dict(first.logs)
     for name, lines in second.logs.items():
         before = logs.get(name)
-        if before is not None and not lines.whole:
-            lines = Lines(before.data + lines.data, before.whole, lines.view)
+        if before is not None and not lines.replaces:
+            lines = Lines(before.data + lines.data, before.replaces, lines.public)
         logs[name] = lines
     return Step({**first.files, **copies, **second.files}, logs)

@@ -77,7 +77,7 @@ def keys(callbacks: Collection[Callback]) -> list[str]:
     return names
 
 
-def asked(
+def requested(
     callbacks: Collection[Callback],
     rates: Mapping[str, float] | None,
     seed: int | None,
@@ -101,7 +101,7 @@ def asked(
     }
 
 
-def known(before: Mapping[str, Any], now: Mapping[str, Any]) -> Record:
+def filled_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> Record:
     """What the code asks for; what it does not say is taken from before."""
     return {name: before.get(name) if value is None else value for name, value in now.items()}
 

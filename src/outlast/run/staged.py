@@ -20,18 +20,18 @@ class StagedOutput:
     Args:
         folder: the run's, for checking names; None in a run that writes nothing.
         read_log: the committed content of a log.
-        views: names of the files that are committed.
+        published: names of the files that are committed.
     """
 
     folder: str | None
     read_log: Callable[[str], bytes | None]
-    views: set[str] = field(default_factory=set)
+    published: set[str] = field(default_factory=set)
     _files: dict[str, FileChange] = field(default_factory=dict)
     _logs: dict[str, Lines] = field(default_factory=dict)
 
     def prepare(self, name: str) -> bool:
         """Refuse a name that leads out of the run's folder."""
-        layout.view_path(self.folder or ".", name)
+        layout.published_path(self.folder or ".", name)
         return self.folder is not None
 
     def named(self, default: str) -> str | None:
@@ -40,41 +40,41 @@ class StagedOutput:
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file, in the folder or in this step."""
-        return name in self.views
+        return name in self.published
 
     def read(self, name: str) -> bytes | None:
         """The log as it is after this step."""
         staged = self._logs.get(name, Lines(b""))
-        before = None if staged.whole else self.read_log(name)
+        before = None if staged.replaces else self.read_log(name)
         return staged.data if before is None and name in self._logs else _joined(before, staged.data)
 
-    def append(self, name: str, data: bytes, *, view: bool = True) -> None:
-        """Add lines to a log; with ``view=False`` to one that has no file for people."""
-        staged = self._logs.get(name, Lines(b"", view=view))
-        self._logs[name] = Lines(staged.data + data, staged.whole, staged.view)
+    def append(self, name: str, data: bytes, *, public: bool = True) -> None:
+        """Add lines to a log; with ``public=False`` to one that has no file for people."""
+        staged = self._logs.get(name, Lines(b"", public=public))
+        self._logs[name] = Lines(staged.data + data, staged.replaces, staged.public)
 
     def replace(self, name: str, data: bytes) -> None:
         """Replace a log by these lines."""
-        self._logs[name] = Lines(data, whole=True)
+        self._logs[name] = Lines(data, replaces=True)
 
     def publish(self, name: str, save: Save) -> str:
         """Capture a model, if it has a place to go to."""
-        layout.view_path(self.folder or ".", name)
+        layout.published_path(self.folder or ".", name)
         if self.folder is not None:
             self._files[name] = save.capture()
-        self.views.add(name)
+        self.published.add(name)
         return name
 
     def copy(self, name: str, target: str) -> None:
         """Have ``target`` made the same as ``name``."""
-        layout.view_path(self.folder or ".", target)
+        layout.published_path(self.folder or ".", target)
         self._files[target] = name
-        self.views.add(target)
+        self.published.add(target)
 
     def remove(self, name: str) -> None:
         """Delete a file with this step."""
         self._files[name] = None
-        self.views.discard(name)
+        self.published.discard(name)
 
     def take_files(self) -> Step:
         """The models that were saved since the last time, as a step without lines; None are staged then."""
@@ -87,10 +87,10 @@ class StagedOutput:
         self._files, self._logs = {}, {}
         return step
 
-    def begin(self, views: Iterable[str]) -> None:
+    def begin(self, published: Iterable[str]) -> None:
         """Forget what is staged, and take these files as those in the folder."""
         self._files, self._logs = {}, {}
-        self.views = set(views)
+        self.published = set(published)
 
 
 def _joined(before: bytes | None, data: bytes) -> bytes | None:

@@ -22,7 +22,7 @@ class Store:
     Attributes:
         is_open: whether it is open.
         number: of the newest resume point; 0 if there is none.
-        findings: what was wrong when it was opened, as parts of a sentence.
+        findings: what was wrong when it was opened, as phrases.
         files: names of the models that are kept.
         committed: what is known to be safe; None before the first commit.
     """
@@ -109,4 +109,4 @@ class Follower(Store):
         point = self._found.point if self._found else None
         if point is None or name not in point.files:
             return super().model(name)
-        return blobs.whole(self._folder, name, point.files[name])
+        return blobs.intact(self._folder, name, point.files[name])

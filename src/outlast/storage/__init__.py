@@ -6,7 +6,7 @@ The wing's law:
    temporary name in the same folder, synced, and linked to its final name.
 2. The newest resume point that verifies, and whose blobs verify, is the truth.
    There is no pointer file that could tear.
-3. A view (``best.*``, ``history.csv``, ``journal.jsonl``) can always be made
+3. A published file (``best.*``, ``history.csv``, ``journal.jsonl``) can always be made
    again from the truth, and a resume makes it again.
 
 Every call that changes the disk goes through ``files.calls``, so that a test

@@ -56,17 +56,17 @@ class Blob:
             raise
 
 
-def whole(folder: str, view: str, blob: Blob) -> str:
+def intact(folder: str, name: str, blob: Blob) -> str:
     """The path of a file that holds the blob's bytes now: what people see, else the blob itself.
 
     Raises:
         DamagedFile: neither does.
     """
-    for path in (layout.view_path(folder, view), os.path.join(folder, blob.name)):
+    for path in (layout.published_path(folder, name), os.path.join(folder, blob.name)):
         if blob.fits(path):
             return path
     raise DamagedFile(
-        f"{os.path.join(folder, view)} is not what was saved, and neither is {blob.name}.", path=folder
+        f"{os.path.join(folder, name)} is not what was saved, and neither is {blob.name}.", path=folder
     )
 
 
@@ -89,14 +89,14 @@ class Sealer:
     names: list[str] = field(default_factory=list)
 
     def seal(
-        self, write: Callable[[str], object], *, view: str = "", kind: str = "", needed: int | None = None
+        self, write: Callable[[str], object], *, file: str = "", kind: str = "", needed: int | None = None
     ) -> Blob:
         """Write a blob under the first name that is free.
 
         Args:
             write: makes the file at the path that it is given.
-            view: what people call the file; gives the suffix.
-            kind: ``layout.PART``, ``layout.LINES``, or "" for a model.
+            file: what people call the file; gives the suffix.
+            kind: ``layout.IMMUTABLE``, ``layout.LINES``, or "" for a model.
             needed: bytes that it will take, for the text of an error.
 
         Raises:
@@ -108,7 +108,7 @@ class Sealer:
             write(path)
             found.append((os.lstat(path).st_size, crc32_file(path)))
 
-        for name in layout.blob_names(self.run, self.number, view=view, kind=kind):
+        for name in layout.blob_names(self.run, self.number, file=file, kind=kind):
             path = os.path.join(self.folder, name)
             if os.path.lexists(path):  # of a commit that failed
                 continue

@@ -1,16 +1,16 @@
 """The commit: six steps in an order that survives a crash between any two.
 
-    a  seal the new blobs (models, parts of the state, and lines of logs that grew old)
-    b  publish the views that are copies of blobs
-    c  append to the views that are logs
+    a  seal the new blobs (models, immutables of the state, and lines of logs that grew old)
+    b  publish the files that are copies of blobs
+    c  append to the published files that are logs
     d  seal the next resume point
     e  sync the folder: only now is the step safe
     f  delete what neither of the two newest resume points names
 
 A crash before ``e`` leaves the resume point before, whole, with all its blobs;
-``recovery.py`` puts the views back to it. The first commit has none before it, so
+``recovery.py`` puts the published files back to it. The first commit has none before it, so
 it syncs the folder between ``c`` and ``d`` too: a power cut then cannot leave a
-resume point without its blobs. The state of the folder is a value, ``Truth``:
+resume point without its blobs. The state of the folder is a value, ``Committed``:
 each step takes one and returns the next.
 
 Before ``a`` and after ``d`` a commit looks whether the folder is still its own. A
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from outlast.exceptions import RunLocked, warn
-from outlast.storage import identity, parts, resume_points
+from outlast.storage import identity, immutables, resume_points
 from outlast.storage.blobs import Blob, Sealer
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained, sync_folder
@@ -36,10 +36,10 @@ from outlast.storage.disk.files import Drain, exhaust
 from outlast.storage.format import layout
 from outlast.storage.format.document import Draft
 from outlast.storage.format.encoding import Immutable
-from outlast.storage.logs import Lines, Log, add_to_view
+from outlast.storage.logs import Lines, Log, extend_published
 from outlast.storage.resume_points import ResumePoint
 
-# What becomes of a view: written by a function of the path, made the same as another view, a copy of
+# What becomes of a published file: written by a function of the path, made the same as another, a copy of
 # a blob that is sealed already, or deleted.
 FileChange: TypeAlias = "Callable[[str], object] | str | Blob | None"
 
@@ -49,9 +49,9 @@ class Step:
     """What a commit adds.
 
     Args:
-        files: by view name (``"best.keras"``), what becomes of the view: a function
-            that writes it at a path, the name of another view to be the same as, or
-            None to give it up. Views that are not named stay.
+        files: by name (``"best.keras"``), what becomes of a published file: a function
+            that writes it at a path, the name of another to be the same as, or
+            None to give it up. Files that are not named stay.
         logs: by log name (``"history.csv"``), its new lines.
     """
 
@@ -60,15 +60,15 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Truth:
+class Committed:
     """What the folder holds.
 
     Args:
         number: of the newest resume point; 0 if there is none yet.
-        files: the blob behind each view.
+        files: the blob behind each published file.
         logs: each log.
         kept: names of the blobs that the newest resume point needs.
-        given_up: views that go with the next commit.
+        given_up: published files that go with the next commit.
         sealed: the blob that holds each ``Immutable`` of the newest state: the same object in
             the next state is not written again.
         run: the identity of the run.
@@ -83,42 +83,42 @@ class Truth:
     run: str = field(default_factory=lambda: layout.new_identity(), compare=False)
 
     @classmethod
-    def of(cls, point: ResumePoint) -> Truth:
-        """The truth right after ``point`` was committed."""
+    def of(cls, point: ResumePoint) -> Committed:
+        """What it holds right after ``point`` was committed."""
         return cls(point.number, point.files, point.logs, point.blobs, sealed=point.sealed, run=point.run)
 
-    def remembering(self, before: Truth) -> Truth:
+    def remembering(self, before: Committed) -> Committed:
         """The same, with the ``Immutable`` objects that ``before`` knew to be in blobs of today.
 
         After a save that failed, a recovery reads the state again, into new objects; those of
         the training are still the old ones.
         """
-        ours = {blob: part for part, blob in self.sealed.items()}
-        known = {blob: part for part, blob in before.sealed.items() if blob in ours}
-        return replace(self, sealed={part: blob for blob, part in {**ours, **known}.items()})
+        ours = {blob: value for value, blob in self.sealed.items()}
+        known = {blob: value for value, blob in before.sealed.items() if blob in ours}
+        return replace(self, sealed={value: blob for blob, value in {**ours, **known}.items()})
 
 
 def commit(
     folder: str,
-    truth: Truth,
+    committed: Committed,
     step: Step,
     state: Any,
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
-) -> Truth:
+) -> Committed:
     """Make a step safe: all of a to f.
 
     Args:
         folder: the run's.
-        truth: what the call before, or ``recovery.recover``, returned.
+        committed: what the call before, or ``recovery.recover``, returned.
         step: what is new.
         state: what the run goes on from, as a draft; or as it is, see ``encoding.encode``.
-        drain: does the heavy part, such as ``writer.Writer.drain``.
-        say: called with what was wrong in the views, and is mended.
+        drain: does the heavy work, such as ``writer.Writer.drain``.
+        say: called with what was wrong in the published files, and is mended.
 
     Returns:
-        The truth now. When the function returns, the step is on the disk.
+        What the folder holds now. When the function returns, the step is on the disk.
 
     Raises:
         FileError: the disk refused. The resume point before is whole. Call
@@ -126,54 +126,61 @@ def commit(
         RunLocked: the folder is another run's now, or another process went on with
             this run. Nothing of this commit is left.
         CapabilityError: the state holds something that has no place in the format.
-        ArgumentError: a view has a name that it may not have.
+        ArgumentError: a file has a name that it may not have.
     """
     drafted = state if isinstance(state, Draft) else resume_points.draft(state)
-    new = {part: parts.draft(part, name) for name, part in drafted.parts.items() if part not in truth.sealed}
-    sealer = _sealer(folder, truth, step)
-    sealed = {**truth.sealed, **{part: parts.seal(sealer, one, drain) for part, one in new.items()}}
-    staged = _staged(sealer, truth, step, drain, say)
+    drafts = {
+        value: immutables.draft(value, name)
+        for name, value in drafted.immutables.items()
+        if value not in committed.sealed
+    }
+    sealer = _sealer(folder, committed, step)
+    sealed = {
+        **committed.sealed,
+        **{value: immutables.seal(sealer, one, drain) for value, one in drafts.items()},
+    }
+    staged = _staged(sealer, committed, step, drain, say)
     point = ResumePoint(
         sealer.number,
         state,
         staged.files,
         staged.logs,
-        {name: sealed[part] for name, part in drafted.parts.items()},
-        drafted.parts,
-        truth.run,
+        {name: sealed[value] for name, value in drafted.immutables.items()},
+        drafted.immutables,
+        committed.run,
     )
-    if truth.number == 0:
+    if committed.number == 0:
         _make_names_safe(folder)
     resume_points.seal(folder, point, drain, drafted)
     _check_or_undo(sealer)
     with explained(folder, "sync"):
         sync_folder(folder)
-    after = Truth.of(point)
-    for view in sorted(staged.given_up):
-        files.remove(layout.view_path(folder, view))
-    kept = after.kept | truth.kept
-    delete_orphans(folder, truth.run, {point.number, truth.number}, kept, newest=point.number)
+    after = Committed.of(point)
+    for name in sorted(staged.given_up):
+        files.remove(layout.published_path(folder, name))
+    kept = after.kept | committed.kept
+    delete_orphans(folder, committed.run, {point.number, committed.number}, kept, newest=point.number)
     return after
 
 
 def stage(
     folder: str,
-    truth: Truth,
+    committed: Committed,
     step: Step,
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
-) -> Truth:
+) -> Committed:
     """Show a step to people: a to c alone. It becomes safe with the next commit.
 
     Arguments and errors are those of :func:`commit`.
     """
-    return _staged(_sealer(folder, truth, step), truth, step, drain, say)
+    return _staged(_sealer(folder, committed, step), committed, step, drain, say)
 
 
-def publish_view(folder: str, view: str, blob: Blob, drain: Drain = exhaust) -> None:
+def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
     """Put a copy of the blob where people look for it."""
-    path = layout.view_path(folder, view)
+    path = layout.published_path(folder, name)
     if not os.path.isdir(os.path.dirname(path)):
         files.make_folder(os.path.dirname(path))
     source = os.path.join(folder, blob.name)
@@ -225,64 +232,66 @@ def check_place(folder: str, run: str, number: int) -> None:
             )
 
 
-def _sealer(folder: str, truth: Truth, step: Step) -> Sealer:
+def _sealer(folder: str, committed: Committed, step: Step) -> Sealer:
     """What seals the blobs of the step, once it is known that they may be written."""
     for name in step.files:
-        layout.view_path(folder, name)
+        layout.published_path(folder, name)
     for name, lines in step.logs.items():
-        if lines.view:
+        if lines.public:
             layout.log_path(folder, name)
-    if truth.number == 0 and not os.path.lexists(os.path.join(folder, layout.IDENTITY)):
-        identity.give(folder, truth.run)
-    check_place(folder, truth.run, truth.number)
-    return Sealer(folder, truth.run, truth.number + 1)
+    if committed.number == 0 and not os.path.lexists(os.path.join(folder, layout.IDENTITY)):
+        identity.give(folder, committed.run)
+    check_place(folder, committed.run, committed.number)
+    return Sealer(folder, committed.run, committed.number + 1)
 
 
-def _staged(sealer: Sealer, truth: Truth, step: Step, drain: Drain, say: Callable[[str], object]) -> Truth:
+def _staged(
+    sealer: Sealer, committed: Committed, step: Step, drain: Drain, say: Callable[[str], object]
+) -> Committed:
     folder = sealer.folder
-    blobs = _sealed_files(sealer, truth, step)
-    logs = {name: _longer(sealer, truth, name, lines) for name, lines in step.logs.items()}
-    for view, change in step.files.items():
+    blobs = _sealed_files(sealer, committed, step)
+    logs = {name: _longer(sealer, committed, name, lines) for name, lines in step.logs.items()}
+    for name, change in step.files.items():
         if change is not None:
-            publish_view(folder, view, blobs[view], drain)
+            publish(folder, name, blobs[name], drain)
     for name, lines in step.logs.items():
-        finding = lines.view and add_to_view(folder, name, truth.logs.get(name), lines)
+        finding = lines.public and extend_published(folder, name, committed.logs.get(name), lines)
         if finding:
             say(finding)
     return replace(
-        truth,
+        committed,
         files=blobs,
-        logs={**truth.logs, **logs},
-        given_up=(truth.given_up | truth.files.keys() | step.files.keys()) - blobs.keys(),
+        logs={**committed.logs, **logs},
+        given_up=(committed.given_up | committed.files.keys() | step.files.keys()) - blobs.keys(),
     )
 
 
-def _sealed_files(sealer: Sealer, truth: Truth, step: Step) -> dict[str, Blob]:
-    """The blob behind each view after the step; the new ones are sealed."""
-    blobs = dict(truth.files)
-    for view, change in step.files.items():
+def _sealed_files(sealer: Sealer, committed: Committed, step: Step) -> dict[str, Blob]:
+    """The blob behind each published file after the step; the new ones are sealed."""
+    blobs = dict(committed.files)
+    for name, change in step.files.items():
         if callable(change):
-            blobs[view] = sealer.seal(change, view=view, needed=getattr(change, "needed", None))
-    for view, change in step.files.items():
+            blobs[name] = sealer.seal(change, file=name, needed=getattr(change, "needed", None))
+    for name, change in step.files.items():
         if isinstance(change, str):
-            blobs[view] = blobs[change]
+            blobs[name] = blobs[change]
         elif isinstance(change, Blob):
-            blobs[view] = change
+            blobs[name] = change
         elif change is None:
-            blobs.pop(view, None)
+            blobs.pop(name, None)
     return blobs
 
 
-def _longer(sealer: Sealer, truth: Truth, name: str, lines: Lines) -> Log:
+def _longer(sealer: Sealer, committed: Committed, name: str, lines: Lines) -> Log:
     """The log after the step; lines that are too many for a resume point are sealed."""
 
     def seal(old: bytes) -> Blob:
         return sealer.seal(files.Content(old), kind=layout.LINES, needed=len(old))
 
-    log = truth.logs.get(name, Log(lines.view)).after(lines)
+    log = committed.logs.get(name, Log(lines.public)).after(lines)
     if not log.has_short_tail:
-        return log.with_short_tail(seal, seal_all=lines.whole)
-    return replace(log, published=seal(lines.data)) if lines.whole and lines.view else log
+        return log.with_short_tail(seal, seal_all=lines.replaces)
+    return replace(log, published=seal(lines.data)) if lines.replaces and lines.public else log
 
 
 def _make_names_safe(folder: str) -> None:

@@ -1,9 +1,9 @@
-"""Logs: files of lines that only grow, kept in resume points and shown as views.
+"""Logs: files of lines that only grow, kept in resume points and shown as published files.
 
 A resume point holds a log's last lines itself, at most a thousand; older ones
 lie in immutable segments, so that a commit does not grow with the history, and
 so do lines that are very long.
-The file that people read (``history.csv``) is a view: whatever happens to it,
+The file that people read (``history.csv``) is a published file: whatever happens to it,
 it can be written again.
 """
 
@@ -28,17 +28,17 @@ class Lines:
 
     Args:
         data: whole lines, each with its end.
-        whole: they replace the log (a table became wider). They are sealed before the file that
+        replaces: they replace the log (a table became wider). They are sealed before the file that
             people read is replaced, so that a recovery knows that file for ours.
-        view: the log is a file for people too, under its own name.
+        public: the log is a file for people too, under its own name.
 
     Raises:
         ArgumentError: a line is longer than a reader takes.
     """
 
     data: bytes
-    whole: bool = False
-    view: bool = True
+    replaces: bool = False
+    public: bool = True
 
     def __post_init__(self) -> None:
         """Look for a line that is too long, where there can be one."""
@@ -56,7 +56,7 @@ class Log:
     """A log's content: some segments, then the tail.
 
     Args:
-        view: it is a file for people too.
+        public: it is a file for people too.
         segments: its older lines.
         tail: its last lines.
         published: a copy of the lines that replaced the log when the file for people was
@@ -64,7 +64,7 @@ class Log:
             file. It holds nothing that the log does not hold.
     """
 
-    view: bool
+    public: bool
     segments: tuple[Blob, ...] = ()
     tail: bytes = b""
     published: Blob | None = None
@@ -81,8 +81,8 @@ class Log:
 
     def after(self, lines: Lines) -> Log:
         """The log with ``lines`` added."""
-        if lines.whole:
-            return Log(lines.view, (), lines.data)
+        if lines.replaces:
+            return Log(lines.public, (), lines.data)
         return replace(self, tail=self.tail + lines.data)
 
     @property
@@ -103,7 +103,7 @@ class Log:
             lines = old.splitlines(keepends=True)
             old = b"".join(lines[: len(lines) - limits.REMAINING_LINES])
         segments = (*self.segments, *map(seal, _in_segments(old)))
-        return Log(self.view, segments, self.tail[len(old) :])
+        return Log(self.public, segments, self.tail[len(old) :])
 
     def content(self, folder: str) -> bytes:
         """All of it.
@@ -124,36 +124,36 @@ class Log:
             yield from reversed(_segment(folder, blob).splitlines())
 
 
-def add_to_view(folder: str, name: str, before: Log | None, lines: Lines) -> str | None:
+def extend_published(folder: str, name: str, before: Log | None, lines: Lines) -> str | None:
     """Bring the file that people read from ``before`` (None: no such log yet) on by ``lines``.
 
     A file that is not as ``before`` says is mended first.
 
-    Returns what was found, as :func:`mend_view` does.
+    Returns what was found, as :func:`mend_published` does.
     """
     path = layout.log_path(folder, name)
     _make_folder_of(path)
     if before is None:
         finding = _make_way(path, lines.data)
     elif regular_size(path) != before.size:
-        finding = mend_view(folder, name, before)
+        finding = mend_published(folder, name, before)
     else:
         finding = None
-    if lines.whole:
+    if lines.replaces:
         _rewrite(path, lines.data)
     else:
         files.append(path, lines.data)
     return finding
 
 
-def mend_view(folder: str, name: str, log: Log, published: Iterable[Blob] = ()) -> str | None:
+def mend_published(folder: str, name: str, log: Log, published: Iterable[Blob] = ()) -> str | None:
     """Make the file that people read hold the log, exactly.
 
     Extra lines are cut off, missing ones added. A file that was edited, or is
     no regular one, is kept beside it as ``.conflict``; not so one that begins
     with what one of ``published`` holds: commits that did not come to their end wrote it.
 
-    Returns what was found, as a sentence's part, or None if all was well.
+    Returns what was found, as a phrase, or None if all was well.
     """
     path = layout.log_path(folder, name)
     _make_folder_of(path)

@@ -16,12 +16,12 @@ from typing import Any
 from outlast.exceptions import RunLocked
 from outlast.storage import identity
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Truth, delete_orphans, publish_view
+from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained, sync_folder
 from outlast.storage.disk.reading import crc32_file, read_part
 from outlast.storage.format import layout
-from outlast.storage.logs import Log, mend_view
+from outlast.storage.logs import Log, mend_published
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, Twin, survey
 
@@ -31,17 +31,17 @@ class Recovered:
     """What a run goes on from.
 
     Args:
-        truth: for the first commit.
+        committed: for the first commit.
         state: what the newest good resume point holds; None if there is none.
-        findings: what was wrong and is mended, as parts of a sentence.
+        findings: what was wrong and is mended, as phrases.
     """
 
-    truth: Truth
+    committed: Committed
     state: Any
     findings: tuple[str, ...]
 
 
-def recover(folder: str, known: Truth | None = None, *, begin: bool = False) -> Recovered:
+def recover(folder: str, known: Committed | None = None, *, begin: bool = False) -> Recovered:
     """Bring the folder to its newest good resume point. Hold the lock.
 
     Args:
@@ -67,7 +67,7 @@ def recover(folder: str, known: Truth | None = None, *, begin: bool = False) -> 
     lost = _identity_given(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
     for blob, twin in found.replaceable.items():
         _make_again(folder, blob, twin)
-    mended = _mend_views(folder, found.point, found.before) if found.point else []
+    mended = _mend_published(folder, found.point, found.before) if found.point else []
     with explained(folder, "sync"):
         sync_folder(folder)
     points = [point for point in (found.point, found.before) if point]
@@ -75,9 +75,9 @@ def recover(folder: str, known: Truth | None = None, *, begin: bool = False) -> 
     named |= {blob.name for blob in known.files.values()} if known else set()  # of the epoch under way
     numbers = {point.number for point in points}
     delete_orphans(folder, run, numbers, named, newest=sys.maxsize)  # we hold the lock
-    truth = Truth.of(found.point) if found.point else Truth(run=run)
+    committed = Committed.of(found.point) if found.point else Committed(run=run)
     return Recovered(
-        truth.remembering(known) if known else truth,
+        committed.remembering(known) if known else committed,
         found.point.state if found.point else None,
         (*found.findings, *(lost if found.point else ()), *mended),
     )
@@ -91,7 +91,7 @@ def _all_foreign(folder: str) -> Survey:
 
 
 def _identity_given(folder: str, run: str, aside: str) -> list[str]:
-    """Have ``IDENTITY`` say ``run``; what was found, as a sentence's part, if it had to be written."""
+    """Have ``IDENTITY`` say ``run``; what was found, as a phrase, if it had to be written."""
     if identity.read(folder) == run:
         return []
     identity.give(folder, run, aside)
@@ -99,7 +99,7 @@ def _identity_given(folder: str, run: str, aside: str) -> list[str]:
 
 
 def _clear_temporary(folder: str) -> None:
-    """Delete what killed writers left, here and in the views' folders; not in other runs."""
+    """Delete what killed writers left, here and in the folders of published files; not in other runs."""
     for place, below, names in os.walk(folder):
         if place != folder and layout.LOCK in names:
             below.clear()
@@ -108,22 +108,22 @@ def _clear_temporary(folder: str) -> None:
 
 
 def _make_again(folder: str, blob: Blob, twin: Twin) -> None:
-    data = read_part(os.path.join(folder, twin.view), twin.offset, blob.size)
+    data = read_part(os.path.join(folder, twin.file), twin.offset, blob.size)
     write = files.Content(data)
     files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
 
 
-def _mend_views(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[str]:
-    """Make every view what the resume point says; returns what was found."""
+def _mend_published(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[str]:
+    """Make every published file what the resume point says; returns what was found."""
     findings: list[str] = []
-    for view, blob in point.files.items():
-        if not blob.fits(layout.view_path(folder, view)):
-            publish_view(folder, view, blob)
-            findings.append(f"{view} was put back")
+    for name, blob in point.files.items():
+        if not blob.fits(layout.published_path(folder, name)):
+            publish(folder, name, blob)
+            findings.append(f"{name} was put back")
     unfinished = _unfinished(folder, point, before)
     for name, log in point.logs.items():
         _seal_published(folder, log)
-        finding = log.view and mend_view(folder, name, log, unfinished)
+        finding = log.public and mend_published(folder, name, log, unfinished)
         findings += [finding] if finding else []
     _finish_giving_up(folder, point, before)
     return findings
@@ -145,15 +145,16 @@ def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
     found = []
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if layout.is_rows(name) and layout.is_blob_of(point.run, name) and name not in named:
+        is_ours = layout.is_blob_of(point.run, name) and layout.blob_kind(name) == layout.LINES
+        if is_ours and name not in named:
             with suppress(OSError):  # it is deleted soon, read or not
                 found.append(Blob(name, os.lstat(path).st_size, crc32_file(path)))
     return [blob for blob in found if blob.size]
 
 
 def _finish_giving_up(folder: str, point: ResumePoint, before: ResumePoint | None) -> None:
-    """Delete the views that the commit of ``point`` gave up, if it came no further."""
-    for view, blob in before.files.items() if before else ():
-        path = layout.view_path(folder, view)
-        if view not in point.files and blob.fits(path):
+    """Delete the published files that the commit of ``point`` gave up, if it came no further."""
+    for name, blob in before.files.items() if before else ():
+        path = layout.published_path(folder, name)
+        if name not in point.files and blob.fits(path):
             files.remove(path)

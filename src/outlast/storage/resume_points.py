@@ -1,7 +1,7 @@
 """Resume points: everything that a run needs to go on, sealed in one file.
 
-A resume point is a document (``document.py``): the state, the blobs behind the views and the
-parts of the state that never change, and the logs. docs/format.md describes it for other
+A resume point is a document (``document.py``): the state, the blobs behind the published files and the
+immutables of the state, and the logs. docs/format.md describes it for other
 programs.
 """
 
@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from outlast.exceptions import DamagedFile
-from outlast.storage import parts
+from outlast.storage import immutables
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
@@ -37,9 +37,9 @@ class ResumePoint:
     Args:
         number: its place in the order; 1 is the first.
         state: what the run goes on from; see ``encoding.encode`` for what it may hold.
-        files: the blob behind each view that is a copy of one, by the view's name.
+        files: the blob behind each published file that is a copy of one, by its name.
         logs: the logs, by name.
-        parts: the blob behind each ``Immutable`` in the state, by the place where it is.
+        immutables: the blob behind each ``Immutable`` in the state, by the place where it is.
         values: the ``Immutable`` that each of these blobs holds, as far as it is in memory.
         run: the identity of the run.
     """
@@ -48,7 +48,7 @@ class ResumePoint:
     state: Any
     files: Mapping[str, Blob] = field(default_factory=dict)
     logs: Mapping[str, Log] = field(default_factory=dict)
-    parts: Mapping[str, Blob] = field(default_factory=dict)
+    immutables: Mapping[str, Blob] = field(default_factory=dict)
     values: Mapping[str, Immutable] = field(default_factory=dict)
     run: str = ""
 
@@ -56,12 +56,12 @@ class ResumePoint:
     def blobs(self) -> frozenset[str]:
         """The names of all files that it keeps beside its own."""
         lines = (blob for log in self.logs.values() for blob in log.blobs)
-        return frozenset(blob.name for blob in (*self.files.values(), *self.parts.values(), *lines))
+        return frozenset(blob.name for blob in (*self.files.values(), *self.immutables.values(), *lines))
 
     @property
     def sealed(self) -> dict[Immutable, Blob]:
         """The blob that holds each ``Immutable`` which is in memory."""
-        return {self.values[name]: blob for name, blob in self.parts.items() if name in self.values}
+        return {self.values[name]: blob for name, blob in self.immutables.items() if name in self.values}
 
 
 def draft(state: Any) -> Draft:
@@ -81,7 +81,7 @@ def seal(
     Args:
         folder: the run's.
         point: its content; the blobs that it names are there.
-        drain: does the heavy part; see ``tensors.write``.
+        drain: does the heavy work; see ``tensors.write``.
         drafted: the state, if it is drafted already.
 
     Raises:
@@ -92,9 +92,9 @@ def seal(
     sealed = point.sealed
     head = {
         "number": point.number,
-        "files": {view: blob.to_json() for view, blob in point.files.items()},
+        "files": {name: blob.to_json() for name, blob in point.files.items()},
         "logs": {name: _log_to_json(log) for name, log in point.logs.items()},
-        "parts": {name: sealed[part].to_json() for name, part in drafted.parts.items()},
+        "immutables": {name: sealed[value].to_json() for name, value in drafted.immutables.items()},
     }
     text = json.dumps(head, separators=(",", ":"))[:-1] + f',"{_ROOT}":{drafted.text}}}'
     content = {**{_LOG + name: log.tail for name, log in point.logs.items()}, **drafted.arrays}
@@ -136,11 +136,11 @@ def load(folder: str, number: int) -> ResumePoint:
         UnknownFormat: a newer or older outlast wrote it.
         FileError: the system does not let us look.
     """
-    return _read(folder, number, lambda file, name: file.read(name), partial(parts.load, folder))
+    return _read(folder, number, lambda file, name: file.read(name), partial(immutables.load, folder))
 
 
 def peek(folder: str, number: int) -> ResumePoint:
-    """A resume point without its arrays and parts, in whose places are a ``Place`` or a ``Blob``.
+    """A resume point without its arrays and immutables, in whose places are a ``Place`` or a ``Blob``.
 
     Errors are those of :func:`load`.
     """
@@ -165,11 +165,11 @@ def _read(
     folder: str,
     number: int,
     array: Callable[[TensorFile, str], object],
-    part: Callable[[str, Blob], object] = lambda run, blob: blob,
+    immutable: Callable[[str, Blob], object] = lambda run, blob: blob,
 ) -> ResumePoint:
     path = _path(folder, number)
     with document.opened(path, FORMAT) as file:
-        point = _parsed(file, array, part)
+        point = _parsed(file, array, immutable)
     if point.number != number:
         found = str(point.number)[:40]
         raise DamagedFile(f"{path} is damaged: it is resume point {found}.", path=path)
@@ -177,7 +177,7 @@ def _read(
 
 
 def _parsed(
-    file: TensorFile, array: Callable[[TensorFile, str], object], part: Callable[[str, Blob], object]
+    file: TensorFile, array: Callable[[TensorFile, str], object], immutable: Callable[[str, Blob], object]
 ) -> ResumePoint:
     run, manifest = document.run_of(file), document.manifest(file)
     logs = {
@@ -185,18 +185,18 @@ def _parsed(
         for name, entry in manifest["logs"].items()
     }
     for name in manifest["files"]:
-        layout.check_view_name(name)
-    for name in (name for name, log in logs.items() if log.view):
+        layout.check_published_name(name)
+    for name in (name for name, log in logs.items() if log.public):
         layout.check_log_name(name)
-    blobs = {name: Blob.from_json(entry) for name, entry in manifest["parts"].items()}
-    values = {name: part(run, blob) for name, blob in blobs.items()}
+    blobs = {name: Blob.from_json(entry) for name, entry in manifest["immutables"].items()}
+    values = {name: immutable(run, blob) for name, blob in blobs.items()}
     arrays = {name: array(file, name) for name in file.places if not _is_text(name)}
     return ResumePoint(
         number=manifest["number"],
         state=decode(manifest[_ROOT], arrays, values),
-        files={view: Blob.from_json(entry) for view, entry in manifest["files"].items()},
+        files={name: Blob.from_json(entry) for name, entry in manifest["files"].items()},
         logs=logs,
-        parts=blobs,
+        immutables=blobs,
         values={name: value for name, value in values.items() if isinstance(value, Immutable)},
         run=run,
     )
@@ -208,10 +208,10 @@ def _is_text(name: str) -> bool:
 
 def _log_to_json(log: Log) -> dict[str, Any]:
     published = {} if log.published is None else {"published": log.published.to_json()}
-    return {"view": log.view, "segments": [segment.to_json() for segment in log.segments], **published}
+    return {"public": log.public, "segments": [segment.to_json() for segment in log.segments], **published}
 
 
 def _log_from_json(entry: dict[str, Any], tail: bytes) -> Log:
     segments = tuple(Blob.from_json(segment) for segment in entry["segments"])
     published = Blob.from_json(entry["published"]) if "published" in entry else None
-    return Log(bool(entry["view"]), segments, tail, published)
+    return Log(bool(entry["public"]), segments, tail, published)

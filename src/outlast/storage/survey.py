@@ -1,7 +1,7 @@
 """What a run's folder holds, judged without a change to it.
 
 The newest resume point that verifies, and whose blobs verify, is the truth. A
-blob has a twin, the view that people read: if one is damaged, the other may
+blob has a twin, the published file: if one is damaged, the other may
 still be whole. If no resume point has all its blobs, the newest that verifies
 itself is taken, and what is lost is said.
 
@@ -31,9 +31,9 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class Twin:
-    """Where the bytes of a blob stand a second time: in a view, from ``offset`` on."""
+    """Where the bytes of a blob stand a second time: in a published file, from ``offset`` on."""
 
-    view: str
+    file: str
     offset: int
 
 
@@ -63,10 +63,10 @@ class Survey:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What is wrong, and what is done about it, as parts of a sentence."""
+        """What is wrong, and what is done about it, as phrases."""
         return (
             *(f"resume point {number} was set aside: {why}" for number, why in self.unusable.items()),
-            *(f"{blob.name} was made again from {t.view}" for blob, t in self.replaceable.items()),
+            *(f"{blob.name} was made again from {t.file}" for blob, t in self.replaceable.items()),
             *(f"{blob.name} ({what}) is lost" for blob, what in self.lost.items()),
             *([f"files of another run were set aside: {_listed(self.foreign)}"] if self.foreign else ()),
         )
@@ -153,13 +153,13 @@ class _Candidate:
     def without_lost(self) -> ResumePoint:
         """The resume point as far as its blobs are there."""
         point, lost = self.point, self.lost
-        kept = {view: blob for view, blob in point.files.items() if blob not in lost}
+        kept = {name: blob for name, blob in point.files.items() if blob not in lost}
         logs = {
             name: replace(log, segments=tuple(s for s in log.segments if s not in lost))
             for name, log in point.logs.items()
         }
-        parts = {name: blob for name, blob in point.parts.items() if blob not in lost}
-        return replace(point, files=kept, logs=logs, parts=parts)
+        fixed = {name: blob for name, blob in point.immutables.items() if blob not in lost}
+        return replace(point, files=kept, logs=logs, immutables=fixed)
 
 
 def _judged(folder: str, point: ResumePoint, fits: Fits) -> _Candidate:
@@ -178,23 +178,23 @@ def _judged(folder: str, point: ResumePoint, fits: Fits) -> _Candidate:
 
 def _needs(point: ResumePoint) -> Iterator[tuple[Blob, list[Twin], str]]:
     """Each blob once, where its bytes may stand a second time, and what it is."""
-    views: dict[Blob, list[str]] = {}
-    for view, blob in point.files.items():
-        views.setdefault(blob, []).append(view)
-    for blob, names in views.items():
-        yield blob, [Twin(name, 0) for name in names], ", ".join(names)
-    for name, blob in point.parts.items():
+    names: dict[Blob, list[str]] = {}
+    for name, blob in point.files.items():
+        names.setdefault(blob, []).append(name)
+    for blob, copies in names.items():
+        yield blob, [Twin(name, 0) for name in copies], ", ".join(copies)
+    for name, blob in point.immutables.items():
         yield blob, [], name
     for name, log in point.logs.items():
         offset = 0
         for segment in log.segments:
-            yield segment, [Twin(name, offset)] if log.view else [], f"old lines of {name}"
+            yield segment, [Twin(name, offset)] if log.public else [], f"old lines of {name}"
             offset += segment.size
 
 
 def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
     try:
-        path = layout.log_path(folder, twin.view)  # it may be the view of a log
+        path = layout.log_path(folder, twin.file)  # it may be a log
         return crc32_part(path, twin.offset, blob.size) == blob.crc32
     except ArgumentError:  # a link on its way leads out of the folder
         return False

@@ -91,7 +91,7 @@ calls = Calls()
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of ``data``; a system may take it in several parts."""
+    """Write all of ``data``; a system may take it in several pieces."""
     rest = memoryview(data)
     while len(rest):
         rest = rest[calls.write(fd, rest) :]

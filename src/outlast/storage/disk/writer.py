@@ -2,7 +2,7 @@
 
 One item is in flight; who submits the next waits for it. The thread takes no core from training
 (nice 19 on Linux), which is also why it can take long on busy cores. So whoever waits starts a
-helper, a thread with the priority of who waits, and the heavy part of the item, an iterator of
+helper, a thread with the priority of who waits, and the heavy work of the item, an iterator of
 small pieces of work, moves there. An error is raised in the foreground, at the next call.
 
 Ctrl-C can come between any two lines of the foreground. So the foreground holds no lock, takes no

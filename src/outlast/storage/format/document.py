@@ -1,6 +1,6 @@
 """A document: one JSON value and the arrays that it names, in a file of tensors.
 
-Resume points are documents, and so are the parts of a state that never change. The file's
+Resume points are documents, and so are the immutables of a state. The file's
 metadata says which of the two it is, the version of the format, and the run it belongs to.
 """
 
@@ -35,12 +35,12 @@ class Draft:
     Args:
         text: the value in JSON.
         arrays: those that it names.
-        parts: the immutable values that it names.
+        immutables: the immutable values that it names.
     """
 
     text: str
     arrays: Mapping[str, Array]
-    parts: Mapping[str, Immutable]
+    immutables: Mapping[str, Immutable]
 
 
 def draft(value: object, root: str) -> Draft:
@@ -58,13 +58,13 @@ def draft(value: object, root: str) -> Draft:
             "Keep large ones as arrays."
         )
     tensors.check_number(encoded.arrays)
-    return Draft(text, encoded.arrays, encoded.parts)
+    return Draft(text, encoded.arrays, encoded.immutables)
 
 
 def write(
     path: str, kind: str, run: str, text: str, content: Mapping[str, Array | bytes], drain: Drain
 ) -> None:
-    """Make the file of a document; sealing it is the caller's part.
+    """Make the file of a document; the caller seals it.
 
     Args:
         path: a free name.
@@ -72,7 +72,7 @@ def write(
         run: the identity of the run that it belongs to.
         text: the JSON.
         content: arrays, and texts as bytes, by name.
-        drain: does the heavy part; see ``tensors.write``.
+        drain: does the heavy work; see ``tensors.write``.
 
     Raises:
         OSError: as the system says.

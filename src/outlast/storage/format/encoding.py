@@ -60,12 +60,12 @@ class Encoded(NamedTuple):
     Args:
         plain: in JSON's own types.
         arrays: those that ``plain`` names.
-        parts: the immutable values that ``plain`` names.
+        immutables: the immutable values that ``plain`` names.
     """
 
     plain: Any
     arrays: dict[str, Array]
-    parts: dict[str, Immutable]
+    immutables: dict[str, Immutable]
 
 
 def encode(value: object, root: str) -> Encoded:
@@ -84,16 +84,16 @@ def encode(value: object, root: str) -> Encoded:
         {'betas': {'$tuple': [0.9, 0.999]}, 'best': {'$float': 'inf'}}
     """
     encoder = _Encoder()
-    return Encoded(encoder.plain(value, root, 0), encoder.arrays, encoder.parts)
+    return Encoded(encoder.plain(value, root, 0), encoder.arrays, encoder.immutables)
 
 
-def decode(plain: Any, arrays: Mapping[str, Any], parts: Mapping[str, Any] | None = None) -> Any:
+def decode(plain: Any, arrays: Mapping[str, Any], immutables: Mapping[str, Any] | None = None) -> Any:
     """The value that was encoded.
 
     Args:
         plain: what was parsed from JSON.
         arrays: by name, what to put where an array was.
-        parts: by name, what to put where an ``Immutable`` was.
+        immutables: by name, what to put where an ``Immutable`` was.
 
     Raises:
         ValueError: :func:`encode` did not make it.
@@ -103,7 +103,7 @@ def decode(plain: Any, arrays: Mapping[str, Any], parts: Mapping[str, Any] | Non
         {'betas': (0.9, 0.999)}
     """
     try:
-        return _Decoder(arrays, parts or {}).value(plain, 0)
+        return _Decoder(arrays, immutables or {}).value(plain, 0)
     except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"not an encoded value: {error!r}") from error
 
@@ -111,7 +111,7 @@ def decode(plain: Any, arrays: Mapping[str, Any], parts: Mapping[str, Any] | Non
 class _Encoder:
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
-        self.parts: dict[str, Immutable] = {}
+        self.immutables: dict[str, Immutable] = {}
         self._names: dict[Immutable, str] = {}
         self._twins: Counter[str] = Counter()
 
@@ -168,11 +168,11 @@ class _Encoder:
 
         return self._named(np.frombuffer(bytes(value), np.uint8), path)
 
-    def part(self, value: Immutable, path: str, depth: int) -> Any:
+    def immutable(self, value: Immutable, path: str, depth: int) -> Any:
         if value not in self._names:
-            self._names[value] = self._free_name(path, self.parts)
-            self.parts[self._names[value]] = value
-        return {"$part": self._names[value]}
+            self._names[value] = self._free_name(path, self.immutables)
+            self.immutables[self._names[value]] = value
+        return {"$immutable": self._names[value]}
 
     def _array(self, value: Any, path: str) -> Any:
         try:
@@ -216,7 +216,7 @@ _WRITERS: dict[type, Callable[[_Encoder, Any, str, int], Any]] = {
     deque: _tagged("$deque", lambda self, value, path, d: [value.maxlen, self.items(value, path, d)]),
     Counter: _tagged("$counter", _Encoder.pairs),
     OrderedDict: _tagged("$ordered", _Encoder.pairs),
-    Immutable: _Encoder.part,
+    Immutable: _Encoder.immutable,
 }
 
 
@@ -249,9 +249,9 @@ def _is_scalar(array: object) -> bool:
 
 
 class _Decoder:
-    def __init__(self, arrays: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    def __init__(self, arrays: Mapping[str, Any], immutables: Mapping[str, Any]) -> None:
         self.arrays = arrays
-        self.parts = parts
+        self.immutables = immutables
 
     def value(self, plain: Any, depth: int) -> Any:
         """What was encoded as ``plain``."""
@@ -291,7 +291,7 @@ _TAGS: dict[str, Callable[[_Decoder, Any, int], Any]] = {
     "$scalar": lambda its, content, depth: _scalar(its.arrays[content]),
     "$bytes": lambda its, content, depth: _bytes(its.arrays[content], bytes),
     "$bytearray": lambda its, content, depth: _bytes(its.arrays[content], bytearray),
-    "$part": lambda its, content, depth: its.parts[content],
+    "$immutable": lambda its, content, depth: its.immutables[content],
     "$float": lambda its, content, depth: _NOT_FINITE[content],
     "$tuple": lambda its, content, depth: tuple(its.items(content, depth)),
     "$set": lambda its, content, depth: set(its.items(content, depth)),

@@ -7,10 +7,10 @@ A run's folder holds::
     run.json                     what was asked for
     resume-00000042              resume point 42: everything that a run needs to go on
     blob-00000040-3f9ac21b.keras immutable, named by resume points: a kept model
-    blob-part-00000040-3f9ac21b  the same: a part of the state that never changes
+    blob-immutable-00000040-3f9ac21b  the same: a value in the state that never changes
     blob-rows-00000040-3f9ac21b  the same: older lines of a log
-    best.keras, ...              views: copies of blobs, for people
-    history.csv, ...             views: the logs, for people
+    best.keras, ...              published files: copies of blobs
+    history.csv, ...             published files: the logs
     events.jsonl                 starts, resumes, repairs; only ever appended
 
 The name of a blob holds the number of the resume point that it was made for, and the first
@@ -44,14 +44,14 @@ DAMAGED = "damaged-"  # in front: the suffix still says what it was
 FOREIGN = "foreign-"  # the same, for files of another run
 CONFLICT = ".conflict"
 
-PART, LINES = "part", "rows"  # kinds of blobs beside models
+MODEL, IMMUTABLE, LINES = "model", "immutable", "rows"  # kinds of blobs
 
 _RESUME = re.compile(r"resume-([0-9]{8}|[1-9][0-9]{8,})")  # one name a number
-_BLOB = re.compile(r"blob-(?:(rows|part)-)?([0-9]{8,18})-([0-9a-f]{8})(?:-[0-9]+)?(?:\..+)?", re.DOTALL)
+_BLOB = re.compile(r"blob-(?:(rows|immutable)-)?([0-9]{8,18})-([0-9a-f]{8})(?:-[0-9]+)?(?:\..+)?", re.DOTALL)
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _OURS = {LOCK, LOCK_WITHOUT_FLOCK, IDENTITY, RUN, EVENTS}
 _LOGS = {JOURNAL, ROWS}  # the run's own; no callback may have one of this name
-_NOT_FOR_VIEWS = {name.casefold() for name in _OURS | _LOGS}
+_RESERVED = {name.casefold() for name in _OURS | _LOGS}
 
 
 def new_identity() -> str:
@@ -105,23 +105,23 @@ def is_run(names: Collection[str]) -> bool:
     return len(_OURS & set(names)) > 1 or any(resume_number(name) is not None for name in names)
 
 
-def blob_names(run: str, number: int, *, view: str = "", kind: str = "") -> list[str]:
+def blob_names(run: str, number: int, *, file: str = "", kind: str = "") -> list[str]:
     """Names for a blob of resume point ``number``, to be tried in this order.
 
     Args:
         run: the run's identity.
         number: the resume point's.
-        view: what people call the file; gives the suffix.
+        file: what people call the file; gives the suffix.
         kind: ``PART``, ``LINES``, or "" for a model.
 
     Example:
-        >>> blob_names("3f9ac21b" * 4, 40, view="best.weights.h5")[:2]
+        >>> blob_names("3f9ac21b" * 4, 40, file="best.weights.h5")[:2]
         ['blob-00000040-3f9ac21b.weights.h5', 'blob-00000040-3f9ac21b-1.weights.h5']
         >>> blob_names("3f9ac21b" * 4, 40, kind=LINES)[0]
         'blob-rows-00000040-3f9ac21b'
     """
     stem = f"blob-{kind}-{number:08d}-{run[:8]}" if kind else f"blob-{number:08d}-{run[:8]}"
-    suffix = "".join(PurePath(view).suffixes[-2:])
+    suffix = "".join(PurePath(file).suffixes[-2:])
     return [stem + suffix, *(f"{stem}-{i}{suffix}" for i in range(1, 10_000))]
 
 
@@ -142,63 +142,59 @@ def blob_number(name: str) -> int:
     return int(match[2]) if match else 0
 
 
-def is_rows(name: str) -> bool:
-    """Whether ``name`` is that of a blob which holds lines of a log."""
-    return is_blob(name) and name.startswith(f"blob-{LINES}-")
+def blob_kind(name: str) -> str:
+    """What a blob of this name holds: ``MODEL``, ``LINES`` or ``IMMUTABLE``; "" if it is not a blob."""
+    match = _BLOB.fullmatch(name)
+    return match[1] or MODEL if match else ""
 
 
-def is_part(name: str) -> bool:
-    """Whether ``name`` is that of a blob which holds a part of the state."""
-    return is_blob(name) and name.startswith(f"blob-{PART}-")
-
-
-def view_path(folder: str, name: str) -> str:
-    """The path of the view ``name``, which must stay inside the run's folder.
+def published_path(folder: str, name: str) -> str:
+    """The path of the published file ``name``, which must stay inside the run's folder.
 
     Raises:
         ArgumentError: the name leads out of the folder, is one that the run
             keeps for itself, is too long, or holds control characters.
 
     Example:
-        >>> view_path("runs/digits", "best.keras")
+        >>> published_path("runs/digits", "best.keras")
         'runs/digits/best.keras'
-        >>> view_path("runs/digits", "../../.bashrc")
+        >>> published_path("runs/digits", "../../.bashrc")
         Traceback (most recent call last):
         ...
         outlast.exceptions.ArgumentError: '../../.bashrc' cannot be a file of a run: it leads ...
     """
-    check_view_name(name)
+    check_published_name(name)
     return _path_inside(folder, name)
 
 
 def log_path(folder: str, name: str) -> str:
-    """The path of the log ``name``: as :func:`view_path`, but the run's own logs have one too."""
+    """The path of the log ``name``: as :func:`published_path`, but the run's own logs have one too."""
     check_log_name(name)
     return _path_inside(folder, name)
 
 
-def check_view_name(name: str) -> None:
-    """Raise ``ArgumentError`` if no view may have this name, whatever the folder holds."""
-    parts = name.replace(os.sep, "/").split("/")
+def check_published_name(name: str) -> None:
+    """Raise ``ArgumentError`` if no published file may have this name, whatever the folder holds."""
+    names = name.replace(os.sep, "/").split("/")
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise _refused(name, "it holds control characters")
-    if os.path.isabs(name) or os.path.splitdrive(name)[0] or ".." in parts:
+    if os.path.isabs(name) or os.path.splitdrive(name)[0] or ".." in names:
         raise _refused(name, "it leads out of the run's folder")
-    if not {"", "."}.isdisjoint(parts):
-        raise _refused(name, "it has an empty part")
-    first = parts[0].casefold()  # as file systems compare that do not tell A from a
-    if first in _NOT_FOR_VIEWS or first.startswith(("resume-", "blob-")):
+    if not {"", "."}.isdisjoint(names):
+        raise _refused(name, "it has an empty name in it")
+    first = names[0].casefold()  # as file systems compare that do not tell A from a
+    if first in _RESERVED or first.startswith(("resume-", "blob-")):
         raise _refused(name, "the run keeps that name for itself")
-    if any(map(is_temporary, parts)):
+    if any(map(is_temporary, names)):
         raise _refused(name, "temporary files are called so")
-    if max(map(_bytes, parts)) > limits.NAME_BYTES or _bytes(name) > limits.PATH_BYTES:
+    if max(map(_bytes, names)) > limits.NAME_BYTES or _bytes(name) > limits.PATH_BYTES:
         raise _refused(name, f"its {_bytes(name):,} bytes are too many, {limits.NAME_BYTES} are the limit")
 
 
 def check_log_name(name: str) -> None:
-    """As :func:`check_view_name`, but the run's own logs have their names."""
+    """As :func:`check_published_name`, but the run's own logs have their names."""
     if name not in _LOGS:
-        check_view_name(name)
+        check_published_name(name)
 
 
 def _path_inside(folder: str, name: str) -> str:

@@ -89,23 +89,23 @@ class TensorFile:
         spare = memoryview(bytearray(min(size, _PIECE)))
         self._load(name, (spare[: size - i] for i in range(0, size, _PIECE)))
 
-    def _load(self, name: str, parts: Iterable[memoryview]) -> None:
-        """Fill ``parts`` of memory one after the other with the tensor's bytes."""
+    def _load(self, name: str, pieces: Iterable[memoryview]) -> None:
+        """Fill ``pieces`` of memory one after the other with the tensor's bytes."""
         place = self.places[name]
         self._file.seek(place.start)
         crc = 0
-        for part in parts:
-            self._read_into(part)
-            crc = zlib.crc32(part, crc)
+        for piece in pieces:
+            self._read_into(piece)
+            crc = zlib.crc32(piece, crc)
         if crc != place.crc32:
             raise self._damaged(f"the checksum of {name!r} does not fit")
 
-    def _read_into(self, part: memoryview) -> None:
-        while len(part):
-            taken = self._file.readinto(part)
+    def _read_into(self, piece: memoryview) -> None:
+        while len(piece):
+            taken = self._file.readinto(piece)
             if not taken:
                 raise self._damaged("it became shorter while it was read")
-            part = part[taken:]
+            piece = piece[taken:]
 
     def _header(self, size: int) -> bytes:
         start = self._file.read(8)
@@ -142,11 +142,11 @@ def read(path: str) -> dict[str, Array]:
 
 
 def _parsed(header: bytes) -> tuple[dict[str, str], dict[str, Place]]:
-    parts = json_text.parsed(header[8:], object_pairs_hook=_without_twins, parse_constant=_refuse)
-    metadata = parts.pop("__metadata__")
+    entries = json_text.parsed(header[8:], object_pairs_hook=_without_twins, parse_constant=_refuse)
+    metadata = entries.pop("__metadata__")
     places = {}
     start = len(header)
-    for name, entry in parts.items():
+    for name, entry in entries.items():
         place = _place(name, entry, metadata, start)  # takes what metadata says of the tensor
         if entry["data_offsets"] != [start - len(header), start - len(header) + place.size]:
             raise ValueError(f"{name!r} does not lie where the one before ends")

@@ -43,13 +43,13 @@ def write(
     metadata: Mapping[str, str],
     drain: Drain = exhaust,
 ) -> None:
-    """Make a new file with ``tensors``; sealing it is the caller's part.
+    """Make a new file with ``tensors``; the caller seals it.
 
     Args:
         path: a free name.
         tensors: arrays by name; any numeric type, shape, byte order and layout.
         metadata: text by key, beside the writer's own.
-        drain: does the heavy part, which comes as an iterator of small pieces of
+        drain: does the heavy work, which comes as an iterator of small pieces of
             work; the writer's thread lends it to somebody who waits.
 
     Raises:
@@ -131,15 +131,15 @@ class _Plan:
     def header(self, crcs: Mapping[str, int]) -> bytes:
         """The length, the JSON and its padding; every checksum takes eight characters."""
         metadata = {HEADER_CRC: BLANK, **self.metadata}
-        parts: dict[str, Any] = {"__metadata__": metadata}
+        entries: dict[str, Any] = {"__metadata__": metadata}
         start = 0
         for name, entry in self.entries.items():
             metadata[f"crc32.{name}"] = f"{crcs.get(name, 0):08x}"
             if entry.dtype not in SAFETENSORS:
                 metadata[f"dtype.{name}"] = entry.dtype
-            parts[name] = entry.described(start)
+            entries[name] = entry.described(start)
             start += entry.size
-        text = json.dumps(parts, separators=(",", ":")).encode()
+        text = json.dumps(entries, separators=(",", ":")).encode()
         text += b" " * (-(8 + len(text)) % PAGE)
         return sealed_header(len(text).to_bytes(8, "little") + text)
 
@@ -240,9 +240,9 @@ class _Output:
             _leave_direct(self._fd)
         self._flush()
         for start in range(0, header.size, self._buffer.size):
-            part = header[start : start + self._buffer.size]
-            self._buffer[: part.size] = part
-            self._write(self._buffer[: part.size].data, start)
+            piece = header[start : start + self._buffer.size]
+            self._buffer[: piece.size] = piece
+            self._write(self._buffer[: piece.size].data, start)
 
     def close(self) -> None:
         """Close the file, and keep the buffers for the next."""

@@ -10,33 +10,33 @@ from outlast.storage.disk.files import Drain
 from outlast.storage.format import document, layout
 from outlast.storage.format.encoding import Immutable, decode
 
-FORMAT = "outlast part"
+FORMAT = "outlast immutable"
 
 
-def draft(part: Immutable, name: str) -> document.Draft:
-    """The part as it will be written. Nothing is written.
+def draft(value: Immutable, name: str) -> document.Draft:
+    """The value as it will be written. Nothing is written.
 
     Raises:
-        CapabilityError: it holds what cannot be stored; ``name`` says which part it is.
+        CapabilityError: it holds what cannot be stored; ``name`` says which it is.
     """
-    drafted = document.draft(part.value, name)
-    for inner in drafted.parts:
+    drafted = document.draft(value.value, name)
+    for inner in drafted.immutables:
         raise CapabilityError(f"Cannot store {inner}: an Immutable within another is not supported.")
     return drafted
 
 
 def seal(sealer: Sealer, written: document.Draft, drain: Drain) -> Blob:
-    """Write a part, as :func:`draft` gave it."""
+    """Write one, as :func:`draft` gave it."""
 
     def write(path: str) -> None:
         document.write(path, FORMAT, sealer.run, written.text, written.arrays, drain)
 
     needed = sum(array.nbytes for array in written.arrays.values())
-    return sealer.seal(write, kind=layout.PART, needed=needed)
+    return sealer.seal(write, kind=layout.IMMUTABLE, needed=needed)
 
 
 def load(folder: str, run: str, blob: Blob) -> Immutable | None:
-    """The part that ``blob`` holds; None if its bytes are lost.
+    """The value that ``blob`` holds; None if its bytes are lost.
 
     Raises:
         FileError: the system does not let us look.
