@@ -207,7 +207,10 @@ class Opening:
             return []
         before, now = self._left[1], self._as_left(training)
         pieces = [piece for piece in before if now.get(piece) != before[piece]]
-        return [settings.Change(piece, settings.LEFT, settings.SET, fixed=True) for piece in pieces]
+        return [
+            settings.Change(piece, "changed since the run ended in this process", fixed=True)
+            for piece in pieces
+        ]
 
     def _as_left(self, training: Training) -> dict[str, int]:
         """Checksums of the training at the rates that the run left, which are compared by themselves."""

@@ -18,32 +18,22 @@ _FIXED_IN_CALLBACKS = ("monitor", "mode")
 _FIXED = ("learning_rate", "steps", "seed", "batch_size")
 
 
-MISSING = object()  # in the place of a callback that is in one of the two alone
-LEFT, SET = object(), object()  # as the run left it, and as the user has set it since
-
-
 @dataclass(frozen=True)
 class Change:
     """One setting that is not as it was.
 
     Args:
         name: such as ``"EarlyStopping.patience"``; what ``accept_changes`` takes.
-        before: in the run's folder.
-        now: in the code.
+        how: what happened to it: ``"changed from 50 to 60"``.
         fixed: it makes another training of it.
     """
 
     name: str
-    before: Any
-    now: Any
-    fixed: bool
+    how: str
+    fixed: bool = False
 
     def __str__(self) -> str:
-        if self.before is MISSING or self.now is MISSING:
-            return f"{self.name} was {'added' if self.before is MISSING else 'removed'}"
-        if self.now is SET:
-            return f"{self.name} changed since the run ended in this process"
-        return f"{self.name} changed from {shown(self.before)} to {shown(self.now)}"
+        return f"{self.name} {self.how}"
 
 
 def shown(value: Any) -> str:
@@ -150,21 +140,24 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
         now: the same of the code.
     """
     found = [
-        Change(name, before[name], now[name], fixed=True)
+        Change(name, _from_to(before[name], now[name]), fixed=True)
         for name in _FIXED
         if before.get(name) is not None and now.get(name) is not None and not _same(before[name], now[name])
     ]
     theirs, ours = before["callbacks"], now["callbacks"]
-    for key in ours:
-        if key not in theirs:
-            found.append(Change(key, MISSING, ours[key], fixed=False))
-            continue
-        found += [
-            Change(f"{key}.{name}", theirs[key][name], value, fixed=name in _FIXED_IN_CALLBACKS)
-            for name, value in ours[key].items()
-            if name in theirs[key] and theirs[key][name] != value
-        ]
-    return found + [Change(key, theirs[key], MISSING, fixed=False) for key in theirs if key not in ours]
+    found += [Change(key, "was added") for key in ours if key not in theirs]
+    found += [
+        Change(f"{key}.{name}", _from_to(theirs[key][name], value), fixed=name in _FIXED_IN_CALLBACKS)
+        for key in ours
+        if key in theirs
+        for name, value in ours[key].items()
+        if name in theirs[key] and theirs[key][name] != value
+    ]
+    return found + [Change(key, "was removed") for key in theirs if key not in ours]
+
+
+def _from_to(before: Any, now: Any) -> str:
+    return f"changed from {shown(before)} to {shown(now)}"
 
 
 def _same(before: Any, now: Any) -> bool:
