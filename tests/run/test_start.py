@@ -32,7 +32,7 @@ class Hooks:
     """A loop that calls hooks, as Keras's fit does: a model may come to a Run that was made long before."""
 
     def __init__(self, folder: Path, callbacks: Any = None) -> None:
-        self.run = Run(folder, callbacks)
+        self.run = Run(folder, callbacks, check_resume="never")
 
     def fit(self, adapter: FakeAdapter, epochs: int) -> list[int]:
         self.run._given = adapter  # as fit's set_model brings a model

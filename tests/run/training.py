@@ -19,6 +19,7 @@ LOSSES = (5.0, 4.0, 3.0, 3.5, 3.6, 3.7, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9)
 
 def start(folder: object, callbacks: object = None, *, rate: float = 0.1, **options: object) -> Run:
     """The run as a new process makes it: with a model that knows nothing."""
+    options = {"check_resume": "never", **options}  # which epochs are trained is what most tests look at
     return Run(folder, callbacks, adapter=FakeAdapter({"w": [0.0]}, learning_rate=rate), **options)
 
 

@@ -57,6 +57,7 @@ class Callback(Hooks):
     _rule: Any = None  # what the callback was asked to do: a frozen value of core
     _state: Any = None  # what it remembers: another
     _loaded = False  # state was loaded, so the next training goes on from it
+    measured: ClassVar[frozenset[str]] = frozenset()  # names in the state that no two trainings share
     _thread: int | None = None  # of the training
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

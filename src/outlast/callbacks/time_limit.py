@@ -28,6 +28,8 @@ class TimeLimit(Callback):
         'Epoch 2: TimeLimit stops: training has taken 40 s of the 30 s allowed'
     """
 
+    measured = frozenset({"elapsed"})
+
     _rule: TimeLimitRule
     _state: TimeLimitState
 

@@ -209,6 +209,11 @@ class Training:
         """
         raise NotImplementedError
 
+    @property
+    def is_on_accelerator(self) -> bool:
+        """Whether it computes on a device that may sum in another order each time."""
+        return False
+
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         """What of this training a resume cannot make identical, and what would make it so."""
         return []

@@ -160,6 +160,13 @@ class KerasTraining(Training):
             for variable, array in zip(variables, state[part], strict=True):
                 variable.assign(_native(array))
 
+    @property
+    def is_on_accelerator(self) -> bool:
+        """Whether Keras has another device than the CPU."""
+        from keras import distribution
+
+        return any(not device.startswith("cpu") for device in distribution.list_devices())
+
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         """TensorFlow's shuffle without a seed, and its epochs of unknown length."""
         import keras

@@ -65,6 +65,11 @@ class TorchTraining(Training):
         """The optimizers by name."""
         return self._optimizers
 
+    @property
+    def is_on_accelerator(self) -> bool:
+        """Whether a parameter is on another device than the CPU."""
+        return any(one.device.type != "cpu" for one in self.model.parameters())
+
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by optimizer and parameter group."""
         return {name: float(group["lr"]) for name, group in self._groups().items()}

@@ -7,19 +7,14 @@ would undo what was put back too early.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, OutlastError
 from outlast.run.buffers import Buffers
-from outlast.storage.format.dtypes import Bits
+from outlast.run.comparison import ROOT, Tree, leaves, same
 from outlast.storage.format.encoding import decode, encode
-
-_ROOT = "state"  # what names in errors begin with, as the format's do
-
-Tree = Any  # dicts, lists and tuples of numbers, text, bytes and arrays
 
 
 class Part(Protocol):
@@ -46,6 +41,9 @@ class Part(Protocol):
     def put_back(self, saved: Tree) -> None:
         """Go on from what :meth:`collect` gave, perhaps in another process."""
 
+    def restore(self, saved: Tree) -> None:
+        """The same in the middle of a training, between two epochs."""
+
 
 class Contents:
     """The parts of a training, collected and put back together."""
@@ -68,6 +66,13 @@ class Contents:
         for name, tree in self._waiting.items():
             self._parts[name].check(tree)
 
+    def holds(self, saved: Mapping[str, Tree]) -> bool:
+        """Whether the training is still as it was saved, as far as it has been put back."""
+        names = [name for name in self._parts if name in saved and name not in self._waiting]
+        return not differences(
+            {name: saved[name] for name in names}, {name: self._parts[name].collect() for name in names}
+        )
+
     def put_back(self, moment: Moment) -> list[str]:
         """Put back the parts whose moment has come; what was saved of them is not kept any longer.
 
@@ -76,9 +81,15 @@ class Contents:
         wrong: list[str] = []
         for name in [name for name in self._waiting if self._parts[name].moment is moment]:
             saved = self._waiting.pop(name)
-            self._load(name, saved)
+            self._load(name, self._parts[name].put_back, saved)
             wrong += differences({name: saved}, {name: self._parts[name].collect()})
         return wrong
+
+    def restore(self, saved: Mapping[str, Tree]) -> None:
+        """In the middle of a training, between two epochs: have all parts in ``saved`` be as it says."""
+        for name, tree in saved.items():
+            if name in self._parts:
+                self._load(name, self._parts[name].restore, tree)
 
     def dry_run(self) -> list[str]:
         """Store and load every part once, in memory, before the first batch.
@@ -92,12 +103,12 @@ class Contents:
         """
         saved = frozen(self.collect())
         for name in self._parts:
-            self._load(name, saved[name])
+            self._load(name, self._parts[name].put_back, saved[name])
         return differences(saved, self.collect())
 
-    def _load(self, name: str, saved: Tree) -> None:
+    def _load(self, name: str, load: Callable[[Tree], None], saved: Tree) -> None:
         try:
-            self._parts[name].put_back(saved)
+            load(saved)
         except OutlastError:
             raise
         except Exception as error:
@@ -107,7 +118,7 @@ class Contents:
 
 
 def differences(saved: Tree, now: Tree) -> list[str]:
-    """The names of values that are not what was saved, bit for bit, in the order in which they are stored.
+    """The names of values that are not what was saved, in the order in which they are stored.
 
     What is there beside them does not matter.
 
@@ -115,49 +126,11 @@ def differences(saved: Tree, now: Tree) -> list[str]:
         >>> differences({"a": {"b": 1.0, "c": 2}}, {"a": {"b": 1.0, "c": 2.0, "d": 3}})
         ['state/a/c']
     """
-    before, after = encode(saved, _ROOT), encode(now, _ROOT)
-    wrong = [*_differing(before.plain, after.plain, _ROOT)]
-    wrong += [name for name, array in before.arrays.items() if not _same_bits(array, after.arrays.get(name))]
-    return wrong
-
-
-def _differing(saved: Any, now: Any, name: str) -> Iterator[str]:
-    if isinstance(saved, dict) and isinstance(now, dict) and saved.keys() <= now.keys():
-        for key in saved:
-            yield from _differing(saved[key], now[key], f"{name}/{key}")
-    elif isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
-        for index, pair in enumerate(zip(saved, now, strict=True)):
-            yield from _differing(*pair, f"{name}/{index}")
-    elif saved != now or type(saved) is not type(now):
-        yield name
-
-
-def _same_bits(saved: Any, now: Any) -> bool:
-    import numpy as np
-
-    first, second = (one.array if isinstance(one, Bits) else one for one in (saved, now))
-    if second is None or first.dtype != second.dtype or first.shape != second.shape:
-        return False
-    return np.array_equal(_bytes(first), _bytes(second))
-
-
-def _bytes(array: Any) -> Any:
-    import numpy as np
-
-    array = array.array if isinstance(array, Bits) else array
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    after = leaves(now)
+    return [name for name, leaf in leaves(saved).items() if not same(leaf, after.get(name))]
 
 
 def frozen(tree: Tree) -> Tree:
     """A copy of a tree, arrays included."""
-    encoded = encode(tree, _ROOT)
+    encoded = encode(tree, ROOT)
     return decode(encoded.plain, Buffers().copy(encoded.arrays), encoded.immutables)
-
-
-def checksum(tree: Tree) -> int:
-    """A CRC-32 of a tree: values and arrays."""
-    encoded = encode(tree, _ROOT)
-    crc = zlib.crc32(repr(encoded.plain).encode())
-    for array in encoded.arrays.values():
-        crc = zlib.crc32(_bytes(array), crc)
-    return crc

@@ -92,6 +92,11 @@ class Generators:
                 return saved
         return None
 
+    def restore(self, saved: Sequence[Saved]) -> None:
+        """Give the known generators the states that they had."""
+        for known, one in zip(self._known, saved, strict=False):
+            loaders.restore(known.generators, one["states"])
+
     def state(self) -> list[Saved]:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return [*(known.saved() for known in self._known), *filter(None, self._saved)]

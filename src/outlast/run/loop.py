@@ -7,11 +7,13 @@ from typing import Any
 
 from outlast.core.run_state import Moment
 from outlast.exceptions import MetricError
+from outlast.run.batches import Batches
 from outlast.run.generators import Generators
 from outlast.run.means import Means
+from outlast.run.parts import AnyPart
 
 
-class Loop:
+class Loop(AnyPart):
     """Counts batches, means their metrics, and knows the loaders' own random generators.
 
     It is a part of the run: the next epoch's order of batches depends on those generators.
@@ -24,10 +26,11 @@ class Loop:
         self._means = Means()
         self._in_batch = False
         self._generators = Generators()
+        self._seen = Batches()
 
     def begin_epoch(self) -> None:
         """Forget the epoch before."""
-        self._means = Means()
+        self._means, self._seen = Means(), Batches()
         self._generators.begin_epoch()
 
     def metrics(self) -> dict[str, Any]:
@@ -54,6 +57,7 @@ class Loop:
         try:
             for batch, data in enumerate(loader):
                 self.last = {}
+                self._seen.note(data)
                 self._in_batch = True
                 yield batch, data
                 self._in_batch = False
@@ -62,14 +66,15 @@ class Loop:
 
     def collect(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
-        return {"loaders": self._generators.state()}
-
-    def check(self, saved: Mapping[str, Any]) -> None:
-        """Any loader may come."""
+        return {"loaders": self._generators.state(), "batches": self._seen.saved()}
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
-        self._generators = Generators(saved["loaders"])
+        self._generators, self._seen = Generators(saved["loaders"]), Batches.of(saved["batches"])
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Give the loaders that are known their states back, in the middle of a training."""
+        self._generators.restore(saved["loaders"])
 
     def forget(self) -> None:
         """Know no loader: nothing was put back."""

@@ -15,7 +15,9 @@ from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Training
 from outlast.run import settings
-from outlast.run.contents import Contents, checksum, frozen
+from outlast.run.check import Check, rewound
+from outlast.run.comparison import ROOT, Leaves, leaves
+from outlast.run.contents import Contents, frozen
 from outlast.run.stores import Store
 
 # What a training calls the pieces of its state that a user may set between two trainings.
@@ -32,6 +34,7 @@ class Opening:
         seed: the script's.
         accepted: names of settings that may differ.
         resume: ``"auto"``, ``"never"`` or ``"must"``.
+        check: ``"auto"``, ``"always"`` or ``"never"``.
         say: prints a line.
 
     Attributes:
@@ -48,16 +51,18 @@ class Opening:
         seed: int | None,
         accepted: Collection[str],
         resume: str,
+        check: str,
         say: Callable[[str], object],
     ) -> None:
         self._shown, self._store, self._contents, self._say = shown, store, contents, say
-        self._seed, self._accepted, self._resume = seed, frozenset(accepted), resume
+        self._seed, self._accepted, self._resume, self._check = seed, frozenset(accepted), resume, check
         self.settings: settings.Record = {}
         self.resumed = False
         self._notes: list[str] = []  # what the line at the start has to say
         self._wrong: list[str] = []  # values that did not come back as they were saved
         self._first_loader_known = False
-        self._left: tuple[Training, dict[str, int]] | None = None  # checksums of what the run ended with
+        self._may_check = False
+        self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
         self._set_through_run: set[str] = set()
 
     def open(self, callbacks: Sequence[Callback], training: Training, steps: int | None) -> RunState | None:
@@ -68,7 +73,7 @@ class Opening:
         """
         saved = self._store.open(self._resume)
         self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
-        self.resumed, self._first_loader_known = saved is not None, False
+        self.resumed, self._first_loader_known, self._may_check = saved is not None, False, False
         self._notes, self._wrong = [], []
         if saved is None:
             self.settings = settings.requested(callbacks, training.learning_rates(), self._seed, steps)
@@ -95,6 +100,7 @@ class Opening:
                 training.set_learning_rate(name, rate)
         elif training.left is not None and now != training.learning_rates() and now != training.left[0]:
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
+        self._may_check = not changed and (self._check == "always" or training.left is None)
         training.leave(known=False)
         if changed:
             self._store.describe(self.settings)
@@ -138,6 +144,26 @@ class Opening:
         """Put back the parts whose moment has come."""
         self._wrong += self._contents.put_back(moment)
 
+    def rewind(self, callbacks: Sequence[Callback]) -> Check | None:
+        """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
+        if not self._may_check or self._wrong:
+            return None
+        measured = [
+            f"{ROOT}/callbacks/{key}/state/{name}"
+            for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
+            for name in callback.measured
+        ]
+        check = rewound(self._store, self._contents, self._check, measured)
+        if check is not None:
+            self.put_back(Moment.OPEN)
+        return check
+
+    def end(self, check: Check) -> None:
+        """After the stretch: have all be as the newest resume point says."""
+        callbacks = {"callbacks": check.callbacks}  # their kept weights are those that the store knows
+        saved = RunState.from_state(self._store.load(check.number).state) if check.differences else RunState()
+        self._contents.restore({**saved.contents, **callbacks})
+
     def dry_run(self) -> None:
         """Before the first batch of a new run: everything can be stored and loaded, or it is named.
 
@@ -146,7 +172,9 @@ class Opening:
         """
         self._wrong += self._contents.dry_run()
 
-    def announce(self, saved: RunState | None, finished: str | None, epochs: int | None) -> None:
+    def announce(
+        self, saved: RunState | None, finished: str | None, epochs: int | None, checked: str = ""
+    ) -> None:
         """One line: what was found, and where it goes on; one for what did not come back as it was."""
         if self._wrong:
             named = ", ".join(self._wrong[:5]) + (" and more" if len(self._wrong) > 5 else "")
@@ -159,7 +187,7 @@ class Opening:
                 self._say(f"outlast: {self._shown} begins again: {'; '.join(self._store.findings)}")
             return
         what = (
-            f"resumed {self._shown} at epoch {saved.position.next_epoch + 1}"
+            f"resumed {self._shown} at epoch {saved.position.next_epoch + 1}{checked}"
             if finished is None
             else f"{self._shown} is finished ({finished}); its weights and history are back"
         )
@@ -212,10 +240,10 @@ class Opening:
             for piece in pieces
         ]
 
-    def _as_left(self, training: Training) -> dict[str, int]:
+    def _as_left(self, training: Training) -> dict[str, Leaves]:
         """Checksums of the training at the rates that the run left, which are compared by themselves."""
         if training.left is None:  # a new optimizer
-            return {piece: crc for piece, crc in _checksums(training).items() if piece != "optimizer"}
+            return {piece: one for piece, one in _checksums(training).items() if piece != "optimizer"}
         rates = training.learning_rates()
         for name, rate in training.left[0].items():
             training.set_learning_rate(name, rate)
@@ -225,6 +253,6 @@ class Opening:
         return found
 
 
-def _checksums(training: Training) -> dict[str, int]:
+def _checksums(training: Training) -> dict[str, Leaves]:
     pieces = training.settable() if "state" in training.capabilities else {}
-    return {_SETTABLE[name]: checksum(tree) for name, tree in pieces.items() if name in _SETTABLE}
+    return {_SETTABLE[name]: leaves(tree) for name, tree in pieces.items() if name in _SETTABLE}

@@ -15,7 +15,22 @@ from outlast.run import settings
 from outlast.storage.format.encoding import Immutable
 
 
-class TrainingPart:
+class AnyPart:
+    """What most parts have in common: anything fits, and it goes back in the same way at any time."""
+
+    def check(self, saved: Any) -> None:
+        """Take anything."""
+
+    def put_back(self, saved: Any) -> None:
+        """Go on from what was collected."""
+        raise NotImplementedError
+
+    def restore(self, saved: Any) -> None:
+        """The same."""
+        self.put_back(saved)
+
+
+class TrainingPart(AnyPart):
     """Model and optimizer."""
 
     name, moment = "training", Moment.OPEN
@@ -36,7 +51,7 @@ class TrainingPart:
         self._training().load_state(saved)
 
 
-class CallbacksPart:
+class CallbacksPart(AnyPart):
     """What our callbacks remember, and the weights that they keep.
 
     Kept weights never change, so that each is written once, however many resume points name it, and
@@ -61,9 +76,6 @@ class CallbacksPart:
             }
             for key, callback in self._by_key().items()
         }
-
-    def check(self, saved: Mapping[str, Any]) -> None:
-        """Callbacks may be added and removed."""
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Load them; a callback that is new starts from nothing."""
@@ -96,7 +108,7 @@ class CallbacksPart:
         return snapshot
 
 
-class UserParts:
+class UserParts(AnyPart):
     """Objects of the user's: anything with ``state_dict()`` and ``load_state_dict()``, and generators."""
 
     name, moment = "parts", Moment.OPEN
@@ -138,7 +150,7 @@ def _collected(part: Any, name: str) -> Any:
     return {"state": to_arrays(state, f"state/parts/{name}/state"), "arrays": array_names(state)}
 
 
-class RandomPart:
+class RandomPart(AnyPart):
     """The global random generators."""
 
     name = "random"
@@ -154,9 +166,6 @@ class RandomPart:
     def collect(self) -> dict[str, Any]:
         """Their states."""
         return random_state.collect()
-
-    def check(self, saved: dict[str, Any]) -> None:
-        """Every process has them."""
 
     def put_back(self, saved: dict[str, Any]) -> None:
         """Set them."""

@@ -16,10 +16,11 @@ from outlast.callbacks.list import Listener
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
 from outlast.core.run_state import START, Moment, Position, RunState
-from outlast.exceptions import ArgumentError, FileError, UsageError, nearest
+from outlast.exceptions import ArgumentError, FileError, UsageError, nearest, warn
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
 from outlast.run import arguments
+from outlast.run.check import Check
 from outlast.run.contents import Contents
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
@@ -54,6 +55,9 @@ class Run(OwnLoop, Shown):
         save_every: ``"epoch"``, how often a resume point is made.
         accept_changes: names of settings that may differ from those in the folder, such as
             ``["learning_rate"]``.
+        check_resume: whether a resume trains the last saved epoch again, from the resume point before it, and
+            compares everything with what was saved: ``"auto"``: if that takes less than a minute, or less
+            than a fiftieth of the training so far; ``"always"``; ``"never"``.
         on_save_error: ``"raise"``: a save that fails ends the training, the last good state stays;
             ``"warn"``: training goes on, the save is tried again at the next epoch, and each failure
             is said.
@@ -95,6 +99,7 @@ class Run(OwnLoop, Shown):
         resume: str = "auto",
         save_every: Any = "epoch",
         accept_changes: Iterable[str] = (),
+        check_resume: str = "auto",
         on_save_error: str = "raise",
         listen: Callable[[Decision], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -102,6 +107,7 @@ class Run(OwnLoop, Shown):
     ) -> None:
         arguments.check_word("resume", resume, "auto", "never", "must")
         arguments.check_save_every(save_every)
+        arguments.check_word("check_resume", check_resume, "auto", "always", "never")
         arguments.check_word("on_save_error", on_save_error, "raise", "warn")
         arguments.check_parts(parts)
         self.folder = None if folder is None else arguments.folder_path(folder)
@@ -112,7 +118,7 @@ class Run(OwnLoop, Shown):
             if self.folder is None
             else FolderStore(self.folder, say=self._say, on_save_error=on_save_error)
         )
-        self._staged = StagedOutput(self.folder, self._store.log)
+        self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
         self._loop = Loop()
         self._contents = Contents(
@@ -131,6 +137,7 @@ class Run(OwnLoop, Shown):
             seed=seed,
             accepted=frozenset([accept_changes] if isinstance(accept_changes, str) else accept_changes),
             resume=resume,
+            check=check_resume,
             say=self._say,
         )
         self._signals = Signals(lambda: self.control.interrupt_epoch())
@@ -138,6 +145,7 @@ class Run(OwnLoop, Shown):
         self._under_way: int | None = None  # the epoch that has begun and is not committed
         self._begun_epochs = 0  # in this training
         self._trains = False
+        self._check: Check | None = None  # while the last saved epoch is trained again
         self._saved: RunState | None = None  # what was found, until it is announced
         super().__init__(
             callbacks,
@@ -319,6 +327,10 @@ class Run(OwnLoop, Shown):
         if not (self._store.is_open and self._fresh):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
+        if self._saved is not None and self._finished() is None:
+            self._check = self._opening.rewind(self._ours())
+            if self._check is not None:
+                self._be_at(self._check, self._check.before)
         super().on_train_begin(logs)
         self.training.leave(known=False)
         finished = self._finished()
@@ -328,8 +340,9 @@ class Run(OwnLoop, Shown):
                 self._loop.forget()
             for problem in self._inexact() if finished is None else ():
                 self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
-            self._opening.announce(self._saved, finished, self._epochs())
-        self._saved = None
+            if self._check is None:
+                self._opening.announce(self._saved, finished, self._epochs())
+                self._saved = None
         self._progress.finished = finished is not None
         if finished is None:
             self._progress.stops = []
@@ -372,11 +385,42 @@ class Run(OwnLoop, Shown):
             self._progress.stopped_from_outside()
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
+        if self._check is not None and self._check.differences is not None:
+            self._end_check(self._check, logs)
         self._under_way = None
         self._safe_point()
 
     def _commit(self) -> None:
         self._store.commit(self._staged.take(), self._state)
+
+    def _end_check(self, check: Check, logs: Logs | None) -> None:
+        """The last saved epoch has been trained again: say what came of it, and go on from what was saved."""
+        again = f"epoch {self._progress.next_epoch} trained again as a check"
+        self._check = None
+        self._be_at(check.store, check.newest)
+        self._opening.end(check)
+        if check.differences:
+            self.control.begin()  # a stop that was asked for now
+            if isinstance(logs, dict):  # what Keras's own History will show
+                logs.update(
+                    {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
+                )
+        self._store.record("check", check.to_json())
+        told = f" ({again}: {'not ' if check.differences else ''}identical)"
+        self._opening.announce(self._saved, None, self._epochs(), told)
+        self._saved = None
+        if check.differences:
+            warn(check.warning(self._shown, self.training.is_on_accelerator))
+
+    def _be_at(self, store: Store, state: RunState) -> None:
+        """Go on from what a store holds; the user may have kept ``extra``."""
+        extra, self._store = self._progress.extra, store
+        self._staged.begin(store.files, capture=store is not self._check)
+        rows, journal = (store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
+        self._progress = Progress.from_state(state, rows, journal)
+        extra.clear()
+        extra.update(self._progress.extra)
+        self._progress.extra = extra
 
     def _hear(self) -> None:
         super()._hear()
@@ -441,8 +485,7 @@ class Run(OwnLoop, Shown):
         self._saved = saved and replace(saved, contents={})  # what is put back is not kept
         self._staged.begin(self._store.files)
         if self._saved is not None:
-            rows, journal = (self._store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
-            self._progress = Progress.from_state(self._saved, rows, journal)
+            self._be_at(self._store, self._saved)
         self._fresh = True
 
     def _or_close(self, act: Callable[[], None]) -> None:
@@ -492,7 +535,7 @@ class Run(OwnLoop, Shown):
 
     def _note(self, decision: Decision) -> None:
         self._progress.note(decision, self._staged)
-        if self._listener is not None:
+        if self._listener is not None and self._check is None:  # it has heard of the stretch
             self._listener(decision)
 
     def _inexact(self) -> list[str]:

@@ -28,10 +28,12 @@ from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, Step
 from outlast.storage.disk import files, lock
+from outlast.storage.disk.calls import explained
 from outlast.storage.disk.writer import Writer
 from outlast.storage.format import layout
 from outlast.storage.format.document import Draft
 from outlast.storage.logs import Lines
+from outlast.storage.resume_points import ResumePoint
 
 _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")  # what launchers set
 
@@ -132,6 +134,29 @@ class FolderStore(Store):
             DamagedFile: its bytes are lost.
         """
         return blobs.intact(self.folder, name, self._last.files[name])
+
+    def points(self) -> list[int]:
+        """The numbers of the run's two newest resume points, as far as they are there, the newest first."""
+        there = resume_points.numbers(self.folder)
+        ours = [number for number in there if resume_points.run_of(self.folder, number) == self._last.run]
+        return ours[:2] if ours[:1] == [self.number] else []
+
+    def load(self, number: int) -> ResumePoint:
+        """One of :meth:`points`, with all that it names.
+
+        Raises:
+            DamagedFile: something of it is lost.
+        """
+        point = resume_points.load(self.folder, number)
+        if len(point.values) < len(point.immutables):
+            raise DamagedFile(f"Kept weights of resume point {number} are lost.", path=self.folder)
+        return point
+
+    def made(self, number: int) -> float:
+        """When one of :meth:`points` was made, as its file says."""
+        path = os.path.join(self.folder, layout.resume_name(number))
+        with explained(path, "read"):
+            return os.stat(path).st_mtime
 
     def log(self, name: str) -> bytes | None:
         """A log as it is after the last step; None if there is none of that name."""

@@ -28,6 +28,7 @@ class StagedOutput:
     published: set[str] = field(default_factory=set)
     _files: dict[str, FileChange] = field(default_factory=dict)
     _logs: dict[str, Lines] = field(default_factory=dict)
+    _captures: bool = False  # until it begins
 
     def prepare(self, name: str) -> bool:
         """Refuse a name that leads out of the run's folder."""
@@ -60,7 +61,7 @@ class StagedOutput:
     def publish(self, name: str, save: Save) -> str:
         """Capture a model, if it has a place to go to."""
         layout.published_path(self.folder or ".", name)
-        if self.folder is not None:
+        if self._captures:
             self._files[name] = save.capture()
         self.published.add(name)
         return name
@@ -87,8 +88,14 @@ class StagedOutput:
         self._files, self._logs = {}, {}
         return step
 
-    def begin(self, published: Iterable[str]) -> None:
-        """Forget what is staged, and take these files as those in the folder."""
+    def begin(self, published: Iterable[str], *, capture: bool = True) -> None:
+        """Forget what is staged, and take these files as those in the folder.
+
+        Args:
+            published: names of files.
+            capture: whether models that are saved from now on are to be written.
+        """
+        self._captures = capture and self.folder is not None
         self._files, self._logs = {}, {}
         self.published = set(published)
 

@@ -10,7 +10,8 @@ from outlast.core.run_state import Position, RunState
 from outlast.exceptions import UsageError
 from outlast.storage import blobs, resume_points
 from outlast.storage.commit import Step
-from outlast.storage.survey import Survey, survey
+from outlast.storage.resume_points import ResumePoint
+from outlast.storage.survey import survey
 
 
 class Store:
@@ -20,6 +21,7 @@ class Store:
     ``init_model`` and Hugging Face's ``resume_from_checkpoint`` need that. The store does not keep it.
 
     Attributes:
+        folder: where it is, if it is a folder.
         is_open: whether it is open.
         number: of the newest resume point; 0 if there is none.
         findings: what was wrong when it was opened, as phrases.
@@ -27,6 +29,7 @@ class Store:
         committed: what is known to be safe; None before the first commit.
     """
 
+    folder = ""
     is_open = False
     number = 0
     findings: Collection[str] = ()
@@ -56,6 +59,22 @@ class Store:
         """A file that holds the kept model ``name``, verified now."""
         raise UsageError("This run keeps no models: give it a folder.")
 
+    def points(self) -> list[int]:
+        """The numbers of the resume points that it could go back to, the newest first."""
+        return []
+
+    def load(self, number: int) -> ResumePoint:
+        """One of :meth:`points`.
+
+        Raises:
+            DamagedFile: it is not what was written.
+        """
+        raise NotImplementedError
+
+    def made(self, number: int) -> float:
+        """When one of :meth:`points` was made, in seconds from any origin."""
+        raise NotImplementedError
+
     def show(self, step: Step) -> None:
         """Put models that were saved inside an epoch where people find them, in the background.
 
@@ -76,37 +95,48 @@ class Store:
         self.is_open = False
 
 
-class Follower(Store):
+class Reader(Store):
+    """Reads one resume point of a run's folder, and writes nothing.
+
+    Args:
+        point: the resume point; None if there is none yet.
+    """
+
+    def __init__(self, folder: str, point: ResumePoint | None = None) -> None:
+        self.folder, self._point = folder, point
+
+    @property
+    def files(self) -> Collection[str]:  # type: ignore[override]
+        """Names of the models that it names."""
+        return self._point.files if self._point else ()
+
+    def log(self, name: str) -> bytes | None:
+        """The log, as it is in that resume point."""
+        point = self._point
+        return point.logs[name].content(self.folder) if point and name in point.logs else None
+
+    def model(self, name: str) -> str:
+        """A file that holds the kept model, verified now."""
+        point = self._point
+        if point is None or name not in point.files:
+            return super().model(name)
+        return blobs.intact(self.folder, name, point.files[name])
+
+
+class Follower(Reader):
     """Reads a run's folder that another process writes: for ranks that train along and write nothing.
 
     Args:
         folder: the run's.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._found: Survey | None = None
-
     def open(self, resume: str) -> RunState | None:
         """What the newest resume point holds, read without a lock."""
         self.is_open = True
-        self._found = survey(self._folder, resume_points.load) if os.path.isdir(self._folder) else None
-        point = self._found.point if self._found else None
-        if point is None or resume == "never":
-            self._found = None
+        there = resume != "never" and os.path.isdir(self.folder)
+        self._point = survey(self.folder, resume_points.load).point if there else None
+        if self._point is None:
             return None
-        state = RunState.from_state(point.state)
-        self.number, self.committed, self.files = point.number, state.position, [*point.files]
+        state = RunState.from_state(self._point.state)
+        self.number, self.committed = self._point.number, state.position
         return state
-
-    def log(self, name: str) -> bytes | None:
-        """The log, as it is in that resume point."""
-        point = self._found.point if self._found else None
-        return point.logs[name].content(self._folder) if point and name in point.logs else None
-
-    def model(self, name: str) -> str:
-        """A file that holds the kept model, verified now."""
-        point = self._found.point if self._found else None
-        if point is None or name not in point.files:
-            return super().model(name)
-        return blobs.intact(self._folder, name, point.files[name])

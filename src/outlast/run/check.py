@@ -1,0 +1,196 @@
+"""Check: a resume that proves itself.
+
+The two newest resume points are kept anyway. So a resume can begin at the older one, train the stretch to
+the newer one again, and compare everything with what that holds. Nothing is written meanwhile: while the
+stretch is trained, a ``Check`` stands in for the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from outlast.core.run_state import RunState
+from outlast.exceptions import DamagedFile, OutlastError, UnknownFormat
+from outlast.inspect.record import rows_of
+from outlast.run.comparison import Difference, Leaves, Tree, by_how_much, differences, leaves
+from outlast.run.contents import Contents, frozen
+from outlast.run.stores import Reader, Store
+from outlast.storage.commit import Step
+from outlast.storage.format import layout
+from outlast.storage.resume_points import ResumePoint
+
+_SHORT = 60.0  # seconds of a stretch that is always trained again
+_SHARE = 50  # a longer one if the training took so many times as long
+
+# Either decides alike, so the file for people need not be compared; nor does what a commit puts there.
+_LOGS = (layout.ROWS, layout.JOURNAL)
+
+
+class Check(Reader):
+    """Takes the commits of the stretch, and compares the last with the newest resume point.
+
+    Args:
+        store: the run's, which is at its newest resume point.
+        point: the resume point before, which has been put back.
+        newest: what the newest one holds.
+        new_lines: of the logs, in the stretch.
+        callbacks: what the callbacks remembered at the newest, their kept weights as the store knows them.
+        measured: names of values that no two trainings share, such as times.
+
+    Attributes:
+        store: the run's.
+        before: where the run was at ``point``.
+        newest: where it was at the newest.
+        callbacks: as above.
+        differences: what is not the same; None as long as the stretch is trained.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        point: ResumePoint,
+        newest: RunState,
+        new_lines: Mapping[str, bytes],
+        callbacks: Tree,
+        measured: Collection[str],
+    ) -> None:
+        self._before = replace(point, state=None, values={})
+        super().__init__(store.folder, self._before)
+        self.before = replace(RunState.from_state(point.state), contents={})
+        self.newest = replace(newest, contents={})
+        self.is_open, self.store, self.callbacks = True, store, callbacks
+        self.number, self.committed, self.findings = store.number, store.committed, store.findings
+        self._measured = frozenset(measured)
+        self._lines = dict.fromkeys(_LOGS, b"")
+        self._expected = self._compared(newest, new_lines)
+        self.differences: list[Difference] | None = None
+        self._told = ""  # how much the first is
+
+    def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
+        """Compare, if this is where the newest resume point was made."""
+        for name in _LOGS:
+            self._lines[name] += step.logs[name].data if name in step.logs else b""
+        state = collect()
+        if state.position < self.newest.position:
+            return
+        self.differences = differences(self._expected, self._compared(state, self._lines))
+        if self.differences:
+            saved, lines = _state_and_lines(self.store, self._before)
+            name = self.differences[0].name
+            self._told = by_how_much(_tree(saved, lines), _tree(state, self._lines), name)
+
+    @property
+    def outcome(self) -> str:
+        """What differs first, and what else, in a sentence; "" if all is the same."""
+        if not self.differences:
+            return ""
+        first = self.differences[0]
+        kinds = [*dict.fromkeys(one.kind.name for one in self.differences[1:] if one.kind is not first.kind)]
+        more = f" After that: {', '.join(kinds)}." if kinds else ""
+        return f"What differs first is {first.kind.name}: {first.name} ({self._told}).{more}"
+
+    def warning(self, shown: str, accelerated: bool) -> str:
+        """What to tell the user if the stretch was not the same.
+
+        Args:
+            shown: the run.
+            accelerated: its device may compute sums in another order each time.
+        """
+        assert self.differences
+        device = (
+            " A device whose kernels are not deterministic looks the same: see your framework's switch for "
+            "deterministic operations."
+            if accelerated
+            else ""
+        )
+        return (
+            f"Resuming {shown} is not exact: epoch {self.newest.position.next_epoch} was trained again as a "
+            f"check, and is not what was saved. {self.outcome} The likely cause: "
+            f"{self.differences[0].kind.cause}.{device} Training goes on from what was saved. docs/exact.md "
+            "has more; check_resume='never' leaves the check out."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The event that tells it."""
+        return {"epoch": self.newest.position.epoch, "identical": not self.differences, "found": self.outcome}
+
+    def close(self) -> None:
+        """Let others have the run's folder."""
+        self.is_open = False
+        self.store.close()
+
+    def record(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Note in the run's folder that something happened."""
+        self.store.record(kind, content)
+
+    def _compared(self, state: RunState, lines: Mapping[str, bytes]) -> Leaves:
+        found = leaves(_tree(state, lines))
+        return {name: leaf for name, leaf in found.items() if name not in self._measured}
+
+
+def rewound(store: Store, contents: Contents, wanted: str, measured: Collection[str]) -> Check | None:
+    """Put back the resume point before the newest, if the stretch between them is to be trained again.
+
+    Args:
+        store: open, its newest resume point put back.
+        contents: of the training.
+        wanted: ``"auto"``, ``"always"`` or ``"never"``.
+        measured: names of values that no two trainings share.
+    """
+    numbers = store.points()
+    if wanted == "never" or len(numbers) < 2 or (wanted == "auto" and not _is_short(store, numbers)):
+        return None
+    try:
+        point = store.load(numbers[1])
+        newest, lines = _state_and_lines(store, point)
+        if not contents.holds(newest.contents):  # the user has set something since
+            return None
+        callbacks = frozen(contents.collect()["callbacks"])
+        check = Check(store, point, newest, lines, callbacks, measured)
+        before = RunState.from_state(point.state).contents
+    except (DamagedFile, UnknownFormat, LookupError, TypeError, ValueError):
+        return None  # the newest one is whole, and that is what counts
+    try:
+        contents.begin(before)
+    except OutlastError:  # the script changes what it trains on the way
+        contents.begin(newest.contents)
+        return None
+    return check
+
+
+def _is_short(store: Store, numbers: Collection[int]) -> bool:
+    newest, before, *_ = numbers
+    seconds = store.made(newest) - store.made(before)
+    return seconds < _SHORT or newest > _SHARE
+
+
+def _state_and_lines(store: Store, before: ResumePoint) -> tuple[RunState, dict[str, bytes]]:
+    """What the newest resume point holds, and the lines of its logs that the one before has not."""
+    newest = store.load(store.number)
+    lines = {}
+    for name in _LOGS:
+        known = before.logs[name].size if name in before.logs else 0
+        lines[name] = (store.log(name) or b"")[known:]
+    return RunState.from_state(newest.state), lines
+
+
+def _tree(state: RunState, lines: Mapping[str, bytes]) -> Tree:
+    """All that is compared; a metric by its name, then by its epoch."""
+    rows: dict[str, dict[int, Any]] = {}
+    for row in rows_of(lines[layout.ROWS]):
+        for name in row.keys() - {"epoch"}:
+            rows.setdefault(name, {})[row["epoch"]] = row[name]
+    contents = {**state.contents, "loop": _with_loaders_by_seed(state.contents["loop"])}
+    return {**contents, "extra": state.extra, "row": rows, "decisions": lines[layout.JOURNAL].decode()}
+
+
+def _with_loaders_by_seed(loop: Mapping[str, Any]) -> Tree:
+    """Loaders by what they were when made: their order and kind depend on when they are seen."""
+    by_seed: dict[str, Any] = {}
+    for loader in loop["loaders"]:
+        if loader["states"]:
+            name = str(loader["born"])
+            by_seed[name if name not in by_seed else f"{name}_{len(by_seed)}"] = loader["states"]
+    return {**loop, "loaders": by_seed}
