@@ -54,24 +54,19 @@ class KerasTraining(Training):
         On JAX the variables are empty between steps, until the trainer is asked to sync; a
         distributed torch model wraps the one that can be saved.
         """
-        model = self._model
+        model = self._model()
         if type(model).__name__ == "DistributedDataParallel":
             return model.module
         if hasattr(model, "jax_state_sync"):
             model.jax_state_sync()
         return model
 
-    @property
-    def _model(self) -> Any:
-        """The model as it was given, not synced."""
-        return self._model_or_none()
-
     def require(self, capability: Capability, who: str) -> None:
         """Check that the callback can do its work with this model."""
         super().require(capability, who)
         if capability != "learning_rate":
             return
-        if getattr(self._model, "optimizer", None) is None:
+        if getattr(self._model(), "optimizer", None) is None:
             raise CapabilityError(
                 f"{who} needs an optimizer, and this model has none: call model.compile(optimizer=...) first."
             )
@@ -89,7 +84,7 @@ class KerasTraining(Training):
     @property
     def optimizers(self) -> dict[str, Any]:
         """The optimizer of the model, or those that it is made of."""
-        optimizer = getattr(self._model, "optimizer", None)
+        optimizer = getattr(self._model(), "optimizer", None)
         if optimizer is None:
             return {}
         if hasattr(optimizer, "optimizers"):
@@ -186,7 +181,7 @@ class KerasTraining(Training):
         """
         archives.check(path)
         if not path.endswith(".weights.h5"):
-            own = _own_objects(self._model)
+            own = _own_objects(self._model())
             with suppress(TypeError, ValueError, NotImplementedError):
                 if own is not None or not path.endswith(".keras"):
                     return load(path, own)
@@ -194,8 +189,8 @@ class KerasTraining(Training):
             model = _clone(self.model)
         except Exception as error:
             raise CapabilityError(
-                f"Keras cannot make a second model of {type(self._model).__name__}: {error}. Make it as your "
-                f"script does, and load the weights: model.load_weights({path!r})."
+                f"Keras cannot make a second model of {type(self._model()).__name__}: {error}. Make it as "
+                f"your script does, and load the weights: model.load_weights({path!r})."
             ) from error
         model.load_weights(path)
         return model
@@ -209,7 +204,7 @@ class KerasTraining(Training):
         try:
             with warnings.catch_warnings():  # they come when it is saved
                 warnings.simplefilter("ignore")
-                keras.saving.serialize_keras_object(self._model)
+                keras.saving.serialize_keras_object(self._model())
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise CapabilityError(
@@ -232,7 +227,7 @@ class KerasTraining(Training):
         """
         name = metric.removeprefix("val_")
         found: Direction | None = "min" if name == "loss" else None
-        for compiled in getattr(self._model, "metrics", ()):
+        for compiled in getattr(self._model(), "metrics", ()):
             if type(compiled).__name__ not in ("CompileMetrics", "MetricsList"):
                 continue
             for inner in compiled.metrics:
