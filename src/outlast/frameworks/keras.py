@@ -313,10 +313,7 @@ def _own_objects(model: Any) -> dict[str, Any] | None:
     parts = [model, *_layers(model), getattr(model, "loss", None), *getattr(model, "metrics", ())]
     parts += [getattr(model, "optimizer", None)]
     values = [value for part in parts if hasattr(part, "__dict__") for value in vars(part).values()]
-    objects: list[Any] = [
-        *map(type, parts),
-        *(value for value in (*parts, *values) if inspect.isfunction(value)),
-    ]
+    objects: list[Any] = [*map(type, parts), *filter(inspect.isfunction, (*parts, *values))]
     own = [one for one in objects if one.__module__.partition(".")[0] not in ("keras", "builtins")]
     found = {one.__name__: one for one in own}
     return found if all(found[one.__name__] is one for one in own) else None
