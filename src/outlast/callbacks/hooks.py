@@ -79,10 +79,10 @@ class Hooks:
             )
         self._context = Context(find_training(model), find_control(model))
 
-    def bind(self, context: Context, host: Any = None) -> None:
+    def bind(self, context: Context, host: Any) -> None:
         """Take a context from a host, which then alone decides over the callback."""
         self._context = context
-        self._host = weakref.ref(host) if host is not None else None
+        self._host = weakref.ref(host)
 
     @property
     def host(self) -> Any:

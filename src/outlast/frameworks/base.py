@@ -78,7 +78,8 @@ class Training:
     def __init__(self, model: Any = None) -> None:
         self._model = weakly(model)
         self._run = weakly(None)
-        self._shared: list[Snapshot] | None = None  # the copy of this step, once somebody asked
+        self._sharing = False  # inside one_copy()
+        self._shared: Snapshot | None = None  # the copy that is shared there, once somebody asked
         self._left: tuple[list[Callable[[], Any]], dict[str, float], bool] | None = None
 
     @property
@@ -140,24 +141,22 @@ class Training:
     @contextmanager
     def one_copy(self) -> Iterator[None]:
         """Inside this, every call of :meth:`copy_weights` returns the same copy."""
-        self._shared = []
+        self._sharing = True
         try:
             yield
         finally:
-            self._shared = None
+            self._sharing, self._shared = False, None
 
     def weights_may_have_changed(self) -> None:
         """Have the next :meth:`copy_weights` copy again: somebody else's code ran."""
-        if self._shared:
-            self._shared = []
+        self._shared = None
 
     def copy_weights(self) -> Snapshot:
         """A copy of the weights."""
-        if self._shared is None:
-            return self._copied_weights()
-        if not self._shared:
-            self._shared.append(self._copied_weights())
-        return self._shared[0]
+        snapshot = self._shared or self._copied_weights()
+        if self._sharing:
+            self._shared = snapshot
+        return snapshot
 
     def _copied_weights(self) -> Snapshot:
         raise NotImplementedError
@@ -314,7 +313,7 @@ def find_training(model: Any, optimizer: Any = None) -> Training:
         known = _trainings.setdefault(model, new)
     except TypeError:  # no model, or one that cannot be held weakly
         return new
-    if type(known) is not type(new) or not _same(known.optimizers, new.optimizers):
+    if type(known) is not type(new) or known.optimizers != new.optimizers:
         _trainings[model] = known = new  # an optimizer that was replaced is not kept alive
     return known
 
@@ -358,10 +357,6 @@ def _module_for(model: Any, optimizer: Any) -> Any:
 
 def _module(name: str) -> Any:
     return import_module(f"outlast.frameworks.{name}")
-
-
-def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    return first.keys() == second.keys() and all(first[name] is second[name] for name in first)
 
 
 def optimizers_by_name(optimizer: Any) -> dict[str, Any]:

@@ -145,8 +145,7 @@ class KerasTraining(Training):
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and len(optimizer.variables) < len(state["optimizer"]):
             optimizer.build(model.trainable_variables)
-        parts = _variables(model)
-        for part, variables in parts.items():
+        for part, variables in _variables(model).items():
             _check_variables(part, variables, state[part])
 
     def load_state(self, state: Any) -> None:

@@ -140,16 +140,16 @@ class TorchTraining(Training):
             for name in there
             if name in here and _described(there[name]) != _described(here[name])
         ]
-        if set(state["optimizers"]) != set(self._optimizers):
-            differences.append(
-                f"optimizers {sorted(state['optimizers'])} in the run, "
-                f"{sorted(self._optimizers)} in this code"
-            )
+        saved = {name: _sizes(one["param_groups"]) for name, one in state["optimizers"].items()}
+        own = {name: _sizes(one.param_groups) for name, one in self._optimizers.items()}
+        if saved.keys() != own.keys():
+            differences.append(f"optimizers {sorted(saved)} in the run, {sorted(own)} in this code")
         else:
-            for name, one in self._optimizers.items():
-                saved, own = _sizes(state["optimizers"][name]["param_groups"]), _sizes(one.param_groups)
-                if saved != own:
-                    differences.append(f"{name}: groups of {saved} parameters in the run, {own} in this code")
+            differences += [
+                f"{name}: groups of {saved[name]} parameters in the run, {own[name]} in this code"
+                for name in own
+                if saved[name] != own[name]
+            ]
         if differences:
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
 
@@ -247,9 +247,8 @@ def _load_optimizer(optimizer: Any, state: Any) -> None:
     loaded = optimizer.param_groups
     for index, group in enumerate(groups):
         if group is not loaded[index]:
-            new = dict(loaded[index])
             group.clear()
-            group.update(new)
+            group.update(loaded[index])
             loaded[index] = group
 
 

@@ -148,7 +148,7 @@ class Run(OwnLoop, Shown):
             listen=self._note,
             clock=clock,
         )
-        self.calls_users_code = listen is not None
+        self.calls_users_code = listen is not None  # the list was given _note
         if "state" in self.training.capabilities:
             self._or_close(self._open)
 
