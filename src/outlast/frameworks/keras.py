@@ -83,13 +83,16 @@ class KerasTraining(Training):
 
     @property
     def optimizers(self) -> dict[str, Any]:
-        """The optimizer of the model, or those that it is made of."""
+        """The optimizer of the model, or those that it is made of; equal names get their index added."""
         optimizer = getattr(self._model(), "optimizer", None)
         if optimizer is None:
             return {}
-        if hasattr(optimizer, "optimizers"):
-            return _by_name(optimizer.optimizers)
-        return {getattr(optimizer, "name", "optimizer"): optimizer}
+        several = getattr(optimizer, "optimizers", [optimizer])
+        names = [getattr(one, "name", "optimizer") for one in several]
+        return {
+            name if names.count(name) == 1 else f"{name}_{index}": one
+            for index, (name, one) in enumerate(zip(names, several, strict=True))
+        }
 
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by the optimizer's name."""
@@ -384,15 +387,6 @@ class KerasSave:
             self.write(path)
             with open(path, "rb") as file:
                 return Content(file.read())
-
-
-def _by_name(optimizers: Sequence[Any]) -> dict[str, Any]:
-    """Several optimizers; those that share a name get their index added."""
-    names = [optimizer.name for optimizer in optimizers]
-    return {
-        name if names.count(name) == 1 else f"{name}_{index}": optimizer
-        for index, (name, optimizer) in enumerate(zip(names, optimizers, strict=True))
-    }
 
 
 def _variables(model: Any) -> dict[str, Sequence[Any]]:
