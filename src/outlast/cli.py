@@ -114,10 +114,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _refused(run: RunStatus) -> bool:
     """Whether nothing can be shown of this run; if so, its problem is printed as an error."""
-    refused = run.status in (Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE)
-    if refused:
+    if run.status.unreadable:
         _complain(run.problem)
-    return refused
+    return run.status.unreadable
 
 
 def _code(runs: Iterable[RunStatus]) -> int:

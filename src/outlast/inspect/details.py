@@ -31,7 +31,6 @@ _KNOWN_FILES = {
     layout.RUN: "settings",
     layout.EVENTS: "starts, resumes, ends",
 }
-_NOT_SHOWN = {Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE}
 
 
 @dataclass(frozen=True)
@@ -104,27 +103,23 @@ class Details:
             "files": [vars(one) for one in self.files],
             "events": [*self.events],
             "resume_points": [{**vars(one), "problem": one.problem or None} for one in self.points],
-            "resume": self.outlook and self.outlook.to_json(),
+            "resume": self.outlook and vars(self.outlook),
         }
 
 
 def details(folder: str) -> Details:
     """Everything about the run in ``folder``. Damage is not an error here: it is a status."""
     seen = look(folder)
-    if seen.run.status in _NOT_SHOWN:
+    if seen.run.status.unreadable:
         return Details(seen.run)
     try:
         with nonsense_as_damage(folder):
             found = _seen_closely(folder, seen)
-            _check_printable(found)
+            # Raises if it cannot be printed: made-up values may be nested a thousand levels deep.
+            json.dumps(journal.plain(found.to_json()), allow_nan=False)
             return found
     except FileError as error:
         return Details(refused(folder, error))
-
-
-def _check_printable(found: Details) -> None:
-    """Raise if this cannot be printed: made-up values may be nested a thousand levels deep."""
-    json.dumps(journal.plain(found.to_json()), allow_nan=False)
 
 
 def _seen_closely(folder: str, seen: Look) -> Details:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from outlast.exceptions import FileError
-from outlast.inspect.folders import LEVELS, run_folders
+from outlast.inspect.folders import run_folders
 from outlast.inspect.status import RunStatus, Status, status_of
 
 
@@ -24,14 +24,14 @@ class Found:
     unread: dict[str, str]
 
 
-def find(folder: str, levels: int = LEVELS) -> Found:
-    """The runs in a folder and up to ``levels`` levels below it.
+def find(folder: str) -> Found:
+    """The runs in a folder and up to ``LEVELS`` levels below it.
 
     Raises:
         FileError: the folder does not exist, or cannot be read.
     """
     unread: dict[str, str] = {}
-    paths = [*run_folders(folder, levels, unread)]
+    paths = [*run_folders(folder, unread)]
     if folder in unread:
         raise FileError(f"Cannot look for runs in {folder}: {unread[folder]}.", path=folder)
     here = os.path.join(os.curdir, "")  # "./run" is shown as "run"

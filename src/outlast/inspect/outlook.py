@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from outlast.core.run_state import RunState
 from outlast.exceptions import DamagedFile
@@ -30,16 +29,6 @@ class Outlook:
     loses: tuple[str, ...]
     mends: dict[str, str]
 
-    def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
-        return {
-            "point": self.point,
-            "epoch": self.epoch,
-            "finished": self.finished,
-            "loses": [*self.loses],
-            "mends": self.mends,
-        }
-
 
 def outlook(folder: str, found: Survey, record: Record | None) -> Outlook:
     """What a resume would take, lose and mend.
@@ -56,7 +45,7 @@ def outlook(folder: str, found: Survey, record: Record | None) -> Outlook:
         record.finished if record else False,
         (
             *(_training(folder, n, epoch) for n in sorted(found.unusable) if not record or n > record.number),
-            *(what for what in found.lost.values()),
+            *found.lost.values(),
         ),
         {blob.name: twin.file for blob, twin in found.replaceable.items()},
     )

@@ -56,6 +56,11 @@ class Status(Enum):
     UNREADABLE = "unreadable"
     NO_RUN = "no run"
 
+    @property
+    def unreadable(self) -> bool:
+        """Whether nothing but the problem can be told of the run."""
+        return self in (Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE)
+
 
 @dataclass(frozen=True)
 class RunStatus:
@@ -162,12 +167,20 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
     circumstances = _circumstances(folder)
     wrong = problems(folder, found)
     with nonsense_as_damage(folder):
-        facts: dict[str, Any] = _facts(record) if record else {"epochs": 0}
+        facts: dict[str, Any] = {"epochs": 0}
+        if record:
+            _ = record.stopped  # raises if the values do not fill the sentence
+            facts = {"epochs": record.committed[0] + 1, "requested": record.epochs, "stop": record.stop}
         try:
             facts["best"] = _best(record)
         except DamagedFile as error:  # of the log lines that hold it
             wrong = wrong or [str(error)]
-        status = Status.DAMAGED if wrong else _status(record, circumstances["holder"] is not None)
+        if wrong:
+            status = Status.DAMAGED
+        elif circumstances["holder"] is not None:
+            status = Status.RUNNING
+        else:
+            status = Status.FINISHED if record and record.finished else Status.INTERRUPTED
     return Look(RunStatus(folder, status, problem="; ".join(wrong), **facts, **circumstances), found, record)
 
 
@@ -219,27 +232,10 @@ def utc_text(seconds: float | None) -> str | None:
     return None
 
 
-def _facts(record: Record) -> dict[str, Any]:
-    """What a record says, each value converted to its type, so that nonsense shows here."""
-    stop = record.stop
-    if stop is not None:
-        _ = stop.sentence  # raises if the values do not fill the sentence
-    return {
-        "epochs": index(record.committed[0]) + 1,
-        "requested": None if record.epochs is None else index(record.epochs),
-        "stop": stop,
-    }
-
-
 def _best(record: Record | None) -> Best | None:
+    """The best epoch, each value converted to its type, so that nonsense shows here."""
     best = None if record is None else record.best
     return best and Best(index(best.epoch), str(best.monitor), float(best.value), best.path)
-
-
-def _status(record: Record | None, held: bool) -> Status:
-    if held:
-        return Status.RUNNING
-    return Status.FINISHED if record and record.finished else Status.INTERRUPTED
 
 
 def _circumstances(folder: str) -> dict[str, Any]:
