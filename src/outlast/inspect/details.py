@@ -11,10 +11,10 @@ from typing import Any
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.core.run_state import RunState
-from outlast.exceptions import ArgumentError, DamagedFile, FileError
+from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.inspect.outlook import Outlook, outlook
 from outlast.inspect.record import Checkpoint
-from outlast.inspect.status import Look, RunStatus, Status, look, nonsense_as_damage, reason, refused
+from outlast.inspect.status import Look, RunStatus, Status, look, look_closer, reason
 from outlast.storage import journal, resume_points
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import read_part, regular_size
@@ -110,16 +110,7 @@ class Details:
 def details(folder: str) -> Details:
     """Everything about the run in ``folder``. Damage is not an error here: it is a status."""
     seen = look(folder)
-    if seen.run.status.unreadable:
-        return Details(seen.run)
-    try:
-        with nonsense_as_damage(folder):
-            found = _seen_closely(folder, seen)
-            # Raises if it cannot be printed: made-up values may be nested a thousand levels deep.
-            json.dumps(journal.plain(found.to_json()), allow_nan=False)
-            return found
-    except FileError as error:
-        return Details(refused(folder, error))
+    return look_closer(seen, lambda: _seen_closely(folder, seen), Details)
 
 
 def _seen_closely(folder: str, seen: Look) -> Details:
@@ -132,7 +123,7 @@ def _seen_closely(folder: str, seen: Look) -> Details:
             decisions, checkpoints = record.latest(MOST_DECISIONS), record.checkpoints
     except DamagedFile as error:  # of the log lines that hold them
         run = replace(run, status=Status.DAMAGED, problem=run.problem or str(error))
-    return Details(
+    found = Details(
         run,
         settings=_mapping(requested.get("settings")) or (record.settings if record else {}),
         command=tuple(map(str, requested.get("command") or ())),
@@ -144,6 +135,9 @@ def _seen_closely(folder: str, seen: Look) -> Details:
         points=tuple(points),
         outlook=outlook(folder, seen.found, record) if seen.found else None,
     )
+    # Raises if it cannot be printed: made-up values may be nested a thousand levels deep.
+    json.dumps(journal.plain(found.to_json()), allow_nan=False)
+    return found
 
 
 def _requested(folder: str) -> Mapping[str, Any]:

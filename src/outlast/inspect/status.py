@@ -11,13 +11,13 @@ have, and errors that made-up values provoke become ``DamagedFile`` (see ``nonse
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from operator import index
-from typing import Any
+from typing import Any, TypeVar
 
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
@@ -31,6 +31,8 @@ from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import regular_size
 from outlast.storage.format import layout
 from outlast.storage.survey import Fits, Read, Survey, survey
+
+Result = TypeVar("Result")
 
 # The errors that made-up values can provoke where they are used.
 _NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -146,10 +148,21 @@ def look(folder: str, read: Read = resume_points.peek, fits: Fits = _has_its_siz
     try:
         return _look(folder, read, fits)
     except FileError as error:
-        return Look(refused(folder, error))
+        return Look(_refused(folder, error))
 
 
-def refused(folder: str, error: FileError) -> RunStatus:
+def look_closer(seen: Look, read: Callable[[], Result], bare: Callable[[RunStatus], Result]) -> Result:
+    """What ``read`` finds in a run; the bare status if the run, or what is read now, cannot be read."""
+    if seen.run.status.unreadable:
+        return bare(seen.run)
+    try:
+        with nonsense_as_damage(seen.run.folder):
+            return read()
+    except FileError as error:
+        return bare(_refused(seen.run.folder, error))
+
+
+def _refused(folder: str, error: FileError) -> RunStatus:
     """The status of a run that cannot be read because of ``error``."""
     if isinstance(error, UnknownFormat):
         status = Status.NEWER if error.newer else Status.OLDER

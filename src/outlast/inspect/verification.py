@@ -17,7 +17,7 @@ from outlast.exceptions import DamagedFile, FileError
 from outlast.inspect import checks
 from outlast.inspect.checks import Check, Verdict
 from outlast.inspect.outlook import Outlook, outlook
-from outlast.inspect.status import Look, RunStatus, Status, look, nonsense_as_damage, reason, refused
+from outlast.inspect.status import Look, RunStatus, Status, look, look_closer, reason
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
@@ -97,13 +97,7 @@ def _listed(folder: str) -> list[int]:
 
 def _verified(folder: str, whole_files: _FoundWhole) -> Verification:
     seen = look(folder, whole_files.point, whole_files.fits)
-    if seen.run.status.unreadable:
-        return Verification(seen.run)
-    try:
-        with nonsense_as_damage(folder):
-            return _checked(folder, seen, whole_files)
-    except FileError as error:
-        return Verification(refused(folder, error))
+    return look_closer(seen, lambda: _checked(folder, seen, whole_files), Verification)
 
 
 def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:

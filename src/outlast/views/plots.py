@@ -95,9 +95,12 @@ def _picture(
         panels.explain(axes)
     headline, *more = _sentences(metrics, found)
     _write(picture, title or headline, " · ".join([headline, *more] if title else more))
-    _write_left_out(picture, [name for name in groups(metrics) if name not in drawn])
-    for text in picture.findobj(lambda artist: hasattr(artist, "set_parse_math")):
-        text.set_parse_math(False)  # a dollar sign in a name is not the start of a formula
+    left_out = [name for name in groups(metrics) if name not in drawn]
+    if left_out:
+        text = as_label(f"not drawn: {', '.join(left_out)}", 110)
+        picture.text(1 - _RIGHT / _WIDTH, 0.02, text, color=FAINT, fontsize=8, ha="right")
+    for artist in picture.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+        artist.set_parse_math(False)  # a dollar sign in a name is not the start of a formula
     return picture
 
 
@@ -210,9 +213,3 @@ def _write(picture: Any, title: str, subtitle: str) -> None:
     form = {"color": INK, "fontsize": 14, "fontweight": "bold", "va": "top"}
     picture.text(left, 1 - 0.22 / height, as_label(title, 54), **form)
     picture.text(left, 1 - 0.53 / height, as_label(subtitle, 100), color=FAINT, fontsize=10, va="top")
-
-
-def _write_left_out(picture: Any, names: Sequence[str]) -> None:
-    if names:
-        text = as_label(f"not drawn: {', '.join(names)}", 110)
-        picture.text(1 - _RIGHT / _WIDTH, 0.02, text, color=FAINT, fontsize=8, ha="right")
