@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from outlast.core.decision import Decision
@@ -110,7 +111,7 @@ class Details:
 def details(folder: str) -> Details:
     """Everything about the run in ``folder``. Damage is not an error here: it is a status."""
     seen = look(folder)
-    return look_closer(seen, lambda: _seen_closely(folder, seen), Details)
+    return look_closer(seen, partial(_seen_closely, folder, seen), Details)
 
 
 def _seen_closely(folder: str, seen: Look) -> Details:

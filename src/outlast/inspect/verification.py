@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
@@ -65,7 +65,8 @@ def verify(folder: str) -> Verification:
     whole_files = _FoundWhole()
     for _ in range(_ATTEMPTS):
         before = _listed(folder)
-        found = _verified(folder, whole_files)
+        seen = look(folder, whole_files.point, whole_files.fits)
+        found = look_closer(seen, partial(_checked, folder, seen, whole_files), Verification)
         if found.holds or _listed(folder) == before:
             break
     return found
@@ -93,11 +94,6 @@ def _listed(folder: str) -> list[int]:
         return resume_points.numbers(folder)
     except FileError:
         return []
-
-
-def _verified(folder: str, whole_files: _FoundWhole) -> Verification:
-    seen = look(folder, whole_files.point, whole_files.fits)
-    return look_closer(seen, lambda: _checked(folder, seen, whole_files), Verification)
 
 
 def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:

@@ -31,7 +31,7 @@ _DEPTH = 3  # levels of nested settings
 _INDENT = "  "
 
 
-def overview(runs: Iterable[RunStatus], folder: str, *, now: float, width: int | None = None) -> str:
+def overview(runs: Sequence[RunStatus], folder: str, *, now: float, width: int | None = None) -> str:
     """A table of runs: status, epochs, best epoch, and why each stopped.
 
     Args:
@@ -41,7 +41,6 @@ def overview(runs: Iterable[RunStatus], folder: str, *, now: float, width: int |
         width: the terminal's width in characters. If it is too narrow for a column of reasons,
             that column is left out, and only problems are listed, below the table. None: no limit.
     """
-    runs = list(runs)
     names = [_brief(os.path.relpath(run.folder, folder)) for run in runs]
     facts = [(run.status.value, _epochs(run, "/"), _best(run), _ago(run, now)) for run in runs]
     spare = sys.maxsize if width is None else width - _width_of([*facts, _HEADERS[1:-1]])
