@@ -13,9 +13,8 @@ from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import ArgumentError, DamagedFile
-from outlast.inspect.outlook import Outlook, outlook
 from outlast.inspect.record import Checkpoint
-from outlast.inspect.status import Look, RunStatus, Status, look, look_closer, reason
+from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer, reason
 from outlast.storage import journal, resume_points
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import read_part, regular_size
@@ -134,7 +133,7 @@ def _seen_closely(folder: str, seen: Look) -> Details:
         files=tuple(_files(folder, seen.found.point if seen.found else None)),
         events=tuple(journal.read_end(os.path.join(folder, layout.EVENTS))),
         points=tuple(points),
-        outlook=outlook(folder, seen.found, record) if seen.found else None,
+        outlook=seen.outlook(),
     )
     # Raises if it cannot be printed: made-up values may be nested a thousand levels deep.
     json.dumps(journal.plain(found.to_json()), allow_nan=False)

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
+from outlast.core.run_state import RunState
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.inspect.folders import why_no_run
 from outlast.inspect.record import Best, Record
@@ -116,6 +117,25 @@ class RunStatus:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What a resume would do.
+
+    Args:
+        point: the resume point that it would take; None: it would start from nothing.
+        epoch: the epoch that it would train next, from 0.
+        finished: there is nothing to train with the settings of then.
+        loses: what is in no file any more, as phrases.
+        mends: what it would make again, from what, by the files' names.
+    """
+
+    point: int | None
+    epoch: int
+    finished: bool
+    loses: tuple[str, ...]
+    mends: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Look:
     """A run's status, and what was read to find it, for those who read on.
 
@@ -128,6 +148,21 @@ class Look:
     run: RunStatus
     found: Survey | None = None
     record: Record | None = None
+
+    def outlook(self) -> Outlook | None:
+        """What a resume would take, lose and mend; None if it would be refused."""
+        if self.found is None:
+            return None
+        folder, record, found = self.run.folder, self.record, self.found
+        epoch = record.committed[0] + 1 if record else 0
+        beyond = [number for number in sorted(found.unusable) if not record or number > record.number]
+        return Outlook(
+            record.number if record else None,
+            epoch,
+            record.finished if record else False,
+            (*(_training(folder, number, epoch) for number in beyond), *found.lost.values()),
+            {blob.name: twin.file for blob, twin in found.replaceable.items()},
+        )
 
 
 def status_of(folder: str) -> RunStatus:
@@ -216,6 +251,17 @@ def reason(folder: str, why: str) -> str:
     """
     text = why.replace(os.path.join(folder, ""), "").rstrip(".")[:_LONGEST]
     return text.partition(": ")[2] if text.startswith(("resume-", "Cannot read")) else text
+
+
+def _training(folder: str, number: int, epoch: int) -> str:
+    """The epochs that are trained again because resume point ``number`` cannot be used."""
+    try:
+        last = RunState.from_state(resume_points.peek(folder, number).state).position.next_epoch
+    except (DamagedFile, LookupError, TypeError, ValueError):
+        return f"what resume point {number} had beyond epoch {epoch}"
+    if last == epoch + 1:
+        return f"epoch {last}, to be trained again"
+    return f"epochs {epoch + 1} to {last}, to be trained again"
 
 
 @contextmanager

@@ -16,8 +16,7 @@ from typing import Any
 from outlast.exceptions import DamagedFile, FileError
 from outlast.inspect import checks
 from outlast.inspect.checks import Check, Verdict
-from outlast.inspect.outlook import Outlook, outlook
-from outlast.inspect.status import Look, RunStatus, Status, look, look_closer, reason
+from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer, reason
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
@@ -112,7 +111,7 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
     return Verification(
         _summed_up(seen.run, done),
         tuple(done),
-        outlook(folder, seen.found, seen.record) if seen.found else None,
+        seen.outlook(),
         () if held else _leftovers(folder, points[:2]),
     )
 

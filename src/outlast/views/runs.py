@@ -14,8 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from outlast.inspect.details import Details, Point
-from outlast.inspect.outlook import Outlook
-from outlast.inspect.status import RunStatus, Status
+from outlast.inspect.status import Outlook, RunStatus, Status
 from outlast.inspect.verification import Verification
 from outlast.views.table import labelled, table
 from outlast.views.text import ago, clipped, escaped, shown, size, text_width
