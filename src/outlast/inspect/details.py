@@ -116,8 +116,7 @@ def details(folder: str) -> Details:
 def _seen_closely(folder: str, seen: Look) -> Details:
     record, requested, run = seen.record, _requested(folder), seen.run
     points = [_point(folder, number, seen) for number in resume_points.numbers(folder)]
-    decisions: list[Decision] = []
-    checkpoints: list[Checkpoint] = []
+    decisions, checkpoints = [], []
     try:
         if record is not None:
             decisions, checkpoints = record.latest(MOST_DECISIONS), record.checkpoints

@@ -7,7 +7,7 @@ import re
 
 from outlast.exceptions import FileError
 from outlast.inspect.folders import run_folders
-from outlast.inspect.status import RunStatus, Status, status_of
+from outlast.inspect.status import RunStatus, Status, look
 
 
 def find(folder: str) -> tuple[list[RunStatus], dict[str, str]]:
@@ -25,7 +25,7 @@ def find(folder: str) -> tuple[list[RunStatus], dict[str, str]]:
     if folder in unread:
         raise FileError(f"Cannot look for runs in {folder}: {unread[folder]}.", path=folder)
     here = os.path.join(os.curdir, "")  # "./run" is shown as "run"
-    runs = map(status_of, sorted((path.removeprefix(here) for path in paths), key=_in_order))
+    runs = [look(path).run for path in sorted((path.removeprefix(here) for path in paths), key=_in_order)]
     return [run for run in runs if run.status is not Status.NO_RUN], unread
 
 

@@ -165,13 +165,8 @@ class Look:
         )
 
 
-def status_of(folder: str) -> RunStatus:
-    """The status of the run in ``folder``. Damage is not an error here: it is a status."""
-    return look(folder).run
-
-
 def look(folder: str, read: Read = resume_points.peek, fits: Fits = _has_its_size) -> Look:
-    """Read the status of the run in ``folder``.
+    """Read the status of the run in ``folder``. Damage is not an error here: it is a status.
 
     Args:
         folder: the run's folder.
