@@ -25,7 +25,7 @@ MANIFEST = "manifest"  # the tensor that holds the JSON
 _VERSION = str(layout.VERSION)
 
 # What values that were made up can provoke, though every checksum fits.
-NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def opened(path: str, kind: str) -> Iterator[TensorFile]:
         with tensor_reader.opened(path) as file:
             _check_format(path, file.metadata, kind)
             yield file
-    except NONSENSE as error:
+    except _NONSENSE as error:
         raise DamagedFile(f"{path} is damaged: it makes no sense ({str(error)[:200]}).", path=path) from error
     except FileError:
         raise
