@@ -73,17 +73,16 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _ls(options: argparse.Namespace) -> int:
-    found = find(options.folder)
+    runs, unread = find(options.folder)
     if options.json:
-        runs = [run.to_json() for run in found.runs]
-        _say_json({"folder": options.folder, "runs": runs, "unread": found.unread})
-    elif found.runs:
-        _say(overview(found.runs, options.folder, now=time.time(), width=terminal_width()))
+        _say_json({"folder": options.folder, "runs": [run.to_json() for run in runs], "unread": unread})
+    elif runs:
+        _say(overview(runs, options.folder, now=time.time(), width=terminal_width()))
     else:
         _say(
             f"There are no runs in {escaped(options.folder)}, nor in folders up to {LEVELS} levels below it."
         )
-    for path, reason in found.unread.items():
+    for path, reason in unread.items():
         _complain(f"Cannot look for runs in {path}: {reason}.")
     return DONE
 
@@ -114,10 +113,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _refused(run: RunStatus) -> bool:
     """Whether nothing can be shown of this run; if so, its problem is printed as an error."""
-    refused = run.status in (Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE)
-    if refused:
+    if run.status.unreadable:
         _complain(run.problem)
-    return refused
+    return run.status.unreadable
 
 
 def _code(runs: Iterable[RunStatus]) -> int:
