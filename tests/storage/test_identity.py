@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def trained(folder: Path, run: str, steps: int, begin: int = 0) -> Committed:
 
 def step(folder: Path, committed: Committed, n: int) -> Committed:
     step = Step(
-        {"best.pt": partial(files.write_bytes, data=b"%s %d" % (committed.run.encode(), n))},
+        {"best.pt": files.Content(b"%s %d" % (committed.run.encode(), n))},
         {"history.csv": Lines(b"%d\n" % n)},
     )
     state = {"run": committed.run, "n": n, "best": Immutable(np.arange(n))}

@@ -33,6 +33,7 @@ from outlast.storage.blobs import Blob, Sealer
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained, sync_folder
 from outlast.storage.disk.files import Drain, exhaust
+from outlast.storage.disk.reading import names_in
 from outlast.storage.format import layout
 from outlast.storage.format.document import Draft
 from outlast.storage.format.encoding import Immutable
@@ -194,9 +195,7 @@ def delete_orphans(
 
     What was made for a resume point after ``newest`` stays: if we slept, a newer writer made it.
     """
-    with explained(folder, "read"):
-        names = sorted(os.listdir(folder))
-    for name in names:
+    for name in names_in(folder):
         number = layout.resume_number(name)
         if number is None:
             is_ours = layout.is_blob_of(run, name) and layout.blob_number(name) <= newest

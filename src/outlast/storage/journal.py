@@ -16,7 +16,7 @@ from typing import Any
 from outlast.exceptions import ArgumentError
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import read_all, read_part, regular_size
+from outlast.storage.disk.reading import read_part, regular_size
 from outlast.storage.format import layout, limits
 
 
@@ -67,7 +67,7 @@ def read(path: str) -> list[dict[str, Any]]:
         FileError: the system does not let us read it.
     """
     with explained(path, "read"):
-        return _records(read_all(path)) if os.path.lexists(path) else []
+        return _records(read_part(path, 0, -1)) if os.path.lexists(path) else []
 
 
 def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained, sync_folder
-from outlast.storage.disk.reading import crc32_file, read_part
+from outlast.storage.disk.reading import crc32_file, names_in, read_part
 from outlast.storage.format import layout
 from outlast.storage.logs import Log, mend_published
 from outlast.storage.resume_points import ResumePoint
@@ -84,9 +84,9 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
 
 
 def _all_foreign(folder: str) -> Survey:
-    with explained(folder, "read"):
-        names = sorted(os.listdir(folder))
-    foreign = (name for name in names if layout.is_blob(name) or layout.resume_number(name) is not None)
+    foreign = (
+        name for name in names_in(folder) if layout.is_blob(name) or layout.resume_number(name) is not None
+    )
     return Survey(None, foreign=(*foreign,))
 
 
@@ -143,7 +143,7 @@ def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
     """The lines that were sealed for a commit that did not come to its end."""
     named = point.blobs | (before.blobs if before else frozenset())
     found = []
-    for name in os.listdir(folder):
+    for name in names_in(folder):
         path = os.path.join(folder, name)
         is_ours = layout.is_blob_of(point.run, name) and layout.blob_kind(name) == layout.LINES
         if is_ours and name not in named:

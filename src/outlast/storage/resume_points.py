@@ -18,7 +18,7 @@ from outlast.exceptions import DamagedFile
 from outlast.storage import immutables
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import names_in
 from outlast.storage.format import document, layout
 from outlast.storage.format.document import Draft
 from outlast.storage.format.encoding import Immutable, decode
@@ -108,8 +108,7 @@ def seal(
 
 def numbers(folder: str) -> list[int]:
     """The numbers of all resume points in the folder, the newest first."""
-    with explained(folder, "read"):
-        found = [layout.resume_number(name) for name in os.listdir(folder)]
+    found = map(layout.resume_number, names_in(folder))
     return sorted((number for number in found if number is not None), reverse=True)
 
 

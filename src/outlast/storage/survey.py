@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, replace
 from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.storage import identity, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_part
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_part, names_in
 from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
@@ -117,7 +116,7 @@ def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> 
         usable.append(_judged(folder, point, fits))
         if not usable[-1].lost:
             break
-    names = _blob_names(folder)
+    names = [name for name in names_in(folder) if layout.is_blob(name)]
     foreign += [name for name in names if run and not layout.is_blob_of(run, name)]
     if not usable:
         _refuse_if_more_was_saved(folder, bad, [name for name in names if name not in foreign])
@@ -229,11 +228,6 @@ def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]
             "one aside.",
             path=folder,
         )
-
-
-def _blob_names(folder: str) -> list[str]:
-    with explained(folder, "read"):
-        return sorted(filter(layout.is_blob, os.listdir(folder)))
 
 
 def _listed(names: tuple[str, ...]) -> str:

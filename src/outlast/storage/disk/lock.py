@@ -18,10 +18,11 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from outlast.exceptions import RunLocked, UsageError
-from outlast.storage.disk.calls import calls, explained, write_all
+from outlast.storage.disk.calls import calls, explained, opened, write_all
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, read_part
 
 if sys.platform != "win32":
@@ -38,7 +39,6 @@ _LONGEST = 4096  # bytes of what a holder says of itself
 
 _mutex = threading.Lock()
 _held: dict[str, Lock] = {}  # of this process, by the folder's real path
-_hooked = False
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class _File:
 
     path: str
     fd: int  # -1: its mere existence is the lock
-    identity: tuple[int, int]
+    found: os.stat_result
 
     def is_current(self) -> bool:
         """Whether this file is still at the path."""
         try:
-            return _identity(os.lstat(self.path)) == self.identity
+            return os.path.samestat(os.lstat(self.path), self.found)
         except OSError:
             return False
 
@@ -192,7 +192,7 @@ def _claimed(path: str) -> _File | None:
     fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
-        file = _File(path, fd, _identity(found))
+        file = _File(path, fd, found)
         if _flock(fd) and file.is_current():
             if found.st_nlink == 1:
                 calls.ftruncate(fd, 0)
@@ -227,17 +227,15 @@ def _exclusive(folder: str) -> _File:
     path = os.path.join(folder, NAME_WITHOUT_FLOCK)
     with explained(path, "lock", len(_description())):
         try:
-            fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                try:
+                    write_all(fd, _description())
+                    return _File(path, -1, os.fstat(fd))
+                except BaseException:
+                    calls.unlink(path)
+                    raise
         except FileExistsError:
             raise _refusal(folder, path, f" If that process has ended, delete {path}.") from None
-        try:
-            write_all(fd, _description())
-            return _File(path, -1, _identity(os.fstat(fd)))
-        except BaseException:
-            calls.unlink(path)
-            raise
-        finally:
-            calls.close(fd)
 
 
 def _refusal(folder: str, path: str, way_out: str = "") -> RunLocked:
@@ -273,15 +271,11 @@ def _read(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
+@cache
 def _hook_forks() -> None:
-    global _hooked
-    if not _hooked and hasattr(os, "register_at_fork"):
+    """Once in a process."""
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forget)
-        _hooked = True
 
 
 def _forget() -> None:
