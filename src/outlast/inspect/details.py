@@ -124,7 +124,7 @@ def details(folder: str) -> Details:
 
 def _check_printable(found: Details) -> None:
     """Raise if this cannot be printed: made-up values may be nested a thousand levels deep."""
-    json.dumps(journal.plain(found.to_json()), allow_nan=False)
+    json.dumps(encoded(found.to_json()), allow_nan=False)
 
 
 def _seen_closely(folder: str, seen: Look) -> Details:

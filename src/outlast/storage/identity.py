@@ -25,11 +25,15 @@ def read(folder: str) -> str | None:
     return run if len(text) == _SIZE and layout.is_identity(run) else None
 
 
-def give(folder: str, run: str, aside: str = layout.DAMAGED) -> None:
-    """Make the folder that of ``run``, if it is not; what is called ``IDENTITY`` steps aside."""
+def give(folder: str, run: str, aside: str = layout.DAMAGED) -> bool:
+    """Make the folder that of ``run``; what is called ``IDENTITY`` steps aside.
+
+    Returns whether it was not that run's before.
+    """
     path = os.path.join(folder, layout.IDENTITY)
     if read(folder) == run:
-        return
+        return False
     if os.path.lexists(path):
         files.move_aside(path, front=aside)
     files.seal(path, files.Content(run.encode() + b"\n"), needed=_SIZE)
+    return True

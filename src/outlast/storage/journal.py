@@ -13,6 +13,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from outlast.core.numbers import encoded
 from outlast.exceptions import ArgumentError
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
@@ -36,7 +37,7 @@ def line(record: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
         >>> line({"epoch": 3, "value": float("inf"), "text": "a\nb"})
         b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
     """
-    made = json.dumps(plain(record), allow_nan=False).encode() + b"\n"
+    made = json.dumps(encoded(record), allow_nan=False).encode() + b"\n"
     if len(made) > most:
         what = ", ".join(f"{name} ({_length(value):,})" for name, value in record.items())
         raise ArgumentError(
@@ -104,15 +105,4 @@ def _ends_torn(path: str) -> bool:
 
 def _length(value: Any) -> int:
     """In the line, about."""
-    return len(json.dumps(plain(value), default=str))
-
-
-def plain(value: Any) -> Any:
-    """The value with what JSON lacks, infinities and NaN, as text."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+    return len(json.dumps(encoded(value), default=str))

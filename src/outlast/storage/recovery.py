@@ -23,7 +23,7 @@ from outlast.storage.disk.reading import crc32_file, names_in, read_part
 from outlast.storage.format import layout
 from outlast.storage.logs import Log, mend_published
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.survey import Survey, Twin, survey
+from outlast.storage.survey import Survey, survey
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,13 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
         files.move_aside(os.path.join(folder, name), front=layout.DAMAGED)
     for name in found.foreign:
         files.move_aside(os.path.join(folder, name), front=layout.FOREIGN)
-    lost = _identity_given(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
+    was_lost = identity.give(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
     for blob, twin in found.replaceable.items():
-        _make_again(folder, blob, twin)
+        write = files.Content(read_part(os.path.join(folder, twin.file), twin.offset, blob.size))
+        files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
     mended = _mend_published(folder, found.point, found.before) if found.point else []
+    if was_lost and found.point:
+        mended.insert(0, f"{layout.IDENTITY} was missing or damaged, and was written again")
     with explained(folder, "sync"):
         sync_folder(folder)
     points = [point for point in (found.point, found.before) if point]
@@ -79,7 +82,7 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
     return Recovered(
         committed.remembering(known) if known else committed,
         found.point.state if found.point else None,
-        (*found.findings, *(lost if found.point else ()), *mended),
+        (*found.findings, *mended),
     )
 
 
@@ -90,14 +93,6 @@ def _all_foreign(folder: str) -> Survey:
     return Survey(None, foreign=(*foreign,))
 
 
-def _identity_given(folder: str, run: str, aside: str) -> list[str]:
-    """Have ``IDENTITY`` say ``run``; what was found, as a phrase, if it had to be written."""
-    if identity.read(folder) == run:
-        return []
-    identity.give(folder, run, aside)
-    return [f"{layout.IDENTITY} was missing or damaged, and was written again"]
-
-
 def _clear_temporary(folder: str) -> None:
     """Delete what killed writers left, here and in the folders of published files; not in other runs."""
     for place, below, names in os.walk(folder):
@@ -105,12 +100,6 @@ def _clear_temporary(folder: str) -> None:
             below.clear()
         else:
             files.clear_temporary(place)
-
-
-def _make_again(folder: str, blob: Blob, twin: Twin) -> None:
-    data = read_part(os.path.join(folder, twin.file), twin.offset, blob.size)
-    write = files.Content(data)
-    files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
 
 
 def _mend_published(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[str]:
