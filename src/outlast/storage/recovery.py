@@ -18,7 +18,7 @@ from outlast.storage import identity
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained, sync_folder
+from outlast.storage.disk.files import sync_names
 from outlast.storage.disk.reading import crc32_file, names_in, read_part
 from outlast.storage.format import layout
 from outlast.storage.logs import Log, mend_published
@@ -71,8 +71,7 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
     mended = _mend_published(folder, found.point, found.before) if found.point else []
     if was_lost and found.point:
         mended.insert(0, f"{layout.IDENTITY} was missing or damaged, and was written again")
-    with explained(folder, "sync"):
-        sync_folder(folder)
+    sync_names(folder)
     points = [point for point in (found.point, found.before) if point]
     named = {name for point in points for name in point.blobs}
     named |= {blob.name for blob in known.files.values()} if known else set()  # of the epoch under way

@@ -36,7 +36,7 @@ class ResumePoint:
 
     Args:
         number: its place in the order; 1 is the first.
-        state: what the run goes on from; see ``encoding.encode`` for what it may hold.
+        state: what the run goes on from; see ``encoding.encode`` for what it may hold. Also a draft of it.
         files: the blob behind each published file that is a copy of one, by its name.
         logs: the logs, by name.
         immutables: the blob behind each ``Immutable`` in the state, by the place where it is.
@@ -65,30 +65,27 @@ class ResumePoint:
 
 
 def draft(state: Any) -> Draft:
-    """The state as it will be written. Nothing is written.
+    """The state as it will be written, or a draft as it is. Nothing is written.
 
     Raises:
         CapabilityError: the state holds something that has no place in the format, or too much.
     """
-    return document.draft(state, _ROOT)
+    return state if isinstance(state, Draft) else document.draft(state, _ROOT)
 
 
-def seal(
-    folder: str, point: ResumePoint, drain: files.Drain = files.exhaust, drafted: Draft | None = None
-) -> None:
+def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) -> None:
     """Write the resume point under its name; only syncing the folder makes it count.
 
     Args:
         folder: the run's.
         point: its content; the blobs that it names are there.
         drain: does the heavy work; see ``tensors.write``.
-        drafted: the state, if it is drafted already.
 
     Raises:
         FileError: the disk refused, or there is one of that number (another run writes here).
         CapabilityError: the state holds something that has no place in the format, or too much.
     """
-    drafted = drafted or draft(point.state)
+    drafted = draft(point.state)
     sealed = point.sealed
     head = {
         "number": point.number,
@@ -168,41 +165,32 @@ def _read(
 ) -> ResumePoint:
     path = _path(folder, number)
     with document.opened(path, FORMAT) as file:
-        point = _parsed(file, array, immutable)
+        run, manifest = document.run_of(file), document.manifest(file)
+        logs = {
+            name: _log_from_json(entry, document.text(file, _LOG + name))
+            for name, entry in manifest["logs"].items()
+        }
+        for name in manifest["files"]:
+            layout.check_published_name(name)
+        for name in (name for name, log in logs.items() if log.public):
+            layout.check_log_name(name)
+        blobs = {name: Blob.from_json(entry) for name, entry in manifest["immutables"].items()}
+        values = {name: immutable(run, blob) for name, blob in blobs.items()}
+        texts = {document.MANIFEST, *(_LOG + name for name in logs)}
+        arrays = {name: array(file, name) for name in file.places if name not in texts}
+        point = ResumePoint(
+            number=manifest["number"],
+            state=decode(manifest[_ROOT], arrays, values),
+            files={name: Blob.from_json(entry) for name, entry in manifest["files"].items()},
+            logs=logs,
+            immutables=blobs,
+            values={name: value for name, value in values.items() if isinstance(value, Immutable)},
+            run=run,
+        )
     if point.number != number:
         found = str(point.number)[:40]
         raise DamagedFile(f"{path} is damaged: it is resume point {found}.", path=path)
     return point
-
-
-def _parsed(
-    file: TensorFile, array: Callable[[TensorFile, str], object], immutable: Callable[[str, Blob], object]
-) -> ResumePoint:
-    run, manifest = document.run_of(file), document.manifest(file)
-    logs = {
-        name: _log_from_json(entry, document.text(file, _LOG + name))
-        for name, entry in manifest["logs"].items()
-    }
-    for name in manifest["files"]:
-        layout.check_published_name(name)
-    for name in (name for name, log in logs.items() if log.public):
-        layout.check_log_name(name)
-    blobs = {name: Blob.from_json(entry) for name, entry in manifest["immutables"].items()}
-    values = {name: immutable(run, blob) for name, blob in blobs.items()}
-    arrays = {name: array(file, name) for name in file.places if not _is_text(name)}
-    return ResumePoint(
-        number=manifest["number"],
-        state=decode(manifest[_ROOT], arrays, values),
-        files={name: Blob.from_json(entry) for name, entry in manifest["files"].items()},
-        logs=logs,
-        immutables=blobs,
-        values={name: value for name, value in values.items() if isinstance(value, Immutable)},
-        run=run,
-    )
-
-
-def _is_text(name: str) -> bool:
-    return name == document.MANIFEST or name.startswith(_LOG)
 
 
 def _log_to_json(log: Log) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.storage import identity, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_part, names_in
+from outlast.storage.disk.reading import names_in
 from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
@@ -205,13 +205,9 @@ def _needs(point: ResumePoint) -> Iterator[tuple[Blob, list[Twin], str]]:
 def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
     try:
         path = layout.log_path(folder, twin.file)  # it may be a log
-        return crc32_part(path, twin.offset, blob.size) == blob.crc32
     except ArgumentError:  # a link on its way leads out of the folder
         return False
-    except OSError as error:
-        if error.errno in NOT_WHAT_WAS_WRITTEN:
-            return False
-        raise
+    return blob.is_in(path, twin.offset)
 
 
 def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]) -> None:

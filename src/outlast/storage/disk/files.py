@@ -140,6 +140,12 @@ def remove(path: str) -> None:
         calls.unlink(path)
 
 
+def sync_names(folder: str) -> None:
+    """Wait until the names in the folder are on the disk."""
+    with explained(folder, "sync"):
+        sync_folder(folder)
+
+
 def make_folder(path: str) -> None:
     """Make a folder and those above it, so that a power cut cannot take them back.
 

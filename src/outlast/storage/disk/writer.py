@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -24,10 +25,8 @@ from outlast.exceptions import UsageError
 from outlast.storage.disk.files import exhaust
 
 _LOWEST = 19
-
-
-def _nothing() -> None:
-    pass
+# Work that the writer's thread hands to a helper, and what became of it.
+_Loan = tuple[Iterator[object], Future[None]]
 
 
 class _Item:
@@ -52,22 +51,6 @@ class _Item:
         self.ended = True
         for mailbox in self._waiting:
             mailbox.put(None)
-
-
-class _Loan:
-    """Work that the writer's thread hands to a helper."""
-
-    def __init__(self, pieces: Iterator[object]) -> None:
-        self.pieces = pieces
-        self.done = False
-        self.error: BaseException | None = None
-
-    def pay_back(self) -> None:
-        """Do the work."""
-        try:
-            exhaust(self.pieces)
-        except BaseException as error:
-            self.error = error
 
 
 class Writer:
@@ -168,15 +151,13 @@ class Writer:
 
     def _lend(self, pieces: Iterator[object]) -> bool:
         """Have a helper do the rest; False if there is none any more."""
-        loan = _Loan(pieces)
+        done: Future[None] = Future()
         with self._changed:
             if not self._helpers:
                 return False
-            self._loan = loan
+            self._loan = pieces, done
             self._changed.notify_all()
-            self._changed.wait_for(lambda: loan.done)
-        if loan.error is not None:
-            raise loan.error
+        done.result()
         return True
 
     def _help(self, item: _Item) -> None:
@@ -184,10 +165,13 @@ class Writer:
         with self._changed:
             self._helpers += 1
         while (loan := self._next_loan(item)) is not None:
-            loan.pay_back()
-            with self._changed:
-                loan.done = True
-                self._changed.notify_all()
+            pieces, done = loan
+            try:
+                exhaust(pieces)
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
 
     def _next_loan(self, item: _Item) -> _Loan | None:
         """The next loan; None, and one helper less, once the item has ended."""
@@ -216,7 +200,7 @@ class Writer:
             item.work()
         except BaseException as error:
             item.error = error
-        item.work = _nothing  # it holds a whole state
+        item.work = lambda: None  # it holds a whole state
         with self._changed:
             item.end()
             self._changed.notify_all()
