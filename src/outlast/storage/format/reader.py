@@ -27,6 +27,9 @@ _WIDTHS = {"BOOL": 1, "F16": 2, "BF16": 2, "C64": 8} | {
     f"{kind}{bits}": bits // 8 for kind in "UIF" for bits in (8, 16, 32, 64)
 }
 
+# What values that were made up can provoke, though every checksum fits.
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -62,14 +65,14 @@ class TensorFile:
         header = self._header(size)
         try:
             self.metadata, self.places = _parsed(header)
-        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        except NONSENSE as error:
             raise self._damaged(f"its header makes no sense ({str(error)[:200]})") from error
         end = max((p.start + p.size for p in self.places.values()), default=len(header))
         if end != size:
             raise self._damaged(f"it has {size:,} bytes instead of {end:,}")
 
     def read(self, name: str) -> Array:
-        """The tensor ``name``, after its checksum was found right."""
+        """The tensor ``name``, after its checksum was found right; as ``Bits`` if NumPy lacks its type."""
         import numpy as np
 
         place = self.places[name]
@@ -128,17 +131,6 @@ def opened(path: str) -> Iterator[TensorFile]:
     """The file at ``path``, its header verified; see :class:`TensorFile`."""
     with open_regular(path) as fd:
         yield TensorFile(fd, path)
-
-
-def read(path: str) -> dict[str, Array]:
-    """All tensors of a file, verified; types that NumPy lacks come as ``Bits``.
-
-    Raises:
-        DamagedFile: it is not what was written.
-        OSError: it cannot be opened.
-    """
-    with opened(path) as file:
-        return {name: file.read(name) for name in file.places}
 
 
 def _parsed(header: bytes) -> tuple[dict[str, str], dict[str, Place]]:
