@@ -179,8 +179,7 @@ def stage(
 def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
     """Put a copy of the blob where people look for it."""
     path = layout.published_path(folder, name)
-    if not os.path.isdir(os.path.dirname(path)):
-        files.make_folder(os.path.dirname(path))
+    files.make_folder_of(path)
     source = os.path.join(folder, blob.name)
     files.replace(path, lambda new: drain(files.copy(source, new)), needed=blob.size)
 

@@ -17,7 +17,7 @@ from outlast.core.numbers import encoded
 from outlast.exceptions import ArgumentError
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import read_part, regular_size
+from outlast.storage.disk.reading import ending, read_part
 from outlast.storage.format import layout, limits
 
 
@@ -57,7 +57,7 @@ def append(path: str, record: Mapping[str, Any]) -> None:
     """
     if os.path.lexists(path) and not _is_ours_alone(path):
         files.move_aside(path, layout.CONFLICT)
-    torn = b"\n" if _ends_torn(path) else b""
+    torn = b"" if ending(path, 1) in (None, b"", b"\n") else b"\n"
     files.append(path, torn + line(record))
 
 
@@ -73,11 +73,7 @@ def read(path: str) -> list[dict[str, Any]]:
 
 def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
     """The whole records in the last ``most`` bytes of a file; as :func:`read`, but none of no file."""
-    size = regular_size(path)
-    if size is None:
-        return []
-    with explained(path, "read"):
-        return _records(read_part(path, max(0, size - most), most))
+    return _records(ending(path, most) or b"")
 
 
 def _records(text: bytes) -> list[dict[str, Any]]:
@@ -95,12 +91,6 @@ def _record(text: bytes) -> dict[str, Any] | None:
 def _is_ours_alone(path: str) -> bool:
     found = os.lstat(path)
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-
-
-def _ends_torn(path: str) -> bool:
-    with explained(path, "read"):
-        size = os.lstat(path).st_size if os.path.lexists(path) else 0
-        return size > 0 and read_part(path, size - 1, 1) != b"\n"
 
 
 def _length(value: Any) -> int:

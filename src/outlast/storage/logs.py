@@ -132,7 +132,7 @@ def extend_published(folder: str, name: str, before: Log | None, lines: Lines) -
     Returns what was found, as :func:`mend_published` does.
     """
     path = layout.log_path(folder, name)
-    _make_folder_of(path)
+    files.make_folder_of(path)
     if before is None:
         finding = _make_way(path, lines.data)
     elif regular_size(path) != before.size:
@@ -156,7 +156,7 @@ def mend_published(folder: str, name: str, log: Log, published: Iterable[Blob] =
     Returns what was found, as a phrase, or None if all was well.
     """
     path = layout.log_path(folder, name)
-    _make_folder_of(path)
+    files.make_folder_of(path)
     content = log.content(folder)
     current = beginning(path, len(content) + 1)
     if current == content:
@@ -182,12 +182,6 @@ def _in_segments(data: bytes) -> Iterator[bytes]:
         yield data[:end]
         data = data[end:]
     yield data
-
-
-def _make_folder_of(path: str) -> None:
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        files.make_folder(folder)
 
 
 def _make_way(path: str, data: bytes) -> str | None:

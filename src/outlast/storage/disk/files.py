@@ -64,12 +64,16 @@ def replace(path: str, write: Callable[[str], object], *, needed: int | None = N
     Raises:
         FileError: the disk refused; the old file is still there, no temporary is left.
     """
-    with explained(path, "write", needed):
-        _refuse_folder(path)
-        with _temporary(path) as temporary:
-            write(temporary)
-            sync_file(temporary)
-            _rename(temporary, path)
+    if os.path.isdir(path):
+        raise FileError(
+            f"Cannot write {path}: there is a folder of that name. Please specify a non-directory filepath.",
+            path=path,
+            errno=errno.EISDIR,
+        )
+    with explained(path, "write", needed), _temporary(path) as temporary:
+        write(temporary)
+        sync_file(temporary)
+        _rename(temporary, path)
 
 
 def publish_bytes(path: str, data: bytes) -> None:
@@ -157,6 +161,13 @@ def make_folder(path: str) -> None:
         _make_folder(os.path.abspath(path))
 
 
+def make_folder_of(path: str) -> None:
+    """Make the folder that the file at ``path`` will be in, if it is not there."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        make_folder(folder)
+
+
 def probe_writable(folder: str) -> None:
     """Raise ``FileError`` now if no file can be written in ``folder``."""
     with explained(folder, "write in", 1), _temporary(os.path.join(folder, "probe")) as temporary:
@@ -238,15 +249,6 @@ def _make_folder(path: str) -> None:
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, "a file is where the folder should be")
     sync_folder(parent)
-
-
-def _refuse_folder(path: str) -> None:
-    if os.path.isdir(path):
-        raise FileError(
-            f"Cannot write {path}: there is a folder of that name. Please specify a non-directory filepath.",
-            path=path,
-            errno=errno.EISDIR,
-        )
 
 
 def _rename(source: str, target: str) -> None:

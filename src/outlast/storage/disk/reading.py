@@ -92,6 +92,15 @@ def beginning(path: str, size: int) -> bytes | None:
         return read_part(path, 0, size)
 
 
+def ending(path: str, size: int) -> bytes | None:
+    """At most the last ``size`` bytes; as :func:`beginning`."""
+    found = regular_size(path)
+    if found is None:
+        return None
+    with explained(path, "read"):
+        return read_part(path, max(0, found - size), size)
+
+
 def read_part(path: str, offset: int, size: int) -> bytes:
     """At most ``size`` bytes from ``offset`` on, of a regular file; all if ``size`` is -1."""
     with open_regular(path) as fd, open(fd, "rb", closefd=False) as file:

@@ -100,16 +100,14 @@ class Writer:
         Raises:
             BaseException: what it raised.
         """
-        if self._process == os.getpid():
-            self._wait()
-            self.check()
-
-    def check(self) -> None:
-        """Raise what the last item raised, once; do not wait."""
         item = self._item
-        if item is not None and item.error is not None:
+        if item is None or self._process != os.getpid():
+            return
+        if not item.ended:
+            self._wait(item)
+        if item.error is not None:
             try:
-                raise item.error
+                raise item.error  # once
             finally:
                 item.error = None
 
@@ -137,11 +135,8 @@ class Writer:
         thread.start()
         self._thread = thread
 
-    def _wait(self) -> None:
+    def _wait(self, item: _Item) -> None:
         """Wait for the item in flight, and have it helped."""
-        item = self._item
-        if item is None or item.ended:
-            return
         self._wake.put(None)  # the submit may have been interrupted before it did
         with suppress(RuntimeError):  # the interpreter is ending, and starts no thread any more
             threading.Thread(target=self._help, args=(item,), daemon=True).start()

@@ -59,7 +59,7 @@ class TensorFile:
     """
 
     def __init__(self, fd: int, path: str) -> None:
-        self._file = io.FileIO(fd, closefd=False)
+        self._file = io.BufferedReader(io.FileIO(fd, closefd=False))
         self._path = path
         size = os.fstat(fd).st_size
         header = self._header(size)
@@ -104,23 +104,18 @@ class TensorFile:
             raise self._damaged(f"the checksum of {name!r} does not fit")
 
     def _read_into(self, piece: memoryview) -> None:
-        while len(piece):
-            taken = self._file.readinto(piece)
-            if not taken:
-                raise self._damaged("it became shorter while it was read")
-            piece = piece[taken:]
+        if self._file.readinto(piece) < len(piece):
+            raise self._damaged("it became shorter while it was read")
 
     def _header(self, size: int) -> bytes:
         start = self._file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(size - 8, limits.JSON_BYTES):
             raise self._damaged("it is too short for its header")
-        header = bytearray(8 + length)
-        header[:8] = start
-        self._read_into(memoryview(header)[8:])
+        header = start + self._file.read(length)
         if crc_place(header) < 0 or sealed_header(header) != header:
             raise self._damaged("the checksum of its header does not fit")
-        return bytes(header)
+        return header
 
     def _damaged(self, what: str) -> DamagedFile:
         return DamagedFile(f"{self._path} is damaged: {what}.", path=self._path)

@@ -122,15 +122,15 @@ def _header(metadata: Mapping[str, str], tensors: Mapping[str, Array], crcs: Map
     return sealed_header(len(text).to_bytes(8, "little") + text)
 
 
-def sealed_header(header: bytes | bytearray) -> bytes:
+def sealed_header(header: bytes) -> bytes:
     """The header with its own CRC-32 in its place, taken while that place held zeros."""
     start = crc_place(header)
-    before, after = bytes(header[:start]), bytes(header[start + 8 :])
+    before, after = header[:start], header[start + 8 :]
     crc = zlib.crc32(before + BLANK.encode() + after)
     return before + f"{crc:08x}".encode() + after
 
 
-def crc_place(header: bytes | bytearray) -> int:
+def crc_place(header: bytes) -> int:
     """Where the header's own checksum is, or -1 if it is not one of ours."""
     prefix = f'{{"__metadata__":{{"{HEADER_CRC}":"'.encode()
     return 8 + len(prefix) if header[8 : 8 + len(prefix)] == prefix else -1
