@@ -22,7 +22,7 @@ from outlast.storage.disk.reading import names_in
 from outlast.storage.format import document, layout
 from outlast.storage.format.document import Draft
 from outlast.storage.format.encoding import Immutable, decode
-from outlast.storage.format.reader import Place, TensorFile
+from outlast.storage.format.reader import TensorFile
 from outlast.storage.logs import Log
 
 FORMAT = "outlast resume point"
@@ -132,7 +132,7 @@ def load(folder: str, number: int) -> ResumePoint:
         UnknownFormat: a newer or older outlast wrote it.
         FileError: the system does not let us look.
     """
-    return _read(folder, number, lambda file, name: file.read(name), partial(immutables.load, folder))
+    return _read(folder, number, TensorFile.read, partial(immutables.load, folder))
 
 
 def peek(folder: str, number: int) -> ResumePoint:
@@ -145,12 +145,7 @@ def peek(folder: str, number: int) -> ResumePoint:
 
 def verify(folder: str, number: int) -> ResumePoint:
     """As :func:`peek`, but every checksum of the file is verified, in little memory."""
-
-    def verified(file: TensorFile, name: str) -> Place:
-        file.verify(name)
-        return file.places[name]
-
-    return _read(folder, number, verified)
+    return _read(folder, number, TensorFile.verify)
 
 
 def _path(folder: str, number: int) -> str:

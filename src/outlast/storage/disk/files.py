@@ -11,8 +11,10 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from outlast.exceptions import FileError
 from outlast.storage.disk.calls import calls, explained, opened, sync_file, sync_folder, write_all
@@ -31,6 +33,16 @@ def exhaust(pieces: Iterator[object]) -> None:
     """Do all the work of the iterator, here and now."""
     for _ in pieces:
         pass
+
+
+def fulfil(promise: Future[None], work: Callable[..., object], *arguments: Any) -> None:
+    """Do the work, and tell the promise what became of it; for a thread of its own."""
+    try:
+        work(*arguments)
+    except BaseException as error:
+        promise.set_exception(error)
+    else:
+        promise.set_result(None)
 
 
 def publish(path: str, write: Callable[[str], object], *, needed: int | None = None) -> None:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from outlast.exceptions import UsageError
-from outlast.storage.disk.files import exhaust
+from outlast.storage.disk.files import exhaust, fulfil
 
 _LOWEST = 19
 # Work that the writer's thread hands to a helper, and what became of it.
@@ -161,12 +161,7 @@ class Writer:
             self._helpers += 1
         while (loan := self._next_loan(item)) is not None:
             pieces, done = loan
-            try:
-                exhaust(pieces)
-            except BaseException as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+            fulfil(done, exhaust, pieces)
 
     def _next_loan(self, item: _Item) -> _Loan | None:
         """The next loan; None, and one helper less, once the item has ended."""

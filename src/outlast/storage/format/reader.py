@@ -86,11 +86,12 @@ class TensorFile:
         self._load(name, [memoryview(raw)])
         return bytes(raw)
 
-    def verify(self, name: str) -> None:
-        """Check the checksum of the tensor ``name``, in little memory."""
+    def verify(self, name: str) -> Place:
+        """Where the tensor ``name`` lies, after its checksum was found right, in little memory."""
         size = self.places[name].size
         spare = memoryview(bytearray(min(size, _PIECE)))
         self._load(name, (spare[: size - i] for i in range(0, size, _PIECE)))
+        return self.places[name]
 
     def _load(self, name: str, pieces: Iterable[memoryview]) -> None:
         """Fill ``pieces`` of memory one after the other with the tensor's bytes."""

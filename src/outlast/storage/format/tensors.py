@@ -18,11 +18,12 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from outlast.exceptions import CapabilityError
 from outlast.storage.disk.calls import calls
-from outlast.storage.disk.files import Drain, exhaust
+from outlast.storage.disk.files import Drain, exhaust, fulfil
 from outlast.storage.format import json_text, limits
 from outlast.storage.format.dtypes import SAFETENSORS, Array, as_array, bits_of, name_of
 
@@ -179,8 +180,7 @@ class _Output:
     def __init__(self, path: str) -> None:
         self._used = 0
         self._written = 0
-        self._under_way: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._under_way: Future[None] | None = None
         self._fd = _open_new(path)
         self._buffer, self._other = _buffer(), _buffer()
 
@@ -215,37 +215,29 @@ class _Output:
     def close(self) -> None:
         """Close the file, and keep the buffers for the next."""
         if self._under_way is not None:
-            self._under_way.join()
+            self._under_way.exception()  # nothing is written any more
         _spare[:] = [self._buffer, self._other]
         calls.close(self._fd)
 
     def _flush_behind(self) -> None:
         """Have the full buffer written by a thread of the same priority, and go on with the other."""
         self._wait()
-        thread = threading.Thread(target=self._attempt, args=(self._buffer.data, self._written), daemon=True)
+        written: Future[None] = Future()
+        work = (written, self._write, self._buffer.data, self._written)
         try:
-            thread.start()
+            threading.Thread(target=fulfil, args=work, daemon=True).start()
         except RuntimeError:  # no thread is to be had, as when the interpreter ends
             self._flush()
             return
-        self._under_way = thread
+        self._under_way = written
         self._written += self._used
         self._used = 0
         self._buffer, self._other = self._other, self._buffer
 
-    def _attempt(self, data: memoryview, offset: int) -> None:
-        try:
-            self._write(data, offset)
-        except BaseException as error:
-            self._error = error
-
     def _wait(self) -> None:
         """Wait for the write under way; raise what it raised."""
         if self._under_way is not None:
-            self._under_way.join()
-            self._under_way = None
-        if self._error is not None:
-            raise self._error
+            self._under_way.result()
 
     def _flush(self) -> None:
         self._write(self._buffer[: self._used].data, self._written)
