@@ -134,10 +134,9 @@ def commit(
         if value not in committed.sealed
     }
     sealer = _sealer(folder, committed, step)
-    sealed = {
-        **committed.sealed,
-        **{value: immutables.seal(sealer, one, drain) for value, one in drafts.items()},
-    }
+    sealed = dict(committed.sealed)
+    for value, one in drafts.items():
+        sealed[value] = immutables.seal(sealer, one, drain)
     staged = _staged(sealer, committed, step, drain, say)
     point = ResumePoint(
         sealer.number,

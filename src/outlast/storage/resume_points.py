@@ -86,12 +86,11 @@ def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) ->
         CapabilityError: the state holds something that has no place in the format, or too much.
     """
     drafted = draft(point.state)
-    sealed = point.sealed
     head = {
         "number": point.number,
         "files": {name: blob.to_json() for name, blob in point.files.items()},
         "logs": {name: _log_to_json(log) for name, log in point.logs.items()},
-        "immutables": {name: sealed[value].to_json() for name, value in drafted.immutables.items()},
+        "immutables": {name: blob.to_json() for name, blob in point.immutables.items()},
     }
     text = json.dumps(head, separators=(",", ":"))[:-1] + f',"{_ROOT}":{drafted.text}}}'
     content = {**{_LOG + name: log.tail for name, log in point.logs.items()}, **drafted.arrays}

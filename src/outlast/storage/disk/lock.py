@@ -23,7 +23,7 @@ from typing import Any
 
 from outlast.exceptions import RunLocked, UsageError
 from outlast.storage.disk.calls import calls, explained, opened, write_all
-from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, read_part
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, open_regular, read_part
 
 if sys.platform != "win32":
     import fcntl
@@ -146,18 +146,15 @@ def holder(folder: str) -> dict[str, Any] | None:
     if sys.platform == "win32":
         return None
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open_regular(path) as fd:
+            try:
+                if os.fstat(fd).st_size:
+                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                return _read(path) if error.errno in _TAKEN else None
     except OSError as error:
-        if error.errno in NOT_WHAT_WAS_WRITTEN:  # missing; or a link, which no run of ours locks
-            return None
-        raise
-    try:
-        if os.fstat(fd).st_size:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return _read(path) if error.errno in _TAKEN else None
-    finally:
-        os.close(fd)
+        if error.errno not in NOT_WHAT_WAS_WRITTEN:  # these: missing; or a link, which no run of ours locks
+            raise
     return None
 
 
