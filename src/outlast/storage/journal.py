@@ -16,8 +16,7 @@ from typing import Any
 from outlast.core.numbers import encoded
 from outlast.exceptions import ArgumentError
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import ending, read_part
+from outlast.storage.disk.reading import ending
 from outlast.storage.format import layout, limits
 
 
@@ -61,23 +60,16 @@ def append(path: str, record: Mapping[str, Any]) -> None:
     files.append(path, torn + line(record))
 
 
-def read(path: str) -> list[dict[str, Any]]:
-    """All whole records of a file; none if it is not there. Torn lines are passed over.
+def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
+    """The whole records in the last ``most`` bytes of a file; none of no file.
+
+    Torn lines are passed over.
 
     Raises:
         FileError: the system does not let us read it.
     """
-    with explained(path, "read"):
-        return _records(read_part(path, 0, -1)) if os.path.lexists(path) else []
-
-
-def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
-    """The whole records in the last ``most`` bytes of a file; as :func:`read`, but none of no file."""
-    return _records(ending(path, most) or b"")
-
-
-def _records(text: bytes) -> list[dict[str, Any]]:
-    return [record for record in map(_record, text.split(b"\n")) if record is not None]
+    lines = (ending(path, most) or b"").split(b"\n")
+    return [record for record in map(_record, lines) if record is not None]
 
 
 def _record(text: bytes) -> dict[str, Any] | None:

@@ -102,7 +102,7 @@ def ending(path: str, size: int) -> bytes | None:
 
 
 def read_part(path: str, offset: int, size: int) -> bytes:
-    """At most ``size`` bytes from ``offset`` on, of a regular file; all if ``size`` is -1."""
+    """At most ``size`` bytes from ``offset`` on, of a regular file."""
     with open_regular(path) as fd, open(fd, "rb", closefd=False) as file:
         file.seek(offset)
         return file.read(size)
