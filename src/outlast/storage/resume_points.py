@@ -21,6 +21,7 @@ from outlast.storage.disk import files
 from outlast.storage.disk.reading import names_in
 from outlast.storage.format import document, layout
 from outlast.storage.format.document import Draft
+from outlast.storage.format.dtypes import as_array
 from outlast.storage.format.encoding import Immutable, decode
 from outlast.storage.format.reader import TensorFile
 from outlast.storage.logs import Log
@@ -93,12 +94,12 @@ def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) ->
         "immutables": {name: blob.to_json() for name, blob in point.immutables.items()},
     }
     text = json.dumps(head, separators=(",", ":"))[:-1] + f',"{_ROOT}":{drafted.text}}}'
-    content = {**{_LOG + name: log.tail for name, log in point.logs.items()}, **drafted.arrays}
+    logs = {_LOG + name: as_array(log.tail) for name, log in point.logs.items()}
+    arrays = {**logs, **drafted.arrays}
     files.seal(
         os.path.join(folder, layout.resume_name(point.number)),
-        lambda path: document.write(path, FORMAT, point.run, text, content, drain),
-        needed=len(text)
-        + sum(len(one) if isinstance(one, bytes) else one.nbytes for one in content.values()),
+        lambda path: document.write(path, FORMAT, point.run, text, arrays, drain),
+        needed=len(text) + sum(array.nbytes for array in arrays.values()),
     )
 
 

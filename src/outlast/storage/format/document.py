@@ -58,9 +58,7 @@ def draft(value: object, root: str) -> Draft:
     return Draft(text, encoded.arrays, encoded.immutables)
 
 
-def write(
-    path: str, kind: str, run: str, text: str, content: Mapping[str, Array | bytes], drain: Drain
-) -> None:
+def write(path: str, kind: str, run: str, text: str, arrays: Mapping[str, Array], drain: Drain) -> None:
     """Make the file of a document; the caller seals it.
 
     Args:
@@ -68,7 +66,7 @@ def write(
         kind: what it is, such as ``"outlast resume point"``.
         run: the identity of the run that it belongs to.
         text: the JSON.
-        content: arrays, and texts as bytes, by name.
+        arrays: by name.
         drain: does the heavy work; see ``tensors.write``.
 
     Raises:
@@ -77,9 +75,8 @@ def write(
     """
     if json_text.is_too_large(text.encode()):
         raise CapabilityError(f"The state has too many values: {limits.JSON_VALUES:,} are the limit.")
-    whole = {MANIFEST: text.encode(), **content}
-    arrays = {name: as_array(one) if isinstance(one, bytes) else one for name, one in whole.items()}
-    tensors.write(path, arrays, {"format": kind, "version": _VERSION, "run": run}, drain)
+    whole = {MANIFEST: as_array(text.encode()), **arrays}
+    tensors.write(path, whole, {"format": kind, "version": _VERSION, "run": run}, drain)
 
 
 @contextmanager
