@@ -15,13 +15,13 @@ from functools import partial
 from typing import Any
 
 from outlast import __version__, demo
+from outlast.core.numbers import encoded
 from outlast.exceptions import OutlastError
 from outlast.inspect.details import details
 from outlast.inspect.finding import find
 from outlast.inspect.folders import LEVELS
 from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
-from outlast.storage.journal import plain
 from outlast.views.runs import overview, page, verdict
 from outlast.views.text import escaped, terminal_width
 
@@ -131,7 +131,7 @@ def _say(text: str) -> None:
 
 
 def _say_json(value: Mapping[str, Any]) -> None:
-    print(json.dumps(plain(value), indent=2, allow_nan=False))
+    print(json.dumps(encoded(value), indent=2, allow_nan=False))
 
 
 def _complain(text: str) -> None:

@@ -32,23 +32,26 @@ def collect() -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> None:
-    """Set every generator to its state."""
+    """Set every generator to its state.
+
+    Keras's comes first: a process that has none yet makes it with a number that it draws from Python's.
+    """
     import numpy as np
 
-    set_generator(random, state["python"])
-    np.random.set_state(state["numpy"])
-    if "torch" in state:
-        import torch
-
-        torch.set_rng_state(to_tensor(state["torch"]["cpu"]))
-        if "cuda" in state["torch"]:
-            torch.cuda.set_rng_state_all([to_tensor(one) for one in state["torch"]["cuda"]])
     if "keras" in state:
         import keras
 
         if _keras_generator() is None:
             keras.random.uniform((1,))  # makes the generator
         _keras_generator().state.assign(state["keras"])
+    if "torch" in state:
+        import torch
+
+        torch.set_rng_state(to_tensor(state["torch"]["cpu"]))
+        if "cuda" in state["torch"]:
+            torch.cuda.set_rng_state_all([to_tensor(one) for one in state["torch"]["cuda"]])
+    np.random.set_state(state["numpy"])
+    set_generator(random, state["python"])
 
 
 def is_generator(thing: Any) -> bool:

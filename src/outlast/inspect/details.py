@@ -135,7 +135,7 @@ def _seen_closely(folder: str, seen: Look) -> Details:
         outlook=seen.outlook(),
     )
     # Raises if it cannot be printed: made-up values may be nested a thousand levels deep.
-    json.dumps(journal.plain(found.to_json()), allow_nan=False)
+    json.dumps(encoded(found.to_json()), allow_nan=False)
     return found
 
 

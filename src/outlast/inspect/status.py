@@ -31,12 +31,10 @@ from outlast.storage.disk import lock
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import regular_size
 from outlast.storage.format import layout
+from outlast.storage.format.reader import NONSENSE
 from outlast.storage.survey import Fits, Read, Survey, survey
 
 Result = TypeVar("Result")
-
-# The errors that made-up values can provoke where they are used.
-_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 _LONGEST = 300  # characters of a reason
 _OF_A_HOLDER = ("pid", "host", "boot", "since")  # what a process writes into its lock
@@ -266,7 +264,7 @@ def nonsense_as_damage(folder: str) -> Iterator[None]:
     """Turn errors from made-up values, whose checksums are right, into ``DamagedFile``."""
     try:
         yield
-    except _NONSENSE as error:
+    except NONSENSE as error:
         said = f"{type(error).__name__}: {error}"[:100]
         raise DamagedFile(
             f"{folder} is damaged: its contents make no sense ({said}).", path=folder
@@ -280,7 +278,7 @@ def utc_text(seconds: float | None) -> str | None:
         >>> utc_text(0.0)
         '1970-01-01T00:00:00Z'
     """
-    with suppress(*_NONSENSE, OSError):
+    with suppress(*NONSENSE, OSError):
         if seconds is not None:
             return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
     return None
