@@ -15,13 +15,13 @@ from functools import partial
 from typing import Any
 
 from outlast import __version__, demo
+from outlast.core.numbers import encoded
 from outlast.exceptions import OutlastError
 from outlast.inspect.details import details
 from outlast.inspect.finding import find
 from outlast.inspect.folders import LEVELS
 from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
-from outlast.storage.journal import plain
 from outlast.views.runs import overview, page, verdict
 from outlast.views.text import escaped, terminal_width
 
@@ -73,17 +73,16 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _ls(options: argparse.Namespace) -> int:
-    found = find(options.folder)
+    runs, unread = find(options.folder)
     if options.json:
-        runs = [run.to_json() for run in found.runs]
-        _say_json({"folder": options.folder, "runs": runs, "unread": found.unread})
-    elif found.runs:
-        _say(overview(found.runs, options.folder, now=time.time(), width=terminal_width()))
+        _say_json({"folder": options.folder, "runs": [run.to_json() for run in runs], "unread": unread})
+    elif runs:
+        _say(overview(runs, options.folder, now=time.time(), width=terminal_width()))
     else:
         _say(
             f"There are no runs in {escaped(options.folder)}, nor in folders up to {LEVELS} levels below it."
         )
-    for path, reason in found.unread.items():
+    for path, reason in unread.items():
         _complain(f"Cannot look for runs in {path}: {reason}.")
     return DONE
 
@@ -114,10 +113,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _refused(run: RunStatus) -> bool:
     """Whether nothing can be shown of this run; if so, its problem is printed as an error."""
-    refused = run.status in (Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE)
-    if refused:
+    if run.status.unreadable:
         _complain(run.problem)
-    return refused
+    return run.status.unreadable
 
 
 def _code(runs: Iterable[RunStatus]) -> int:
@@ -133,7 +131,7 @@ def _say(text: str) -> None:
 
 
 def _say_json(value: Mapping[str, Any]) -> None:
-    print(json.dumps(plain(value), indent=2, allow_nan=False))
+    print(json.dumps(encoded(value), indent=2, allow_nan=False))
 
 
 def _complain(text: str) -> None:

@@ -32,6 +32,9 @@ from difflib import get_close_matches
 class OutlastError(Exception):
     """Base of every error that outlast raises."""
 
+    def __str__(self) -> str:  # KeyError would show the text quoted, OSError with the number and the path
+        return Exception.__str__(self)
+
 
 class ArgumentError(OutlastError, ValueError):
     """An argument has a value that cannot work; the message says which values do."""
@@ -47,9 +50,6 @@ class UnknownDirection(ArgumentError):
 
 class TemplateError(OutlastError, KeyError):
     """A file name such as ``"{epoch}-{val_loss:.2f}.keras"`` cannot be filled."""
-
-    def __str__(self) -> str:  # KeyError would show the text quoted and escaped
-        return str(self.args[0])
 
 
 class MetricError(OutlastError, ValueError, TypeError):
@@ -74,9 +74,6 @@ class FileError(OutlastError, OSError):
         super().__init__(message)
         self.errno = errno
         self.filename = path or None
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class DamagedFile(FileError):

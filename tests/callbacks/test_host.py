@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import outlast
-from outlast.callbacks.context import Context, PlainReport
+from outlast.callbacks.context import Context
 from outlast.exceptions import UsageError
 from outlast.frameworks.base import Control, Training, find_control, find_training
 from outlast.storage.output import LooseOutput, Save
@@ -60,9 +60,9 @@ class Composite(outlast.Callback):
         self._bind_all(find_training(model), find_control(model))
 
     def _bind_all(self, training: Training, control: Control) -> None:
-        report = PlainReport(control, self.decisions.append)
+        context = Context(training, control, self.output, self.decisions.append)
         for callback in self.callbacks:
-            callback.bind(Context(training, control, self.output, report), self)
+            callback.bind(context, self)
 
     def on_train_begin(self, logs: Any = None) -> None:
         for callback in self.callbacks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from outlast.core.tree import map_leaves
+from outlast.core.numbers import map_leaves
 
 
 def test_dicts_lists_and_tuples_stay_what_they_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +150,18 @@ def test_the_time_of_a_time_limit_goes_on() -> None:
     stops: list[outlast.Decision] = []
     drive(second, [{}] * 9, clock=FakeClock(20), listen=stops.append)
     assert [decision.epoch for decision in stops if decision.stop] == [1]
+
+
+def test_keras_generator_that_the_resume_makes_leaves_pythons_random_state_as_it_was_saved() -> None:
+    keras = pytest.importorskip("keras")
+    from keras.src.backend.common import global_state
+
+    from outlast.frameworks import random_state
+
+    keras.random.uniform((1,))
+    random.seed(7)
+    saved = random_state.collect()
+    following = random.random()
+    global_state.set_global_attribute("global_seed_generator", None)  # as in a process that has none yet
+    random_state.restore(saved)
+    assert random.random() == following

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from outlast.storage.recovery import recover
 
 
 def writes(data: bytes) -> Callable[[str], None]:
-    return partial(files.write_bytes, data=data)
+    return files.Content(data)
 
 
 def names(folder: Path) -> list[str]:

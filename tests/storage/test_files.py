@@ -121,9 +121,9 @@ def test_a_symbolic_link_is_replaced_not_written_through(tmp_path: Path) -> None
 
 def test_a_sealed_name_is_given_once(tmp_path: Path) -> None:
     path = str(tmp_path / "resume-1")
-    files.seal(path, lambda name: files.write_bytes(name, b"first"))
+    files.seal(path, files.Content(b"first"))
     with pytest.raises(FileError) as caught:
-        files.seal(path, lambda name: files.write_bytes(name, b"second"))
+        files.seal(path, files.Content(b"second"))
     assert caught.value.errno == errno.EEXIST
     assert Path(path).read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["resume-1"]
@@ -135,9 +135,9 @@ def test_where_links_are_missing_a_name_is_still_given_once(
 ) -> None:
     monkeypatch.setattr(calls, "link", fail(refusal))
     path = str(tmp_path / "resume-1")
-    files.seal(path, lambda name: files.write_bytes(name, b"first"))
+    files.seal(path, files.Content(b"first"))
     with pytest.raises(FileError) as caught:
-        files.seal(path, lambda name: files.write_bytes(name, b"second"))
+        files.seal(path, files.Content(b"second"))
     assert caught.value.errno == errno.EEXIST
     assert Path(path).read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["resume-1"]
@@ -156,7 +156,7 @@ def test_where_links_are_missing_an_error_leaves_no_torn_file(
 
     monkeypatch.setattr(calls, "fsync", second_sync_fails)
     with pytest.raises(FileError):
-        files.seal(str(tmp_path / "a"), lambda name: files.write_bytes(name, b"x"))
+        files.seal(str(tmp_path / "a"), files.Content(b"x"))
     assert os.listdir(tmp_path) == []
 
 
@@ -165,7 +165,7 @@ def test_a_link_that_fails_for_another_reason_is_an_error(
 ) -> None:
     monkeypatch.setattr(calls, "link", fail(errno.EIO))
     with pytest.raises(FileError):
-        files.seal(str(tmp_path / "a"), lambda name: files.write_bytes(name, b"x"))
+        files.seal(str(tmp_path / "a"), files.Content(b"x"))
     assert os.listdir(tmp_path) == []
 
 

@@ -51,7 +51,7 @@ STATE: dict[str, Any] = {
 def path(tmp_path: Path) -> Path:
     """A resume point with a model, a log with a segment, and all kinds of values."""
     lines = Lines(b"".join(b"%d\n" % n for n in range(1200)))
-    models = {"best.keras": lambda name: files.write_bytes(name, b"a model")}
+    models = {"best.keras": files.Content(b"a model")}
     commit(str(tmp_path), Committed(), Step(models, {"history.csv": lines}), STATE)
     return tmp_path / "resume-00000001"
 

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def trained(folder: Path, run: str, steps: int, begin: int = 0) -> Committed:
 
 def step(folder: Path, committed: Committed, n: int) -> Committed:
     step = Step(
-        {"best.pt": partial(files.write_bytes, data=b"%s %d" % (committed.run.encode(), n))},
+        {"best.pt": files.Content(b"%s %d" % (committed.run.encode(), n))},
         {"history.csv": Lines(b"%d\n" % n)},
     )
     state = {"run": committed.run, "n": n, "best": Immutable(np.arange(n))}
@@ -97,6 +96,20 @@ def test_a_copied_resume_point_with_its_right_number_is_set_aside_as_foreign(tmp
     assert found.committed.number == 2
     assert found.findings == ("files of another run were set aside: resume-00000005",)
     assert (tmp_path / "run" / "foreign-resume-00000005").exists()
+
+
+def test_an_older_resume_point_of_another_run_is_set_aside_once_where_a_blob_is_lost(tmp_path: Path) -> None:
+    committed = trained(tmp_path / "run", RUN, 2)
+    trained(tmp_path / "other", OTHER, 1)
+    shutil.copy(tmp_path / "other" / "resume-00000001", tmp_path / "run")
+    (tmp_path / "run" / "best.pt").unlink()
+    (tmp_path / "run" / committed.files["best.pt"].name).unlink()
+    found = recover(str(tmp_path / "run"))
+    assert found.committed.number == 2
+    assert found.findings == (
+        "blob-00000002-0123abcd.pt (best.pt) is lost",
+        "files of another run were set aside: resume-00000001",
+    )
 
 
 def test_an_older_copied_resume_point_is_neither_deleted_nor_gone_back_to(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_records_come_back(tmp_path: Path) -> None:
     records = [{"epoch": 1, "text": 'a "b"\nc\x1b[31m ü'}, {"values": [1.5, None, True]}]
     for record in records:
         journal.append(path, record)
-    assert journal.read(path) == records
+    assert journal.read_end(path) == records
     assert Path(path).read_text().isascii()
 
 
@@ -38,12 +38,12 @@ def test_a_torn_line_spoils_neither_those_before_nor_those_after(tmp_path: Path,
     with open(path, "ab") as file:
         file.write(torn)
     journal.append(str(path), {"epoch": 3})
-    assert journal.read(str(path)) == [{"epoch": 1}, {"epoch": 3}]
+    assert journal.read_end(str(path)) == [{"epoch": 1}, {"epoch": 3}]
     assert torn in path.read_bytes()
 
 
 def test_a_file_that_is_not_there_has_no_records(tmp_path: Path) -> None:
-    assert journal.read(str(tmp_path / "a")) == []
+    assert journal.read_end(str(tmp_path / "a")) == []
 
 
 def test_an_append_that_fails_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,4 +56,4 @@ def test_an_append_that_fails_adds_nothing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(calls, "write", full)
     with pytest.raises(FileError, match="No space left"):
         journal.append(str(path), {"epoch": 2})
-    assert journal.read(str(path)) == [{"epoch": 1}]
+    assert journal.read_end(str(path)) == [{"epoch": 1}]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.storage.test_tensors import read
 
 from outlast import CSVLogger, ModelCheckpoint, Run, open_run
 from outlast.exceptions import ArgumentError, CapabilityError
@@ -123,7 +124,7 @@ def test_as_many_arrays_as_may_be_written_can_be_read_again(
         tensors.check_number({**state, "one more": np.zeros(shape, dtype)})
     many = {f"state/{n}": array for n, array in enumerate(state.values())}
     tensors.write(str(tmp_path / "t"), many, {"format": "f", "version": "2", "run": "r"})
-    assert len(tensor_reader.read(str(tmp_path / "t"))) == most
+    assert len(read(tmp_path / "t")) == most
 
 
 def lines_run(act: Any) -> int:

@@ -46,12 +46,12 @@ def another_process(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.
 
 def test_a_lock_is_held_until_it_is_given_back(tmp_path: Path) -> None:
     held = acquire(str(tmp_path))
-    assert held.held
+    assert not held.lost
     held.check()
     who = holder(str(tmp_path))
     assert who is not None and who["pid"] == os.getpid()
     held.release()
-    assert not held.held
+    assert held.lost
     assert holder(str(tmp_path)) is None
     held.release()
     with pytest.raises(UsageError, match="it has ended"):

@@ -12,9 +12,8 @@ import pytest
 from tests.storage.workload import RUN
 
 from outlast.exceptions import DamagedFile
-from outlast.storage import logs
 from outlast.storage.blobs import Blob, Sealer
-from outlast.storage.disk import files
+from outlast.storage.disk import files, reading
 from outlast.storage.format import layout, limits
 from outlast.storage.logs import Lines, Log, extend_published, mend_published
 
@@ -23,7 +22,7 @@ LINES = [b"%d,%f\n" % (i, i / 7) for i in range(50)]
 
 def sealing(folder: Path) -> Callable[[bytes], Blob]:
     sealer = Sealer(str(folder), RUN, 1)
-    return lambda data: sealer.seal(lambda path: files.write_bytes(path, data), kind=layout.LINES)
+    return lambda data: sealer.seal(files.Content(data), kind=layout.LINES)
 
 
 def grown(folder: Path, lines: list[bytes]) -> Log:
@@ -157,7 +156,7 @@ def test_too_many_open_files_is_no_verdict_on_the_file(
     def refused(*arguments: object) -> bytes:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(logs, "read_part", refused)
+    monkeypatch.setattr(reading, "read_part", refused)
     with pytest.raises(OSError, match="too many open files"):
         mend_published(str(tmp_path), "a.csv", LOG)
     assert os.listdir(tmp_path) == ["a.csv"]

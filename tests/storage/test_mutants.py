@@ -98,6 +98,11 @@ def delete_then_sync(folder: str, *kept: Any, **newest: Any) -> None:
     sync_folder(folder)
 
 
+def sync_but_for_the_first(folder: str) -> None:
+    if resume_points.numbers(folder):
+        sync_folder(folder)
+
+
 real_delete_orphans = commit.delete_orphans
 
 
@@ -139,11 +144,11 @@ real_longer = commit._longer
 
 MUTANTS: dict[str, list[tuple[object, str, Any]]] = {
     "no sync of files": [(files, "sync_file", nothing)],
-    "no sync of the folder in a commit": [(commit, "sync_folder", nothing)],
-    "no sync of the folder in a recovery": [(recovery, "sync_folder", nothing)],
+    "no sync of the folder in a commit": [(commit, "sync_names", nothing)],
+    "no sync of the folder in a recovery": [(recovery, "sync_names", nothing)],
     "no sync of the run's folder in its parent": [(files, "make_folder", os.makedirs)],
     "deleted before the sync": [
-        (commit, "sync_folder", nothing),
+        (commit, "sync_names", nothing),
         (commit, "delete_orphans", delete_then_sync),
     ],
     "best overwritten in place": [(commit, "publish", overwrite)],
@@ -159,7 +164,7 @@ MUTANTS: dict[str, list[tuple[object, str, Any]]] = {
     "orphans not deleted": [(recovery, "delete_orphans", nothing)],
     "giving up not finished": [(recovery, "_finish_giving_up", nothing)],
     "a wider table shown before it is sealed": [(commit, "_longer", longer_unsealed)],
-    "the first blobs' names not synced": [(commit, "_make_names_safe", nothing)],
+    "the first blobs' names not synced": [(commit, "sync_names", sync_but_for_the_first)],
 }
 
 

@@ -9,7 +9,6 @@ import shutil
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from outlast.storage.survey import survey
 
 
 def writes(data: bytes) -> Callable[[str], None]:
-    return partial(files.write_bytes, data=data)
+    return files.Content(data)
 
 
 @pytest.fixture

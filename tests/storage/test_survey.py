@@ -23,7 +23,7 @@ from outlast.storage.survey import survey
 def test_a_twin_is_not_looked_for_outside_the_folder(tmp_path: Path) -> None:
     run, outside = tmp_path / "run", tmp_path / "outside"
     run.mkdir()
-    step = Step({"models/best.bin": lambda path: files.write_bytes(path, b"model")})
+    step = Step({"models/best.bin": files.Content(b"model")})
     commit(str(run), Committed(), step, 1)
     (run / "blob-00000001-0123abcd.bin").unlink()
     assert [twin.file for twin in survey(str(run)).replaceable.values()] == ["models/best.bin"]

@@ -40,11 +40,17 @@ EXTENDED = [
 SHAPES = [(), (0,), (3,), (2, 0, 3), (4, 5)]
 
 
+def read(path: Path) -> dict[str, Any]:
+    """All tensors of a file, verified."""
+    with tensor_reader.opened(str(path)) as file:
+        return {name: file.read(name) for name in file.places}
+
+
 def there_and_back(folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
     path = folder / "t.safetensors"
     path.unlink(missing_ok=True)
     tensors.write(str(path), arrays, {})
-    return tensor_reader.read(str(path))
+    return read(path)
 
 
 def same(array: Any, other: Any) -> bool:
@@ -239,8 +245,8 @@ def test_two_files_written_at_once_do_not_mix(tmp_path: Path) -> None:
         tensors.exhaust(pieces)
 
     tensors.write(str(tmp_path / "outer"), outer, {}, drain)
-    assert same(outer["a"], tensor_reader.read(str(tmp_path / "outer"))["a"])
-    assert same(inner["a"], tensor_reader.read(str(tmp_path / "inner"))["a"])
+    assert same(outer["a"], read(tmp_path / "outer")["a"])
+    assert same(inner["a"], read(tmp_path / "inner")["a"])
 
 
 def test_an_error_of_the_disk_is_not_taken_for_a_refusal(
@@ -262,7 +268,7 @@ def test_the_heavy_part_comes_in_pieces(tmp_path: Path, small_buffer: None) -> N
 
     tensors.write(str(tmp_path / "t"), LARGE, {}, drain)
     assert len(pieces) > sum(array.nbytes for array in LARGE.values()) // 8192
-    assert tensor_reader.read(str(tmp_path / "t")).keys() == LARGE.keys()
+    assert read(tmp_path / "t").keys() == LARGE.keys()
 
 
 @pytest.mark.parametrize(
@@ -295,7 +301,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
             with pytest.raises(DamagedFile):
                 verified(path)
             with pytest.raises(DamagedFile):
-                tensor_reader.read(str(path))
+                read(path)
     path.write_bytes(whole)
     verified(path)
 
@@ -333,7 +339,7 @@ CRC = f'"crc32.a":"{zlib.crc32(bytes(8)):08x}"'
 
 def test_a_forged_file_that_is_right_is_read(tmp_path: Path) -> None:
     path = forged(tmp_path / "t", "{" + CRC + f'}},"a":{entry([8], [0, 8])}}}', bytes(8))
-    assert same(np.zeros(8, np.uint8), tensor_reader.read(str(path))["a"])
+    assert same(np.zeros(8, np.uint8), read(path)["a"])
 
 
 @pytest.mark.parametrize(
@@ -367,7 +373,7 @@ def test_a_forged_file_that_is_right_is_read(tmp_path: Path) -> None:
 def test_a_header_that_lies_takes_no_memory_and_is_damage(tmp_path: Path, rest: str) -> None:
     path = forged(tmp_path / "t", "{" + CRC + rest, bytes(8))
     with pytest.raises(DamagedFile):
-        tensor_reader.read(str(path))
+        read(path)
 
 
 @pytest.mark.parametrize("length", [1 << 63, (1 << 64) - 1, limits.JSON_BYTES + 1])
@@ -383,7 +389,7 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path, length: int
 def test_a_file_of_the_librarys_own_is_not_taken_for_ours(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"a": np.ones(3)}, tmp_path / "t")
     with pytest.raises(DamagedFile):
-        tensor_reader.read(str(tmp_path / "t"))
+        read(tmp_path / "t")
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_damage(tmp_path: Path) -> None:

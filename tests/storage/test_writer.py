@@ -74,7 +74,7 @@ def test_the_next_item_waits_for_the_one_in_flight(writer: Writer) -> None:
     assert done == ["first", "second"]
 
 
-@pytest.mark.parametrize("call", ["submit", "flush", "check", "close"])
+@pytest.mark.parametrize("call", ["submit", "flush", "close"])
 def test_an_error_is_raised_at_the_next_call_once(call: str) -> None:
     writer, ran = Writer(), threading.Event()
 
@@ -223,7 +223,7 @@ def test_whatever_line_of_the_foreground_is_interrupted_the_writer_ends(error: E
         assert not later.is_alive(), f"interrupted at {where}, it waits for ever"
         assert done in ([], [0, 1, 2]), f"interrupted at {where}"
     assert len(tried) > 30
-    assert {"submit", "_start", "_wait", "wait", "check", "close", "_finish"} <= {
+    assert {"submit", "_start", "_wait", "wait", "flush", "close", "_finish"} <= {
         where.partition(":")[0] for where in tried
     }
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def _table(state: dict[str, Any], committed: Committed) -> Lines:
 
 
 def _writes(data: bytes) -> Callable[[str], None]:
-    return partial(files.write_bytes, data=data)
+    return files.Content(data)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 
 from outlast.core.metrics import Metrics
 from outlast.exceptions import ArgumentError, FileError, MissingExtra, UnknownDirection
-from outlast.views.plots import figure, plot_history
+from outlast.views.plots import plot_history
 
 NAN, INF = math.nan, math.inf
 
@@ -61,7 +61,7 @@ def drawn(picture: Any) -> Any:
 
 
 def test_losses_stand_on_top_then_accuracy_then_the_rate_on_a_log_axis():
-    picture = figure(DIGITS)
+    picture = plot_history(DIGITS)
     assert [axes.get_ylabel() for axes in picture.axes] == ["loss", "accuracy", "learning rate"]
     assert [axes.get_yscale() for axes in picture.axes] == ["linear", "linear", "log"]
     assert [axes.get_xlabel() for axes in picture.axes] == ["", "", "epoch"]
@@ -70,7 +70,7 @@ def test_losses_stand_on_top_then_accuracy_then_the_rate_on_a_log_axis():
 
 
 def test_epochs_are_counted_from_one_on_one_axis():
-    picture = figure(DIGITS)
+    picture = plot_history(DIGITS)
     assert points(picture.axes[0], "loss")[0] == (1, 1.1)
     assert points(picture.axes[0], "val_loss")[-1] == (6, 0.16)
     assert {axes.get_xlim() for axes in picture.axes} == {(0.5, 6.5)}
@@ -78,25 +78,25 @@ def test_epochs_are_counted_from_one_on_one_axis():
 
 
 def test_the_best_epoch_is_marked_with_its_value():
-    top = figure(DIGITS).axes[0]
+    top = plot_history(DIGITS).axes[0]
     assert points(top, "best (epoch 4)") == [(4, 0.1)]
     assert [text.get_text() for text in top.texts] == ["0.1"]
 
 
 def test_the_best_is_marked_where_it_is_judged():
-    picture = figure(DIGITS, monitor="val_accuracy")
+    picture = plot_history(DIGITS, monitor="val_accuracy")
     assert points(picture.axes[1], "best (epoch 4)") == [(4, 0.97)]
     assert "best (epoch 4)" not in legend(picture.axes[0])
     assert texts(picture)[0] == "val_accuracy was best at epoch 4: 0.97"
 
 
 def test_the_best_epoch_can_be_given():
-    top = figure(DIGITS, best=1).axes[0]
+    top = plot_history(DIGITS, best=1).axes[0]
     assert points(top, "best (epoch 2)") == [(2, 0.3)]
 
 
 def test_the_stop_is_marked_through_all_panels_and_told_on_top():
-    picture = figure(DIGITS, stopped=5)
+    picture = plot_history(DIGITS, stopped=5)
     assert legend(picture.axes[0]) == ["loss", "val_loss", "best (epoch 4)", "stopped after epoch 6"]
     assert legend(picture.axes[1]) == ["accuracy", "val_accuracy"]
     for axes in picture.axes:
@@ -105,15 +105,15 @@ def test_the_stop_is_marked_through_all_panels_and_told_on_top():
 
 
 def test_without_a_stop_the_last_epoch_is_no_more_than_that():
-    assert legend(figure(DIGITS).axes[0])[-1] == "last epoch 6"
+    assert legend(plot_history(DIGITS).axes[0])[-1] == "last epoch 6"
 
 
 def test_a_stop_after_the_last_row_is_within_the_picture():
-    assert figure(DIGITS, stopped=7).axes[0].get_xlim() == (0.5, 8.5)
+    assert plot_history(DIGITS, stopped=7).axes[0].get_xlim() == (0.5, 8.5)
 
 
 def test_the_rate_falls_in_steps_between_two_epochs_and_its_cuts_are_marked():
-    rate = figure(DIGITS).axes[2]
+    rate = plot_history(DIGITS).axes[2]
     assert points(rate, "cut after epoch") == [(2.5, 0.005), (4.5, 0.0025)]
     assert [text.get_text() for text in rate.texts] == ["2", "4"]
     steps = [(float(x), float(y)) for x, y in rate.lines[0].get_xydata()]
@@ -122,11 +122,11 @@ def test_the_rate_falls_in_steps_between_two_epochs_and_its_cuts_are_marked():
 
 
 def test_the_title_is_the_result_and_the_line_below_what_happened():
-    assert texts(figure(DIGITS)) == [
+    assert texts(plot_history(DIGITS)) == [
         "val_loss was best at epoch 4: 0.1",
         "6 epochs · learning rate cut after epochs 2 and 4",
     ]
-    assert texts(figure(DIGITS, title="Digits")) == [
+    assert texts(plot_history(DIGITS, title="Digits")) == [
         "Digits",
         "val_loss was best at epoch 4: 0.1 · 6 epochs · learning rate cut after epochs 2 and 4",
     ]
@@ -134,7 +134,7 @@ def test_the_title_is_the_result_and_the_line_below_what_happened():
 
 def test_a_schedule_of_many_cuts_is_drawn_without_marks():
     rates = [0.01 * 0.9**epoch for epoch in range(20)]
-    picture = figure(Metrics.from_columns({"loss": [1.0] * 20, "learning_rate": rates}))
+    picture = plot_history(Metrics.from_columns({"loss": [1.0] * 20, "learning_rate": rates}))
     assert legend(picture.axes[1]) == []
     assert texts(picture)[1] == "20 epochs"
 
@@ -152,7 +152,7 @@ ONE_CYCLE = [0.002, 0.006, 0.01, 0.008, 0.005, 0.002, 0.0001]
     ],
 )
 def test_a_rate_that_falls_three_epochs_in_a_row_follows_a_schedule_and_is_not_called_cut(rates, marked):
-    picture = figure(Metrics.from_columns({"loss": [1.0] * len(rates), "learning_rate": rates}))
+    picture = plot_history(Metrics.from_columns({"loss": [1.0] * len(rates), "learning_rate": rates}))
     axes = picture.axes[1]
     triangles = points(axes, "cut after epoch") if legend(axes) else []
     assert [x - 0.5 for x, _ in triangles] == marked
@@ -163,7 +163,7 @@ def test_several_rates_share_a_panel_under_their_own_names():
     metrics = Metrics.from_columns(
         {"loss": [1, 1], "learning_rate_body": [1e-4, 1e-5], "learning_rate_head": [1e-2, 1e-3]}
     )
-    axes = figure(metrics).axes[1]
+    axes = plot_history(metrics).axes[1]
     assert legend(axes) == ["body", "head", "cut after epoch"]
     assert points(axes, "cut after epoch") == [(1.5, 1e-5), (1.5, 1e-3)]
     assert [text.get_text() for text in axes.texts] == ["1"]  # of both
@@ -171,30 +171,30 @@ def test_several_rates_share_a_panel_under_their_own_names():
 
 def test_of_many_rates_the_first_are_named():
     metrics = Metrics.from_columns({f"learning_rate_{n}": [0.1] for n in range(12)})
-    (axes,) = figure(metrics).axes
+    (axes,) = plot_history(metrics).axes
     assert legend(axes) == ["0", "1", "2", "3", "4", "and 7 more", "last epoch 1"]
     assert len({line.get_color() for line in axes.lines[:6]}) == 6
 
 
 def test_a_rate_of_zero_gets_a_linear_axis():
-    picture = figure(Metrics.from_columns({"loss": [1, 1], "learning_rate": [0.0, 0.1]}))
+    picture = plot_history(Metrics.from_columns({"loss": [1, 1], "learning_rate": [0.0, 0.1]}))
     assert picture.axes[1].get_yscale() == "linear"
 
 
 def test_without_rate_or_validation_there_is_one_panel_with_one_curve():
-    picture = figure(Metrics.from_columns({"loss": [3, 2, 1]}))
+    picture = plot_history(Metrics.from_columns({"loss": [3, 2, 1]}))
     assert len(picture.axes) == 1
     assert legend(picture.axes[0]) == ["loss", "best (epoch 3)", "last epoch 3"]
     assert picture.axes[0].xaxis.get_tick_params()["labelbottom"]
 
 
 def test_losses_that_explode_get_a_log_axis():
-    assert figure(Metrics.from_columns({"loss": [2, 2, 4e14]})).axes[0].get_yscale() == "log"
+    assert plot_history(Metrics.from_columns({"loss": [2, 2, 4e14]})).axes[0].get_yscale() == "log"
 
 
 def test_what_is_not_finite_is_crossed_at_the_upper_edge_and_told_once():
     metrics = Metrics.from_columns({"loss": [1.0, NAN, INF, 2.0], "val_loss": [1.0, 1.0, NAN, 2.0]})
-    axes = figure(metrics).axes[0]
+    axes = plot_history(metrics).axes[0]
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
     assert [list(line.get_xdata()) for line in crosses] == [[2, 3], [3]]
     assert legend(axes).count("NaN or infinite") == 1
@@ -203,17 +203,17 @@ def test_what_is_not_finite_is_crossed_at_the_upper_edge_and_told_once():
 
 def test_at_most_three_further_metrics_are_drawn_and_the_others_named():
     metrics = Metrics.from_columns({name: [1.0, 2.0] for name in ("a", "b", "c", "d", "e", "loss")})
-    picture = figure(metrics)
+    picture = plot_history(metrics)
     assert [axes.get_ylabel() for axes in picture.axes] == ["loss", "a", "b", "c"]
     assert texts(picture)[-1] == "not drawn: d, e"
-    judged = figure(metrics, monitor="e", best=1)
+    judged = plot_history(metrics, monitor="e", best=1)
     assert [axes.get_ylabel() for axes in judged.axes] == ["loss", "e", "a", "b"]
 
 
 def test_names_are_neither_mathematics_nor_long_nor_hidden_nor_control_characters():
     name = "val_$x^2$_of_a_metric_with_a_name_that_never_ends_and_goes_on"
     metrics = Metrics.from_columns({name: [1.0], "_auc": [1.0], "a\x1b[31m$b$": [1.0]})
-    picture = figure(metrics, monitor=name, best=0, title="costs $5 and $6")
+    picture = plot_history(metrics, monitor=name, best=0, title="costs $5 and $6")
     assert legend(picture.axes[0])[0] == "val_$x^2$_of_a_metric_with_a_name_tha..."
     assert legend(picture.axes[1]) == [" _auc"]
     assert legend(picture.axes[2]) == [r"a\x1b[31m$b$"]
@@ -259,7 +259,7 @@ OVERLAPS = {
 
 @pytest.mark.parametrize(("metrics", "options"), OVERLAPS.values(), ids=OVERLAPS.keys())
 def test_no_text_leaves_the_picture_or_covers_another(metrics, options):
-    picture = figure(metrics, **options)
+    picture = plot_history(metrics, **options)
     renderer = drawn(picture)
     page = picture.bbox
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in visible_texts(picture)]
@@ -298,11 +298,11 @@ def visible_texts(picture: Any) -> list[Any]:
     ids=["empty", "text only", "never finite", "rate only", "extreme", "resumed", "flat"],
 )
 def test_odd_histories_are_drawn_without_a_warning(metrics):
-    drawn(figure(metrics))
+    drawn(plot_history(metrics))
 
 
 def test_a_history_without_numbers_says_so():
-    picture = figure(Metrics.from_csv(""))
+    picture = plot_history(Metrics.from_csv(""))
     assert texts(picture)[0] == "No epochs yet"
     assert [text.get_text() for text in picture.axes[0].texts] == ["no numbers to draw"]
 
@@ -311,7 +311,7 @@ def test_ten_thousand_epochs_are_thinned_but_keep_their_peaks():
     losses = [1.0] * 10_000
     losses[7_777], losses[3_333] = 9.0, 0.1
     metrics = Metrics.from_columns({"loss": losses, "learning_rate": [0.1] * 10_000})
-    axes = figure(metrics).axes[0]
+    axes = plot_history(metrics).axes[0]
     ys = [y for _, y in points(axes, "loss")]
     assert len(ys) <= 2000
     assert (min(ys), max(ys)) == (0.1, 9.0)
@@ -409,11 +409,11 @@ def test_a_file_that_is_missing_or_no_history_is_named(tmp_path):
 
 def test_a_wrong_best_or_monitor_is_told():
     with pytest.raises(ArgumentError, match="best=17"):
-        figure(DIGITS, best=17)
+        plot_history(DIGITS, best=17)
     with pytest.raises(ArgumentError, match="Did you mean 'val_loss'"):
-        figure(DIGITS, monitor="val_los")
+        plot_history(DIGITS, monitor="val_los")
     with pytest.raises(UnknownDirection, match="temperature"):
-        figure(Metrics.from_columns({"temperature": [1, 2]}), monitor="temperature")
+        plot_history(Metrics.from_columns({"temperature": [1, 2]}), monitor="temperature")
 
 
 def test_without_matplotlib_the_pip_line_is_told(monkeypatch):

@@ -7,9 +7,8 @@ import pytest
 from outlast.core.decision import Action, Decision, Reason
 from outlast.inspect.checks import Check, Verdict
 from outlast.inspect.details import Details, File, Point
-from outlast.inspect.outlook import Outlook
 from outlast.inspect.record import Best, Checkpoint
-from outlast.inspect.status import RunStatus, Status
+from outlast.inspect.status import Outlook, RunStatus, Status
 from outlast.inspect.verification import Verification
 from outlast.views.runs import overview, page, verdict
 from outlast.views.text import text_width

@@ -96,7 +96,7 @@ class Callback(Hooks):
 
     def configuration(self) -> JSON:
         """What the callback was asked to do, as JSON values; compared at a resume, never restored."""
-        return dict(encoded(_flat(asdict(self._rule)))) if self._rule is not None else {}
+        return dict(encoded(asdict(self._rule))) if self._rule is not None else {}
 
     def still_stops(self, decision: Decision) -> bool:
         """Whether a decision of this callback to stop holds under what it is asked to do now."""
@@ -137,7 +137,13 @@ class Callback(Hooks):
 
     def _say_if_verbose(self, text: str) -> None:
         if self.verbose > 0:
-            self.context.report.message(text)
+            self.context.say(text)
+
+    def _set_rate(self, name: str, rate: float, epoch: int, doing: str) -> None:
+        """Set a learning rate and say so, with its name where there are several."""
+        self.training.set_learning_rate(name, rate)
+        which = f"{name} " if len(self.training.learning_rates()) > 1 else ""
+        self._say_if_verbose(f"\nEpoch {epoch + 1}: {doing} {which}learning rate to {rate}.")
 
     def _with_rates(self, logs: Logs | None) -> Logs:
         """The logs with the learning rate, where the loop has not completed them.
@@ -149,15 +155,6 @@ class Callback(Hooks):
         if not self.context.logs_are_complete:
             logs.update(rate_columns(self.training.learning_rates()))
         return logs
-
-
-def _flat(configuration: Mapping[str, Any]) -> JSON:
-    """The monitor's settings beside the rule's, under Keras's names."""
-    flat = dict(configuration)
-    monitor = flat.pop("monitor", None)
-    if monitor is not None:
-        flat = {"monitor": monitor.pop("name"), **monitor, **flat}
-    return flat
 
 
 def _naming_the_nearest(init: Callable[..., None]) -> Callable[..., None]:

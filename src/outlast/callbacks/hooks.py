@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from outlast.callbacks.context import Context
 from outlast.core.logs import Logs
 from outlast.exceptions import UsageError
-from outlast.frameworks.base import Control, Training
+from outlast.frameworks.base import Control, Training, find_control, find_training
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -58,7 +58,7 @@ class Hooks:
     """
 
     params: Mapping[str, Any] | None = None
-    calls_users_code: ClassVar[bool] = False  # so that the weights may change in it
+    calls_users_code: bool = False  # so that the weights may change in it
     _context: Context | None = None
     _host: weakref.ref[Any] | None = None
 
@@ -77,12 +77,12 @@ class Hooks:
                 f"This {type(self).__name__} is already in {self.host!r}: give fit that one alone, "
                 "or make another."
             )
-        self._context = Context.plain(model)
+        self._context = Context(find_training(model), find_control(model))
 
-    def bind(self, context: Context, host: Any = None) -> None:
+    def bind(self, context: Context, host: Any) -> None:
         """Take a context from a host, which then alone decides over the callback."""
         self._context = context
-        self._host = weakref.ref(host) if host is not None else None
+        self._host = weakref.ref(host)
 
     @property
     def host(self) -> Any:

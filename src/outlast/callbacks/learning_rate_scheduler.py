@@ -51,14 +51,8 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Call the schedule and set the learning rate."""
-        rates = self.training.learning_rates()
-        for name, rate in rates.items():
-            new = self._new_rate(epoch, rate)
-            self.training.set_learning_rate(name, new)
-            who = f"{name} " if len(rates) > 1 else ""
-            self._say_if_verbose(
-                f"\nEpoch {epoch + 1}: LearningRateScheduler setting {who}learning rate to {new}."
-            )
+        for name, rate in self.training.learning_rates().items():
+            self._set_rate(name, self._new_rate(epoch, rate), epoch, "LearningRateScheduler setting")
 
     def _new_rate(self, epoch: int, rate: float) -> float:
         new: Any = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)

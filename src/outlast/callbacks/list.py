@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from outlast.callbacks.base import Callback
-from outlast.callbacks.context import Context, PlainReport
+from outlast.callbacks.context import Context
 from outlast.callbacks.history import History
 from outlast.callbacks.hooks import HOOKS, HookFromTable, Hooks, is_unused
 from outlast.callbacks.progress_line import ProgressLine
@@ -80,6 +80,7 @@ class CallbackList(Hooks):
             self.callbacks.append(ProgressLine())
         self._optimizer, self._given, self._listen, self._clock = optimizer, adapter, listen, clock
         self._output: Output = output or LooseOutput()
+        self.calls_users_code = listen is not None
         self._heard: dict[str, tuple[tuple[Any, Listener], ...]] = {}
         self._batch_hooks: dict[str, Listener] = {}
         self._bind_all(model)
@@ -111,8 +112,9 @@ class CallbackList(Hooks):
     def _bind_all(self, model: Any) -> None:
         training = self._given or find_training(model, self._optimizer)
         control = self._given or find_control(model, self._optimizer)
-        report = PlainReport(control, self._listen)
-        self._context = Context(training, control, self._output, report, self._clock, logs_are_complete=True)
+        self._context = Context(
+            training, control, self._output, self._listen, self._clock, logs_are_complete=True
+        )
         for callback in self.callbacks:
             self._bind(callback, model)
 
@@ -180,12 +182,8 @@ class CallbackList(Hooks):
         with self.training.one_copy():  # of the weights, however many callbacks keep them
             for callback, listener in self._heard["on_epoch_end"]:
                 listener(epoch, complete)
-                if self._calls_users_code or not is_own(callback):
+                if self.calls_users_code or not is_own(callback):
                     self.training.weights_may_have_changed()
-
-    @property
-    def _calls_users_code(self) -> bool:
-        return self._listen is not None
 
     def _completed(self, logs: Logs | None) -> Logs:
         return completed(logs, self.training.learning_rates())

@@ -6,25 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.callbacks.base import Callback, forwarded
+from outlast.callbacks.base import JSON, Callback, forwarded
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs
 from outlast.core.monitor import Monitor, mode_problem, with_hint
 from outlast.core.numbers import number
 from outlast.core.text import escaped
 from outlast.exceptions import warn
-
-
-def _of_monitor(name: str, doc: str) -> Any:
-    """An attribute that shows, and sets, one field of the rule's monitor."""
-
-    def get(self: MonitoredCallback) -> Any:
-        return getattr(self._rule.monitor, name)
-
-    def put(self: MonitoredCallback, value: Any) -> None:
-        self._rule = replace(self._rule, monitor=replace(self._rule.monitor, **{name: value}))
-
-    return property(get, put, doc=doc)
 
 
 class MonitoredCallback(Callback):
@@ -36,9 +24,10 @@ class MonitoredCallback(Callback):
     _calls = 0  # of update(), when no epoch is given
 
     best = forwarded("_state", "best", "Best value so far; None before the first epoch.")
-    monitor = _of_monitor("name", "Name of the watched metric.")
-    mode = _of_monitor("mode", '``"min"``, ``"max"`` or ``"auto"``.')
-    min_delta = _of_monitor("min_delta", "Smallest change that counts as an improvement.")
+    _watched = forwarded("_rule", "monitor", "The rule's monitor, which has these three:")
+    monitor = forwarded("_watched", "name", "Name of the watched metric.")
+    mode = forwarded("_watched", "mode", '``"min"``, ``"max"`` or ``"auto"``.')
+    min_delta = forwarded("_watched", "min_delta", "Smallest change that counts as an improvement.")
 
     def _monitor(
         self, monitor: str, mode: str, min_delta: float = 0.0, threshold_mode: str = "abs"
@@ -99,6 +88,12 @@ class MonitoredCallback(Callback):
         """Forget everything, the number of calls of ``update`` included."""
         super().forget()
         self._calls = 0
+
+    def configuration(self) -> JSON:
+        """What the callback was asked to do; the monitor's settings are beside the rule's, as in Keras."""
+        settings = super().configuration()
+        monitor = settings.pop("monitor")
+        return {"monitor": monitor.pop("name"), **monitor, **settings}
 
     def state_dict(self) -> dict[str, Any]:
         """What the callback remembers, and how often ``update`` was called."""

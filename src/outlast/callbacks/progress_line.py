@@ -37,7 +37,7 @@ class ProgressLine(Callback):
         number = str(epoch + 1).rjust(len(total))
         names = [name for name in self.metrics if name in logs] if self.metrics is not None else logs
         metrics = "  ".join(f"{escaped(name)} {_shown(logs[name])}" for name in names)
-        self.context.report.message(f"Epoch {number}{'/' + total if total else ''}  {metrics}")
+        self.context.say(f"Epoch {number}{'/' + total if total else ''}  {metrics}")
 
 
 def _shown(value: Any) -> str:

@@ -102,11 +102,7 @@ class ReduceLROnPlateau(MonitoredCallback):
         self._state, decision = self._rule.update(self._state, current, rates, epoch=epoch)
         cuts: Mapping[str, float] = decision.values.get("learning_rate", {})
         for name, rate in cuts.items():
-            self.training.set_learning_rate(name, rate)
-            who = f" {name}" if len(rates) > 1 else ""
-            self._say_if_verbose(
-                f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing{who} learning rate to {rate}."
-            )
+            self._set_rate(name, rate, epoch, "ReduceLROnPlateau reducing")
         if cuts:
             self.context.report(decision)
 

@@ -59,6 +59,6 @@ class TerminateOnNaN(Callback):
                 f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}. "
                 "Terminating training immediately."
             )
-        self.context.report.message(f"Batch {batch}: Invalid loss, terminating training")
+        self.context.say(f"Batch {batch}: Invalid loss, terminating training")
         self.control.stop(decision.sentence)
         self.context.report(decision)

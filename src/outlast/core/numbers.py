@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from outlast.core.tree import map_leaves
 from outlast.exceptions import ArgumentError, MetricError
 
 _VALUES = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
@@ -143,6 +142,21 @@ def plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     return plain(value.tolist()) if hasattr(value, "tolist") else value
+
+
+def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
+    """The same tree of dicts, lists and tuples, with ``function(leaf)`` in place of each leaf.
+
+    Example:
+        >>> map_leaves({"a": [1, (2,)]}, str)
+        {'a': ['1', ('2',)]}
+    """
+    if isinstance(tree, Mapping):
+        return {key: map_leaves(value, function) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        items = [map_leaves(value, function) for value in tree]
+        return items if isinstance(tree, list) else tuple(items)
+    return function(tree)
 
 
 def encoded(value: Any) -> Any:

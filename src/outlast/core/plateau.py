@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import struct
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -129,6 +129,4 @@ def _as_held(min_lr: float, rate: float) -> float:
 
 
 def _float32(value: float) -> float:
-    held: float
-    (held,) = struct.unpack("f", struct.pack("f", value))  # too large a value becomes infinity
-    return held
+    return array("f", [value])[0]  # too large a value becomes infinity

@@ -13,7 +13,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from outlast.demo.training import MONITOR, callbacks, fit
+from outlast.demo.training import MONITOR, callbacks, prepared
 from outlast.run.run import Run
 from outlast.storage.disk.calls import calls
 from outlast.storage.format import layout
@@ -30,7 +30,8 @@ def main() -> None:
     if asked.kill_in_save:
         kill_in_save(asked.kill_in_save)
     run = Run(asked.folder, callbacks(), seed=asked.seed)
-    model = fit(run, asked.seed, asked.epochs)
+    model, data = prepared(asked.seed)
+    model.fit(**data, epochs=asked.epochs, callbacks=[run])
     print(json.dumps(hashes(run, model)))
 
 

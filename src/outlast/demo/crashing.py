@@ -51,7 +51,8 @@ def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
         ArgumentError: the folder has other files.
         OutlastError: a training failed.
     """
-    clear(folder)
+    for name in take_folder(folder, {WHOLE, KILLED}.__contains__, "a crash demo"):
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
     whole, killed = (os.path.join(folder, name) for name in (WHOLE, KILLED))
     at = max(1, min(SAVE, epochs))
     say(f"Two trainings of the digits, the same but for one thing: the second is killed (SIGKILL)\n"
@@ -70,12 +71,6 @@ def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
     compared = Comparison(finish(reference)[1], found)
     say(verdict(compared))
     return compared
-
-
-def clear(folder: str) -> None:
-    """Make the folder, or remove the two runs of an earlier demo."""
-    for name in take_folder(folder, {WHOLE, KILLED}.__contains__, "a crash demo"):
-        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 def start(folder: str, seed: int, epochs: int, *more: str) -> subprocess.Popen[str]:

@@ -127,13 +127,6 @@ def train(folder: str, seed: int, epochs: int, listen: Listener | None, ctrl_c: 
     return Result(folder, history(folder), tuple(decisions), ctrl_c.noted)
 
 
-def fit(callback: Any, seed: int, epochs: int) -> Any:
-    """Train the network in Keras's ``fit`` with one callback. Returns the model."""
-    model, data = prepared(seed)
-    model.fit(**data, epochs=epochs, callbacks=[callback])
-    return model
-
-
 def prepared(seed: int) -> tuple[Any, dict[str, Any]]:
     """The network, and the arguments for its ``fit``."""
     import keras

@@ -21,16 +21,13 @@ def check(path: str) -> None:
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            _check_entries(archive, path)
+            entries = archive.infolist()
+            _compare(sum(entry.file_size for entry in entries), os.path.getsize(path), path)
+            for entry in entries:
+                if entry.filename.endswith(".h5"):
+                    _check_arrays(io.BytesIO(archive.read(entry)), entry.file_size, path)
     elif path.endswith(".h5"):
         _check_arrays(path, os.path.getsize(path), path)
-
-
-def _check_entries(archive: zipfile.ZipFile, path: str) -> None:
-    _compare(sum(entry.file_size for entry in archive.infolist()), os.path.getsize(path), path)
-    for entry in archive.infolist():
-        if entry.filename.endswith(".h5"):
-            _check_arrays(io.BytesIO(archive.read(entry)), entry.file_size, path)
 
 
 def _check_arrays(file: Any, size: int, path: str) -> None:

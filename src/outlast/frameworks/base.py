@@ -76,15 +76,16 @@ class Training:
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:
-        self._model_or_none = weakly(model)
+        self._model = weakly(model)
         self._run = weakly(None)
-        self._shared: list[Snapshot] | None = None  # the copy of this step, once somebody asked
+        self._sharing = False  # inside one_copy()
+        self._shared: Snapshot | None = None  # the copy that is shared there, once somebody asked
         self._left: tuple[list[Callable[[], Any]], dict[str, float], bool] | None = None
 
     @property
     def model(self) -> Any:
         """The model that is trained, its state readable; None if there is none."""
-        return self._model_or_none()
+        return self._model()
 
     @property
     def optimizers(self) -> dict[str, Any]:
@@ -140,24 +141,22 @@ class Training:
     @contextmanager
     def one_copy(self) -> Iterator[None]:
         """Inside this, every call of :meth:`copy_weights` returns the same copy."""
-        self._shared = []
+        self._sharing = True
         try:
             yield
         finally:
-            self._shared = None
+            self._sharing, self._shared = False, None
 
     def weights_may_have_changed(self) -> None:
         """Have the next :meth:`copy_weights` copy again: somebody else's code ran."""
-        if self._shared:
-            self._shared = []
+        self._shared = None
 
     def copy_weights(self) -> Snapshot:
         """A copy of the weights."""
-        if self._shared is None:
-            return self._copied_weights()
-        if not self._shared:
-            self._shared.append(self._copied_weights())
-        return self._shared[0]
+        snapshot = self._shared or self._copied_weights()
+        if self._sharing:
+            self._shared = snapshot
+        return snapshot
 
     def _copied_weights(self) -> Snapshot:
         raise NotImplementedError
@@ -298,8 +297,8 @@ class Adapter(Training, Control):
         Control.__init__(self, model)
 
 
-# One Training for each model and its optimizers, as long as the model lives.
-_trainings: weakref.WeakKeyDictionary[Any, list[Training]] = weakref.WeakKeyDictionary()
+# One Training for each model, as long as the model lives and its optimizers are the same.
+_trainings: weakref.WeakKeyDictionary[Any, Training] = weakref.WeakKeyDictionary()
 
 
 def find_training(model: Any, optimizer: Any = None) -> Training:
@@ -316,14 +315,12 @@ def find_training(model: Any, optimizer: Any = None) -> Training:
     module = _module_for(model, optimizer)
     new: Training = Training() if module is None else module.training(model, optimizer)
     try:
-        known = _trainings.setdefault(model, [])
+        known = _trainings.setdefault(model, new)
     except TypeError:  # no model, or one that cannot be held weakly
         return new
-    for one in known:
-        if type(one) is type(new) and _same(one.optimizers, new.optimizers):
-            return one
-    known[:] = [new]  # an optimizer that was replaced is not kept alive
-    return new
+    if type(known) is not type(new) or known.optimizers != new.optimizers:
+        _trainings[model] = known = new  # an optimizer that was replaced is not kept alive
+    return known
 
 
 def find_control(model: Any, optimizer: Any = None) -> Control:
@@ -349,9 +346,8 @@ def _module_for(model: Any, optimizer: Any) -> Any:
     """The framework's module; None if there is nothing to train."""
     if model is None and optimizer is None:
         return None
-    several = list(optimizer.values()) if isinstance(optimizer, Mapping) else optimizer
-    optimizers = several if isinstance(several, (list, tuple)) else [optimizer]
-    packages = {cls.__module__.partition(".")[0] for one in (model, *optimizers) for cls in type(one).__mro__}
+    things = [model, *optimizers_by_name(optimizer).values()]
+    packages = {cls.__module__.partition(".")[0] for one in things for cls in type(one).__mro__}
     for package, module in _FRAMEWORKS.items():
         if package in packages:
             return _module(module)
@@ -368,8 +364,15 @@ def _module(name: str) -> Any:
     return import_module(f"outlast.frameworks.{name}")
 
 
-def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    return first.keys() == second.keys() and all(first[name] is second[name] for name in first)
+def optimizers_by_name(optimizer: Any) -> dict[str, Any]:
+    """The optimizers that the user gave: one, several in a list or a dict by name, or None."""
+    if optimizer is None:
+        return {}
+    if isinstance(optimizer, Mapping):
+        return dict(optimizer)
+    if isinstance(optimizer, (list, tuple)):
+        return {str(index): one for index, one in enumerate(optimizer)}
+    return {type(optimizer).__name__.lower(): optimizer}
 
 
 def weakly(thing: Any) -> Callable[[], Any]:

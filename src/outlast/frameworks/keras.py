@@ -54,24 +54,19 @@ class KerasTraining(Training):
         On JAX the variables are empty between steps, until the trainer is asked to sync; a
         distributed torch model wraps the one that can be saved.
         """
-        model = self._model
+        model = self._model()
         if type(model).__name__ == "DistributedDataParallel":
             return model.module
         if hasattr(model, "jax_state_sync"):
             model.jax_state_sync()
         return model
 
-    @property
-    def _model(self) -> Any:
-        """The model as it was given, not synced."""
-        return self._model_or_none()
-
     def require(self, capability: Capability, who: str) -> None:
         """Check that the callback can do its work with this model."""
         super().require(capability, who)
         if capability != "learning_rate":
             return
-        if getattr(self._model, "optimizer", None) is None:
+        if getattr(self._model(), "optimizer", None) is None:
             raise CapabilityError(
                 f"{who} needs an optimizer, and this model has none: call model.compile(optimizer=...) first."
             )
@@ -88,13 +83,16 @@ class KerasTraining(Training):
 
     @property
     def optimizers(self) -> dict[str, Any]:
-        """The optimizer of the model, or those that it is made of."""
-        optimizer = getattr(self._model, "optimizer", None)
+        """The optimizer of the model, or those that it is made of; equal names get their index added."""
+        optimizer = getattr(self._model(), "optimizer", None)
         if optimizer is None:
             return {}
-        if hasattr(optimizer, "optimizers"):
-            return _by_name(optimizer.optimizers)
-        return {getattr(optimizer, "name", "optimizer"): optimizer}
+        several = getattr(optimizer, "optimizers", [optimizer])
+        names = [getattr(one, "name", "optimizer") for one in several]
+        return {
+            name if names.count(name) == 1 else f"{name}_{index}": one
+            for index, (name, one) in enumerate(zip(names, several, strict=True))
+        }
 
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by the optimizer's name."""
@@ -150,8 +148,7 @@ class KerasTraining(Training):
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and len(optimizer.variables) < len(state["optimizer"]):
             optimizer.build(model.trainable_variables)
-        parts = _variables(model)
-        for part, variables in parts.items():
+        for part, variables in _variables(model).items():
             _check_variables(part, variables, state[part])
 
     def load_state(self, state: Any) -> None:
@@ -193,7 +190,7 @@ class KerasTraining(Training):
         """
         archives.check(path)
         if not path.endswith(".weights.h5"):
-            own = _own_objects(self._model)
+            own = _own_objects(self._model())
             with suppress(TypeError, ValueError, NotImplementedError):
                 if own is not None or not path.endswith(".keras"):
                     return load(path, own)
@@ -201,8 +198,8 @@ class KerasTraining(Training):
             model = _clone(self.model)
         except Exception as error:
             raise CapabilityError(
-                f"Keras cannot make a second model of {type(self._model).__name__}: {error}. Make it as your "
-                f"script does, and load the weights: model.load_weights({path!r})."
+                f"Keras cannot make a second model of {type(self._model()).__name__}: {error}. Make it as "
+                f"your script does, and load the weights: model.load_weights({path!r})."
             ) from error
         model.load_weights(path)
         return model
@@ -216,7 +213,7 @@ class KerasTraining(Training):
         try:
             with warnings.catch_warnings():  # they come when it is saved
                 warnings.simplefilter("ignore")
-                keras.saving.serialize_keras_object(self._model)
+                keras.saving.serialize_keras_object(self._model())
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise CapabilityError(
@@ -239,7 +236,7 @@ class KerasTraining(Training):
         """
         name = metric.removeprefix("val_")
         found: Direction | None = "min" if name == "loss" else None
-        for compiled in getattr(self._model, "metrics", ()):
+        for compiled in getattr(self._model(), "metrics", ()):
             if type(compiled).__name__ not in ("CompileMetrics", "MetricsList"):
                 continue
             for inner in compiled.metrics:
@@ -325,10 +322,7 @@ def _own_objects(model: Any) -> dict[str, Any] | None:
     parts = [model, *_layers(model), getattr(model, "loss", None), *getattr(model, "metrics", ())]
     parts += [getattr(model, "optimizer", None)]
     values = [value for part in parts if hasattr(part, "__dict__") for value in vars(part).values()]
-    objects: list[Any] = [
-        *map(type, parts),
-        *(value for value in (*parts, *values) if inspect.isfunction(value)),
-    ]
+    objects: list[Any] = [*map(type, parts), *filter(inspect.isfunction, (*parts, *values))]
     own = [one for one in objects if one.__module__.partition(".")[0] not in ("keras", "builtins")]
     found = {one.__name__: one for one in own}
     return found if all(found[one.__name__] is one for one in own) else None
@@ -400,15 +394,6 @@ class KerasSave:
             self.write(path)
             with open(path, "rb") as file:
                 return Content(file.read())
-
-
-def _by_name(optimizers: Sequence[Any]) -> dict[str, Any]:
-    """Several optimizers; those that share a name get their index added."""
-    names = [optimizer.name for optimizer in optimizers]
-    return {
-        name if names.count(name) == 1 else f"{name}_{index}": optimizer
-        for index, (name, optimizer) in enumerate(zip(names, optimizers, strict=True))
-    }
 
 
 def _variables(model: Any) -> dict[str, Sequence[Any]]:

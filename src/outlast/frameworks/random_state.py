@@ -14,13 +14,15 @@ def collect() -> dict[str, Any]:
 
     JAX has no global generator: a program's keys are part of its own state.
     """
-    state: dict[str, Any] = {"python": _python()}
-    if "numpy" in sys.modules:
-        import numpy as np
+    import numpy as np
 
-        state["numpy"] = np.random.get_state()
+    state: dict[str, Any] = {"python": of_generator(random), "numpy": np.random.get_state()}
     if "torch" in sys.modules:
-        state["torch"] = _torch()
+        import torch
+
+        state["torch"] = {"cpu": to_array(torch.get_rng_state()).copy()}
+        if torch.cuda.is_available():
+            state["torch"]["cuda"] = [to_array(one).copy() for one in torch.cuda.get_rng_state_all()]
     generator = _keras_generator()
     if generator is not None:
         from keras import ops
@@ -30,16 +32,26 @@ def collect() -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> None:
-    """Set every generator to its state."""
-    _set_python(state["python"])
-    if "numpy" in state:
-        import numpy as np
+    """Set every generator to its state.
 
-        np.random.set_state(state["numpy"])
-    if "torch" in state:
-        _set_torch(state["torch"])
+    Keras's comes first: a process that has none yet makes it with a number that it draws from Python's.
+    """
+    import numpy as np
+
     if "keras" in state:
-        _set_keras(state["keras"])
+        import keras
+
+        if _keras_generator() is None:
+            keras.random.uniform((1,))  # makes the generator
+        _keras_generator().state.assign(state["keras"])
+    if "torch" in state:
+        import torch
+
+        torch.set_rng_state(to_tensor(state["torch"]["cpu"]))
+        if "cuda" in state["torch"]:
+            torch.cuda.set_rng_state_all([to_tensor(one) for one in state["torch"]["cuda"]])
+    np.random.set_state(state["numpy"])
+    set_generator(random, state["python"])
 
 
 def is_generator(thing: Any) -> bool:
@@ -52,9 +64,15 @@ def is_generator(thing: Any) -> bool:
 
 
 def of_generator(generator: Any) -> Any:
-    """The state of one generator."""
-    if isinstance(generator, random.Random):
-        return _python(generator)
+    """The state of one generator, or of Python's module ``random``.
+
+    Python's 625 integers come as an array: a tuple would be walked number by number at every save.
+    """
+    if hasattr(generator, "getstate"):
+        import numpy as np
+
+        version, internal, gauss = generator.getstate()
+        return version, np.array(internal, np.uint32), gauss
     if hasattr(generator, "bit_generator"):
         return generator.bit_generator.state
     state = generator.get_state()
@@ -63,42 +81,13 @@ def of_generator(generator: Any) -> Any:
 
 def set_generator(generator: Any, state: Any) -> None:
     """Set one generator to a state that :func:`of_generator` gave."""
-    if isinstance(generator, random.Random):
-        _set_python(state, generator)
+    if hasattr(generator, "setstate"):
+        version, internal, gauss = state
+        generator.setstate((version, tuple(map(int, internal)), gauss))
     elif hasattr(generator, "bit_generator"):
         generator.bit_generator.state = state
     else:
         generator.set_state(to_tensor(state))
-
-
-def _python(generator: Any = random) -> tuple[int, Any, float | None]:
-    """Its 625 integers as an array: a tuple would be walked number by number at every save."""
-    import numpy as np
-
-    version, internal, gauss = generator.getstate()
-    return version, np.array(internal, np.uint32), gauss
-
-
-def _set_python(state: tuple[int, Any, float | None], generator: Any = random) -> None:
-    version, internal, gauss = state
-    generator.setstate((version, tuple(map(int, internal)), gauss))
-
-
-def _torch() -> dict[str, Any]:
-    import torch
-
-    state: dict[str, Any] = {"cpu": to_array(torch.get_rng_state()).copy()}
-    if torch.cuda.is_available():
-        state["cuda"] = [to_array(one).copy() for one in torch.cuda.get_rng_state_all()]
-    return state
-
-
-def _set_torch(state: dict[str, Any]) -> None:
-    import torch
-
-    torch.set_rng_state(to_tensor(state["cpu"]))
-    if "cuda" in state:
-        torch.cuda.set_rng_state_all([to_tensor(one) for one in state["cuda"]])
 
 
 def _keras_generator() -> Any:
@@ -108,11 +97,3 @@ def _keras_generator() -> Any:
     from keras.src.backend.common import global_state
 
     return global_state.get_global_attribute("global_seed_generator")
-
-
-def _set_keras(state: Any) -> None:
-    import keras
-
-    if _keras_generator() is None:
-        keras.random.uniform((1,))  # makes the generator
-    _keras_generator().state.assign(state)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives
-from outlast.frameworks.base import Capability, Control, Snapshot, Training
+from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
 from outlast.frameworks.tensors import to_array, to_arrays, to_tensor, to_tensors
 from outlast.storage.format.dtypes import Bits
 
@@ -26,7 +26,7 @@ def training(model: Any, optimizer: Any) -> Training:
             f"model must be a PyTorch module, but is a {type(model).__name__}: pass the model itself, not "
             "its parameters."
         )
-    for name, one in _by_name(optimizer).items():
+    for name, one in optimizers_by_name(optimizer).items():
         if not hasattr(one, "param_groups"):
             raise ArgumentError(
                 "optimizer must be a PyTorch optimizer, or several in a list or a dict by name, but "
@@ -52,7 +52,7 @@ class TorchTraining(Training):
 
     def __init__(self, model: Any, optimizer: Any = None) -> None:
         super().__init__(model)
-        self._optimizers = _by_name(optimizer)
+        self._optimizers = optimizers_by_name(optimizer)
         can: set[Capability] = set()
         if model is not None:
             can |= {"weights", "saving", "state"}
@@ -113,36 +113,31 @@ class TorchTraining(Training):
     def weights_from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
         """The inverse of :meth:`weights_to_arrays`; NumPy arrays become tensors."""
         weights = {name: to_tensor(array) for name, array in pairs}
-        return Snapshot(_versioned(weights, getattr(self._state_dict(), "_metadata", {})))
+        return Snapshot(_versioned(weights, _versions(self.model.state_dict())))
 
     def state(self) -> Any:
         """The state dicts of the module and of each optimizer."""
         optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
-        weights = self._state_dict()
-        versions = dict(getattr(weights, "_metadata", {}))
-        tree = {"model": dict(weights), "versions": versions, "optimizers": optimizers}
+        weights = self.model.state_dict()
+        tree = {"model": dict(weights), "versions": dict(_versions(weights)), "optimizers": optimizers}
         return to_arrays(tree, "state/training")
-
-    def _state_dict(self) -> dict[str, Any]:
-        return {} if self.model is None else self.model.state_dict()
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
         state = to_tensors(state)
-        if self.model is not None:
-            self.model.load_state_dict(_versioned(state["model"], state["versions"]))
+        self.model.load_state_dict(_versioned(state["model"], state["versions"]))
         for name, optimizer in self._optimizers.items():
             _load_optimizer(optimizer, state["optimizers"][name])
 
     def check_state(self, state: Any) -> None:
         """Compare names, shapes and types."""
-        prefix = _prefix(state["model"], self._state_dict())
+        there, here = state["model"], to_arrays(dict(self.model.state_dict()), "state/training/model")
+        prefix = _prefix(there, here)
         if prefix:
             raise RunChanged(
                 f"the names of the weights differ only by the prefix {prefix!r}, which torch.compile or "
                 "DataParallel puts before them: wrap the model in every start, or in none"
             )
-        there, here = state["model"], to_arrays(dict(self._state_dict()), "state/training/model")
         differences = [f"{name}: only in the run" for name in there if name not in here]
         differences += [f"{name}: only in this code" for name in here if name not in there]
         differences += [
@@ -150,16 +145,16 @@ class TorchTraining(Training):
             for name in there
             if name in here and _described(there[name]) != _described(here[name])
         ]
-        if set(state["optimizers"]) != set(self._optimizers):
-            differences.append(
-                f"optimizers {sorted(state['optimizers'])} in the run, "
-                f"{sorted(self._optimizers)} in this code"
-            )
+        saved = {name: _sizes(one["param_groups"]) for name, one in state["optimizers"].items()}
+        own = {name: _sizes(one.param_groups) for name, one in self._optimizers.items()}
+        if saved.keys() != own.keys():
+            differences.append(f"optimizers {sorted(saved)} in the run, {sorted(own)} in this code")
         else:
-            for name, one in self._optimizers.items():
-                saved, own = _groups(state["optimizers"][name]["param_groups"]), _groups(one.param_groups)
-                if saved != own:
-                    differences.append(f"{name}: groups of {saved} parameters in the run, {own} in this code")
+            differences += [
+                f"{name}: groups of {saved[name]} parameters in the run, {own[name]} in this code"
+                for name in own
+                if saved[name] != own[name]
+            ]
         if differences:
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
 
@@ -196,15 +191,15 @@ class TorchSave:
 
     def write(self, path: str) -> None:
         """Write the state dict while training waits."""
-        _save(self._training.model.state_dict(), path)
+        _StateWriter(self._training.model.state_dict())(path)
 
     def capture(self) -> Callable[[str], object]:
         """Copy the state dict now, write it later."""
-        return _Captured(self._training.copy_weights().weights)
+        return _StateWriter(self._training.copy_weights().weights)
 
 
 @dataclass(frozen=True)
-class _Captured:
+class _StateWriter:
     """Writes a state dict to the path that it is called with."""
 
     state: Mapping[str, Any]
@@ -215,19 +210,15 @@ class _Captured:
         return sum(getattr(value, "nbytes", 0) for value in self.state.values())
 
     def __call__(self, path: str) -> None:
-        _save(self.state, path)
+        import torch
 
-
-def _save(state: Mapping[str, Any], path: str) -> None:
-    import torch
-
-    with open(path, "wb") as file:
-        try:
-            torch.save(state, file)
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # what the disk said, which torch does not
-                raise error.__context__ from None
-            raise
+        with open(path, "wb") as file:
+            try:
+                torch.save(self.state, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # what the disk said, which torch does not
+                    raise error.__context__ from None
+                raise
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,7 +226,12 @@ def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
         name: value.detach().clone() if hasattr(value, "detach") else copy.deepcopy(value)
         for name, value in state.items()
     }
-    return _versioned(copied, getattr(state, "_metadata", {}))
+    return _versioned(copied, _versions(state))
+
+
+def _versions(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The versions of a model's modules, which PyTorch keeps beside the weights."""
+    return getattr(state, "_metadata", {})
 
 
 def _versioned(weights: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,20 +252,9 @@ def _load_optimizer(optimizer: Any, state: Any) -> None:
     loaded = optimizer.param_groups
     for index, group in enumerate(groups):
         if group is not loaded[index]:
-            new = dict(loaded[index])
             group.clear()
-            group.update(new)
+            group.update(loaded[index])
             loaded[index] = group
-
-
-def _by_name(optimizer: Any) -> dict[str, Any]:
-    if optimizer is None:
-        return {}
-    if isinstance(optimizer, Mapping):
-        return dict(optimizer)
-    if isinstance(optimizer, (list, tuple)):
-        return {str(index): one for index, one in enumerate(optimizer)}
-    return {type(optimizer).__name__.lower(): optimizer}
 
 
 def _prefix(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
@@ -281,7 +266,7 @@ def _prefix(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     return ""
 
 
-def _groups(groups: Sequence[Mapping[str, Any]]) -> list[int]:
+def _sizes(groups: Sequence[Mapping[str, Any]]) -> list[int]:
     return [len(group["params"]) for group in groups]
 
 

@@ -61,8 +61,7 @@ class Check:
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""
-        found = {"verdict": self.verdict.value, "detail": self.detail or None}
-        return {"file": self.file, "what": self.what, **found}
+        return {**vars(self), "verdict": self.verdict.value, "detail": self.detail or None}
 
 
 def of_blob(folder: str, blob: Blob, whole: bool) -> Check:
@@ -108,12 +107,11 @@ def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> Check:
 
 def of_identity(folder: str, run: str) -> Check:
     """``IDENTITY``, which the resume points repeat."""
-    path, what = os.path.join(folder, layout.IDENTITY), "which run it is"
+    what = "which run it is"
     if identity.read(folder) == run:
         return Check(layout.IDENTITY, what, Verdict.WHOLE)
-    if not os.path.lexists(path):
-        return Check(layout.IDENTITY, what, Verdict.MISSING, _WRITTEN_AGAIN)
-    return Check(layout.IDENTITY, what, Verdict.CHANGED, _WRITTEN_AGAIN)
+    there = os.path.lexists(os.path.join(folder, layout.IDENTITY))
+    return Check(layout.IDENTITY, what, Verdict.CHANGED if there else Verdict.MISSING, _WRITTEN_AGAIN)
 
 
 def of_settings(folder: str) -> Check:

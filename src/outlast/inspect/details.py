@@ -6,15 +6,15 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.core.run_state import RunState
-from outlast.exceptions import ArgumentError, DamagedFile, FileError
-from outlast.inspect.outlook import Outlook, outlook
+from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.inspect.record import Checkpoint
-from outlast.inspect.status import Look, RunStatus, Status, look, nonsense_as_damage, reason, refused
+from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer, reason
 from outlast.storage import journal, resume_points
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import read_part, regular_size
@@ -31,7 +31,6 @@ _KNOWN_FILES = {
     layout.RUN: "settings",
     layout.EVENTS: "starts, resumes, ends",
 }
-_NOT_SHOWN = {Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE}
 
 
 @dataclass(frozen=True)
@@ -104,40 +103,26 @@ class Details:
             "files": [vars(one) for one in self.files],
             "events": [*self.events],
             "resume_points": [{**vars(one), "problem": one.problem or None} for one in self.points],
-            "resume": self.outlook and self.outlook.to_json(),
+            "resume": self.outlook and vars(self.outlook),
         }
 
 
 def details(folder: str) -> Details:
     """Everything about the run in ``folder``. Damage is not an error here: it is a status."""
     seen = look(folder)
-    if seen.run.status in _NOT_SHOWN:
-        return Details(seen.run)
-    try:
-        with nonsense_as_damage(folder):
-            found = _seen_closely(folder, seen)
-            _check_printable(found)
-            return found
-    except FileError as error:
-        return Details(refused(folder, error))
-
-
-def _check_printable(found: Details) -> None:
-    """Raise if this cannot be printed: made-up values may be nested a thousand levels deep."""
-    json.dumps(journal.plain(found.to_json()), allow_nan=False)
+    return look_closer(seen, partial(_seen_closely, folder, seen), Details)
 
 
 def _seen_closely(folder: str, seen: Look) -> Details:
     record, requested, run = seen.record, _requested(folder), seen.run
     points = [_point(folder, number, seen) for number in resume_points.numbers(folder)]
-    decisions: list[Decision] = []
-    checkpoints: list[Checkpoint] = []
+    decisions, checkpoints = [], []
     try:
         if record is not None:
             decisions, checkpoints = record.latest(MOST_DECISIONS), record.checkpoints
     except DamagedFile as error:  # of the log lines that hold them
         run = replace(run, status=Status.DAMAGED, problem=run.problem or str(error))
-    return Details(
+    found = Details(
         run,
         settings=_mapping(requested.get("settings")) or (record.settings if record else {}),
         command=tuple(map(str, requested.get("command") or ())),
@@ -147,8 +132,11 @@ def _seen_closely(folder: str, seen: Look) -> Details:
         files=tuple(_files(folder, seen.found.point if seen.found else None)),
         events=tuple(journal.read_end(os.path.join(folder, layout.EVENTS))),
         points=tuple(points),
-        outlook=outlook(folder, seen.found, record) if seen.found else None,
+        outlook=seen.outlook(),
     )
+    # Raises if it cannot be printed: made-up values may be nested a thousand levels deep.
+    json.dumps(encoded(found.to_json()), allow_nan=False)
+    return found
 
 
 def _requested(folder: str) -> Mapping[str, Any]:

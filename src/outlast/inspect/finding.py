@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 
 from outlast.exceptions import FileError
-from outlast.inspect.folders import LEVELS, run_folders
-from outlast.inspect.status import RunStatus, Status, status_of
+from outlast.inspect.folders import run_folders
+from outlast.inspect.status import RunStatus, Status, look
 
 
-@dataclass(frozen=True)
-class Found:
-    """The runs below a folder.
+def find(folder: str) -> tuple[list[RunStatus], dict[str, str]]:
+    """The runs in a folder and up to ``LEVELS`` levels below it.
 
-    Args:
-        runs: sorted by name; numbers in names are compared by value.
-        unread: folders that could not be read, with the reasons.
-    """
-
-    runs: tuple[RunStatus, ...]
-    unread: dict[str, str]
-
-
-def find(folder: str, levels: int = LEVELS) -> Found:
-    """The runs in a folder and up to ``levels`` levels below it.
+    Returns:
+        The runs, sorted by name (numbers in names are compared by value), and the folders that could not
+        be read, with the reasons.
 
     Raises:
         FileError: the folder does not exist, or cannot be read.
     """
     unread: dict[str, str] = {}
-    paths = [*run_folders(folder, levels, unread)]
+    paths = [*run_folders(folder, unread)]
     if folder in unread:
         raise FileError(f"Cannot look for runs in {folder}: {unread[folder]}.", path=folder)
     here = os.path.join(os.curdir, "")  # "./run" is shown as "run"
-    runs = map(status_of, sorted((path.removeprefix(here) for path in paths), key=_in_order))
-    return Found(tuple(run for run in runs if run.status is not Status.NO_RUN), unread)
+    runs = [look(path).run for path in sorted((path.removeprefix(here) for path in paths), key=_in_order)]
+    return [run for run in runs if run.status is not Status.NO_RUN], unread
 
 
 def _in_order(path: str) -> list[tuple[int, str]]:

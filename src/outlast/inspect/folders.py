@@ -11,15 +11,15 @@ from outlast.storage.format import layout
 LEVELS = 3  # how many levels below a folder are searched
 
 
-def run_folders(folder: str, levels: int = LEVELS, unread: dict[str, str] | None = None) -> Iterator[str]:
+def run_folders(folder: str, unread: dict[str, str], levels: int = LEVELS) -> Iterator[str]:
     """The folders with a run's files: ``folder`` itself, and those up to ``levels`` below it.
 
     Hidden folders are skipped. A run may lie inside another run's folder.
 
     Args:
         folder: where the search starts.
-        levels: how far down it goes.
         unread: gets each folder that cannot be read, with the reason.
+        levels: how far down it goes.
     """
     inner: list[str] = []
     ours: set[str] = set()
@@ -31,13 +31,12 @@ def run_folders(folder: str, levels: int = LEVELS, unread: dict[str, str] | None
                 elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     inner.append(entry.path)
     except OSError as error:
-        if unread is not None:
-            unread[folder] = error.strerror or str(error)
+        unread[folder] = error.strerror or str(error)
         return
     if layout.is_run(ours):
         yield folder
     for path in inner if levels else ():
-        yield from run_folders(path, levels - 1, unread)
+        yield from run_folders(path, unread, levels - 1)
 
 
 def why_no_run(folder: str) -> str:
@@ -54,7 +53,7 @@ def why_no_run(folder: str) -> str:
         names = os.listdir(folder)
     if layout.is_run(names):
         return ""
-    count = sum(1 for _ in run_folders(folder))
+    count = len([*run_folders(folder, {})])
     if count:
         lie = "1 run lies" if count == 1 else f"{count} runs lie"
         return f"There is no run in {folder} itself, but {lie} below it: outlast ls {folder}"

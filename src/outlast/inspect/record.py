@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -57,17 +57,6 @@ def decisions_of(content: bytes) -> list[Decision]:
     return [decision_of(line) for line in content.splitlines()]
 
 
-def best_of(newest_first: Iterable[Decision], published: Collection[str], folder: str | None) -> Best | None:
-    """The best epoch, as the last save of a best model tells; its path, if it is among ``published``."""
-    for decision in newest_first:
-        values = decision.values
-        if decision.action is Action.SAVE and values.get("best") == values.get("value") is not None:
-            name = next(iter(values.get("copies", ())), values["path"])
-            path = os.path.join(folder, name) if folder is not None and name in published else None
-            return Best(decision.epoch, values["monitor"], values["best"], path)
-    return None
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A saved model that is kept.
@@ -83,20 +72,6 @@ class Checkpoint:
     epoch: int
     value: float | None
     why: str
-
-
-def checkpoints_of(
-    newest_first: Iterable[Decision], published: Collection[str], folder: str
-) -> list[Checkpoint]:
-    """The models among ``published``, with the last decision that saved each; the newest comes last."""
-    found: dict[str, Checkpoint] = {}
-    saves = (decision for decision in newest_first if decision.action is Action.SAVE)
-    while len(found) < len(published) and (save := next(saves, None)):
-        for name in (*save.values.get("copies", ()), save.values.get("path")):
-            if name in published and name not in found:
-                path = os.path.join(folder, name)
-                found[name] = Checkpoint(path, save.epoch, save.values.get("value"), save.because)
-    return [*found.values()][::-1]
 
 
 class Readable(ABC):
@@ -115,28 +90,8 @@ class Readable(ABC):
 
     @property
     @abstractmethod
-    def finished(self) -> bool:
-        """Whether the training stopped early, or did all its epochs."""
-
-    @property
-    @abstractmethod
     def stopped(self) -> str | None:
         """Why the training stopped early; None if it did not."""
-
-    @property
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What the code asked for: callbacks, learning rate, seed."""
-
-    @property
-    @abstractmethod
-    def findings(self) -> tuple[str, ...]:
-        """What was found wrong with the folder when it was opened."""
-
-    @property
-    @abstractmethod
-    def extra(self) -> dict[str, Any]:
-        """The user's own values, saved with the rest."""
 
     @property
     @abstractmethod
@@ -157,6 +112,10 @@ class Readable(ABC):
     def _published(self) -> Collection[str]:
         """Names of the models that are kept."""
 
+    def _saves(self) -> Iterator[Decision]:
+        """The decisions that saved a model, the newest first."""
+        return (decision for decision in self._newest_first if decision.action is Action.SAVE)
+
     @property
     def history(self) -> Metrics:
         """Every epoch's metrics, from the run's first start on."""
@@ -165,12 +124,26 @@ class Readable(ABC):
     @property
     def best(self) -> Best | None:
         """The best epoch, as ``ModelCheckpoint(save_best_only=True)`` judged it; None if none is saved."""
-        return best_of(self._newest_first, self._published, self.folder)
+        folder, published = self.folder, self._published
+        for save in self._saves():
+            values = save.values
+            if values.get("best") == values.get("value") is not None:
+                name = next(iter(values.get("copies", ())), values["path"])
+                path = os.path.join(folder, name) if folder is not None and name in published else None
+                return Best(save.epoch, values["monitor"], values["best"], path)
+        return None
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
-        """The models that are kept, and why."""
-        return checkpoints_of(self._newest_first, self._published, self.folder or "")
+        """The models that are kept, with the last decision that saved each; the newest comes last."""
+        found: dict[str, Checkpoint] = {}
+        saves, published = self._saves(), self._published
+        while len(found) < len(published) and (save := next(saves, None)):
+            for name in (*save.values.get("copies", ()), save.values.get("path")):
+                if name in published and name not in found:
+                    path = os.path.join(self.folder or "", name)
+                    found[name] = Checkpoint(path, save.epoch, save.values.get("value"), save.because)
+        return [*found.values()][::-1]
 
 
 class Record(Readable):

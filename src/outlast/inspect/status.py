@@ -11,16 +11,17 @@ have, and errors that made-up values provoke become ``DamagedFile`` (see ``nonse
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from operator import index
-from typing import Any
+from typing import Any, TypeVar
 
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
+from outlast.core.run_state import RunState
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.inspect.folders import why_no_run
 from outlast.inspect.record import Best, Record
@@ -30,10 +31,10 @@ from outlast.storage.disk import lock
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import regular_size
 from outlast.storage.format import layout
+from outlast.storage.format.reader import NONSENSE
 from outlast.storage.survey import Fits, Read, Survey, survey
 
-# The errors that made-up values can provoke where they are used.
-_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+Result = TypeVar("Result")
 
 _LONGEST = 300  # characters of a reason
 _OF_A_HOLDER = ("pid", "host", "boot", "since")  # what a process writes into its lock
@@ -55,6 +56,11 @@ class Status(Enum):
     OLDER = "older format"
     UNREADABLE = "unreadable"
     NO_RUN = "no run"
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether nothing but the problem can be told of the run."""
+        return self in (Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE)
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,25 @@ class RunStatus:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What a resume would do.
+
+    Args:
+        point: the resume point that it would take; None: it would start from nothing.
+        epoch: the epoch that it would train next, from 0.
+        finished: there is nothing to train with the settings of then.
+        loses: what is in no file any more, as phrases.
+        mends: what it would make again, from what, by the files' names.
+    """
+
+    point: int | None
+    epoch: int
+    finished: bool
+    loses: tuple[str, ...]
+    mends: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Look:
     """A run's status, and what was read to find it, for those who read on.
 
@@ -124,14 +149,24 @@ class Look:
     found: Survey | None = None
     record: Record | None = None
 
-
-def status_of(folder: str) -> RunStatus:
-    """The status of the run in ``folder``. Damage is not an error here: it is a status."""
-    return look(folder).run
+    def outlook(self) -> Outlook | None:
+        """What a resume would take, lose and mend; None if it would be refused."""
+        if self.found is None:
+            return None
+        folder, record, found = self.run.folder, self.record, self.found
+        epoch = record.committed[0] + 1 if record else 0
+        beyond = [number for number in sorted(found.unusable) if not record or number > record.number]
+        return Outlook(
+            record.number if record else None,
+            epoch,
+            record.finished if record else False,
+            (*(_training(folder, number, epoch) for number in beyond), *found.lost.values()),
+            {blob.name: twin.file for blob, twin in found.replaceable.items()},
+        )
 
 
 def look(folder: str, read: Read = resume_points.peek, fits: Fits = _has_its_size) -> Look:
-    """Read the status of the run in ``folder``.
+    """Read the status of the run in ``folder``. Damage is not an error here: it is a status.
 
     Args:
         folder: the run's folder.
@@ -141,10 +176,21 @@ def look(folder: str, read: Read = resume_points.peek, fits: Fits = _has_its_siz
     try:
         return _look(folder, read, fits)
     except FileError as error:
-        return Look(refused(folder, error))
+        return Look(_refused(folder, error))
 
 
-def refused(folder: str, error: FileError) -> RunStatus:
+def look_closer(seen: Look, read: Callable[[], Result], bare: Callable[[RunStatus], Result]) -> Result:
+    """What ``read`` finds in a run; the bare status if the run, or what is read now, cannot be read."""
+    if seen.run.status.unreadable:
+        return bare(seen.run)
+    try:
+        with nonsense_as_damage(seen.run.folder):
+            return read()
+    except FileError as error:
+        return bare(_refused(seen.run.folder, error))
+
+
+def _refused(folder: str, error: FileError) -> RunStatus:
     """The status of a run that cannot be read because of ``error``."""
     if isinstance(error, UnknownFormat):
         status = Status.NEWER if error.newer else Status.OLDER
@@ -162,12 +208,20 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
     circumstances = _circumstances(folder)
     wrong = problems(folder, found)
     with nonsense_as_damage(folder):
-        facts: dict[str, Any] = _facts(record) if record else {"epochs": 0}
+        facts: dict[str, Any] = {"epochs": 0}
+        if record:
+            _ = record.stopped  # raises if the values do not fill the sentence
+            facts = {"epochs": record.committed[0] + 1, "requested": record.epochs, "stop": record.stop}
         try:
             facts["best"] = _best(record)
         except DamagedFile as error:  # of the log lines that hold it
             wrong = wrong or [str(error)]
-        status = Status.DAMAGED if wrong else _status(record, circumstances["holder"] is not None)
+        if wrong:
+            status = Status.DAMAGED
+        elif circumstances["holder"] is not None:
+            status = Status.RUNNING
+        else:
+            status = Status.FINISHED if record and record.finished else Status.INTERRUPTED
     return Look(RunStatus(folder, status, problem="; ".join(wrong), **facts, **circumstances), found, record)
 
 
@@ -194,12 +248,23 @@ def reason(folder: str, why: str) -> str:
     return text.partition(": ")[2] if text.startswith(("resume-", "Cannot read")) else text
 
 
+def _training(folder: str, number: int, epoch: int) -> str:
+    """The epochs that are trained again because resume point ``number`` cannot be used."""
+    try:
+        last = RunState.from_state(resume_points.peek(folder, number).state).position.next_epoch
+    except (DamagedFile, LookupError, TypeError, ValueError):
+        return f"what resume point {number} had beyond epoch {epoch}"
+    if last == epoch + 1:
+        return f"epoch {last}, to be trained again"
+    return f"epochs {epoch + 1} to {last}, to be trained again"
+
+
 @contextmanager
 def nonsense_as_damage(folder: str) -> Iterator[None]:
     """Turn errors from made-up values, whose checksums are right, into ``DamagedFile``."""
     try:
         yield
-    except _NONSENSE as error:
+    except NONSENSE as error:
         said = f"{type(error).__name__}: {error}"[:100]
         raise DamagedFile(
             f"{folder} is damaged: its contents make no sense ({said}).", path=folder
@@ -213,33 +278,16 @@ def utc_text(seconds: float | None) -> str | None:
         >>> utc_text(0.0)
         '1970-01-01T00:00:00Z'
     """
-    with suppress(*_NONSENSE, OSError):
+    with suppress(*NONSENSE, OSError):
         if seconds is not None:
             return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
     return None
 
 
-def _facts(record: Record) -> dict[str, Any]:
-    """What a record says, each value converted to its type, so that nonsense shows here."""
-    stop = record.stop
-    if stop is not None:
-        _ = stop.sentence  # raises if the values do not fill the sentence
-    return {
-        "epochs": index(record.committed[0]) + 1,
-        "requested": None if record.epochs is None else index(record.epochs),
-        "stop": stop,
-    }
-
-
 def _best(record: Record | None) -> Best | None:
+    """The best epoch, each value converted to its type, so that nonsense shows here."""
     best = None if record is None else record.best
     return best and Best(index(best.epoch), str(best.monitor), float(best.value), best.path)
-
-
-def _status(record: Record | None, held: bool) -> Status:
-    if held:
-        return Status.RUNNING
-    return Status.FINISHED if record and record.finished else Status.INTERRUPTED
 
 
 def _circumstances(folder: str) -> dict[str, Any]:

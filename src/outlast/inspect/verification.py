@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
 from outlast.inspect import checks
 from outlast.inspect.checks import Check, Verdict
-from outlast.inspect.outlook import Outlook, outlook
-from outlast.inspect.status import Look, RunStatus, Status, look, nonsense_as_damage, reason, refused
+from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer, reason
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
@@ -25,7 +25,6 @@ from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
 _ATTEMPTS = 20  # to verify a run while it is being written
-_NOT_CHECKED = {Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE}
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Verification:
             **self.run.to_json(),
             "holds": self.holds,
             "checks": [check.to_json() for check in self.checks],
-            "resume": self.outlook and self.outlook.to_json(),
+            "resume": self.outlook and vars(self.outlook),
             "leftovers": [*self.leftovers],
         }
 
@@ -65,7 +64,8 @@ def verify(folder: str) -> Verification:
     whole_files = _FoundWhole()
     for _ in range(_ATTEMPTS):
         before = _listed(folder)
-        found = _verified(folder, whole_files)
+        seen = look(folder, whole_files.point, whole_files.fits)
+        found = look_closer(seen, partial(_checked, folder, seen, whole_files), Verification)
         if found.holds or _listed(folder) == before:
             break
     return found
@@ -75,14 +75,8 @@ class _FoundWhole:
     """The files found whole so far. These files never change, so each is read once."""
 
     def __init__(self) -> None:
-        self._points: dict[int, ResumePoint] = {}
+        self.point = cache(resume_points.verify)
         self._blobs: set[Blob] = set()
-
-    def point(self, folder: str, number: int) -> ResumePoint:
-        """Read and verify a resume point; errors are those of ``resume_points.verify``."""
-        if number not in self._points:
-            self._points[number] = resume_points.verify(folder, number)
-        return self._points[number]
 
     def fits(self, blob: Blob, path: str) -> bool:
         """Whether the file at ``path`` is the blob."""
@@ -101,17 +95,6 @@ def _listed(folder: str) -> list[int]:
         return []
 
 
-def _verified(folder: str, whole_files: _FoundWhole) -> Verification:
-    seen = look(folder, whole_files.point, whole_files.fits)
-    if seen.run.status in _NOT_CHECKED:
-        return Verification(seen.run)
-    try:
-        with nonsense_as_damage(folder):
-            return _checked(folder, seen, whole_files)
-    except FileError as error:
-        return Verification(refused(folder, error))
-
-
 def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
     held = seen.run.holder is not None
     done, points = _resume_points(folder, whole_files, seen.found.run if seen.found else None)
@@ -122,13 +105,13 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
         for blob in blobs.values()
     ]
     if seen.record is not None:
-        done += _published(folder, whole_files.point(folder, seen.record.number), blobs)
-        done.append(checks.of_identity(folder, whole_files.point(folder, seen.record.number).run))
-        done.append(checks.of_settings(folder))
+        point = whole_files.point(folder, seen.record.number)
+        done += _published(folder, point, blobs)
+        done += [checks.of_identity(folder, point.run), checks.of_settings(folder)]
     return Verification(
         _summed_up(seen.run, done),
         tuple(done),
-        outlook(folder, seen.found, seen.record) if seen.found else None,
+        seen.outlook(),
         () if held else _leftovers(folder, points[:2]),
     )
 
@@ -139,19 +122,18 @@ def _resume_points(
     """The check of each resume point, the newest first, and those that are whole."""
     done, whole = [], []
     for number in resume_points.numbers(folder):
-        name, what = layout.resume_name(number), "resume point"
+        problem = ""
         try:
             point = whole_files.point(folder, number)
         except DamagedFile as error:
-            done.append(Check(name, what, Verdict.DAMAGED, reason(folder, str(error))))
-            continue
-        if run is not None and point.run != run:
-            done.append(
-                Check(name, what, Verdict.DAMAGED, "it belongs to another run; a resume sets it aside")
-            )
+            problem = reason(folder, str(error))
         else:
-            whole.append(point)
-            done.append(Check(name, what, Verdict.WHOLE))
+            if run is not None and point.run != run:
+                problem = "it belongs to another run; a resume sets it aside"
+            else:
+                whole.append(point)
+        verdict = Verdict.DAMAGED if problem else Verdict.WHOLE
+        done.append(Check(layout.resume_name(number), "resume point", verdict, problem))
     return done, whole
 
 

@@ -156,6 +156,7 @@ class Run(OwnLoop, Shown):
             listen=self._note,
             clock=clock,
         )
+        self.calls_users_code = listen is not None  # the list was given _note
         if "state" in self.training.capabilities:
             self._or_close(self._open)
 
@@ -529,10 +530,6 @@ class Run(OwnLoop, Shown):
             f"goes on with epoch {saved + 1}" if saved else "starts from the beginning"
         )
 
-    @property
-    def _calls_users_code(self) -> bool:
-        return self._listener is not None
-
     def _note(self, decision: Decision) -> None:
         self._progress.note(decision, self._staged)
         if self._listener is not None and self._check is None:  # it has heard of the stretch
@@ -565,4 +562,4 @@ class Run(OwnLoop, Shown):
         self.control.fill_history(self._progress.columns(), epochs)
 
     def _say(self, text: str) -> None:
-        self.context.report.message(text)
+        self.context.say(text)

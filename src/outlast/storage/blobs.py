@@ -10,7 +10,7 @@ from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
 from outlast.storage.disk import files
-from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32_part, regular_size
 from outlast.storage.format import layout, limits
 
 
@@ -48,8 +48,12 @@ class Blob:
 
     def fits(self, path: str) -> bool:
         """Whether the file at ``path`` has this size and checksum."""
+        return regular_size(path) == self.size and self.is_in(path, 0)
+
+    def is_in(self, path: str, offset: int) -> bool:
+        """Whether the file at ``path`` has these bytes from ``offset`` on."""
         try:
-            return os.lstat(path).st_size == self.size and crc32_file(path) == self.crc32
+            return crc32_part(path, offset, self.size) == self.crc32
         except OSError as error:
             if error.errno in NOT_WHAT_WAS_WRITTEN:
                 return False

@@ -31,10 +31,9 @@ from outlast.exceptions import RunLocked, warn
 from outlast.storage import identity, immutables, resume_points
 from outlast.storage.blobs import Blob, Sealer
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained, sync_folder
-from outlast.storage.disk.files import Drain, exhaust
+from outlast.storage.disk.files import Drain, exhaust, sync_names
+from outlast.storage.disk.reading import names_in
 from outlast.storage.format import layout
-from outlast.storage.format.document import Draft
 from outlast.storage.format.encoding import Immutable
 from outlast.storage.logs import Lines, Log, extend_published
 from outlast.storage.resume_points import ResumePoint
@@ -128,21 +127,20 @@ def commit(
         CapabilityError: the state holds something that has no place in the format.
         ArgumentError: a file has a name that it may not have.
     """
-    drafted = state if isinstance(state, Draft) else resume_points.draft(state)
+    drafted = resume_points.draft(state)
     drafts = {
         value: immutables.draft(value, name)
         for name, value in drafted.immutables.items()
         if value not in committed.sealed
     }
     sealer = _sealer(folder, committed, step)
-    sealed = {
-        **committed.sealed,
-        **{value: immutables.seal(sealer, one, drain) for value, one in drafts.items()},
-    }
+    sealed = dict(committed.sealed)
+    for value, one in drafts.items():
+        sealed[value] = immutables.seal(sealer, one, drain)
     staged = _staged(sealer, committed, step, drain, say)
     point = ResumePoint(
         sealer.number,
-        state,
+        drafted,
         staged.files,
         staged.logs,
         {name: sealed[value] for name, value in drafted.immutables.items()},
@@ -150,11 +148,10 @@ def commit(
         committed.run,
     )
     if committed.number == 0:
-        _make_names_safe(folder)
-    resume_points.seal(folder, point, drain, drafted)
+        sync_names(folder)
+    resume_points.seal(folder, point, drain)
     _check_or_undo(sealer)
-    with explained(folder, "sync"):
-        sync_folder(folder)
+    sync_names(folder)
     after = Committed.of(point)
     for name in sorted(staged.given_up):
         files.remove(layout.published_path(folder, name))
@@ -181,8 +178,7 @@ def stage(
 def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
     """Put a copy of the blob where people look for it."""
     path = layout.published_path(folder, name)
-    if not os.path.isdir(os.path.dirname(path)):
-        files.make_folder(os.path.dirname(path))
+    files.make_folder_of(path)
     source = os.path.join(folder, blob.name)
     files.replace(path, lambda new: drain(files.copy(source, new)), needed=blob.size)
 
@@ -194,9 +190,7 @@ def delete_orphans(
 
     What was made for a resume point after ``newest`` stays: if we slept, a newer writer made it.
     """
-    with explained(folder, "read"):
-        names = sorted(os.listdir(folder))
-    for name in names:
+    for name in names_in(folder):
         number = layout.resume_number(name)
         if number is None:
             is_ours = layout.is_blob_of(run, name) and layout.blob_number(name) <= newest
@@ -292,12 +286,6 @@ def _longer(sealer: Sealer, committed: Committed, name: str, lines: Lines) -> Lo
     if not log.has_short_tail:
         return log.with_short_tail(seal, seal_all=lines.replaces)
     return replace(log, published=seal(lines.data)) if lines.replaces and lines.public else log
-
-
-def _make_names_safe(folder: str) -> None:
-    """Sync the names of the blobs before the first resume point gets its own."""
-    with explained(folder, "sync"):
-        sync_folder(folder)
 
 
 def _check_or_undo(sealer: Sealer) -> None:

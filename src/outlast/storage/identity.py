@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import read_part, regular_size
+from outlast.storage.disk.reading import beginning
 from outlast.storage.format import layout
 
 _SIZE = 33  # with the end of the line
@@ -21,18 +20,20 @@ _SIZE = 33  # with the end of the line
 def read(folder: str) -> str | None:
     """The identity of the run that the folder belongs to; None if ``IDENTITY`` does not say it."""
     path = os.path.join(folder, layout.IDENTITY)
-    if regular_size(path) != _SIZE:
-        return None
-    with explained(path, "read"):
-        text = read_part(path, 0, _SIZE).decode("ascii", "replace").removesuffix("\n")
-    return text if layout.is_identity(text) else None
+    text = (beginning(path, _SIZE + 1) or b"").decode("ascii", "replace")
+    run = text.removesuffix("\n")
+    return run if len(text) == _SIZE and layout.is_identity(run) else None
 
 
-def give(folder: str, run: str, aside: str = layout.DAMAGED) -> None:
-    """Make the folder that of ``run``, if it is not; what is called ``IDENTITY`` steps aside."""
+def give(folder: str, run: str, aside: str = layout.DAMAGED) -> bool:
+    """Make the folder that of ``run``; what is called ``IDENTITY`` steps aside.
+
+    Returns whether it was not that run's before.
+    """
     path = os.path.join(folder, layout.IDENTITY)
     if read(folder) == run:
-        return
+        return False
     if os.path.lexists(path):
         files.move_aside(path, front=aside)
     files.seal(path, files.Content(run.encode() + b"\n"), needed=_SIZE)
+    return True

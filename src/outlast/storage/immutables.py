@@ -1,4 +1,4 @@
-"""Parts: immutable values of a state, each a blob of its own that resume points name."""
+"""Immutables: values of a state that never change, each a blob of its own that resume points name."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from outlast.core.numbers import encoded
 from outlast.exceptions import ArgumentError
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import read_all, read_part, regular_size
+from outlast.storage.disk.reading import ending
 from outlast.storage.format import layout, limits
 
 
@@ -36,7 +36,7 @@ def line(record: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
         >>> line({"epoch": 3, "value": float("inf"), "text": "a\nb"})
         b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
     """
-    made = json.dumps(plain(record), allow_nan=False).encode() + b"\n"
+    made = json.dumps(encoded(record), allow_nan=False).encode() + b"\n"
     if len(made) > most:
         what = ", ".join(f"{name} ({_length(value):,})" for name, value in record.items())
         raise ArgumentError(
@@ -56,31 +56,20 @@ def append(path: str, record: Mapping[str, Any]) -> None:
     """
     if os.path.lexists(path) and not _is_ours_alone(path):
         files.move_aside(path, layout.CONFLICT)
-    torn = b"\n" if _ends_torn(path) else b""
+    torn = b"" if ending(path, 1) in (None, b"", b"\n") else b"\n"
     files.append(path, torn + line(record))
 
 
-def read(path: str) -> list[dict[str, Any]]:
-    """All whole records of a file; none if it is not there. Torn lines are passed over.
+def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
+    """The whole records in the last ``most`` bytes of a file; none of no file.
+
+    Torn lines are passed over.
 
     Raises:
         FileError: the system does not let us read it.
     """
-    with explained(path, "read"):
-        return _records(read_all(path)) if os.path.lexists(path) else []
-
-
-def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
-    """The whole records in the last ``most`` bytes of a file; as :func:`read`, but none of no file."""
-    size = regular_size(path)
-    if size is None:
-        return []
-    with explained(path, "read"):
-        return _records(read_part(path, max(0, size - most), most))
-
-
-def _records(text: bytes) -> list[dict[str, Any]]:
-    return [record for record in map(_record, text.split(b"\n")) if record is not None]
+    lines = (ending(path, most) or b"").split(b"\n")
+    return [record for record in map(_record, lines) if record is not None]
 
 
 def _record(text: bytes) -> dict[str, Any] | None:
@@ -96,23 +85,6 @@ def _is_ours_alone(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
-def _ends_torn(path: str) -> bool:
-    with explained(path, "read"):
-        size = os.lstat(path).st_size if os.path.lexists(path) else 0
-        return size > 0 and read_part(path, size - 1, 1) != b"\n"
-
-
 def _length(value: Any) -> int:
     """In the line, about."""
-    return len(json.dumps(plain(value), default=str))
-
-
-def plain(value: Any) -> Any:
-    """The value with what JSON lacks, infinities and NaN, as text."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+    return len(json.dumps(encoded(value), default=str))

@@ -18,7 +18,7 @@ from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import crc32_part, read_part, regular_size
+from outlast.storage.disk.reading import beginning, crc32_part, regular_size
 from outlast.storage.format import layout, limits
 
 
@@ -132,7 +132,7 @@ def extend_published(folder: str, name: str, before: Log | None, lines: Lines) -
     Returns what was found, as :func:`mend_published` does.
     """
     path = layout.log_path(folder, name)
-    _make_folder_of(path)
+    files.make_folder_of(path)
     if before is None:
         finding = _make_way(path, lines.data)
     elif regular_size(path) != before.size:
@@ -156,9 +156,9 @@ def mend_published(folder: str, name: str, log: Log, published: Iterable[Blob] =
     Returns what was found, as a phrase, or None if all was well.
     """
     path = layout.log_path(folder, name)
-    _make_folder_of(path)
+    files.make_folder_of(path)
     content = log.content(folder)
-    current = _beginning(path, len(content) + 1)
+    current = beginning(path, len(content) + 1)
     if current == content:
         return None
     if current is not None and current.startswith(content):
@@ -184,17 +184,11 @@ def _in_segments(data: bytes) -> Iterator[bytes]:
     yield data
 
 
-def _make_folder_of(path: str) -> None:
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        files.make_folder(folder)
-
-
 def _make_way(path: str, data: bytes) -> str | None:
     """Before the first lines: what a killed start left goes, what is foreign steps aside."""
     if not os.path.lexists(path):
         return None
-    current = _beginning(path, len(data))
+    current = beginning(path, len(data))
     if current is not None and data.startswith(current):
         files.cut(path, 0)
         return None
@@ -203,15 +197,7 @@ def _make_way(path: str, data: bytes) -> str | None:
 
 
 def _rewrite(path: str, content: bytes) -> None:
-    files.replace(path, lambda new: files.write_bytes(new, content), needed=len(content))
-
-
-def _beginning(path: str, size: int) -> bytes | None:
-    """The first ``size`` bytes of a file; None if there is none, or it is not a regular one."""
-    if regular_size(path) is None:
-        return None
-    with explained(path, "read"):
-        return read_part(path, 0, size)
+    files.replace(path, files.Content(content), needed=len(content))
 
 
 def _begins_with(path: str, blob: Blob) -> bool:
@@ -223,10 +209,9 @@ def _segment(folder: str, blob: Blob) -> bytes:
     path = os.path.join(folder, blob.name)
     if blob.size > limits.SEGMENT_BYTES:
         raise DamagedFile(f"{path} is too long for lines of a log.", path=path)
-    if regular_size(path) is None:
+    content = beginning(path, blob.size + 1)
+    if content is None:
         raise DamagedFile(f"{path} is missing.", path=path)
-    with explained(path, "read"):
-        content = read_part(path, 0, blob.size + 1)
     if len(content) != blob.size or zlib.crc32(content) != blob.crc32:
         raise DamagedFile(f"{path} is damaged: its checksum does not fit.", path=path)
     return content

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from outlast.exceptions import FileError
 from outlast.storage.disk import files
+from outlast.storage.disk.calls import explained
 
 
 class Save(Protocol):
@@ -100,13 +102,9 @@ class LooseOutput:
 
     def read(self, name: str) -> bytes | None:
         """The file's content, None if there is no such file."""
-        try:
-            with open(name, "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise FileError(f"Cannot read {name}: {error.strerror}.", path=name, errno=error.errno) from error
+        with explained(name, "read"), suppress(FileNotFoundError), open(name, "rb") as file:
+            return file.read()
+        return None
 
     def append(self, name: str, data: bytes) -> None:
         """Add whole lines at the end, in one write."""

@@ -18,12 +18,12 @@ from outlast.storage import identity
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained, sync_folder
-from outlast.storage.disk.reading import crc32_file, read_part
+from outlast.storage.disk.files import sync_names
+from outlast.storage.disk.reading import crc32_file, names_in, read_part
 from outlast.storage.format import layout
 from outlast.storage.logs import Log, mend_published
 from outlast.storage.resume_points import ResumePoint
-from outlast.storage.survey import Survey, Twin, survey
+from outlast.storage.survey import Survey, survey
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
         files.move_aside(os.path.join(folder, name), front=layout.DAMAGED)
     for name in found.foreign:
         files.move_aside(os.path.join(folder, name), front=layout.FOREIGN)
-    lost = _identity_given(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
+    was_lost = identity.give(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
     for blob, twin in found.replaceable.items():
-        _make_again(folder, blob, twin)
+        write = files.Content(read_part(os.path.join(folder, twin.file), twin.offset, blob.size))
+        files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
     mended = _mend_published(folder, found.point, found.before) if found.point else []
-    with explained(folder, "sync"):
-        sync_folder(folder)
+    if was_lost and found.point:
+        mended.insert(0, f"{layout.IDENTITY} was missing or damaged, and was written again")
+    sync_names(folder)
     points = [point for point in (found.point, found.before) if point]
     named = {name for point in points for name in point.blobs}
     named |= {blob.name for blob in known.files.values()} if known else set()  # of the epoch under way
@@ -79,23 +81,15 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
     return Recovered(
         committed.remembering(known) if known else committed,
         found.point.state if found.point else None,
-        (*found.findings, *(lost if found.point else ()), *mended),
+        (*found.findings, *mended),
     )
 
 
 def _all_foreign(folder: str) -> Survey:
-    with explained(folder, "read"):
-        names = sorted(os.listdir(folder))
-    foreign = (name for name in names if layout.is_blob(name) or layout.resume_number(name) is not None)
+    foreign = (
+        name for name in names_in(folder) if layout.is_blob(name) or layout.resume_number(name) is not None
+    )
     return Survey(None, foreign=(*foreign,))
-
-
-def _identity_given(folder: str, run: str, aside: str) -> list[str]:
-    """Have ``IDENTITY`` say ``run``; what was found, as a phrase, if it had to be written."""
-    if identity.read(folder) == run:
-        return []
-    identity.give(folder, run, aside)
-    return [f"{layout.IDENTITY} was missing or damaged, and was written again"]
 
 
 def _clear_temporary(folder: str) -> None:
@@ -105,12 +99,6 @@ def _clear_temporary(folder: str) -> None:
             below.clear()
         else:
             files.clear_temporary(place)
-
-
-def _make_again(folder: str, blob: Blob, twin: Twin) -> None:
-    data = read_part(os.path.join(folder, twin.file), twin.offset, blob.size)
-    write = files.Content(data)
-    files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
 
 
 def _mend_published(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[str]:
@@ -143,7 +131,7 @@ def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
     """The lines that were sealed for a commit that did not come to its end."""
     named = point.blobs | (before.blobs if before else frozenset())
     found = []
-    for name in os.listdir(folder):
+    for name in names_in(folder):
         path = os.path.join(folder, name)
         is_ours = layout.is_blob_of(point.run, name) and layout.blob_kind(name) == layout.LINES
         if is_ours and name not in named:

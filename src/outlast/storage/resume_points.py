@@ -18,11 +18,12 @@ from outlast.exceptions import DamagedFile
 from outlast.storage import immutables
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained
+from outlast.storage.disk.reading import names_in
 from outlast.storage.format import document, layout
 from outlast.storage.format.document import Draft
+from outlast.storage.format.dtypes import as_array
 from outlast.storage.format.encoding import Immutable, decode
-from outlast.storage.format.reader import Place, TensorFile
+from outlast.storage.format.reader import TensorFile
 from outlast.storage.logs import Log
 
 FORMAT = "outlast resume point"
@@ -36,7 +37,7 @@ class ResumePoint:
 
     Args:
         number: its place in the order; 1 is the first.
-        state: what the run goes on from; see ``encoding.encode`` for what it may hold.
+        state: what the run goes on from; see ``encoding.encode`` for what it may hold. Also a draft of it.
         files: the blob behind each published file that is a copy of one, by its name.
         logs: the logs, by name.
         immutables: the blob behind each ``Immutable`` in the state, by the place where it is.
@@ -65,51 +66,46 @@ class ResumePoint:
 
 
 def draft(state: Any) -> Draft:
-    """The state as it will be written. Nothing is written.
+    """The state as it will be written, or a draft as it is. Nothing is written.
 
     Raises:
         CapabilityError: the state holds something that has no place in the format, or too much.
     """
-    return document.draft(state, _ROOT)
+    return state if isinstance(state, Draft) else document.draft(state, _ROOT)
 
 
-def seal(
-    folder: str, point: ResumePoint, drain: files.Drain = files.exhaust, drafted: Draft | None = None
-) -> None:
+def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) -> None:
     """Write the resume point under its name; only syncing the folder makes it count.
 
     Args:
         folder: the run's.
         point: its content; the blobs that it names are there.
         drain: does the heavy work; see ``tensors.write``.
-        drafted: the state, if it is drafted already.
 
     Raises:
         FileError: the disk refused, or there is one of that number (another run writes here).
         CapabilityError: the state holds something that has no place in the format, or too much.
     """
-    drafted = drafted or draft(point.state)
-    sealed = point.sealed
+    drafted = draft(point.state)
     head = {
         "number": point.number,
         "files": {name: blob.to_json() for name, blob in point.files.items()},
         "logs": {name: _log_to_json(log) for name, log in point.logs.items()},
-        "immutables": {name: sealed[value].to_json() for name, value in drafted.immutables.items()},
+        "immutables": {name: blob.to_json() for name, blob in point.immutables.items()},
     }
     text = json.dumps(head, separators=(",", ":"))[:-1] + f',"{_ROOT}":{drafted.text}}}'
-    content = {**{_LOG + name: log.tail for name, log in point.logs.items()}, **drafted.arrays}
+    logs = {_LOG + name: as_array(log.tail) for name, log in point.logs.items()}
+    arrays = {**logs, **drafted.arrays}
     files.seal(
         os.path.join(folder, layout.resume_name(point.number)),
-        lambda path: document.write(path, FORMAT, point.run, text, content, drain),
-        needed=len(text)
-        + sum(len(one) if isinstance(one, bytes) else one.nbytes for one in content.values()),
+        lambda path: document.write(path, FORMAT, point.run, text, arrays, drain),
+        needed=len(text) + sum(array.nbytes for array in arrays.values()),
     )
 
 
 def numbers(folder: str) -> list[int]:
     """The numbers of all resume points in the folder, the newest first."""
-    with explained(folder, "read"):
-        found = [layout.resume_number(name) for name in os.listdir(folder)]
+    found = map(layout.resume_number, names_in(folder))
     return sorted((number for number in found if number is not None), reverse=True)
 
 
@@ -136,7 +132,7 @@ def load(folder: str, number: int) -> ResumePoint:
         UnknownFormat: a newer or older outlast wrote it.
         FileError: the system does not let us look.
     """
-    return _read(folder, number, lambda file, name: file.read(name), partial(immutables.load, folder))
+    return _read(folder, number, TensorFile.read, partial(immutables.load, folder))
 
 
 def peek(folder: str, number: int) -> ResumePoint:
@@ -149,12 +145,7 @@ def peek(folder: str, number: int) -> ResumePoint:
 
 def verify(folder: str, number: int) -> ResumePoint:
     """As :func:`peek`, but every checksum of the file is verified, in little memory."""
-
-    def verified(file: TensorFile, name: str) -> Place:
-        file.verify(name)
-        return file.places[name]
-
-    return _read(folder, number, verified)
+    return _read(folder, number, TensorFile.verify)
 
 
 def _path(folder: str, number: int) -> str:
@@ -169,41 +160,32 @@ def _read(
 ) -> ResumePoint:
     path = _path(folder, number)
     with document.opened(path, FORMAT) as file:
-        point = _parsed(file, array, immutable)
+        run, manifest = document.run_of(file), document.manifest(file)
+        logs = {
+            name: _log_from_json(entry, document.text(file, _LOG + name))
+            for name, entry in manifest["logs"].items()
+        }
+        for name in manifest["files"]:
+            layout.check_published_name(name)
+        for name in (name for name, log in logs.items() if log.public):
+            layout.check_log_name(name)
+        blobs = {name: Blob.from_json(entry) for name, entry in manifest["immutables"].items()}
+        values = {name: immutable(run, blob) for name, blob in blobs.items()}
+        texts = {document.MANIFEST, *(_LOG + name for name in logs)}
+        arrays = {name: array(file, name) for name in file.places if name not in texts}
+        point = ResumePoint(
+            number=manifest["number"],
+            state=decode(manifest[_ROOT], arrays, values),
+            files={name: Blob.from_json(entry) for name, entry in manifest["files"].items()},
+            logs=logs,
+            immutables=blobs,
+            values={name: value for name, value in values.items() if isinstance(value, Immutable)},
+            run=run,
+        )
     if point.number != number:
         found = str(point.number)[:40]
         raise DamagedFile(f"{path} is damaged: it is resume point {found}.", path=path)
     return point
-
-
-def _parsed(
-    file: TensorFile, array: Callable[[TensorFile, str], object], immutable: Callable[[str, Blob], object]
-) -> ResumePoint:
-    run, manifest = document.run_of(file), document.manifest(file)
-    logs = {
-        name: _log_from_json(entry, document.text(file, _LOG + name))
-        for name, entry in manifest["logs"].items()
-    }
-    for name in manifest["files"]:
-        layout.check_published_name(name)
-    for name in (name for name, log in logs.items() if log.public):
-        layout.check_log_name(name)
-    blobs = {name: Blob.from_json(entry) for name, entry in manifest["immutables"].items()}
-    values = {name: immutable(run, blob) for name, blob in blobs.items()}
-    arrays = {name: array(file, name) for name in file.places if not _is_text(name)}
-    return ResumePoint(
-        number=manifest["number"],
-        state=decode(manifest[_ROOT], arrays, values),
-        files={name: Blob.from_json(entry) for name, entry in manifest["files"].items()},
-        logs=logs,
-        immutables=blobs,
-        values={name: value for name, value in values.items() if isinstance(value, Immutable)},
-        run=run,
-    )
-
-
-def _is_text(name: str) -> bool:
-    return name == document.MANIFEST or name.startswith(_LOG)
 
 
 def _log_to_json(log: Log) -> dict[str, Any]:

@@ -12,14 +12,13 @@ it is missing or damaged, the newest resume point that verifies does.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.storage import identity, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_part
+from outlast.storage.disk.reading import names_in
 from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
@@ -104,44 +103,55 @@ def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> 
     bad: dict[int, str] = {}  # resume points to set aside, and why
     foreign: list[str] = []
     usable: list[_Candidate] = []
+    for point in _points(folder, numbers, read, run, bad, foreign):
+        run = point.run
+        usable.append(_judged(folder, point, fits))
+        if not usable[-1].lost:
+            break
+    names = [name for name in names_in(folder) if layout.is_blob(name)]
+    foreign += [name for name in names if run and not layout.is_blob_of(run, name)]
+    if not usable:
+        _refuse_if_more_was_saved(folder, bad, [name for name in names if name not in foreign])
+        damaged = tuple(map(layout.resume_name, bad))
+        return Survey(None, unusable=bad, damaged=damaged, foreign=(*foreign,), run=run)
+    chosen = usable[0] if usable[-1].lost else usable[-1]
+    passed = [one for one in usable if one.point.number > chosen.point.number]
+    bad |= {one.point.number: f"it needs {_names(one.lost)}" for one in passed}
+    spoilt = {blob.name for one in (*passed, chosen) for blob in (*one.lost, *one.twins)}
+    older = [number for number in resume_points.numbers(folder) if number < chosen.point.number]
+    before = next(_points(folder, older, resume_points.peek, run, bad, foreign), None)
+    return Survey(
+        chosen.without_lost(),
+        before,
+        bad,
+        (*map(layout.resume_name, bad), *sorted(spoilt.intersection(names))),
+        chosen.twins,
+        chosen.lost,
+        (*foreign,),
+        run,
+    )
+
+
+def _points(
+    folder: str, numbers: Iterable[int], read: Read, run: str | None, bad: dict[int, str], foreign: list[str]
+) -> Iterator[ResumePoint]:
+    """The resume points of ``run``, or of the run that the first belongs to.
+
+    What cannot be used on the way is added to ``bad`` and ``foreign``.
+    """
     for number in numbers:
+        if number in bad or layout.resume_name(number) in foreign:
+            continue
         try:
             point = read(folder, number)
         except DamagedFile as error:
             bad[number] = str(error)
             continue
         run = run or point.run
-        if point.run != run:
+        if point.run == run:
+            yield point
+        else:
             foreign.append(layout.resume_name(number))
-            continue
-        usable.append(_judged(folder, point, fits))
-        if not usable[-1].lost:
-            break
-    names = _blob_names(folder)
-    foreign += [name for name in names if run and not layout.is_blob_of(run, name)]
-    if not usable:
-        _refuse_if_more_was_saved(folder, bad, [name for name in names if name not in foreign])
-        return Survey(
-            None, unusable=bad, damaged=(*map(layout.resume_name, bad),), foreign=(*foreign,), run=run
-        )
-    chosen = usable[0] if usable[-1].lost else usable[-1]
-    passed = [one for one in usable if one.point.number > chosen.point.number]
-    bad |= {one.point.number: f"it needs {_names(one.lost)}" for one in passed}
-    spoilt = {blob.name for one in (*passed, chosen) for blob in (*one.lost, *one.twins)}
-    before = _before(folder, chosen.point, bad, foreign)
-    return Survey(
-        chosen.without_lost(),
-        before,
-        bad,
-        (
-            *map(layout.resume_name, bad),
-            *(name for name in sorted(spoilt) if os.path.lexists(os.path.join(folder, name))),
-        ),
-        chosen.twins,
-        chosen.lost,
-        (*foreign,),
-        run,
-    )
 
 
 @dataclass(frozen=True)
@@ -195,28 +205,9 @@ def _needs(point: ResumePoint) -> Iterator[tuple[Blob, list[Twin], str]]:
 def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
     try:
         path = layout.log_path(folder, twin.file)  # it may be a log
-        return crc32_part(path, twin.offset, blob.size) == blob.crc32
     except ArgumentError:  # a link on its way leads out of the folder
         return False
-    except OSError as error:
-        if error.errno in NOT_WHAT_WAS_WRITTEN:
-            return False
-        raise
-
-
-def _before(folder: str, newest: ResumePoint, bad: dict[int, str], foreign: list[str]) -> ResumePoint | None:
-    """The resume point before ``newest``; what cannot be used on the way is added to the others."""
-    for number in resume_points.numbers(folder):
-        if number < newest.number and number not in bad:
-            try:
-                point = resume_points.peek(folder, number)
-            except DamagedFile as error:
-                bad[number] = str(error)
-                continue
-            if point.run == newest.run:
-                return point
-            foreign.append(layout.resume_name(number))
-    return None
+    return blob.is_in(path, twin.offset)
 
 
 def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]) -> None:
@@ -229,11 +220,6 @@ def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]
             "one aside.",
             path=folder,
         )
-
-
-def _blob_names(folder: str) -> list[str]:
-    with explained(folder, "read"):
-        return sorted(filter(layout.is_blob, os.listdir(folder)))
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -97,7 +97,8 @@ def groups(metrics: Metrics) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in metrics.columns:
         if not _is_rate(name) and metrics.points(name):
-            found.setdefault(_common(name), []).append(name)
+            common = name.removeprefix("val_").removeprefix("train_")
+            found.setdefault(common, []).append(name)
     order = sorted(found, key=lambda name: (name != "loss", not name.endswith(("accuracy", "acc"))))
     return {name: sorted(found[name], key=_is_validation) for name in order}
 
@@ -156,7 +157,11 @@ def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | Non
         return None
     points = [(e, v) for e, v in metrics.points(name) if math.isfinite(v)]
     if epoch is not None:
-        points = _only(points, epoch, name)
+        points = [point for point in points if point[0] == epoch][-1:]
+        if not points:
+            raise ArgumentError(
+                f"best={epoch!r}: the history has no finite {name} in that epoch. Epochs are counted from 0."
+            )
     if not points:
         return None
     direction = "min" if len(points) == 1 else direction_of(name)
@@ -269,20 +274,7 @@ def _is_validation(name: str) -> bool:
     return name.startswith("val_")
 
 
-def _common(name: str) -> str:
-    return name.removeprefix("val_").removeprefix("train_")
-
-
 def _deciding(metrics: Metrics) -> str | None:
     names = [name for group in groups(metrics).values() for name in group if direction_of(name)]
     preferred = ["val_loss", "loss", *filter(_is_validation, names), *names]
     return next((name for name in preferred if name in names), None)
-
-
-def _only(points: list[tuple[int, float]], epoch: int, name: str) -> list[tuple[int, float]]:
-    found = [point for point in points if point[0] == epoch]
-    if not found:
-        raise ArgumentError(
-            f"best={epoch!r}: the history has no finite {name} in that epoch. Epochs are counted from 0."
-        )
-    return found[-1:]

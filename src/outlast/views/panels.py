@@ -10,21 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from outlast.core.metrics import Metrics
-from outlast.views.curves import (
-    BestEpoch,
-    Curve,
-    Cut,
-    curve,
-    cuts,
-    digits_between,
-    epoch_ticks,
-    loggable,
-    rate_ticks,
-    rates,
-    steps,
-    thinned,
-    wants_log,
-)
+from outlast.views import curves
+from outlast.views.curves import BestEpoch, Curve, Cut
 from outlast.views.text import clipped, escaped, fitted, shown, shown_rate, text_width
 
 _MOST_CUTS = 12  # more cuts are a schedule, and are not marked
@@ -83,13 +70,13 @@ def _scale_values(axes: Any, lines: Sequence[Curve]) -> None:
         axes.set(ylim=(0, 1), yticks=[])
         return
     axes.margins(y=0.08)
-    if wants_log(lines):
+    if curves.wants_log(lines):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    digits = digits_between(min(values), max(values))
+    digits = curves.digits_between(min(values), max(values))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, digits)))
 
 
@@ -141,14 +128,14 @@ def _label_side(axes: Any, found: BestEpoch, last: int) -> tuple[str, bool]:
 def draw_rates(axes: Any, metrics: Metrics) -> None:
     """The lowest panel: each learning rate as steps, with its cuts."""
     axes.set_ylabel("learning rate", color=INK, fontsize=10)
-    lines = [curve(metrics, name) for name in rates(metrics)]
+    lines = [curves.curve(metrics, name) for name in curves.rates(metrics)]
     for index, (line, label) in enumerate(zip(lines, _rate_labels(lines), strict=True)):
-        drawn = steps(thinned(line))
+        drawn = curves.steps(curves.thinned(line))
         color = _OTHERS[index % len(_OTHERS)]
         axes.plot(drawn.xs, drawn.ys, color=color, label=label, linewidth=1.8)
     _scale_rates(axes, [value for line in lines for value in line.finite])
-    fell = cuts(metrics)
-    if few(fell):
+    fell = marked_cuts(metrics)
+    if fell:
         _mark_cuts(axes, fell, apart=(max(metrics.epochs) - min(metrics.epochs)) / 20)
 
 
@@ -163,10 +150,10 @@ def _rate_labels(lines: Sequence[Curve]) -> list[str | None]:
 def _scale_rates(axes: Any, values: Sequence[float]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    if loggable(values):
+    if curves.loggable(values):
         pad = max((max(values) / min(values)) ** 0.15, 1.4)
         axes.set(yscale="log", ylim=(min(values) / pad, max(values) * pad))
-        axes.yaxis.set_major_locator(FixedLocator(rate_ticks(values)))
+        axes.yaxis.set_major_locator(FixedLocator(curves.rate_ticks(values)))
         axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown_rate(value)))
 
@@ -185,7 +172,7 @@ def _mark_cuts(axes: Any, fell: Sequence[Cut], apart: float) -> None:
 
 def mark_epochs(sheet: Sequence[Any], found: BestEpoch | None, fell: Sequence[Cut]) -> None:
     """Faint vertical lines through all panels: at the best epoch, and where the rate was cut."""
-    lines = [(cut.epoch + 1.5, RULE) for cut in fell] if few(fell) else []
+    lines = [(cut.epoch + 1.5, RULE) for cut in fell]
     if found is not None:
         lines.append((found.epoch + 1, _MARK_FAINT))
     for axes in sheet:
@@ -196,7 +183,7 @@ def mark_epochs(sheet: Sequence[Any], found: BestEpoch | None, fell: Sequence[Cu
 def draw_epochs(sheet: Sequence[Any], first: int, last: int) -> None:
     """The axis of epochs, counted from 1, which all panels share."""
     pad = max(0.5, (last - first) / 80)
-    sheet[-1].set(xlim=(first - pad, last + pad), xticks=epoch_ticks(first, last))
+    sheet[-1].set(xlim=(first - pad, last + pad), xticks=curves.epoch_ticks(first, last))
     sheet[-1].tick_params(labelbottom=True)
     sheet[-1].set_xlabel("epoch", color=INK, fontsize=10)
 
@@ -208,11 +195,12 @@ def mark_end(sheet: Sequence[Any], epoch: int, text: str) -> None:
         axes.axvline(epoch, color=FAINT, label=label, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
 
 
-def few(fell: Sequence[Cut]) -> bool:
-    """Whether there are cuts to mark; a fall in three epochs in a row comes from a schedule."""
+def marked_cuts(metrics: Metrics) -> list[Cut]:
+    """The cuts to mark; none if they are many, or if three epochs in a row show that a schedule made them."""
+    fell = curves.cuts(metrics)
     epochs = {cut.epoch for cut in fell}
     in_a_row = any({epoch + 1, epoch + 2} <= epochs for epoch in epochs)
-    return 0 < len(epochs) <= _MOST_CUTS and not in_a_row
+    return [] if in_a_row or len(epochs) > _MOST_CUTS else fell
 
 
 def say_empty(axes: Any, text: str) -> None:

@@ -15,23 +15,9 @@ from outlast.core.metrics import Metrics
 from outlast.exceptions import ArgumentError, FileError, MissingExtra
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import publish
-from outlast.views.curves import BestEpoch, best_epoch, curve, cuts, groups, rates, thinned
-from outlast.views.panels import (
-    FAINT,
-    INK,
-    PAPER,
-    as_label,
-    draw_epochs,
-    draw_metric,
-    draw_rates,
-    explain,
-    few,
-    mark_best,
-    mark_end,
-    mark_epochs,
-    say_empty,
-    style,
-)
+from outlast.views import panels
+from outlast.views.curves import BestEpoch, best_epoch, curve, groups, rates, thinned
+from outlast.views.panels import FAINT, INK, PAPER, as_label
 from outlast.views.text import shown
 
 _FORMATS = ("png", "svg", "pdf")
@@ -82,52 +68,45 @@ def plot_history(
         ['loss']
     """
     kind = None if path is None else _format(os.fsdecode(path))
-    picture = figure(_metrics(source), best=best, stopped=stopped, title=title, monitor=monitor)
+    picture = _picture(_metrics(source), best, stopped, title, monitor)
     if path is None:
         return picture
     save = partial(picture.savefig, format=kind, dpi=_DPI, facecolor=PAPER)
     return publish(os.fsdecode(path), save)
 
 
-def figure(
-    metrics: Metrics,
-    *,
-    best: int | None = None,
-    stopped: int | None = None,
-    title: str | None = None,
-    monitor: str | None = None,
+def _picture(
+    metrics: Metrics, best: int | None, stopped: int | None, title: str | None, monitor: str | None
 ) -> Any:
-    """Draw the picture of a history; arguments and errors are those of :func:`plot_history`.
-
-    Returns:
-        A matplotlib ``Figure``: the losses at the top, up to three other metrics, and the learning
-        rate on a logarithmic axis. Epochs are counted from 1.
-    """
+    """The ``Figure``: losses at the top, up to three other metrics, learning rates on a logarithmic axis."""
     found = best_epoch(metrics, monitor=monitor, epoch=best)
-    panels = _panels(metrics, found)
-    heights = [_LOSS, *[_METRIC] * len(panels)][: len(panels)] + [_RATE] * bool(rates(metrics))
+    drawn = _drawn(metrics, found)
+    heights = [_LOSS, *[_METRIC] * len(drawn)][: len(drawn)] + [_RATE] * bool(rates(metrics))
     picture, sheet = _sheet(heights or [_LOSS])
-    for axes, (name, columns) in zip(sheet, panels.items(), strict=False):
-        draw_metric(axes, name, [thinned(curve(metrics, column)) for column in columns])
+    for axes, (name, columns) in zip(sheet, drawn.items(), strict=False):
+        panels.draw_metric(axes, name, [thinned(curve(metrics, column)) for column in columns])
     if rates(metrics):
-        draw_rates(sheet[-1], metrics)
+        panels.draw_rates(sheet[-1], metrics)
     if heights:
-        _mark(sheet, panels, metrics, found, stopped)
+        _mark(sheet, drawn, metrics, found, stopped)
     else:
-        say_empty(sheet[0], "no numbers to draw")
+        panels.say_empty(sheet[0], "no numbers to draw")
     for axes in sheet:
-        explain(axes)
+        panels.explain(axes)
     headline, *more = _sentences(metrics, found)
     _write(picture, title or headline, " · ".join([headline, *more] if title else more))
-    _write_left_out(picture, [name for name in groups(metrics) if name not in panels])
-    for text in picture.findobj(lambda artist: hasattr(artist, "set_parse_math")):
-        text.set_parse_math(False)  # a dollar sign in a name is not the start of a formula
+    left_out = [name for name in groups(metrics) if name not in drawn]
+    if left_out:
+        text = as_label(f"not drawn: {', '.join(left_out)}", 110)
+        picture.text(1 - _RIGHT / _WIDTH, 0.02, text, color=FAINT, fontsize=8, ha="right")
+    for artist in picture.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+        artist.set_parse_math(False)  # a dollar sign in a name is not the start of a formula
     return picture
 
 
 def _mark(
     sheet: Sequence[Any],
-    panels: Mapping[str, Sequence[str]],
+    drawn: Mapping[str, Sequence[str]],
     metrics: Metrics,
     found: BestEpoch | None,
     stopped: int | None,
@@ -135,12 +114,12 @@ def _mark(
     """Mark the best epoch, the cuts and the end."""
     first, last = min(metrics.epochs), max(metrics.epochs)
     end = last if stopped is None else stopped
-    draw_epochs(sheet, first + 1, max(last, end) + 1)
-    mark_epochs(sheet, found, cuts(metrics))
-    for axes, columns in zip(sheet, panels.values(), strict=False):
+    panels.draw_epochs(sheet, first + 1, max(last, end) + 1)
+    panels.mark_epochs(sheet, found, panels.marked_cuts(metrics))
+    for axes, columns in zip(sheet, drawn.values(), strict=False):
         if found is not None and found.monitor in columns:
-            mark_best(axes, found, end)
-    mark_end(sheet, end + 1, "last epoch" if stopped is None else "stopped after epoch")
+            panels.mark_best(axes, found, end)
+    panels.mark_end(sheet, end + 1, "last epoch" if stopped is None else "stopped after epoch")
 
 
 def _metrics(source: Any) -> Metrics:
@@ -185,7 +164,7 @@ def _format(path: str) -> str:
     return kind
 
 
-def _panels(metrics: Metrics, found: BestEpoch | None) -> dict[str, list[str]]:
+def _drawn(metrics: Metrics, found: BestEpoch | None) -> dict[str, list[str]]:
     """The groups of columns to draw: loss, the monitored metric, then others."""
     monitor = found.monitor if found else None
     order = sorted(groups(metrics).items(), key=lambda item: (item[0] != "loss", monitor not in item[1]))
@@ -207,7 +186,7 @@ def _sheet(heights: Sequence[float]) -> tuple[Any, list[Any]]:
         top -= _STRIP + room
         box = (left, top / height, width, room / height)
         sheet.append(picture.add_axes(box, sharex=sheet[0] if sheet else None))
-        style(sheet[-1])
+        panels.style(sheet[-1])
     return picture, sheet
 
 
@@ -218,9 +197,8 @@ def _sentences(metrics: Metrics, found: BestEpoch | None) -> list[str]:
     if found is not None:
         name, best = as_label(found.monitor, 28), found.epoch + 1
         sentences.insert(0, f"{name} was best at epoch {best}: {shown(found.value)}")
-    fell = cuts(metrics)
-    if few(fell):
-        after = sorted({cut.epoch + 1 for cut in fell})
+    after = sorted({cut.epoch + 1 for cut in panels.marked_cuts(metrics)})
+    if after:
         sentences.append(f"learning rate cut after epoch{'s' * (len(after) > 1)} {_list(after)}")
     return sentences
 
@@ -235,9 +213,3 @@ def _write(picture: Any, title: str, subtitle: str) -> None:
     form = {"color": INK, "fontsize": 14, "fontweight": "bold", "va": "top"}
     picture.text(left, 1 - 0.22 / height, as_label(title, 54), **form)
     picture.text(left, 1 - 0.53 / height, as_label(subtitle, 100), color=FAINT, fontsize=10, va="top")
-
-
-def _write_left_out(picture: Any, names: Sequence[str]) -> None:
-    if names:
-        text = as_label(f"not drawn: {', '.join(names)}", 110)
-        picture.text(1 - _RIGHT / _WIDTH, 0.02, text, color=FAINT, fontsize=8, ha="right")

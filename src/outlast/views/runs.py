@@ -14,8 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from outlast.inspect.details import Details, Point
-from outlast.inspect.outlook import Outlook
-from outlast.inspect.status import RunStatus, Status
+from outlast.inspect.status import Outlook, RunStatus, Status
 from outlast.inspect.verification import Verification
 from outlast.views.table import labelled, table
 from outlast.views.text import ago, clipped, escaped, shown, size, text_width
@@ -31,7 +30,7 @@ _DEPTH = 3  # levels of nested settings
 _INDENT = "  "
 
 
-def overview(runs: Iterable[RunStatus], folder: str, *, now: float, width: int | None = None) -> str:
+def overview(runs: Sequence[RunStatus], folder: str, *, now: float, width: int | None = None) -> str:
     """A table of runs: status, epochs, best epoch, and why each stopped.
 
     Args:
@@ -41,7 +40,6 @@ def overview(runs: Iterable[RunStatus], folder: str, *, now: float, width: int |
         width: the terminal's width in characters. If it is too narrow for a column of reasons,
             that column is left out, and only problems are listed, below the table. None: no limit.
     """
-    runs = list(runs)
     names = [_brief(os.path.relpath(run.folder, folder)) for run in runs]
     facts = [(run.status.value, _epochs(run, "/"), _best(run), _ago(run, now)) for run in runs]
     spare = sys.maxsize if width is None else width - _width_of([*facts, _HEADERS[1:-1]])

@@ -42,7 +42,7 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str] = (), *, width: 
     widths = [max(map(text_width, column)) for column in texts]
     if width is not None:
         widths = fitted(widths, width - len(_GAP) * (len(widths) - 1))
-    lines = [_line(cells, widths, right) for cells in zip(*texts, strict=True)]
+    lines = [_GAP.join(map(_aligned, cells, widths, right)).rstrip() for cells in zip(*texts, strict=True)]
     rule = _GAP.join("-" * room for room in widths)
     return "\n".join([lines[0], rule, *lines[1:]] if headers else lines[1:])
 
@@ -136,10 +136,6 @@ def _cell(cell: Any) -> str:
     if cell is None:
         return ""
     return shown(cell) if isinstance(cell, float) else escaped(str(cell))
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    return _GAP.join(map(_aligned, cells, widths, right)).rstrip()
 
 
 def _aligned(text: str, room: int, right: bool) -> str:

@@ -97,27 +97,32 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         rest = rest[calls.write(fd, rest) :]
 
 
-def sync_file(path: str) -> None:
-    """Wait until the file's content is on the disk."""
-    fd = calls.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+@contextmanager
+def opened(path: str, flags: int) -> Iterator[int]:
+    """The descriptor of ``path``, closed at the end."""
+    fd = calls.open(path, flags)
     try:
-        calls.fsync(fd)
+        yield fd
     finally:
         calls.close(fd)
+
+
+def sync_file(path: str) -> None:
+    """Wait until the file's content is on the disk."""
+    with opened(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY) as fd:
+        calls.fsync(fd)
 
 
 def sync_folder(path: str) -> None:
     """Wait until the folder's names are on the disk, where a system can do that."""
     if os.name == "nt":
         return
-    fd = calls.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        calls.fsync(fd)
-    except OSError as error:
-        if error.errno not in _CANNOT_SYNC_A_FOLDER:
-            raise
-    finally:
-        calls.close(fd)
+    with opened(path or ".", os.O_RDONLY | os.O_DIRECTORY) as fd:
+        try:
+            calls.fsync(fd)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC_A_FOLDER:
+                raise
 
 
 @contextmanager

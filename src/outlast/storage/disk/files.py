@@ -11,16 +11,19 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from outlast.exceptions import FileError
-from outlast.storage.disk.calls import calls, explained, sync_file, sync_folder, write_all
-from outlast.storage.disk.reading import open_regular
+from outlast.storage.disk.calls import calls, explained, opened, sync_file, sync_folder, write_all
+from outlast.storage.disk.reading import names_in, open_regular
 from outlast.storage.disk.temporary import is_temporary, temporary_name
 
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PIECE = 4 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 # Does the work of an iterator of small pieces, on a thread of its choice.
 Drain = Callable[[Iterator[object]], None]
@@ -30,6 +33,16 @@ def exhaust(pieces: Iterator[object]) -> None:
     """Do all the work of the iterator, here and now."""
     for _ in pieces:
         pass
+
+
+def fulfil(promise: Future[None], work: Callable[..., object], *arguments: Any) -> None:
+    """Do the work, and tell the promise what became of it; for a thread of its own."""
+    try:
+        work(*arguments)
+    except BaseException as error:
+        promise.set_exception(error)
+    else:
+        promise.set_result(None)
 
 
 def publish(path: str, write: Callable[[str], object], *, needed: int | None = None) -> None:
@@ -63,17 +76,21 @@ def replace(path: str, write: Callable[[str], object], *, needed: int | None = N
     Raises:
         FileError: the disk refused; the old file is still there, no temporary is left.
     """
-    with explained(path, "write", needed):
-        _refuse_folder(path)
-        with _temporary(path) as temporary:
-            write(temporary)
-            sync_file(temporary)
-            _rename(temporary, path)
+    if os.path.isdir(path):
+        raise FileError(
+            f"Cannot write {path}: there is a folder of that name. Please specify a non-directory filepath.",
+            path=path,
+            errno=errno.EISDIR,
+        )
+    with explained(path, "write", needed), _temporary(path) as temporary:
+        write(temporary)
+        sync_file(temporary)
+        _rename(temporary, path)
 
 
 def publish_bytes(path: str, data: bytes) -> None:
     """Publish ``data`` at ``path``; see :func:`publish`."""
-    publish(path, lambda name: write_bytes(name, data), needed=len(data))
+    publish(path, Content(data), needed=len(data))
 
 
 def seal(path: str, write: Callable[[str], object], *, needed: int | None = None) -> None:
@@ -103,27 +120,20 @@ def seal(path: str, write: Callable[[str], object], *, needed: int | None = None
 
 def append(path: str, data: bytes) -> None:
     """Append whole lines in one write; all of them or, after an error, none. No sync."""
-    with explained(path, "append to", len(data)):
-        fd = calls.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    with explained(path, "append to", len(data)), opened(path, flags) as fd:
+        length = os.fstat(fd).st_size
         try:
-            length = os.fstat(fd).st_size
-            try:
-                write_all(fd, data)
-            except BaseException:
-                calls.ftruncate(fd, length)
-                raise
-        finally:
-            calls.close(fd)
+            write_all(fd, data)
+        except BaseException:
+            calls.ftruncate(fd, length)
+            raise
 
 
 def cut(path: str, length: int) -> None:
     """Cut the file to its first ``length`` bytes. No sync."""
-    with explained(path, "shorten"):
-        fd = calls.open(path, os.O_WRONLY)
-        try:
-            calls.ftruncate(fd, length)
-        finally:
-            calls.close(fd)
+    with explained(path, "shorten"), opened(path, os.O_WRONLY) as fd:
+        calls.ftruncate(fd, length)
 
 
 def move_aside(path: str, mark: str = "", *, front: str = "") -> str:
@@ -146,6 +156,12 @@ def remove(path: str) -> None:
         calls.unlink(path)
 
 
+def sync_names(folder: str) -> None:
+    """Wait until the names in the folder are on the disk."""
+    with explained(folder, "sync"):
+        sync_folder(folder)
+
+
 def make_folder(path: str) -> None:
     """Make a folder and those above it, so that a power cut cannot take them back.
 
@@ -157,30 +173,27 @@ def make_folder(path: str) -> None:
         _make_folder(os.path.abspath(path))
 
 
+def make_folder_of(path: str) -> None:
+    """Make the folder that the file at ``path`` will be in, if it is not there."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        make_folder(folder)
+
+
 def probe_writable(folder: str) -> None:
     """Raise ``FileError`` now if no file can be written in ``folder``."""
     with explained(folder, "write in", 1), _temporary(os.path.join(folder, "probe")) as temporary:
-        write_bytes(temporary, b"\n")
+        Content(b"\n")(temporary)
         calls.unlink(temporary)
 
 
 def clear_temporary(folder: str) -> list[str]:
     """Delete what killed writers left in ``folder``; returns the names."""
-    with explained(folder, "read"):
-        left = sorted(filter(is_temporary, os.listdir(folder)))
+    left = [name for name in names_in(folder) if is_temporary(name)]
     for name in left:
         with explained(folder, "clear"):
             _remove_tree(os.path.join(folder, name))
     return left
-
-
-def write_bytes(path: str, data: bytes) -> None:
-    """Make a new file of ``data``; its name must be free."""
-    fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    try:
-        write_all(fd, data)
-    finally:
-        calls.close(fd)
 
 
 @dataclass(frozen=True)
@@ -196,7 +209,8 @@ class Content:
 
     def __call__(self, path: str) -> None:
         """Write it; the path must be free."""
-        write_bytes(path, self.data)
+        with opened(path, _NEW) as fd:
+            write_all(fd, self.data)
 
 
 def copy(source: str, target: str) -> Iterator[None]:
@@ -205,16 +219,12 @@ def copy(source: str, target: str) -> Iterator[None]:
     Where the file system can, it shares the blocks instead. A hard link would
     not do: who then saves over the copy would write through it.
     """
-    with open_regular(source) as reader:
-        fd = calls.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            if calls.clone(reader, fd):
-                return
-            while piece := os.read(reader, _PIECE):
-                write_all(fd, piece)
-                yield
-        finally:
-            calls.close(fd)
+    with open_regular(source) as reader, opened(target, _NEW) as fd:
+        if calls.clone(reader, fd):
+            return
+        while piece := os.read(reader, _PIECE):
+            write_all(fd, piece)
+            yield
 
 
 @contextmanager
@@ -251,15 +261,6 @@ def _make_folder(path: str) -> None:
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, "a file is where the folder should be")
     sync_folder(parent)
-
-
-def _refuse_folder(path: str) -> None:
-    if os.path.isdir(path):
-        raise FileError(
-            f"Cannot write {path}: there is a folder of that name. Please specify a non-directory filepath.",
-            path=path,
-            errno=errno.EISDIR,
-        )
 
 
 def _rename(source: str, target: str) -> None:

@@ -17,12 +17,13 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from outlast.exceptions import RunLocked, UsageError
-from outlast.storage.disk.calls import calls, explained, write_all
-from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, read_part
+from outlast.storage.disk.calls import calls, explained, opened, write_all
+from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, open_regular, read_part
 
 if sys.platform != "win32":
     import fcntl
@@ -38,25 +39,34 @@ _LONGEST = 4096  # bytes of what a holder says of itself
 
 _mutex = threading.Lock()
 _held: dict[str, Lock] = {}  # of this process, by the folder's real path
-_hooked = False
 
 
-@dataclass(frozen=True)
-class _File:
-    """The file that is the lock."""
+@dataclass(eq=False)
+class Lock:
+    """The right to write in a run's folder; made by :func:`acquire`.
 
+    Args:
+        folder: the run's.
+        path: of the file that is the lock.
+        fd: the file's descriptor; -1 if its mere existence is the lock.
+        found: which file it is.
+        lost: why this object has the right no more; "" while it has.
+    """
+
+    folder: str
     path: str
-    fd: int  # -1: its mere existence is the lock
-    identity: tuple[int, int]
+    fd: int
+    found: os.stat_result
+    lost: str = ""
 
     def is_current(self) -> bool:
         """Whether this file is still at the path."""
         try:
-            return _identity(os.lstat(self.path)) == self.identity
+            return os.path.samestat(os.lstat(self.path), self.found)
         except OSError:
             return False
 
-    def give_back(self) -> None:
+    def _give_back(self) -> None:
         """Let the next one in."""
         if self.fd < 0:
             if self.is_current():
@@ -68,20 +78,6 @@ class _File:
                 fcntl.flock(self.fd, fcntl.LOCK_UN)  # for all who inherited it, too
                 calls.close(self.fd)
 
-
-class Lock:
-    """The right to write in a run's folder; made by :func:`acquire`."""
-
-    def __init__(self, folder: str, file: _File) -> None:
-        self.folder = folder
-        self._file: _File | None = file
-        self._lost = ""
-
-    @property
-    def held(self) -> bool:
-        """Whether this object still has the right."""
-        return self._file is not None
-
     def check(self) -> None:
         """Call before writing.
 
@@ -89,9 +85,9 @@ class Lock:
             UsageError: released, taken over by a newer Run, or this is a forked child.
             RunLocked: the folder was deleted or replaced under us.
         """
-        if self._file is None:
-            raise UsageError(f"This run may no longer write in {self.folder}: {self._lost}.")
-        if not self._file.is_current():
+        if self.lost:
+            raise UsageError(f"This run may no longer write in {self.folder}: {self.lost}.")
+        if not self.is_current():
             raise RunLocked(
                 f"{self.folder} was deleted or replaced while this run was writing in it.",
                 path=self.folder,
@@ -100,19 +96,14 @@ class Lock:
     def release(self) -> None:
         """Give the right back; a second call does nothing."""
         with _mutex:
-            file = self._lose("it has ended")
-            if file is None:
+            if self.lost:
                 return
+            self.lost = "it has ended"
             key = os.path.realpath(self.folder)
             if _held.get(key) is self:
                 del _held[key]
-            with explained(file.path, "unlock"):
-                file.give_back()
-
-    def _lose(self, why: str) -> _File | None:
-        file, self._file = self._file, None
-        self._lost = self._lost or why
-        return file
+            with explained(self.path, "unlock"):
+                self._give_back()
 
 
 def acquire(folder: str, *, take_over: bool = False) -> Lock:
@@ -130,15 +121,15 @@ def acquire(folder: str, *, take_over: bool = False) -> Lock:
     key = os.path.realpath(folder)
     with _mutex:
         former = _held.get(key)
-        file = former._file if former else None
-        if former and file and file.is_current():
+        if former and former.is_current():
             if not take_over:
                 raise RunLocked(f"{folder} is in use by another Run of this process.", path=folder)
-            former._lose("a newer Run of this process has taken it over")
+            lock = replace(former, folder=folder)
+            former.lost = "a newer Run of this process has taken it over"
         else:
-            file = _flocked(folder) or _exclusive(folder)
+            lock = _flocked(folder) or _exclusive(folder)
         _hook_forks()
-        _held[key] = lock = Lock(folder, file)
+        _held[key] = lock
         return lock
 
 
@@ -155,22 +146,19 @@ def holder(folder: str) -> dict[str, Any] | None:
     if sys.platform == "win32":
         return None
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open_regular(path) as fd:
+            try:
+                if os.fstat(fd).st_size:
+                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                return _read(path) if error.errno in _TAKEN else None
     except OSError as error:
-        if error.errno in NOT_WHAT_WAS_WRITTEN:  # missing; or a link, which no run of ours locks
-            return None
-        raise
-    try:
-        if os.fstat(fd).st_size:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return _read(path) if error.errno in _TAKEN else None
-    finally:
-        os.close(fd)
+        if error.errno not in NOT_WHAT_WAS_WRITTEN:  # these: missing; or a link, which no run of ours locks
+            raise
     return None
 
 
-def _flocked(folder: str) -> _File | None:
+def _flocked(folder: str) -> Lock | None:
     """The lock's file with a flock on it, or None where there is no flock."""
     if sys.platform == "win32":
         return None
@@ -178,26 +166,26 @@ def _flocked(folder: str) -> _File | None:
     for _ in range(_TRIES):
         with explained(path, "lock", len(_description())):
             try:
-                file = _claimed(path)
+                lock = _claimed(folder, path)
             except _NoFlockHereError:
                 return None
-        if file:
-            return file
+        if lock:
+            return lock
         time.sleep(_PAUSE)
     raise _refusal(folder, path)
 
 
-def _claimed(path: str) -> _File | None:
+def _claimed(folder: str, path: str) -> Lock | None:
     """The lock, or None if somebody has it, or deleted the file between two calls of ours."""
     fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
-        file = _File(path, fd, _identity(found))
-        if _flock(fd) and file.is_current():
+        lock = Lock(folder, path, fd, found)
+        if _flock(fd) and lock.is_current():
             if found.st_nlink == 1:
                 calls.ftruncate(fd, 0)
                 write_all(fd, _description())
-                return file
+                return lock
             calls.unlink(path)  # it is somebody else's file too: the next try makes one of our own
     except BaseException:
         calls.close(fd)
@@ -223,21 +211,19 @@ class _NoFlockHereError(Exception):
     """The file system has no flock."""
 
 
-def _exclusive(folder: str) -> _File:
+def _exclusive(folder: str) -> Lock:
     path = os.path.join(folder, NAME_WITHOUT_FLOCK)
     with explained(path, "lock", len(_description())):
         try:
-            fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                try:
+                    write_all(fd, _description())
+                    return Lock(folder, path, -1, os.fstat(fd))
+                except BaseException:
+                    calls.unlink(path)
+                    raise
         except FileExistsError:
             raise _refusal(folder, path, f" If that process has ended, delete {path}.") from None
-        try:
-            write_all(fd, _description())
-            return _File(path, -1, _identity(os.fstat(fd)))
-        except BaseException:
-            calls.unlink(path)
-            raise
-        finally:
-            calls.close(fd)
 
 
 def _refusal(folder: str, path: str, way_out: str = "") -> RunLocked:
@@ -273,15 +259,11 @@ def _read(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
+@cache
 def _hook_forks() -> None:
-    global _hooked
-    if not _hooked and hasattr(os, "register_at_fork"):
+    """Once in a process."""
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forget)
-        _hooked = True
 
 
 def _forget() -> None:
@@ -289,8 +271,8 @@ def _forget() -> None:
     global _mutex
     _mutex = threading.Lock()  # the parent's other threads may have held it
     for lock in _held.values():
-        file = lock._lose("this is a forked child of the process that has it")
-        if file and file.fd >= 0:
+        lock.lost = "this is a forked child of the process that has it"
+        if lock.fd >= 0:
             with suppress(OSError):
-                os.close(file.fd)
+                os.close(lock.fd)
     _held.clear()

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from outlast.storage.disk.calls import BINARY
+from outlast.storage.disk.calls import BINARY, explained
 
 _PIECE = 4 << 20
 
@@ -70,10 +70,35 @@ def crc32_part(path: str, offset: int, size: int) -> int | None:
     return None if size else crc
 
 
-def read_all(path: str) -> bytes:
-    """A whole file, which must be a regular one."""
-    with open_regular(path) as fd, open(fd, "rb", closefd=False) as file:
-        return file.read()
+def names_in(folder: str) -> list[str]:
+    """The names in a folder, sorted.
+
+    Raises:
+        FileError: the system does not let us look.
+    """
+    with explained(folder, "read"):
+        return sorted(os.listdir(folder))
+
+
+def beginning(path: str, size: int) -> bytes | None:
+    """At most the first ``size`` bytes of a file; None if there is none, or it is not a regular one.
+
+    Raises:
+        FileError: the system does not let us look.
+    """
+    if regular_size(path) is None:
+        return None
+    with explained(path, "read"):
+        return read_part(path, 0, size)
+
+
+def ending(path: str, size: int) -> bytes | None:
+    """At most the last ``size`` bytes; as :func:`beginning`."""
+    found = regular_size(path)
+    if found is None:
+        return None
+    with explained(path, "read"):
+        return read_part(path, max(0, found - size), size)
 
 
 def read_part(path: str, offset: int, size: int) -> bytes:

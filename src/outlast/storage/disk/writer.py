@@ -17,17 +17,16 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
 
 from outlast.exceptions import UsageError
-from outlast.storage.disk.files import exhaust
+from outlast.storage.disk.files import exhaust, fulfil
 
 _LOWEST = 19
-
-
-def _nothing() -> None:
-    pass
+# Work that the writer's thread hands to a helper, and what became of it.
+_Loan = tuple[Iterator[object], Future[None]]
 
 
 class _Item:
@@ -52,22 +51,6 @@ class _Item:
         self.ended = True
         for mailbox in self._waiting:
             mailbox.put(None)
-
-
-class _Loan:
-    """Work that the writer's thread hands to a helper."""
-
-    def __init__(self, pieces: Iterator[object]) -> None:
-        self.pieces = pieces
-        self.done = False
-        self.error: BaseException | None = None
-
-    def pay_back(self) -> None:
-        """Do the work."""
-        try:
-            exhaust(self.pieces)
-        except BaseException as error:
-            self.error = error
 
 
 class Writer:
@@ -117,16 +100,14 @@ class Writer:
         Raises:
             BaseException: what it raised.
         """
-        if self._process == os.getpid():
-            self._wait()
-            self.check()
-
-    def check(self) -> None:
-        """Raise what the last item raised, once; do not wait."""
         item = self._item
-        if item is not None and item.error is not None:
+        if item is None or self._process != os.getpid():
+            return
+        if not item.ended:
+            self._wait(item)
+        if item.error is not None:
             try:
-                raise item.error
+                raise item.error  # once
             finally:
                 item.error = None
 
@@ -154,11 +135,8 @@ class Writer:
         thread.start()
         self._thread = thread
 
-    def _wait(self) -> None:
+    def _wait(self, item: _Item) -> None:
         """Wait for the item in flight, and have it helped."""
-        item = self._item
-        if item is None or item.ended:
-            return
         self._wake.put(None)  # the submit may have been interrupted before it did
         with suppress(RuntimeError):  # the interpreter is ending, and starts no thread any more
             threading.Thread(target=self._help, args=(item,), daemon=True).start()
@@ -168,15 +146,13 @@ class Writer:
 
     def _lend(self, pieces: Iterator[object]) -> bool:
         """Have a helper do the rest; False if there is none any more."""
-        loan = _Loan(pieces)
+        done: Future[None] = Future()
         with self._changed:
             if not self._helpers:
                 return False
-            self._loan = loan
+            self._loan = pieces, done
             self._changed.notify_all()
-            self._changed.wait_for(lambda: loan.done)
-        if loan.error is not None:
-            raise loan.error
+        done.result()
         return True
 
     def _help(self, item: _Item) -> None:
@@ -184,10 +160,8 @@ class Writer:
         with self._changed:
             self._helpers += 1
         while (loan := self._next_loan(item)) is not None:
-            loan.pay_back()
-            with self._changed:
-                loan.done = True
-                self._changed.notify_all()
+            pieces, done = loan
+            fulfil(done, exhaust, pieces)
 
     def _next_loan(self, item: _Item) -> _Loan | None:
         """The next loan; None, and one helper less, once the item has ended."""
@@ -216,7 +190,7 @@ class Writer:
             item.work()
         except BaseException as error:
             item.error = error
-        item.work = _nothing  # it holds a whole state
+        item.work = lambda: None  # it holds a whole state
         with self._changed:
             item.end()
             self._changed.notify_all()

@@ -17,15 +17,12 @@ from outlast.storage.disk.files import Drain
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN
 from outlast.storage.format import json_text, layout, limits, tensors
 from outlast.storage.format import reader as tensor_reader
-from outlast.storage.format.dtypes import Array
+from outlast.storage.format.dtypes import Array, as_array
 from outlast.storage.format.encoding import Encoded, Immutable, encode
-from outlast.storage.format.reader import TensorFile
+from outlast.storage.format.reader import NONSENSE, TensorFile
 
 MANIFEST = "manifest"  # the tensor that holds the JSON
 _VERSION = str(layout.VERSION)
-
-# What values that were made up can provoke, though every checksum fits.
-_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -61,9 +58,7 @@ def draft(value: object, root: str) -> Draft:
     return Draft(text, encoded.arrays, encoded.immutables)
 
 
-def write(
-    path: str, kind: str, run: str, text: str, content: Mapping[str, Array | bytes], drain: Drain
-) -> None:
+def write(path: str, kind: str, run: str, text: str, arrays: Mapping[str, Array], drain: Drain) -> None:
     """Make the file of a document; the caller seals it.
 
     Args:
@@ -71,7 +66,7 @@ def write(
         kind: what it is, such as ``"outlast resume point"``.
         run: the identity of the run that it belongs to.
         text: the JSON.
-        content: arrays, and texts as bytes, by name.
+        arrays: by name.
         drain: does the heavy work; see ``tensors.write``.
 
     Raises:
@@ -80,9 +75,8 @@ def write(
     """
     if json_text.is_too_large(text.encode()):
         raise CapabilityError(f"The state has too many values: {limits.JSON_VALUES:,} are the limit.")
-    whole = {MANIFEST: text.encode(), **content}
-    arrays = {name: as_array(one) if isinstance(one, bytes) else one for name, one in whole.items()}
-    tensors.write(path, arrays, {"format": kind, "version": _VERSION, "run": run}, drain)
+    whole = {MANIFEST: as_array(text.encode()), **arrays}
+    tensors.write(path, whole, {"format": kind, "version": _VERSION, "run": run}, drain)
 
 
 @contextmanager
@@ -98,7 +92,7 @@ def opened(path: str, kind: str) -> Iterator[TensorFile]:
         with tensor_reader.opened(path) as file:
             _check_format(path, file.metadata, kind)
             yield file
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise DamagedFile(f"{path} is damaged: it makes no sense ({str(error)[:200]}).", path=path) from error
     except FileError:
         raise
@@ -127,13 +121,6 @@ def run_of(file: TensorFile) -> str:
     if not layout.is_identity(run):
         raise ValueError(f"{run[:40]!r} is not the identity of a run")
     return run
-
-
-def as_array(data: bytes) -> Array:
-    """The bytes as an array, not copied."""
-    import numpy as np
-
-    return np.frombuffer(data, np.uint8)
 
 
 def _check_format(path: str, metadata: Mapping[str, str], kind: str) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from outlast.exceptions import CapabilityError
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     import numpy as np
     import numpy.typing as npt
 
@@ -72,6 +74,18 @@ class Bits:
 
 
 Array: TypeAlias = "npt.NDArray[Any] | np.generic[Any] | Bits"
+
+
+def as_array(data: bytes | mmap) -> npt.NDArray[Any]:
+    """The bytes as an array, not copied."""
+    import numpy as np
+
+    return np.frombuffer(data, np.uint8)
+
+
+def bits_of(array: Array) -> npt.NDArray[Any] | np.generic[Any]:
+    """The array as NumPy holds it: itself, or the bits of one whose type NumPy lacks."""
+    return array.array if isinstance(array, Bits) else array
 
 
 def name_of(array: Array) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from outlast.exceptions import CapabilityError
 from outlast.storage.format import limits
-from outlast.storage.format.dtypes import Array, Bits, name_of
+from outlast.storage.format.dtypes import Array, Bits, as_array, name_of
 
 _ODD = re.compile(r'[^\x20-\x7e]|[,\[{"\\]')  # in a name these would make a header longer
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -164,9 +164,7 @@ class _Encoder:
         return sorted(self.items(value, path, depth), key=json.dumps)
 
     def raw(self, value: bytes | bytearray, path: str, depth: int) -> str:
-        import numpy as np
-
-        return self._named(np.frombuffer(bytes(value), np.uint8), path)
+        return self._named(as_array(bytes(value)), path)
 
     def immutable(self, value: Immutable, path: str, depth: int) -> Any:
         if value not in self._names:
@@ -179,7 +177,9 @@ class _Encoder:
             name_of(value)
         except CapabilityError as error:
             raise CapabilityError(f"Cannot store {path}: {error}.") from None
-        return {"$scalar" if _is_scalar(value) else "$tensor": self._named(value, path)}
+        import numpy as np
+
+        return {"$scalar" if isinstance(value, np.generic) else "$tensor": self._named(value, path)}
 
     def _named(self, array: Array, path: str) -> str:
         name = self._free_name(path, self.arrays)
@@ -240,12 +240,6 @@ def _is_array(value: object) -> bool:
     import numpy as np
 
     return isinstance(value, np.ndarray | np.generic) and not isinstance(value, str | bytes)
-
-
-def _is_scalar(array: object) -> bool:
-    import numpy as np
-
-    return isinstance(array, np.generic)
 
 
 class _Decoder:

@@ -112,7 +112,7 @@ def blob_names(run: str, number: int, *, file: str = "", kind: str = "") -> list
         run: the run's identity.
         number: the resume point's.
         file: what people call the file; gives the suffix.
-        kind: ``PART``, ``LINES``, or "" for a model.
+        kind: ``IMMUTABLE``, ``LINES``, or "" for a model.
 
     Example:
         >>> blob_names("3f9ac21b" * 4, 40, file="best.weights.h5")[:2]

@@ -27,6 +27,9 @@ _WIDTHS = {"BOOL": 1, "F16": 2, "BF16": 2, "C64": 8} | {
     f"{kind}{bits}": bits // 8 for kind in "UIF" for bits in (8, 16, 32, 64)
 }
 
+# What values that were made up can provoke, though every checksum fits.
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -56,20 +59,20 @@ class TensorFile:
     """
 
     def __init__(self, fd: int, path: str) -> None:
-        self._file = io.FileIO(fd, closefd=False)
+        self._file = io.BufferedReader(io.FileIO(fd, closefd=False))
         self._path = path
         size = os.fstat(fd).st_size
         header = self._header(size)
         try:
             self.metadata, self.places = _parsed(header)
-        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        except NONSENSE as error:
             raise self._damaged(f"its header makes no sense ({str(error)[:200]})") from error
         end = max((p.start + p.size for p in self.places.values()), default=len(header))
         if end != size:
             raise self._damaged(f"it has {size:,} bytes instead of {end:,}")
 
     def read(self, name: str) -> Array:
-        """The tensor ``name``, after its checksum was found right."""
+        """The tensor ``name``, after its checksum was found right; as ``Bits`` if NumPy lacks its type."""
         import numpy as np
 
         place = self.places[name]
@@ -83,11 +86,12 @@ class TensorFile:
         self._load(name, [memoryview(raw)])
         return bytes(raw)
 
-    def verify(self, name: str) -> None:
-        """Check the checksum of the tensor ``name``, in little memory."""
+    def verify(self, name: str) -> Place:
+        """Where the tensor ``name`` lies, after its checksum was found right, in little memory."""
         size = self.places[name].size
         spare = memoryview(bytearray(min(size, _PIECE)))
         self._load(name, (spare[: size - i] for i in range(0, size, _PIECE)))
+        return self.places[name]
 
     def _load(self, name: str, pieces: Iterable[memoryview]) -> None:
         """Fill ``pieces`` of memory one after the other with the tensor's bytes."""
@@ -101,23 +105,18 @@ class TensorFile:
             raise self._damaged(f"the checksum of {name!r} does not fit")
 
     def _read_into(self, piece: memoryview) -> None:
-        while len(piece):
-            taken = self._file.readinto(piece)
-            if not taken:
-                raise self._damaged("it became shorter while it was read")
-            piece = piece[taken:]
+        if self._file.readinto(piece) < len(piece):
+            raise self._damaged("it became shorter while it was read")
 
     def _header(self, size: int) -> bytes:
         start = self._file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(size - 8, limits.JSON_BYTES):
             raise self._damaged("it is too short for its header")
-        header = bytearray(8 + length)
-        header[:8] = start
-        self._read_into(memoryview(header)[8:])
+        header = start + self._file.read(length)
         if crc_place(header) < 0 or sealed_header(header) != header:
             raise self._damaged("the checksum of its header does not fit")
-        return bytes(header)
+        return header
 
     def _damaged(self, what: str) -> DamagedFile:
         return DamagedFile(f"{self._path} is damaged: {what}.", path=self._path)
@@ -128,17 +127,6 @@ def opened(path: str) -> Iterator[TensorFile]:
     """The file at ``path``, its header verified; see :class:`TensorFile`."""
     with open_regular(path) as fd:
         yield TensorFile(fd, path)
-
-
-def read(path: str) -> dict[str, Array]:
-    """All tensors of a file, verified; types that NumPy lacks come as ``Bits``.
-
-    Raises:
-        DamagedFile: it is not what was written.
-        OSError: it cannot be opened.
-    """
-    with opened(path) as file:
-        return {name: file.read(name) for name in file.places}
 
 
 def _parsed(header: bytes) -> tuple[dict[str, str], dict[str, Place]]:

@@ -18,14 +18,14 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from outlast.exceptions import CapabilityError
 from outlast.storage.disk.calls import calls
-from outlast.storage.disk.files import Drain, exhaust
+from outlast.storage.disk.files import Drain, exhaust, fulfil
 from outlast.storage.format import json_text, limits
-from outlast.storage.format.dtypes import SAFETENSORS, Array, Bits, name_of
+from outlast.storage.format.dtypes import SAFETENSORS, Array, as_array, bits_of, name_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -58,17 +58,20 @@ def write(
 
     Example:
         >>> import tempfile, numpy as np
-        >>> from outlast.storage.format import reader as tensor_reader
+        >>> from outlast.storage.format.reader import opened
         >>> path = tempfile.mkdtemp() + "/a.safetensors"
         >>> write(path, {"w": np.eye(2)}, {"made_by": "me"})
-        >>> tensor_reader.read(path)["w"]
+        >>> with opened(path) as file:
+        ...     file.read("w")
         array([[1., 0.],
                [0., 1.]])
     """
-    plan = _Plan(metadata, {name: _Entry.of(array) for name, array in tensors.items()})
+    first_header = _header(metadata, tensors, {})
+    if json_text.is_too_large(first_header):
+        raise _too_many(len(tensors))
     output = _Output(path)
     try:
-        drain(_pieces(output, plan, tensors))
+        drain(_pieces(output, first_header, metadata, tensors))
     finally:
         output.close()
 
@@ -79,13 +82,9 @@ def check_number(tensors: Mapping[str, Array]) -> None:
     Raises:
         CapabilityError: there are too many.
     """
-    values = sum(limits.VALUES_OF_AN_ARRAY + len(_shape(array)) for array in tensors.values())
+    values = sum(limits.VALUES_OF_AN_ARRAY + len(bits_of(array).shape) for array in tensors.values())
     if values > limits.JSON_VALUES - limits.VALUES_OF_AN_ARRAY:
         raise _too_many(len(tensors))
-
-
-def _shape(array: Array) -> tuple[int, ...]:
-    return (array.array if isinstance(array, Bits) else array).shape
 
 
 def _too_many(number: int) -> CapabilityError:
@@ -96,109 +95,79 @@ def _too_many(number: int) -> CapabilityError:
     )
 
 
-@dataclass(frozen=True)
-class _Entry:
-    dtype: str  # the true one
-    width: int  # bytes an element
-    shape: tuple[int, ...]
-    size: int  # bytes in all
+def _header(metadata: Mapping[str, str], tensors: Mapping[str, Array], crcs: Mapping[str, int]) -> bytes:
+    """The length, the JSON and its padding; every checksum takes eight characters.
 
-    @classmethod
-    def of(cls, array: Array) -> _Entry:
-        bits = array.array if isinstance(array, Bits) else array
-        return cls(name_of(array), bits.itemsize, bits.shape, bits.nbytes)
-
-    def described(self, start: int) -> dict[str, Any]:
-        """The header's entry; a type unknown to the format becomes bytes along one more axis."""
-        known = self.dtype in SAFETENSORS
-        return {
-            "dtype": SAFETENSORS.get(self.dtype, "U8"),
-            "shape": [*self.shape] if known else [*self.shape, self.width],
-            "data_offsets": [start, start + self.size],
+    So the header has its length before a checksum is known. A type that the format does not know
+    becomes bytes along one more axis.
+    """
+    texts = {HEADER_CRC: BLANK, **metadata}
+    entries: dict[str, Any] = {"__metadata__": texts}
+    start = 0
+    for name, array in tensors.items():
+        dtype, bits = name_of(array), bits_of(array)
+        shape = [*bits.shape]
+        texts[f"crc32.{name}"] = f"{crcs.get(name, 0):08x}"
+        if dtype not in SAFETENSORS:
+            texts[f"dtype.{name}"] = dtype
+            shape.append(bits.itemsize)
+        end = start + bits.nbytes
+        entries[name] = {
+            "dtype": SAFETENSORS.get(dtype, "U8"),
+            "shape": shape,
+            "data_offsets": [start, end],
         }
+        start = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % PAGE)
+    return sealed_header(len(text).to_bytes(8, "little") + text)
 
 
-class _Plan:
-    """The header and the order of the data, known before the first byte is written."""
-
-    def __init__(self, metadata: Mapping[str, str], entries: Mapping[str, _Entry]) -> None:
-        self.metadata = metadata
-        self.entries = entries
-        self.first_header = self.header({})
-        if json_text.is_too_large(self.first_header):
-            raise _too_many(len(entries))
-
-    def header(self, crcs: Mapping[str, int]) -> bytes:
-        """The length, the JSON and its padding; every checksum takes eight characters."""
-        metadata = {HEADER_CRC: BLANK, **self.metadata}
-        entries: dict[str, Any] = {"__metadata__": metadata}
-        start = 0
-        for name, entry in self.entries.items():
-            metadata[f"crc32.{name}"] = f"{crcs.get(name, 0):08x}"
-            if entry.dtype not in SAFETENSORS:
-                metadata[f"dtype.{name}"] = entry.dtype
-            entries[name] = entry.described(start)
-            start += entry.size
-        text = json.dumps(entries, separators=(",", ":")).encode()
-        text += b" " * (-(8 + len(text)) % PAGE)
-        return sealed_header(len(text).to_bytes(8, "little") + text)
-
-
-def sealed_header(header: bytes | bytearray) -> bytes:
+def sealed_header(header: bytes) -> bytes:
     """The header with its own CRC-32 in its place, taken while that place held zeros."""
     start = crc_place(header)
-    before, after = bytes(header[:start]), bytes(header[start + 8 :])
+    before, after = header[:start], header[start + 8 :]
     crc = zlib.crc32(before + BLANK.encode() + after)
     return before + f"{crc:08x}".encode() + after
 
 
-def crc_place(header: bytes | bytearray) -> int:
+def crc_place(header: bytes) -> int:
     """Where the header's own checksum is, or -1 if it is not one of ours."""
     prefix = f'{{"__metadata__":{{"{HEADER_CRC}":"'.encode()
     return 8 + len(prefix) if header[8 : 8 + len(prefix)] == prefix else -1
 
 
-def _pieces(output: _Output, plan: _Plan, tensors: Mapping[str, Array]) -> Iterator[None]:
+def _pieces(
+    output: _Output, first_header: bytes, metadata: Mapping[str, str], tensors: Mapping[str, Array]
+) -> Iterator[None]:
     crcs: dict[str, int] = {}
-    yield from (None for _ in output.put(_as_bytes(plan.first_header)))
+    yield from (None for _ in output.put(as_array(first_header)))
     for name, array in tensors.items():
         crc = 0
         for staged in output.put(_raw(array)):
             crc = zlib.crc32(staged, crc)
             yield
         crcs[name] = crc
-    output.finish(_as_bytes(plan.header(crcs)))
+    output.finish(as_array(_header(metadata, tensors, crcs)))
 
 
 def _raw(array: Array) -> npt.NDArray[Any]:
     """The array's bytes, little-endian, in C order; a view of it where that can be."""
     import numpy as np
 
-    plain = np.asarray(array.array if isinstance(array, Bits) else array)
+    plain = np.asarray(bits_of(array))
     if plain.dtype.str[0] == ">":
         plain = plain.astype(plain.dtype.newbyteorder("<"))
     return np.ascontiguousarray(plain).reshape(-1).view(np.uint8)
 
 
-def _as_bytes(data: bytes) -> npt.NDArray[Any]:
-    import numpy as np
-
-    return np.frombuffer(data, np.uint8)
-
-
 def _buffer() -> npt.NDArray[Any]:
+    import mmap
+
     try:
         return _spare.pop()  # two threads may want it: one gets it
     except IndexError:
-        return _page_aligned(_BUFFER)
-
-
-def _page_aligned(size: int) -> npt.NDArray[Any]:
-    import mmap
-
-    import numpy as np
-
-    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
+        return as_array(mmap.mmap(-1, _BUFFER))  # begins at a page
 
 
 class _Output:
@@ -211,8 +180,7 @@ class _Output:
     def __init__(self, path: str) -> None:
         self._used = 0
         self._written = 0
-        self._under_way: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._under_way: Future[None] | None = None
         self._fd = _open_new(path)
         self._buffer, self._other = _buffer(), _buffer()
 
@@ -247,37 +215,29 @@ class _Output:
     def close(self) -> None:
         """Close the file, and keep the buffers for the next."""
         if self._under_way is not None:
-            self._under_way.join()
+            self._under_way.exception()  # nothing is written any more
         _spare[:] = [self._buffer, self._other]
         calls.close(self._fd)
 
     def _flush_behind(self) -> None:
         """Have the full buffer written by a thread of the same priority, and go on with the other."""
         self._wait()
-        thread = threading.Thread(target=self._attempt, args=(self._buffer.data, self._written), daemon=True)
+        written: Future[None] = Future()
+        work = (written, self._write, self._buffer.data, self._written)
         try:
-            thread.start()
+            threading.Thread(target=fulfil, args=work, daemon=True).start()
         except RuntimeError:  # no thread is to be had, as when the interpreter ends
             self._flush()
             return
-        self._under_way = thread
+        self._under_way = written
         self._written += self._used
         self._used = 0
         self._buffer, self._other = self._other, self._buffer
 
-    def _attempt(self, data: memoryview, offset: int) -> None:
-        try:
-            self._write(data, offset)
-        except BaseException as error:
-            self._error = error
-
     def _wait(self) -> None:
         """Wait for the write under way; raise what it raised."""
         if self._under_way is not None:
-            self._under_way.join()
-            self._under_way = None
-        if self._error is not None:
-            raise self._error
+            self._under_way.result()
 
     def _flush(self) -> None:
         self._write(self._buffer[: self._used].data, self._written)
