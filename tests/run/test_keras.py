@@ -382,3 +382,47 @@ def test_a_fit_that_was_refused_goes_on_when_the_setting_is_as_it_was(folder: Pa
     fit(whole, Run(folder.with_name("whole")), 5)
     assert fit(model, run, 5).epoch == [0, 1, 2, 3, 4]
     assert state(model) == state(whole)
+
+
+class Noise(keras.callbacks.Callback):
+    """Changes a weight in one epoch, as something does that no resume point holds."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch, self.now = epoch, -1
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.now = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.now == self.epoch:
+            weight = self.model.trainable_variables[0]
+            weight.assign(keras.ops.convert_to_numpy(weight) + 1e-3)
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_the_last_saved_epoch_is_trained_again_and_compared(
+    model: Any, folder: Path, capsys: Out, fault: bool
+) -> None:
+    def run(name: str) -> Run:
+        callbacks = [EarlyStopping(patience=3, restore_best_weights=True), CSVLogger()]
+        return Run(folder / name, callbacks, check_resume="always")
+
+    whole = fit(model, run("whole"))
+    expected = state(model)
+    renew(model)
+    die(model, run("left"), 2)
+    renew(model)
+    epochs, beside = Epochs(), [Noise(1)] if fault else []
+    capsys.readouterr()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = fit(model, run("left"), 4, epochs, *beside)
+    assert epochs.begun == [1, 2, 3]
+    assert (history.history, history.epoch) == (whole.history, [0, 1, 2, 3])
+    assert state(model) == expected
+    assert (folder / "left" / "history.csv").read_bytes() == (folder / "whole" / "history.csv").read_bytes()
+    said = capsys.readouterr().out
+    assert f"at epoch 3 (epoch 2 trained again as a check: {'not ' if fault else ''}identical)" in said
+    texts = [str(one.message) for one in caught if issubclass(one.category, OutlastWarning)]
+    assert len(texts) == fault and all("What differs first is the weights" in text for text in texts)

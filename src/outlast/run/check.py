@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from outlast.core.run_state import RunState
+from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import DamagedFile, OutlastError, UnknownFormat
 from outlast.inspect.record import rows_of
 from outlast.run.comparison import Difference, Leaves, Tree, by_how_much, differences, leaves
@@ -130,13 +130,19 @@ class Check(Reader):
         return {name: leaf for name, leaf in found.items() if name not in self._measured}
 
 
-def rewound(store: Store, contents: Contents, wanted: str, measured: Collection[str]) -> Check | None:
+def rewound(
+    store: Store, contents: Contents, wanted: str, extra: Mapping[str, Any], measured: Collection[str]
+) -> Check | None:
     """Put back the resume point before the newest, if the stretch between them is to be trained again.
+
+    Not if the user has set something since the newest was put back, nor if the older one cannot be had
+    or does not fit: the newest is whole, and that is what counts.
 
     Args:
         store: open, its newest resume point put back.
         contents: of the training.
         wanted: ``"auto"``, ``"always"`` or ``"never"``.
+        extra: the user's own values, as they are now.
         measured: names of values that no two trainings share.
     """
     numbers = store.points()
@@ -145,19 +151,22 @@ def rewound(store: Store, contents: Contents, wanted: str, measured: Collection[
     try:
         point = store.load(numbers[1])
         newest, lines = _state_and_lines(store, point)
-        if not contents.holds(newest.contents):  # the user has set something since
+        if newest.extra != extra or not contents.holds(newest.contents):
             return None
         callbacks = frozen(contents.collect()["callbacks"])
         check = Check(store, point, newest, lines, callbacks, measured)
         before = RunState.from_state(point.state).contents
     except (DamagedFile, UnknownFormat, LookupError, TypeError, ValueError):
-        return None  # the newest one is whole, and that is what counts
+        return None
     try:
         contents.begin(before)
+        if not contents.put_back(Moment.OPEN):
+            return check
     except OutlastError:  # the script changes what it trains on the way
-        contents.begin(newest.contents)
-        return None
-    return check
+        pass
+    contents.begin({**newest.contents, "callbacks": callbacks})
+    contents.put_back(Moment.OPEN)
+    return None
 
 
 def _is_short(store: Store, numbers: Collection[int]) -> bool:
@@ -178,10 +187,10 @@ def _state_and_lines(store: Store, before: ResumePoint) -> tuple[RunState, dict[
 
 def _tree(state: RunState, lines: Mapping[str, bytes]) -> Tree:
     """All that is compared; a metric by its name, then by its epoch."""
-    rows: dict[str, dict[int, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for row in rows_of(lines[layout.ROWS]):
         for name in row.keys() - {"epoch"}:
-            rows.setdefault(name, {})[row["epoch"]] = row[name]
+            rows.setdefault(name, {})[str(row["epoch"])] = row[name]
     contents = {**state.contents, "loop": _with_loaders_by_seed(state.contents["loop"])}
     return {**contents, "extra": state.extra, "row": rows, "decisions": lines[layout.JOURNAL].decode()}
 

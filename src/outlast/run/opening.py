@@ -6,7 +6,7 @@ refused; it is never overwritten without a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -144,7 +144,7 @@ class Opening:
         """Put back the parts whose moment has come."""
         self._wrong += self._contents.put_back(moment)
 
-    def rewind(self, callbacks: Sequence[Callback]) -> Check | None:
+    def rewind(self, callbacks: Sequence[Callback], extra: Mapping[str, Any]) -> Check | None:
         """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
         if not self._may_check or self._wrong:
             return None
@@ -153,10 +153,7 @@ class Opening:
             for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
             for name in callback.measured
         ]
-        check = rewound(self._store, self._contents, self._check, measured)
-        if check is not None:
-            self.put_back(Moment.OPEN)
-        return check
+        return rewound(self._store, self._contents, self._check, extra, measured)
 
     def end(self, check: Check) -> None:
         """After the stretch: have all be as the newest resume point says."""

@@ -329,7 +329,7 @@ class Run(OwnLoop, Shown):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
         if self._saved is not None and self._finished() is None:
-            self._check = self._opening.rewind(self._ours())
+            self._check = self._opening.rewind(self._ours(), self.extra)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
         super().on_train_begin(logs)
@@ -386,19 +386,22 @@ class Run(OwnLoop, Shown):
             self._progress.stopped_from_outside()
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
-        if self._check is not None and self._check.differences is not None:
-            self._end_check(self._check, logs)
+        if self._check is not None:
+            self._go_on_from(self._check, logs)
         self._under_way = None
         self._safe_point()
 
     def _commit(self) -> None:
         self._store.commit(self._staged.take(), self._state)
 
-    def _end_check(self, check: Check, logs: Logs | None) -> None:
-        """The last saved epoch has been trained again: say what came of it, and go on from what was saved."""
+    def _go_on_from(self, check: Check, logs: Logs | None) -> None:
+        """Once the last saved epoch was trained again: say what came of it, and go on from what was saved."""
+        if check.differences is None:  # of several epochs, not the last
+            self.control.begin()  # the run had not stopped here
+            return
         again = f"epoch {self._progress.next_epoch} trained again as a check"
         self._check = None
-        self._be_at(check.store, check.newest)
+        self._be_at(check.store, replace(check.newest, finished=False))  # more epochs are asked for now
         self._opening.end(check)
         if check.differences:
             self.control.begin()  # a stop that was asked for now

@@ -1,0 +1,302 @@
+"""A resume trains the last saved epoch again, and says whether that is what was saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.training import LOSSES, content
+
+from outlast import (
+    ArgumentError,
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    ModelCheckpoint,
+    OutlastWarning,
+    ReduceLROnPlateau,
+    Run,
+    TimeLimit,
+    open_run,
+)
+from outlast.testing import FakeAdapter
+
+Out = pytest.CaptureFixture[str]
+IDENTICAL = "trained again as a check: identical)"
+
+
+def start(folder: Path, callbacks: Any = None, **options: Any) -> Run:
+    return Run(folder, callbacks, adapter=FakeAdapter({"w": [0.0, 0.0]}, learning_rate=0.1), **options)
+
+
+def train(
+    run: Run, epochs: int, until: int | None = None, act: Callable[[int], object] = lambda epoch: None
+) -> list[int]:
+    """Train, but leave the loop in the middle of epoch ``until``; returns the epochs that were begun."""
+    begun = []
+    for epoch in run.epochs(epochs):
+        begun.append(epoch)
+        if epoch == until:
+            break
+        run.training.weights["w"][0] += random.random()
+        act(epoch)
+        run.log(val_loss=LOSSES[epoch])
+    return begun
+
+
+def callbacks() -> list[Any]:
+    return [
+        EarlyStopping(patience=5, restore_best_weights=True),
+        ModelCheckpoint("best.txt", save_best_only=True),
+        ReduceLROnPlateau(patience=1),
+        CSVLogger(),
+    ]
+
+
+def uninterrupted(folder: Path, epochs: int = 9) -> Run:
+    random.seed(1)
+    run = start(folder, callbacks())
+    train(run, epochs)
+    return run
+
+
+def left(folder: Path, until: int, **how: Any) -> None:
+    random.seed(1)
+    train(start(folder, callbacks()), 9, until, **how)
+
+
+@pytest.mark.parametrize("until", range(2, 9))
+def test_an_epoch_trained_again_that_is_the_same_is_said_in_one_line(
+    folder: Path, capsys: Out, until: int
+) -> None:
+    whole = uninterrupted(folder / "whole")
+    left(folder / "left", until)
+    capsys.readouterr()
+    random.seed(5)  # as another process would have it
+    run = start(folder / "left", callbacks())
+    assert train(run, 9) == [*range(until - 1, 9)][: len(run.history.epochs) - until + 1]
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("outlast:")]
+    told = f"resumed {folder / 'left'} at epoch {until + 1} (epoch {until} {IDENTICAL}, resume point {until}"
+    assert said == [f"outlast: {told}"]
+    assert run.training.weights == whole.training.weights
+    assert run.decisions == whole.decisions
+    there, here = content(folder / "whole"), content(folder / "left")
+    for name in ("history.csv", "journal.jsonl", "best.txt"):
+        assert here[name] == there[name]
+
+
+def test_nothing_is_written_meanwhile_and_what_listens_hears_the_epoch_once(folder: Path) -> None:
+    left(folder, 6)
+    heard: list[int] = []
+    before = content(folder)
+    run = start(folder, callbacks(), listen=lambda decision: heard.append(decision.epoch))
+
+    def act(epoch: int) -> None:
+        if epoch == 5:
+            run.flush()
+            assert content(folder) == before
+            assert run.committed == (5, None)
+
+    train(run, 9, act=act)
+    assert 5 not in heard and 6 in heard
+    assert [row["epoch"] for row in run._rows] == [*range(len(run._rows))]
+
+
+class Counting(Callback):
+    """Its state comes from a number that is not in it."""
+
+    def __init__(self) -> None:
+        self.count = self.last = 0
+
+    def state_dict(self) -> Any:
+        return {"last": self.last}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.last = state["last"]
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.count += 1
+        self.last = self.count
+
+
+class Faults:
+    """What a script may do otherwise in another process; each is a fault of one kind."""
+
+    def __init__(self, run: Run, process: int) -> None:
+        self.run, self.process = run, process
+
+    def batches(self, epoch: int) -> None:
+        for _ in self.run.batches([self.process, 2, 3]):
+            pass
+
+    def random_state(self, epoch: int) -> None:
+        for _ in range(self.process):
+            random.random()
+
+    def rate(self, epoch: int) -> None:
+        self.run.training.set_learning_rate("learning_rate", 0.1 / self.process)
+
+    def weights(self, epoch: int) -> None:
+        self.run.training.weights["w"][1] += 1e-3 * self.process
+
+    def metric(self, epoch: int) -> None:
+        self.run.log(score=float(self.process))
+
+    def extra(self, epoch: int) -> None:
+        self.run.extra["process"] = self.process
+
+
+FAULTS = {
+    "batches": "the batches: state/loop/batches",
+    "random_state": "random state: state/random/python",
+    "rate": "the learning rate: state/row/learning_rate",
+    "weights": "the weights: state/training/weights/w/1",
+    "metric": "a metric: state/row/score/3 (1.0 was saved, and it is 2.0 now)",
+    "extra": "run.extra: state/extra/process (1 was saved, and it is 2 now)",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found_and_what_was_saved_is_put_back(
+    folder: Path, capsys: Out, fault: str
+) -> None:
+    random.seed(1)
+    run = start(folder, [CSVLogger()])
+    train(run, 9, until=4, act=getattr(Faults(run, 1), fault))
+    saved = FakeAdapter.state(run.training)
+    rows = run._rows
+    extra = dict(run.extra)
+    again = start(folder, [CSVLogger()])
+    seen: list[Any] = []
+
+    def act(epoch: int) -> None:
+        if epoch == 3:
+            getattr(Faults(again, 2), fault)(epoch)
+
+    original = again.on_epoch_begin
+
+    def begin(epoch: int, logs: Any = None) -> None:
+        seen.append((epoch, FakeAdapter.state(again.training), dict(again.extra)))
+        original(epoch, logs)
+
+    again.on_epoch_begin = begin  # type: ignore[method-assign]
+    with pytest.warns(OutlastWarning, match="is not exact: epoch 4 was trained again") as caught:
+        train(again, 5, act=act)
+    assert len([one for one in caught if "not exact" in str(one.message)]) == 1
+    text = str(caught[0].message)
+    assert f"What differs first is {FAULTS[fault]}" in text and "likely cause" in text
+    assert seen[1] == (4, saved, extra)  # as it was saved
+    assert again._rows[:4] == rows
+    assert "(epoch 4 trained again as a check: not identical)" in capsys.readouterr().out
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    (check,) = [event for event in events if event["event"] == "check"]
+    assert not check["identical"] and FAULTS[fault] in check["found"]
+    assert open_run(folder).history["val_loss"] == list(LOSSES[:5])
+
+
+def test_a_callback_that_forgets_is_named(folder: Path) -> None:
+    train(start(folder, [Counting()]), 9, until=4)
+    with pytest.warns(OutlastWarning, match="a callback: state/callbacks/Counting/state/last"):
+        train(start(folder, [Counting()]), 9)
+
+
+def test_a_stop_that_differs_does_not_end_the_training(folder: Path) -> None:
+    train(start(folder), 9, until=4)
+    run = start(folder)
+    with pytest.warns(OutlastWarning, match="decisions"):
+        begun = train(run, 6, act=lambda epoch: run.stop("for once") if epoch == 3 else None)
+    assert begun == [3, 4, 5] and run.stopped is None
+
+
+def test_it_can_be_left_out_and_is_left_out_where_it_takes_long(folder: Path) -> None:
+    left(folder, 4)
+    assert train(start(folder, callbacks(), check_resume="never"), 9, until=5) == [4, 5]
+    points = sorted(folder.glob("resume-*"))
+    os.utime(points[0], (1e9, 1e9))  # more than a minute before the other
+    assert train(start(folder, callbacks()), 9, until=6) == [5, 6]
+    points = sorted(folder.glob("resume-*"))
+    os.utime(points[0], (1e9, 1e9))
+    assert train(start(folder, callbacks(), check_resume="always"), 9, until=7) == [5, 6, 7]
+    with pytest.raises(ArgumentError, match="check_resume must be 'auto', 'always' or 'never'"):
+        start(folder, check_resume="sometimes")
+
+
+def test_a_long_epoch_of_a_longer_training_is_trained_again(folder: Path) -> None:
+    run = start(folder)
+    for epoch in run.epochs(60):
+        if epoch == 55:
+            break
+    os.utime(min(folder.glob("resume-*")), (1e9, 1e9))
+    assert next(iter(start(folder).epochs(60))) == 54
+
+
+def test_what_the_user_sets_before_the_loop_counts(folder: Path, capsys: Out) -> None:
+    train(start(folder), 9, until=4)
+    run = start(folder)
+    run.training.weights["w"][1] = 7.0
+    assert train(run, 5) == [4] and run.training.weights["w"][1] == 7.0
+    assert "as a check" not in capsys.readouterr().out
+
+
+def test_a_note_alone_counts_too_and_a_kept_dict_stays_the_runs(folder: Path) -> None:
+    run = start(folder)
+    train(run, 9, until=4, act=lambda epoch: run.extra.update(last=epoch))
+    again = start(folder)
+    notes = again.extra
+    assert train(again, 9, 5, lambda epoch: notes.update(last=epoch)) == [3, 4, 5]
+    assert notes is again.extra and notes == {"last": 4}
+    third = start(folder)
+    third.extra["note"] = "mine"
+    train(third, 9, until=6)
+    assert third.extra == {"last": 4, "note": "mine"}
+
+
+def test_a_damaged_older_resume_point_is_no_reason_not_to_go_on(folder: Path) -> None:
+    left(folder, 4)
+    older = min(folder.glob("resume-*"))
+    older.write_bytes(older.read_bytes()[:-1] + b"?")
+    assert train(start(folder, callbacks()), 9, until=5) == [4, 5]
+
+
+class Forgetful(FakeAdapter):
+    """Refuses the older state, as a script does that adds a layer in an epoch."""
+
+    def load_state(self, state: Any) -> None:
+        if state["weights"]["w"][1] == 2.0:
+            raise ValueError("another structure")
+        super().load_state(state)
+
+
+def test_an_older_state_that_does_not_fit_is_no_reason_either(folder: Path) -> None:
+    run = start(folder)
+    train(run, 9, until=4, act=lambda epoch: run.training.weights["w"].__setitem__(1, float(epoch)))
+    again = Run(folder, adapter=Forgetful({"w": [0.0, 0.0]}, learning_rate=0.1))
+    assert next(iter(again.epochs(9))) == 4
+    assert again.training.weights["w"][1] == 3.0
+
+
+def test_times_are_not_compared(folder: Path) -> None:
+    train(start(folder, [TimeLimit(1000)]), 9, until=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train(start(folder, [TimeLimit(1000)]), 9) == [*range(3, 9)]
+
+
+def test_a_hundred_exact_resumes_raise_no_false_alarm(folder: Path, capsys: Out) -> None:
+    random.seed(1)
+    for until in range(2, 103):
+        run = start(folder, [EarlyStopping("loss", patience=200, restore_best_weights=True), CSVLogger()])
+        for epoch in run.epochs(103):
+            if epoch == until:
+                break
+            for batch in run.batches(random.sample(range(10), 4)):
+                run.training.weights["w"][0] += batch * random.random()
+                run.log(loss=run.training.weights["w"][0] % 7)
+        random.seed(until)
+    assert capsys.readouterr().out.count("check: identical)") == 100
