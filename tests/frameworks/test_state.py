@@ -152,16 +152,21 @@ def test_the_time_of_a_time_limit_goes_on() -> None:
     assert [decision.epoch for decision in stops if decision.stop] == [1]
 
 
-def test_keras_generator_that_the_resume_makes_leaves_pythons_random_state_as_it_was_saved() -> None:
+def test_keras_generator_that_a_resume_makes_leaves_pythons_random_state_as_it_was_saved() -> None:
     keras = pytest.importorskip("keras")
     from keras.src.backend.common import global_state
 
     from outlast.frameworks import random_state
 
-    keras.random.uniform((1,))
-    random.seed(7)
-    saved = random_state.collect()
-    following = random.random()
-    global_state.set_global_attribute("global_seed_generator", None)  # as in a process that has none yet
-    random_state.restore(saved)
-    assert random.random() == following
+    name = "global_seed_generator"
+    before = global_state.get_global_attribute(name)
+    try:
+        keras.random.uniform((1,))
+        random.seed(7)
+        saved = random_state.collect()
+        following = random.random()
+        global_state.set_global_attribute(name, None)  # as in a process that has none yet
+        random_state.restore(saved)
+        assert random.random() == following
+    finally:
+        global_state.set_global_attribute(name, before)
