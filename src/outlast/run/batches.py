@@ -28,27 +28,28 @@ class Batches:
 
     def __init__(self) -> None:
         self._first: list[int] = []
-        self._count = self._all = 0
+        self._count = self._later = 0
 
     def note(self, batch: Any) -> None:
         """Take a batch."""
         checksum = zlib.crc32(_looked_at(batch))
         self._count += 1
-        self._all = zlib.crc32(checksum.to_bytes(4, "little"), self._all)
         if self._count <= _KEPT:
             self._first.append(checksum)
+        else:
+            self._later = zlib.crc32(b"%d" % checksum, self._later)
 
     def saved(self) -> dict[str, Any]:
         """For a resume point."""
         import numpy as np
 
-        return {"count": self._count, "all": self._all, "first": np.array(self._first, np.uint32)}
+        return {"count": self._count, "later": self._later, "first": np.array(self._first, np.uint32)}
 
     @classmethod
     def of(cls, saved: Mapping[str, Any]) -> Batches:
         """The inverse of :meth:`saved`."""
         batches = cls()
-        batches._count, batches._all = saved["count"], saved["all"]
+        batches._count, batches._later = saved["count"], saved["later"]
         batches._first = [int(one) for one in saved["first"]]
         return batches
 
@@ -58,36 +59,35 @@ def _looked_at(batch: Any) -> bytes:
     first = _first_array(batch)
     if first is None:
         return repr(batch).encode() if isinstance(batch, (int, float, str, bytes)) else b""
-    shape = f"{first.dtype} {tuple(first.shape)}".encode()
     array = _in_memory(first)
-    if array is None or array.dtype == object or not array.size:
-        return shape
+    if array is None or array.dtype.hasobject or not array.size:
+        return repr((*first.shape,)).encode()
     if not array.flags.c_contiguous:
         array = array[(0,) * max(array.ndim - 1, 0)]
     flat = array.reshape(-1)
-    looked_at: bytes = flat[:: max(1, flat.size // _LOOKED_AT)].tobytes()
-    return shape + looked_at
+    looked_at: bytes = flat[:: flat.size // _LOOKED_AT or 1].tobytes()
+    return looked_at + b"%d" % array.size
 
 
 def _first_array(batch: Any) -> Any:
-    if hasattr(batch, "shape") and hasattr(batch, "dtype"):
+    if hasattr(batch, "shape"):
         return batch
     inner: Iterable[Any] = ()
-    if isinstance(batch, Mapping):
-        inner = batch.values()
-    elif isinstance(batch, (list, tuple)):
+    if isinstance(batch, (list, tuple)):
         inner = batch[:8]
-    found = (_first_array(one) for one in inner)
-    return next((one for one in found if one is not None), None)
+    elif isinstance(batch, Mapping):
+        inner = batch.values()
+    for one in inner:
+        if (found := _first_array(one)) is not None:
+            return found
+    return None
 
 
 def _in_memory(array: Any) -> Any:
     """As a NumPy array, if that costs no copy of it; else None."""
-    import numpy as np
-
-    if isinstance(array, np.ndarray):
+    if hasattr(array, "flags"):
         return array
-    if getattr(getattr(array, "device", None), "type", None) != "cpu":  # PyTorch's
+    if not getattr(array, "is_cpu", False):  # as PyTorch's tensors say
         return None
     try:
         return array.detach().numpy()

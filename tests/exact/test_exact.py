@@ -1,0 +1,45 @@
+"""Each training of the catalogue: a resume is exact, or a message says what is not. Never neither."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.exact.trainings import CASES, Training
+
+from outlast import OutlastWarning
+
+UNTIL = 4
+
+
+def process(training: Training, folder: Path, until: int | None = None) -> tuple[object, list[str]]:
+    """What the program ends with, and what is said, as if a new process ran it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ended = training(folder, until)
+    return ended, [str(one.message) for one in caught if issubclass(one.category, OutlastWarning)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_resume_is_exact_or_a_message_names_what_is_not(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    whole, nothing = process(case.training, folder / "whole")
+    again, _ = process(case.training, folder / "again")
+    assert whole == again and nothing == []  # it is deterministic at all
+    process(case.training, folder / "left", UNTIL)
+    capsys.readouterr()
+    resumed, warned = process(case.training, folder / "left")
+    said = [line for line in capsys.readouterr().out.splitlines() if "would not be exact" in line]
+    if case.text is None:
+        assert (resumed == whole, warned, said) == (True, [], [])
+    else:
+        assert any(case.text in text for text in (*warned, *said)), (warned, said, resumed == whole)
