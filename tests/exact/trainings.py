@@ -197,8 +197,31 @@ def data_that_grow(folder: Path, until: int | None) -> Any:
         folder,
         until,
         loader=lambda epoch: DataLoader(dataset(8 + 8 * epoch), 8, shuffle=True),
-        accept_changes=["steps"],
     )
+
+
+@exact
+def another_batch_size_from_an_epoch_on(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=lambda epoch: DataLoader(dataset(), 8 if epoch < 4 else 4))
+
+
+@exact
+def two_tasks_in_turn(folder: Path, until: int | None) -> Any:
+    tasks = [DataLoader(dataset(rows), rows // 2, shuffle=True) for rows in (24, 16)]
+    return train(folder, until, loader=lambda epoch: tasks[epoch % 2])
+
+
+@said("What differs first is the batches")
+def a_validation_before_the_first_epoch_of_each_start(folder: Path, until: int | None) -> Any:
+    model = network()
+    checked = []
+
+    def batches(run: Any, loader: Any) -> Any:
+        if not checked:
+            checked.extend(model(x).sum().item() for x, _ in run.batches(DataLoader(dataset(8), 4)))
+        return run.batches(loader)
+
+    return train(folder, until, model=model, batches=batches)
 
 
 @exact

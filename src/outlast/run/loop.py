@@ -12,6 +12,8 @@ from outlast.run.generators import Generators
 from outlast.run.means import Means
 from outlast.run.parts import AnyPart
 
+_SIZES = 16  # of first loaders that are remembered
+
 
 class Loop(AnyPart):
     """Counts batches, means their metrics, and knows the loaders' own random generators.
@@ -27,11 +29,23 @@ class Loop(AnyPart):
         self._in_batch = False
         self._generators = Generators()
         self._seen = Batches()
+        self.begins_epoch = True  # no loader was used in it yet
+        self.first_sizes: dict[str, list[int]] = {}  # of the first loader of each epoch, each once
 
     def begin_epoch(self) -> None:
         """Forget the epoch before."""
-        self._means, self._seen = Means(), Batches()
+        self._means, self._seen, self.begins_epoch = Means(), Batches(), True
         self._generators.begin_epoch()
+
+    def note_first(self, size: dict[str, Any], *, anew: bool) -> None:
+        """Note the size of the epoch's first loader; ``anew``: those before it do not count any more."""
+        self.begins_epoch = False
+        known = {} if anew else self.first_sizes
+        for name, value in size.items():
+            values = known.get(name, [])
+            if value is not None and value not in values:
+                known = {**known, name: [*values, value][-_SIZES:]}
+        self.first_sizes = known
 
     def metrics(self) -> dict[str, Any]:
         """The epoch's metrics."""
@@ -66,11 +80,12 @@ class Loop(AnyPart):
 
     def collect(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
-        return {"loaders": self._generators.state(), "batches": self._seen.saved()}
+        return {"loaders": self._generators.state(), "batches": self._seen.saved(), "sizes": self.first_sizes}
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
         self._generators, self._seen = Generators(saved["loaders"]), Batches.of(saved["batches"])
+        self.first_sizes = saved["sizes"]
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Give the loaders that are known their states back, in the middle of a training."""

@@ -192,16 +192,26 @@ class Opening:
         changed = [] if before == epochs else [f"epochs changed from {before} to {epochs}"]
         self._say("; ".join([f"outlast: {what}, resume point {self._store.number}", *self._notes, *changed]))
 
-    def meet(self, loader: Any) -> None:
+    def meet(self, size: settings.Record, known: Mapping[str, Sequence[int]]) -> bool:
         """Refuse a start whose first loader has other batches than the run so far.
+
+        Where the first loaders of its epochs differ, the script makes them so, and any will do.
+
+        Args:
+            size: of the first loader.
+            known: the sizes of the first loaders of all epochs, each once.
+
+        Returns:
+            Whether it has other batches, which are accepted.
 
         Raises:
             RunChanged: it has, and they are not accepted.
         """
         if self._first_loader_known:
-            return
+            return False
         self._first_loader_known = True
-        now = settings.filled_in(self.settings, {**self.settings, **settings.of_loader(loader)})
+        told = {name: value for name, value in size.items() if len(known.get(name, ())) < 2}
+        now = settings.filled_in(self.settings, {**self.settings, **told})
         changed = settings.changes(self.settings, now)
         settings.check(self._shown, changed, self._accepted)
         if now != self.settings:
@@ -209,6 +219,7 @@ class Opening:
         self.settings = now
         for change in changed:
             self._say(f"outlast: {change}")
+        return bool(changed)
 
     # What the user sets between two trainings of one Run.
 

@@ -19,7 +19,7 @@ from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import ArgumentError, FileError, UsageError, nearest, warn
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
-from outlast.run import arguments
+from outlast.run import arguments, settings
 from outlast.run.check import Check
 from outlast.run.contents import Contents
 from outlast.run.loop import Loop
@@ -556,8 +556,10 @@ class Run(OwnLoop, Shown):
         return (self.params or {}).get("epochs")
 
     def _meet(self, loader: Any) -> None:
-        if self.folder is not None:
-            self._opening.meet(loader)
+        if self.folder is not None and self._loop.begins_epoch:
+            size = settings.of_loader(loader)
+            changed = self._opening.meet(size, self._loop.first_sizes)
+            self._loop.note_first(size, anew=changed)
         self._opening.put_back(Moment.FIRST_BATCH)
 
     def _show_history(self) -> None:
