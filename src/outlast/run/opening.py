@@ -14,7 +14,7 @@ from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Training
-from outlast.run import settings
+from outlast.run import finished_here, settings
 from outlast.run.check import Check, rewound
 from outlast.run.comparison import ROOT, Leaves, leaves
 from outlast.run.contents import Contents, frozen
@@ -62,6 +62,7 @@ class Opening:
         self._wrong: list[str] = []  # values that did not come back as they were saved
         self._first_loader_known = False
         self._may_check = False
+        self._initial: Leaves = {}  # the weights with which the model began
         self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
         self._set_through_run: set[str] = set()
 
@@ -72,6 +73,9 @@ class Opening:
             RunChanged: the code asks for another training; nothing was put back.
         """
         saved = self._store.open(self._resume)
+        initial = _checksums(training).get("weights", {})
+        is_ours = self._left is not None and self._left[0] is training
+        self._initial = self._initial if is_ours else initial
         self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
         self.resumed, self._first_loader_known, self._may_check = saved is not None, False, False
         self._notes, self._wrong = [], []
@@ -223,11 +227,21 @@ class Opening:
 
     # What the user sets between two trainings of one Run.
 
-    def ended(self, training: Training) -> None:
+    def refuse_another_model(self, training: Training) -> None:
+        """Before a finished run is given to a model: refuse one of another training in this program.
+
+        Raises:
+            UsageError: it is one.
+        """
+        finished_here.check(self._store.folder, self._shown, self._initial, training.model)
+
+    def ended(self, training: Training, *, is_finished: bool) -> None:
         """Remember how the run leaves the model."""
         training.leave()
         with suppress(CapabilityError, NotImplementedError):  # who keeps what cannot be stored names it
             self._left = training, _checksums(training)
+        if is_finished:
+            finished_here.note(self._store.folder, self._initial, training.model)
 
     def set_through_run(self, name: str) -> None:
         """The user sets it through the Run, so the next training takes it."""

@@ -341,6 +341,8 @@ class Run(OwnLoop, Shown):
                 self._loop.forget()
             for problem in self._inexact() if finished is None else ():
                 self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+            if finished is not None and self._saved is not None:
+                self._opening.refuse_another_model(self.training)
             if self._check is None:
                 self._opening.announce(self._saved, finished, self._epochs())
                 self._saved = None
@@ -468,7 +470,7 @@ class Run(OwnLoop, Shown):
         self._store.finish()
         if self._begun_epochs:
             self._store.record("end", {"epoch": self._progress.next_epoch})
-        self._opening.ended(self.training)
+        self._opening.ended(self.training, is_finished=self.finished)
         self._trains = False
         self._close()
         if self._signals.pending is not None:

@@ -1,0 +1,79 @@
+"""What this program has finished: so that one folder is not taken for two trainings.
+
+In a loop over folds, each with a model of its own, the second fold would find the first one's finished run,
+train nothing, and get weights that have seen its validation data. A script or a cell that is started again
+looks the same, but for this: it is not the same execution, or its model begins with the same weights.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from outlast.exceptions import UsageError
+from outlast.frameworks.base import weakly
+from outlast.run.comparison import Leaves
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A run that was finished in this process.
+
+    Args:
+        program: the code of the script or cell that did it.
+        initial: the weights with which its model began.
+        model: a weak reference to it.
+    """
+
+    program: weakref.ref[CodeType]
+    initial: Leaves
+    model: Callable[[], Any]
+
+
+_finished: dict[str, _Finished] = {}  # by the real path of the folder
+
+
+def note(folder: str, initial: Leaves, model: Any) -> None:
+    """The run in ``folder`` has been finished by a model that began with these weights."""
+    _finished[os.path.realpath(folder)] = _Finished(weakref.ref(_program()), initial, weakly(model))
+
+
+def check(folder: str, shown: str, initial: Leaves, model: Any) -> None:
+    """Refuse a model of another training, in the program that has finished the run.
+
+    Args:
+        folder: the run's, which is finished.
+        shown: the same as the user wrote it.
+        initial: the weights with which the model begins.
+        model: the model; the one that finished the run may come again.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    one = _finished.get(os.path.realpath(folder))
+    if one is None or one.program() is not _program() or one.initial == initial:
+        return
+    if model is not None and one.model() is model:
+        return
+    raise UsageError(
+        f"{shown} was finished by this program already, with a model that began with other weights: nothing "
+        "would be trained, and this model would get that one's weights. Give each training a folder of its "
+        "own, such as Run('runs/cv/fold-2', ...), or begin anew with resume='never'."
+    )
+
+
+def _program() -> CodeType:
+    """The code of the script or of the notebook's cell that is being executed: the innermost module."""
+    frame: Any = sys._getframe()
+    code: CodeType = frame.f_code
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "<module>":
+            break
+        frame = frame.f_back
+    return code
