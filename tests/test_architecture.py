@@ -33,6 +33,7 @@ LAYERS = (
     "callbacks",
     "frameworks",
     "run",
+    "rehearse",
     "demo",
     "cli",
 )

@@ -22,7 +22,9 @@ from outlast.inspect.finding import find
 from outlast.inspect.folders import LEVELS
 from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
+from outlast.rehearse import Rehearsed, rehearse
 from outlast.views.runs import overview, page, verdict
+from outlast.views.table import table
 from outlast.views.text import escaped, terminal_width
 
 DONE, DAMAGED, BAD_INPUT, NO_RUN, OTHER_FORMAT = range(5)
@@ -111,6 +113,32 @@ def _verify(options: argparse.Namespace) -> int:
     return _code(one.run for one in found)
 
 
+def _rehearse(options: argparse.Namespace) -> int:
+    found = rehearse(
+        options.script,
+        options.arguments,
+        kills=options.kills,
+        epochs=options.epochs,
+        seed=options.seed,
+        say=_complain,
+    )
+    if options.json:
+        _say_json(_rehearsed_json(found))
+    else:
+        cells = [(row.place, row.resumed, "identical" if row.identical else "differs") for row in found.rows]
+        _say(table(cells, ["killed", "resumed at", "in the end"]))
+        for row in (row for row in found.rows if not row.identical):
+            _say(f"\n{escaped(row.place)}: what differs first is {escaped(row.difference)}.")
+        if not found.identical:
+            _say(f"\nWhat the script printed is in {escaped(found.folder)}.")
+    return DONE if found.identical else DAMAGED
+
+
+def _rehearsed_json(found: Rehearsed) -> dict[str, Any]:
+    rows = [{**vars(row), "identical": row.identical} for row in found.rows]
+    return {"identical": found.identical, "folder": found.folder, "tries": rows}
+
+
 def _refused(run: RunStatus) -> bool:
     """Whether nothing can be shown of this run; if so, its problem is printed as an error."""
     if run.status.unreadable:
@@ -148,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_runs(commands)
+    _add_rehearse(commands)
     return parser
 
 
@@ -175,6 +204,21 @@ def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     text = "check every checksum of runs, and say what a resume would do and lose; nothing is changed"
     for command in (show, _add(commands, "verify", text, _verify)):
         command.add_argument("runs", metavar="RUN", nargs="+", type=_path, help="a run's folder")
+
+
+def _add_rehearse(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = (
+        "run your own script for a few epochs, kill it at several places, start it again, and compare; the "
+        "options come before the script"
+    )
+    command = _add(commands, "rehearse", text, _rehearse)
+    command.add_argument("script", metavar="SCRIPT", type=_path, help="a .py or .ipynb file with a Run in it")
+    command.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER, help="the script's arguments")
+    text = "how often it is killed (default: %(default)s)"
+    command.add_argument("--kills", type=_whole, default=5, help=text)
+    text = "how many epochs a training has at most (default: %(default)s)"
+    command.add_argument("--epochs", type=partial(_whole, least=2), default=3, help=text)
+    command.add_argument("--seed", type=_whole, default=0, help="of the places (default: %(default)s)")
 
 
 def _add(

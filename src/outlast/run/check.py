@@ -79,7 +79,7 @@ class Check(Reader):
         if self.differences:
             saved, lines = _state_and_lines(self.store, self._before)
             name = self.differences[0].name
-            self._told = by_how_much(_tree(saved, lines), _tree(state, self._lines), name)
+            self._told = by_how_much(compared(saved, lines), compared(state, self._lines), name)
 
     @property
     def outcome(self) -> str:
@@ -126,7 +126,7 @@ class Check(Reader):
         self.store.record(kind, content)
 
     def _compared(self, state: RunState, lines: Mapping[str, bytes]) -> Leaves:
-        found = leaves(_tree(state, lines))
+        found = leaves(compared(state, lines))
         return {name: leaf for name, leaf in found.items() if name not in self._measured}
 
 
@@ -185,8 +185,8 @@ def _state_and_lines(store: Store, before: ResumePoint) -> tuple[RunState, dict[
     return RunState.from_state(newest.state), lines
 
 
-def _tree(state: RunState, lines: Mapping[str, bytes]) -> Tree:
-    """All that is compared; a metric by its name, then by its epoch."""
+def compared(state: RunState, lines: Mapping[str, bytes]) -> Tree:
+    """All of a run that is compared; a metric by its name, then by its epoch."""
     rows: dict[str, dict[str, Any]] = {}
     for row in rows_of(lines[layout.ROWS]):
         for name in row.keys() - {"epoch"}:

@@ -19,7 +19,7 @@ from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import ArgumentError, FileError, UsageError, nearest, warn
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
-from outlast.run import arguments, settings
+from outlast.run import arguments, rehearsal, settings
 from outlast.run.check import Check
 from outlast.run.contents import Contents
 from outlast.run.loop import Loop
@@ -112,6 +112,9 @@ class Run(OwnLoop, Shown):
         arguments.check_parts(parts)
         self.folder = None if folder is None else arguments.folder_path(folder)
         self._shown = "" if folder is None else os.fspath(folder)
+        self._rehearsal = rehearsal.current()
+        if self._rehearsal and self.folder is not None:
+            self.folder = self._rehearsal.folder(self.folder)
         self._listener = listen
         self._store: Store = (
             Store()
@@ -351,7 +354,7 @@ class Run(OwnLoop, Shown):
             self._progress.stops = []
         position = self._progress.position
         if finished is not None:
-            position = max(position, Position((self._epochs() or 0) - 1))
+            position = max(position, Position(((self.params or {}).get("epochs") or 0) - 1))
         self.control.resume_at(position)
         self._show_history()
         self._opening.put_back(Moment.TRAIN_BEGIN)
@@ -391,6 +394,8 @@ class Run(OwnLoop, Shown):
         if self._check is not None:
             self._go_on_from(self._check, logs)
         self._under_way = None
+        if self._rehearsal and self._progress.finished:
+            self.control.stop("the rehearsal has trained its epochs")
         self._safe_point()
 
     def _commit(self) -> None:
@@ -431,8 +436,16 @@ class Run(OwnLoop, Shown):
     def _hear(self) -> None:
         super()._hear()
         heard = self._batch_hooks.get("on_train_batch_end")
+        if self._rehearsal:
+            heard = partial(self._rehearse_batch, heard)
         if heard is not None:
             self._batch_hooks["on_train_batch_end"] = partial(self._hear_batch, heard)
+
+    def _rehearse_batch(self, heard: Listener | None, batch: int, logs: Logs | None = None) -> None:
+        assert self._rehearsal
+        self._rehearsal.count(rehearsal.BATCH, self.flush)
+        if heard is not None:
+            heard(batch, logs)
 
     def _hear_batch(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:
         """After a batch: what a callback saved in it goes to the disk at once, not with the epoch."""
@@ -450,6 +463,8 @@ class Run(OwnLoop, Shown):
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before a validation, which a signal skips."""
+        if self._rehearsal:
+            self._rehearsal.count(rehearsal.VALIDATION, self.flush)
         self._safe_point()
         super().on_test_begin(logs)
 
@@ -473,6 +488,8 @@ class Run(OwnLoop, Shown):
         self._opening.ended(self.training, is_finished=self.finished)
         self._trains = False
         self._close()
+        if self._rehearsal:
+            self._rehearsal.end()
         if self._signals.pending is not None:
             self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
             self._signals.raise_pending()
@@ -552,10 +569,12 @@ class Run(OwnLoop, Shown):
         return self._progress.why_finished(self._ours(), self._epochs())
 
     def _remaining(self, total: int) -> range:
+        total = min(total, self._epochs() or 0)
         return range(self._progress.next_epoch if self._finished() is None else total, total)
 
     def _epochs(self) -> int | None:
-        return (self.params or {}).get("epochs")
+        asked: int | None = (self.params or {}).get("epochs")
+        return self._rehearsal.epochs(asked) if self._rehearsal else asked
 
     def _meet(self, loader: Any) -> None:
         if self.folder is not None and self._loop.begins_epoch:
