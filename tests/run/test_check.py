@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -262,6 +263,20 @@ def test_a_damaged_older_resume_point_is_no_reason_not_to_go_on(folder: Path) ->
     older = min(folder.glob("resume-*"))
     older.write_bytes(older.read_bytes()[:-1] + b"?")
     assert train(start(folder, callbacks()), 9, until=5) == [4, 5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_epoch_that_is_trained_again_loses_nothing(
+    folder: Path, capsys: Out, number: int
+) -> None:
+    left(folder, 4)
+    before = content(folder)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(start(folder, callbacks()), 9, act=lambda epoch: os.kill(os.getpid(), number))
+    assert content(folder) == before
+    said = capsys.readouterr().out
+    assert "ended after epoch 4, which is saved. The same command goes on with epoch 5" in said
+    assert train(start(folder, callbacks()), 9, until=5) == [3, 4, 5]
 
 
 class Forgetful(FakeAdapter):

@@ -545,7 +545,7 @@ class Run(OwnLoop, Shown):
     def _told_of_end(self) -> str:
         saved = 0 if self._store.committed is None else self._store.committed.epoch + 1
         told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
-        if self._under_way is not None:
+        if self._under_way is not None and self._check is None:  # an epoch trained again is saved
             lost = f"ended in epoch {self._under_way + 1}, which is not saved"
             told = f"{lost}; epoch {saved} is" if saved else lost
         return f"{told}. The same command " + (
