@@ -311,3 +311,28 @@ def test_a_decision_is_not_changed_after_it_was_made(folder: Path) -> None:
 
     go_on(start(folder, [Checkpoint(save_best_only=True, keep_best=2, save_last=True)]), 3)
     assert [dict(decision.values) for decision in seen] == values
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"p": 0.5}, "model.1 changed from Dropout(p=0.1, inplace=False) to Dropout(p=0.5, inplace=False)"),
+        ({"activation": torch.nn.Tanh()}, "model.2 changed from ReLU() to Tanh()"),
+        ({"betas": (0.8, 0.999)}, "adam.betas changed from (0.9, 0.999) to (0.8, 0.999)"),
+    ],
+)
+def test_another_training_of_the_same_shapes_is_said(
+    folder: Path, capsys: Out, change: dict[str, Any], told: str
+) -> None:
+    def of(p: float = 0.1, activation: Any = None, betas: Any = (0.9, 0.999)) -> dict[str, Any]:
+        torch.manual_seed(0)
+        layers = [torch.nn.Linear(2, 2), torch.nn.Dropout(p), activation or torch.nn.ReLU()]
+        model = torch.nn.Sequential(*layers)
+        return {"model": model, "optimizer": torch.optim.Adam(model.parameters(), betas=betas)}
+
+    one_epoch(folder, **of())
+    capsys.readouterr()
+    one_epoch(folder, **of())
+    assert "changed" not in capsys.readouterr().out
+    one_epoch(folder, **of(**change))
+    assert told in capsys.readouterr().out

@@ -506,3 +506,47 @@ def test_one_name_of_an_accepted_change_needs_no_list(folder: Path) -> None:
     go_on(start(folder, seed=1), 1)
     assert go_on(start(folder, seed=2, accept_changes="seed"), 2) == [1]
     assert weight(start(folder, seed=2)) == 2
+
+
+@pytest.mark.parametrize("how", ["through the run", "in the optimizer", "weights", "momentum"])
+def test_what_is_changed_for_a_training_of_no_epochs_counts_in_the_next(folder: Path, how: str) -> None:
+    nets = Nets(momentum=0.9)
+    accepted = {"in the optimizer": ["learning_rate"], "weights": ["weights"], "momentum": ["optimizer"]}
+    run = nets.run(folder, accept_changes=accepted.get(how, []), check_resume="never")
+    nets.train(run, 3)
+    if how == "through the run":
+        run.learning_rate = 0.001
+    elif how == "in the optimizer":
+        nets.optimizer.param_groups[0]["lr"] = 0.001
+    elif how == "weights":
+        with torch.no_grad():
+            nets.model.bias.fill_(100.0)
+    else:
+        nets.optimizer.param_groups[0]["momentum"] = 0.5
+    for _ in range(2):
+        nets.train(run, 3)  # finished: trains nothing
+    if "the" in how:
+        nets.train(run, 4, until=3)  # left in the epoch
+    nets.train(run, 5)
+    rate = 0.001 if "the" in how else 0.1
+    assert run.history["learning_rate"] == pytest.approx([0.1, 0.1, 0.1, rate, rate])
+    assert nets.optimizer.param_groups[0]["momentum"] == (0.5 if how == "momentum" else 0.9)
+
+
+@pytest.mark.parametrize("place", ["before", "inside", "after"])
+def test_a_stop_by_kerass_own_callback_ends_the_run_wherever_it_is_in_the_list(
+    folder: Path, place: str
+) -> None:
+    def once() -> Run:
+        theirs = keras.callbacks.EarlyStopping(monitor="loss", patience=0, min_delta=1e9)
+        run = Run(folder, [theirs] if place == "inside" else [], check_resume="never")
+        callbacks = {"before": [theirs, run], "inside": [run], "after": [run, theirs]}[place]
+        keras.utils.set_random_seed(1)
+        compiled().fit(X, Y, epochs=9, verbose=0, callbacks=callbacks)
+        return run
+
+    first, second = once(), once()
+    assert (first.status, len(first.history.epochs)) == ("finished", 2)
+    assert first.stopped == second.stopped is not None
+    assert len(second.history.epochs) == 2
+    assert open_run(folder).status == "finished"

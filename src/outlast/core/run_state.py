@@ -79,6 +79,7 @@ class RunState:
         stops: the decisions that ask for the end.
         extra: the user's own values.
         settings: what the code asked for.
+        description: what the training is made of, by name.
         contents: what each part of the run saved, by the part's name.
 
     Example:
@@ -93,6 +94,7 @@ class RunState:
     stops: tuple[Decision, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    description: Mapping[str, str] = field(default_factory=dict)
     contents: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -109,6 +111,7 @@ class RunState:
             "stops": [decision.to_json() for decision in self.stops],
             "extra": dict(self.extra),
             "settings": dict(self.settings),
+            "description": dict(self.description),
             **self.contents,
         }
 
@@ -128,5 +131,6 @@ class RunState:
             stops=tuple(map(Decision.from_json, state["stops"])),
             extra=dict(state["extra"]),
             settings=dict(state["settings"]),
+            description=dict(state["description"]),
             contents={name: part for name, part in state.items() if name not in own},
         )

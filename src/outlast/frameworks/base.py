@@ -112,6 +112,15 @@ class Training:
         self._left = optimizers, self.learning_rates(), known
 
     @property
+    def remembered(self) -> Any:
+        """What :meth:`leave` has remembered, for :meth:`remember`."""
+        return self._left
+
+    def remember(self, remembered: Any) -> None:
+        """Remember that again, and nothing that came after it."""
+        self._left = remembered
+
+    @property
     def left(self) -> tuple[dict[str, float], bool] | None:
         """The rates that a run in this process left these optimizers with, and whether that is known."""
         if self._left is None:
@@ -207,6 +216,10 @@ class Training:
             RunChanged: the model or the optimizer is not the one that was saved.
         """
         raise NotImplementedError
+
+    def description(self) -> dict[str, str]:
+        """What it is made of, by name, but for weights and rates: what tells trainings of one shape apart."""
+        return {}
 
     @property
     def is_on_accelerator(self) -> bool:

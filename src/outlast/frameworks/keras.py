@@ -20,6 +20,7 @@ from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
+from outlast.frameworks.description import described, text
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
 from outlast.storage.format.dtypes import Bits
@@ -156,6 +157,19 @@ class KerasTraining(Training):
         for part, variables in _variables(self.model).items():
             for variable, array in zip(variables, state[part], strict=True):
                 variable.assign(_native(array))
+
+    def description(self) -> dict[str, str]:
+        """The configurations of the layers, by their places, of the optimizer, and the loss."""
+        found: dict[str, str] = {}
+        with suppress(Exception):  # a class of the user's need not have a configuration
+            for index, layer in enumerate(getattr(self.model, "layers", ())):
+                place = f"layer {index} ({type(layer).__name__})"
+                found |= described(place, layer.get_config(), ("name", "layers"))
+        for name, optimizer in enumerate(self.optimizers.values()):
+            place = type(optimizer).__name__ + (f" {name}" if name else "")
+            found |= described(place, optimizer.get_config(), ("name", "learning_rate"))
+        loss = getattr(self.model, "loss", None)
+        return {**found, "loss": text(getattr(loss, "__name__", None) or loss)}
 
     @property
     def is_on_accelerator(self) -> bool:

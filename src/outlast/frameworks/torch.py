@@ -11,8 +11,12 @@ from typing import Any, cast
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
+from outlast.frameworks.description import described, text
 from outlast.frameworks.tensors import to_array, to_arrays, to_tensor, to_tensors
 from outlast.storage.format.dtypes import Bits
+
+# What changes in training, or is no setting.
+_OF_A_GROUP = ("params", "param_names", "lr", "initial_lr", "name")
 
 
 def training(model: Any, optimizer: Any) -> Training:
@@ -64,6 +68,18 @@ class TorchTraining(Training):
     def optimizers(self) -> dict[str, Any]:
         """The optimizers by name."""
         return self._optimizers
+
+    def description(self) -> dict[str, str]:
+        """The innermost modules as they print themselves, and the optimizers' settings."""
+        found = {}
+        for name, module in self.model.named_modules():
+            if not any(True for _ in module.children()):
+                found[f"model.{name}" if name else "model"] = text(module)
+        for name, optimizer in self._optimizers.items():
+            found[name] = type(optimizer).__name__
+            for index, group in enumerate(optimizer.param_groups):
+                found |= described(f"{name}.{index}" if index else name, group, _OF_A_GROUP)
+        return found
 
     @property
     def is_on_accelerator(self) -> bool:

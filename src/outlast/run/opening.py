@@ -39,7 +39,7 @@ class Opening:
 
     Attributes:
         settings: what the code asks for, and from before what it does not say.
-        resumed: the store held something when it was opened.
+        description: what the training is made of.
     """
 
     def __init__(
@@ -57,13 +57,15 @@ class Opening:
         self._shown, self._store, self._contents, self._say = shown, store, contents, say
         self._seed, self._accepted, self._resume, self._check = seed, frozenset(accepted), resume, check
         self.settings: settings.Record = {}
-        self.resumed = False
         self._notes: list[str] = []  # what the line at the start has to say
         self._wrong: list[str] = []  # values that did not come back as they were saved
         self._first_loader_known = False
         self._may_check = False
+        self._changed = False  # the user has set something that is not saved yet
+        self.description: dict[str, str] = {}
         self._initial: Leaves = {}  # the weights with which the model began
         self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
+        self._remembered: Any = None  # by the training, before this start
         self._set_through_run: set[str] = set()
 
     def open(self, callbacks: Sequence[Callback], training: Training, steps: int | None) -> RunState | None:
@@ -77,16 +79,15 @@ class Opening:
         is_ours = self._left is not None and self._left[0] is training
         self._initial = self._initial if is_ours else initial
         self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
-        self.resumed, self._first_loader_known, self._may_check = saved is not None, False, False
-        self._notes, self._wrong = [], []
+        self._first_loader_known = self._may_check = False
+        self._notes, self._wrong, self._remembered = [], [], training.remembered
         if saved is None:
             self.settings = settings.requested(callbacks, training.learning_rates(), self._seed, steps)
+            self.description = training.description()
             self._store.describe(self.settings)
             self._store.record("start", {"resume": False, "findings": list(self._store.findings)})
         else:
             self._go_on(saved, callbacks, training, steps)
-        self._set_through_run.clear()
-        self._left = None
         return saved
 
     def _go_on(
@@ -98,27 +99,38 @@ class Opening:
         changed = [*settings.changes(before, self.settings), *self._set_since(training)]
         accepted = self._accepted | self._set_through_run
         settings.check(self._shown, changed, accepted)
+        others = self._other_training(saved, training)
         self._put_back(saved, training, changed)
         if any(change.name == "learning_rate" for change in changed):
             for name, rate in rates.items():
                 training.set_learning_rate(name, rate)
         elif training.left is not None and now != training.learning_rates() and now != training.left[0]:
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
+        self._changed = bool(changed)
         self._may_check = not changed and (self._check == "always" or training.left is None)
         training.leave(known=False)
         if changed:
             self._store.describe(self.settings)
+        changed += others
         at = {"epoch": saved.position.next_epoch, "resume_point": self._store.number}
         findings = list(self._store.findings)
         self._store.record("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
         self._notes = [*findings, *map(str, changed), *self._notes]
+
+    def _other_training(self, saved: RunState, training: Training) -> list[settings.Change]:
+        """What the training is made of otherwise, as far as it is as the script has made it."""
+        if training.left is not None:  # a training may have changed it
+            self.description = dict(saved.description)
+        else:
+            self.description = training.description()
+        return settings.other_training(saved.description, self.description)
 
     def _rates_are_the_users(self, training: Training) -> bool:
         """Whether the rates are to be taken from the optimizers, and not from the run.
 
         A model that a run has trained in this process need not have its initial rate any more.
         """
-        if "learning_rate" in self._set_through_run or training.left is None:
+        if self._changed or "learning_rate" in self._set_through_run or training.left is None:
             return True
         rates, known = training.left
         return known and rates != training.learning_rates()
@@ -236,7 +248,13 @@ class Opening:
         finished_here.check(self._store.folder, self._shown, self._initial, training.model)
 
     def ended(self, training: Training, *, is_finished: bool) -> None:
-        """Remember how the run leaves the model."""
+        """Remember how the run leaves the model.
+
+        A training of no epochs saves nothing, so what was set before it counts in the next one, too.
+        """
+        if self._changed:
+            training.remember(self._remembered)
+            return
         training.leave()
         with suppress(CapabilityError, NotImplementedError):  # who keeps what cannot be stored names it
             self._left = training, _checksums(training)
@@ -248,8 +266,13 @@ class Opening:
         self._set_through_run.add(name)
 
     def hook_came(self) -> None:
-        """Training is under way: what was set in it is part of it."""
+        """Training is under way: weights that differ from now on are those that it made."""
+        self._left = None
+
+    def committed(self) -> None:
+        """What the user had set is saved."""
         self._set_through_run.clear()
+        self._changed = False
 
     def _set_since(self, training: Training) -> list[settings.Change]:
         """What the user has set since the run ended, beside the rates."""

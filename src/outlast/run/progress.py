@@ -47,7 +47,13 @@ class Progress:
     def to_state(self, settings: Mapping[str, Any], contents: Mapping[str, Any]) -> RunState:
         """What goes into a resume point; rows and decisions are logs."""
         return RunState(
-            self.position, self.epochs, self.finished, tuple(self.stops), self.extra, settings, contents
+            self.position,
+            self.epochs,
+            self.finished,
+            tuple(self.stops),
+            self.extra,
+            settings,
+            contents=contents,
         )
 
     @classmethod

@@ -400,6 +400,8 @@ class Run(OwnLoop, Shown):
 
     def _commit(self) -> None:
         self._store.commit(self._staged.take(), self._state)
+        if self._check is None:
+            self._opening.committed()
 
     def _go_on_from(self, check: Check, logs: Logs | None) -> None:
         """Once the last saved epoch was trained again: say what came of it, and go on from what was saved."""
@@ -455,7 +457,8 @@ class Run(OwnLoop, Shown):
             self._store.show(step)
 
     def _state(self) -> RunState:
-        return self._progress.to_state(self._opening.settings, self._contents.collect())
+        state = self._progress.to_state(self._opening.settings, self._contents.collect())
+        return replace(state, description=self._opening.description)
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:
         self._progress.rows.append({"epoch": epoch, **complete})
@@ -479,6 +482,7 @@ class Run(OwnLoop, Shown):
 
     def _end(self, logs: Logs | None) -> None:
         super().on_train_end(logs)
+        self._keep_late_stop()
         self.control.resume_at(START)
         if not self._begun_epochs:
             self._show_history()
@@ -493,6 +497,13 @@ class Run(OwnLoop, Shown):
         if self._signals.pending is not None:
             self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
             self._signals.raise_pending()
+
+    def _keep_late_stop(self) -> None:
+        """A callback that Keras calls after the run stopped the training: keep that, too."""
+        if self._begun_epochs and self.control.stopping and not self._progress.finished:
+            self._progress.stopped_from_outside()
+            self._progress.finished = True
+            self._commit()
 
     # Opening and closing.
 

@@ -18,6 +18,9 @@ _FIXED_IN_CALLBACKS = ("monitor", "mode")
 _FIXED = ("learning_rate", "steps", "seed", "batch_size")
 
 
+_MOST_SAID = 5  # changes of the model
+
+
 @dataclass(frozen=True)
 class Change:
     """One setting that is not as it was.
@@ -154,6 +157,21 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
         if name in theirs[key] and theirs[key][name] != value
     ]
     return found + [Change(key, "was removed") for key in theirs if key not in ours]
+
+
+def other_training(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
+    """What a training is made of otherwise than the run's; only the user knows what that means."""
+    found = [
+        Change(name, f"changed from {before[name]} to {value}")
+        for name, value in now.items()
+        if name in before and before[name] != value
+    ]
+    found += [Change(name, "was added") for name in now if before and name not in before]
+    found += [Change(name, "was removed") for name in before if now and name not in now]
+    more = len(found) - _MOST_SAID
+    return (
+        found if more <= 0 else [*found[:_MOST_SAID], Change(f"{more} more settings of the model", "changed")]
+    )
 
 
 def _from_to(before: Any, now: Any) -> str:
