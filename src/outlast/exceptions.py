@@ -27,6 +27,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class OutlastError(Exception):
@@ -75,6 +76,11 @@ class FileError(OutlastError, OSError):
         self.errno = errno
         self.filename = path or None
 
+    def __reduce__(self) -> Any:
+        """As pickled for another process, with all that it says."""
+        attributes = {**vars(self), "errno": self.errno, "filename": self.filename}
+        return _as_it_was, (type(self), self.args[0], attributes)
+
 
 class DamagedFile(FileError):
     """A file is not what was written: its checksum or its length does not match."""
@@ -115,6 +121,19 @@ class MissingExtra(OutlastError, ImportError):
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
         super().__init__(f'{purpose} needs {package}, which is not installed: pip install "outlast[{extra}]"')
         self.name = package
+
+    def __reduce__(self) -> Any:
+        """As pickled for another process, with all that it says."""
+        return _as_it_was, (type(self), self.args[0], {"name": self.name})
+
+
+def _as_it_was(kind: type[Exception], text: str, attributes: dict[str, Any]) -> Exception:
+    """An error of that class, made without its own arguments."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, text)
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
 
 
 class OutlastWarning(UserWarning):

@@ -24,8 +24,10 @@ from outlast import (
     ReduceLROnPlateau,
     Run,
     TimeLimit,
+    UsageError,
     open_run,
 )
+from outlast.core.stopping import invalid_loss
 from outlast.testing import FakeAdapter
 
 Out = pytest.CaptureFixture[str]
@@ -207,12 +209,140 @@ def test_a_callback_that_forgets_is_named(folder: Path) -> None:
         train(start(folder, [Counting()]), 9)
 
 
-def test_a_stop_that_differs_does_not_end_the_training(folder: Path) -> None:
+class Once(Callback):
+    """Decides otherwise in another process, and stops the training."""
+
+    process = 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == 3 and self.process == 2:
+            decision = invalid_loss(float("nan"), epoch=epoch, batch=0)
+            self.control.stop(decision.sentence)
+            self.context.report(decision)
+
+
+def test_a_stop_that_differs_does_not_end_the_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(start(folder, [Once()]), 9, until=4)
+    monkeypatch.setattr(Once, "process", 2)
+    run = start(folder, [Once()])
+    with pytest.warns(OutlastWarning, match="decisions"):
+        begun = train(run, 6)
+    assert begun == [3, 4, 5] and run.stopped is None
+
+
+def test_a_stop_that_the_user_asks_for_in_the_epoch_that_is_trained_again_holds(folder: Path) -> None:
     train(start(folder), 9, until=4)
     run = start(folder)
-    with pytest.warns(OutlastWarning, match="decisions"):
-        begun = train(run, 6, act=lambda epoch: run.stop("for once") if epoch == 3 else None)
-    assert begun == [3, 4, 5] and run.stopped is None
+    assert train(run, 9, act=lambda epoch: run.stop("for once")) == [3]
+    for one in (run, open_run(folder)):
+        assert one.status == "finished" and "for once" in one.stopped
+    assert [decision.epoch for decision in open_run(folder).decisions] == [3]
+    assert train(start(folder), 9) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_epoch_trained_again_that_is_left_loses_nothing(folder: Path, error: type[BaseException]) -> None:
+    whole = uninterrupted(folder / "whole")
+    left(folder / "left", 4)
+    run = start(folder / "left", callbacks())
+
+    def fail(epoch: int) -> None:
+        raise error
+
+    with pytest.raises(error):
+        train(run, 9, act=fail)
+    assert len(run.history.epochs) == 4 and run.committed == (3, None)
+    train(run, 9)
+    assert run.history == whole.history and run.training.weights == whole.training.weights
+    again = open_run(folder / "left")
+    assert (again.status, again.history) == ("finished", whole.history)
+
+
+def test_lists_in_extra_that_the_script_holds_stay_the_runs(folder: Path) -> None:
+    def once(until: int | None) -> Run:
+        run = start(folder)
+        losses = run.extra.setdefault("losses", [])
+        train(run, 6, until, lambda epoch: losses.append(epoch))
+        return run
+
+    once(3)
+    assert once(4).extra == {"losses": [0, 1, 2, 3]}
+    assert once(None).extra == {"losses": [0, 1, 2, 3, 4, 5]}
+    assert open_run(folder).extra == {"losses": [0, 1, 2, 3, 4, 5]}
+
+
+def test_what_is_put_into_extra_between_two_trainings_counts_and_a_stop_is_refused(folder: Path) -> None:
+    run = start(folder)
+    run.extra["before"] = 1
+    train(run, 2)
+    run.extra["between"] = 2
+    with pytest.raises(UsageError, match="no training to stop"):
+        run.stop("enough")
+    train(run, 4)
+    assert open_run(folder).extra == {"before": 1, "between": 2}
+
+
+@pytest.mark.parametrize("what", ["a rate", "weights", "a callback", "a rate after the Run is made"])
+def test_a_change_on_purpose_is_no_difference_in_the_next_start(folder: Path, what: str, capsys: Out) -> None:
+    train(start(folder), 9, until=3)
+
+    def once(until: int) -> None:
+        callbacks = [CSVLogger()] if what == "a callback" else []
+        run = start(folder, callbacks, accept_changes=["learning_rate"])
+        if what == "a rate":
+            run.training.set_learning_rate("learning_rate", 0.01)
+        train(run, 9, until)
+
+    run = start(folder, [EarlyStopping("val_loss", patience=9)] if what == "a callback" else [])
+    if what == "a rate":
+        run.learning_rate = 0.01
+    elif what == "a rate after the Run is made":
+        run.training.set_learning_rate("learning_rate", 0.01)
+    elif what == "weights":
+        run.training.weights["w"][1] = 7.0
+    assert train(run, 9, until=4) == [3, 4]
+    out = capsys.readouterr().out
+    assert what in ("a callback", "a rate") or "was set after the Run was made, and counts" in out
+    again = start(folder, [EarlyStopping("val_loss", patience=9)] if what == "a callback" else [])
+    if what == "a rate":
+        again.learning_rate = 0.01
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train(again, 9, until=5) == [4, 5]
+
+
+def test_other_batches_that_are_accepted_are_no_difference(folder: Path) -> None:
+    def once(size: int, until: int | None = None, **options: Any) -> list[int]:
+        run = start(folder, **options)
+        begun = []
+        for epoch in run.epochs(6):
+            begun.append(epoch)
+            if epoch == until:
+                break
+            for batch in run.batches(list(range(size))):
+                run.log(loss=batch)
+        return begun
+
+    once(4, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert once(5, 4, accept_changes=["steps"]) == [2, 3, 4]
+        assert once(5) == [4, 5]
+
+
+def test_a_check_that_did_not_come_to_its_end_is_not_begun_again(folder: Path) -> None:
+    left(folder, 4)
+    assert train(start(folder, callbacks()), 9, until=3) == [3]  # left in the epoch that is trained again
+    assert train(start(folder, callbacks()), 9, until=4) == [4]
+    assert train(start(folder, callbacks(), check_resume="always"), 9, until=4) == [3, 4]
+
+
+def test_a_difference_ends_no_training_where_warnings_are_errors(folder: Path, capsys: Out) -> None:
+    train(start(folder, [Counting()]), 9, until=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(start(folder, [Counting()]), 9)
+    assert "outlast: Resuming" in capsys.readouterr().out
 
 
 def test_it_can_be_left_out_and_is_left_out_where_it_takes_long(folder: Path) -> None:
@@ -276,7 +406,7 @@ def test_a_signal_in_the_epoch_that_is_trained_again_loses_nothing(
     assert content(folder) == before
     said = capsys.readouterr().out
     assert "ended after epoch 4, which is saved. The same command goes on with epoch 5" in said
-    assert train(start(folder, callbacks()), 9, until=5) == [3, 4, 5]
+    assert train(start(folder, callbacks()), 9, until=5) == [4, 5]  # it is not begun a second time
 
 
 class Forgetful(FakeAdapter):

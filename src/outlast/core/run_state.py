@@ -80,6 +80,7 @@ class RunState:
         extra: the user's own values.
         settings: what the code asked for.
         description: what the training is made of, by name.
+        changes: how often the user has changed something between two starts.
         contents: what each part of the run saved, by the part's name.
 
     Example:
@@ -95,6 +96,7 @@ class RunState:
     extra: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     description: Mapping[str, str] = field(default_factory=dict)
+    changes: int = 0
     contents: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -112,6 +114,7 @@ class RunState:
             "extra": dict(self.extra),
             "settings": dict(self.settings),
             "description": dict(self.description),
+            "changes": self.changes,
             **self.contents,
         }
 
@@ -132,5 +135,6 @@ class RunState:
             extra=dict(state["extra"]),
             settings=dict(state["settings"]),
             description=dict(state["description"]),
+            changes=index(state["changes"]),
             contents={name: part for name, part in state.items() if name not in own},
         )

@@ -25,7 +25,17 @@ def folder_path(folder: str | os.PathLike[str]) -> str:
         raise ArgumentError(f"folder must be the path of a folder, such as 'runs/digits', but is {folder!r}.")
     if not path or "\0" in path:
         raise ArgumentError(f"folder must be the path of a folder, such as 'runs/digits', but is {path!r}.")
-    return os.path.abspath(os.path.expanduser(path))
+    if "://" in path:
+        raise ArgumentError(
+            f"folder must be a folder of this machine, but is {path!r}: outlast does not write to other "
+            "places yet. Train in a local folder, and copy it."
+        )
+    try:
+        return os.path.abspath(os.path.expanduser(path))
+    except FileNotFoundError as error:
+        raise ArgumentError(
+            f"{path!r} is relative to the current folder, which has been deleted: pass a whole path."
+        ) from error
 
 
 def check_word(name: str, value: Any, *possible: str) -> None:

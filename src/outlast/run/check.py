@@ -13,7 +13,7 @@ from typing import Any
 
 from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import DamagedFile, OutlastError, UnknownFormat
-from outlast.inspect.record import rows_of
+from outlast.inspect.record import decisions_of, rows_of
 from outlast.run.comparison import Difference, Leaves, Tree, by_how_much, differences, leaves
 from outlast.run.contents import Contents, frozen
 from outlast.run.stores import Reader, Store
@@ -45,6 +45,7 @@ class Check(Reader):
         newest: where it was at the newest.
         callbacks: as above.
         differences: what is not the same; None as long as the stretch is trained.
+        abandoned: there is nothing to compare: the user asked for something else meanwhile.
     """
 
     def __init__(
@@ -63,9 +64,12 @@ class Check(Reader):
         self.is_open, self.store, self.callbacks = True, store, callbacks
         self.number, self.committed, self.findings = store.number, store.committed, store.findings
         self._measured = frozenset(measured)
+        timed = {name.split("/")[2].partition("#")[0] for name in measured}  # they decide by the time
+        self._not_compared = frozenset({*timed, "Run"})  # what the user asks for is not the training's
         self._lines = dict.fromkeys(_LOGS, b"")
         self._expected = self._compared(newest, new_lines)
         self.differences: list[Difference] | None = None
+        self.abandoned = False
         self._told = ""  # how much the first is
 
     def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
@@ -75,11 +79,18 @@ class Check(Reader):
         state = collect()
         if state.position < self.newest.position:
             return
+        if self.abandoned:
+            self.differences = []
+            return
         self.differences = differences(self._expected, self._compared(state, self._lines))
         if self.differences:
             saved, lines = _state_and_lines(self.store, self._before)
             name = self.differences[0].name
-            self._told = by_how_much(compared(saved, lines), compared(state, self._lines), name)
+            self._told = by_how_much(
+                compared(saved, lines, self._not_compared),
+                compared(state, self._lines, self._not_compared),
+                name,
+            )
 
     @property
     def outcome(self) -> str:
@@ -126,13 +137,13 @@ class Check(Reader):
         self.store.record(kind, content)
 
     def _compared(self, state: RunState, lines: Mapping[str, bytes]) -> Leaves:
-        found = leaves(compared(state, lines))
+        found = leaves(compared(state, lines, self._not_compared))
         return {name: leaf for name, leaf in found.items() if name not in self._measured}
 
 
 def rewound(
     store: Store, contents: Contents, wanted: str, extra: Mapping[str, Any], measured: Collection[str]
-) -> Check | None:
+) -> tuple[Check | None, list[str]]:
     """Put back the resume point before the newest, if the stretch between them is to be trained again.
 
     Not if the user has set something since the newest was put back, nor if the older one cannot be had
@@ -144,35 +155,42 @@ def rewound(
         wanted: ``"auto"``, ``"always"`` or ``"never"``.
         extra: the user's own values, as they are now.
         measured: names of values that no two trainings share.
+
+    Returns:
+        The check, and the names of what the user has set since.
     """
     numbers = store.points()
     if wanted == "never" or len(numbers) < 2 or (wanted == "auto" and not _is_short(store, numbers)):
-        return None
+        return None, []
     try:
         point = store.load(numbers[1])
         newest, lines = _state_and_lines(store, point)
-        if newest.extra != extra or not contents.holds(newest.contents):
-            return None
+        names = contents.set_since(newest.contents)
+        if names or newest.extra != extra:
+            return None, names
         callbacks = frozen(contents.collect()["callbacks"])
         check = Check(store, point, newest, lines, callbacks, measured)
+        if check.before.position >= newest.position or check.before.changes != newest.changes:
+            return None, []  # the newest adds a late stop alone, or the user has changed something between
         before = RunState.from_state(point.state).contents
-        if check.before.position >= newest.position:  # the newest adds a late stop alone
-            return None
     except (DamagedFile, UnknownFormat, LookupError, TypeError, ValueError):
-        return None
+        return None, []
     try:
         contents.begin(before)
         if not contents.put_back(Moment.OPEN):
-            return check
+            return check, []
     except OutlastError:  # the script changes what it trains on the way
         pass
     contents.begin({**newest.contents, "callbacks": callbacks})
     contents.put_back(Moment.OPEN)
-    return None
+    return None, []
 
 
 def _is_short(store: Store, numbers: Collection[int]) -> bool:
+    """Whether it is worth the time; not if a start that did it before was ended in it."""
     newest, before, *_ = numbers
+    if newest in store.checks_begun():
+        return False
     seconds = store.made(newest) - store.made(before)
     return seconds < _SHORT or newest > _SHARE
 
@@ -187,14 +205,16 @@ def _state_and_lines(store: Store, before: ResumePoint) -> tuple[RunState, dict[
     return RunState.from_state(newest.state), lines
 
 
-def compared(state: RunState, lines: Mapping[str, bytes]) -> Tree:
+def compared(state: RunState, lines: Mapping[str, bytes], but_decisions_of: Collection[str] = ()) -> Tree:
     """All of a run that is compared; a metric by its name, then by its epoch."""
     rows: dict[str, dict[str, Any]] = {}
     for row in rows_of(lines[layout.ROWS]):
         for name in row.keys() - {"epoch"}:
             rows.setdefault(name, {})[str(row["epoch"])] = row[name]
     contents = {**state.contents, "loop": _with_loaders_by_seed(state.contents["loop"])}
-    return {**contents, "extra": state.extra, "row": rows, "decisions": lines[layout.JOURNAL].decode()}
+    decisions = [decision.to_json() for decision in decisions_of(lines[layout.JOURNAL])]
+    decisions = [one for one in decisions if one["callback"] not in but_decisions_of]
+    return {**contents, "extra": state.extra, "row": rows, "decisions": decisions}
 
 
 def _with_loaders_by_seed(loop: Mapping[str, Any]) -> Tree:

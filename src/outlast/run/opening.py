@@ -40,6 +40,7 @@ class Opening:
     Attributes:
         settings: what the code asks for, and from before what it does not say.
         description: what the training is made of.
+        changes: how often the user has changed something between two starts.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Opening:
         self._may_check = False
         self._changed = False  # the user has set something that is not saved yet
         self.description: dict[str, str] = {}
+        self.changes = 0
         self._initial: Leaves = {}  # the weights with which the model began
         self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
         self._remembered: Any = None  # by the training, before this start
@@ -83,7 +85,7 @@ class Opening:
         self._notes, self._wrong, self._remembered = [], [], training.remembered
         if saved is None:
             self.settings = settings.requested(callbacks, training.learning_rates(), self._seed, steps)
-            self.description = training.description()
+            self.description, self.changes = training.description(), 0
             self._store.describe(self.settings)
             self._store.record("start", {"resume": False, "findings": list(self._store.findings)})
         else:
@@ -112,6 +114,7 @@ class Opening:
         if changed:
             self._store.describe(self.settings)
         changed += others
+        self.changes = saved.changes + bool(changed)
         at = {"epoch": saved.position.next_epoch, "resume_point": self._store.number}
         findings = list(self._store.findings)
         self._store.record("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
@@ -169,12 +172,20 @@ class Opening:
             for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
             for name in callback.measured
         ]
-        return rewound(self._store, self._contents, self._check, extra, measured)
+        check, names = rewound(self._store, self._contents, self._check, extra, measured)
+        if names:
+            self.changes += 1
+            self._notes.append(f"{names[0]} was set after the Run was made, and counts")
+        if check is not None:
+            self._store.record("check begins", {"resume_point": self._store.number})
+        return check
 
     def end(self, check: Check) -> None:
         """After the stretch: have all be as the newest resume point says."""
         callbacks = {"callbacks": check.callbacks}  # their kept weights are those that the store knows
-        saved = RunState.from_state(self._store.load(check.number).state) if check.differences else RunState()
+        saved = RunState()
+        if check.differences or check.abandoned:
+            saved = RunState.from_state(self._store.load(check.number).state)
         self._contents.restore({**saved.contents, **callbacks})
 
     def dry_run(self) -> None:
@@ -235,6 +246,7 @@ class Opening:
         self.settings = now
         for change in changed:
             self._say(f"outlast: {change}")
+        self.changes += bool(changed)
         return bool(changed)
 
     # What the user sets between two trainings of one Run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from outlast.exceptions import UsageError
+from outlast.exceptions import CapabilityError, OutlastError, UsageError
 from outlast.frameworks.base import load_file
 from outlast.inspect.record import Record
 from outlast.run.arguments import folder_path
@@ -29,13 +29,24 @@ class PastRun(Shown, Record):
         Raises:
             UsageError: no best model is saved.
             DamagedFile: its bytes are lost, or it is not what a run saved.
+            CapabilityError: the framework cannot load it without your code; the text says what can be done.
         """
         best = self.best
         if best is None or best.path is None:
             raise UsageError(f"{self.folder} has no best model.")
         name = os.path.relpath(best.path, self.folder)
         path = blobs.intact(self.folder, name, self._point.files[name])
-        return load_file(path)
+        try:
+            return load_file(path)
+        except OutlastError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CapabilityError(
+                f"{path} cannot be loaded without your code: {reason}. If it has classes or functions of yours, "
+                "give them to the framework's own loader (custom_objects=). If it has weights alone, make the "
+                "model as your script does, and load them into it."
+            ) from error
 
     def __repr__(self) -> str:
         return f"PastRun({self.folder!r})"

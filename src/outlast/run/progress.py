@@ -14,7 +14,7 @@ from outlast.run.staged import StagedOutput
 from outlast.storage import journal
 from outlast.storage.format import layout, limits
 
-_RUN = "Run"  # who decided if no callback did; such a stop is final
+RUN = "Run"  # who decided if no callback did; such a stop is final
 
 
 @dataclass
@@ -92,13 +92,13 @@ class Progress:
     def stopped_from_outside(self) -> None:
         """Something else set the flag, such as a callback of Keras's: keep that as a stop like any other."""
         text = {"text": "the loop was told to stop, by none of the run's callbacks"}
-        self.stops = [Decision(_RUN, Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
+        self.stops = [Decision(RUN, Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
 
     def why_finished(self, callbacks: Sequence[Callback], epochs: int | None) -> str | None:
         """Why there is nothing left to train with these settings; None if there is."""
         for decision in self.stops:
             askers = [callback for callback in callbacks if _is_a(callback, decision.callback)]
-            if decision.callback == _RUN or any(callback.still_stops(decision) for callback in askers):
+            if decision.callback == RUN or any(callback.still_stops(decision) for callback in askers):
                 return decision.sentence
         if epochs is not None and self.next_epoch >= epochs:
             done = self.next_epoch
@@ -121,3 +121,30 @@ def _more_than_asked(done: int, asked: int) -> str:
 
 def _is_a(callback: Callback, name: str) -> bool:
     return any(cls.__name__ == name for cls in type(callback).__mro__)
+
+
+def put_into(kept: Any, values: Any) -> None:
+    """Have a dict or a list hold ``values``; dicts and lists inside it stay the same objects.
+
+    Example:
+        >>> extra = {"losses": [1.0], "old": 0}
+        >>> losses = extra["losses"]
+        >>> put_into(extra, {"losses": [1.0, 0.5]})
+        >>> extra, losses
+        ({'losses': [1.0, 0.5]}, [1.0, 0.5])
+    """
+    known = dict(kept) if isinstance(kept, dict) else dict(enumerate(kept))
+    new = values if isinstance(values, dict) else dict(enumerate(values))
+    held = {}
+    for name, value in new.items():
+        before = known.get(name)
+        if type(before) is type(value) and isinstance(value, (dict, list)):
+            put_into(before, value)
+            held[name] = before
+        else:
+            held[name] = value
+    if isinstance(kept, dict):
+        kept.clear()
+        kept.update(held)
+    else:
+        kept[:] = held.values()

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from outlast.callbacks.list import Listener
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
 from outlast.core.run_state import START, Moment, Position, RunState
-from outlast.exceptions import ArgumentError, FileError, UsageError, nearest, warn
+from outlast.exceptions import ArgumentError, FileError, OutlastWarning, UsageError, nearest, warn
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
 from outlast.run import arguments, rehearsal, settings
@@ -27,7 +28,7 @@ from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.parts import CallbacksPart, RandomPart, TrainingPart, UserParts
-from outlast.run.progress import Progress
+from outlast.run.progress import RUN, Progress, put_into
 from outlast.run.session import FolderStore
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
@@ -148,6 +149,7 @@ class Run(OwnLoop, Shown):
         self._under_way: int | None = None  # the epoch that has begun and is not committed
         self._begun_epochs = 0  # in this training
         self._trains = False
+        self._extra_left: dict[str, Any] = {}  # what the user has set since differs from it
         self._check: Check | None = None  # while the last saved epoch is trained again
         self._saved: RunState | None = None  # what was found, until it is announced
         super().__init__(
@@ -288,7 +290,13 @@ class Run(OwnLoop, Shown):
             self._opening.set_through_run("learning_rate")
 
     def stop(self, reason: str) -> None:
-        """End the training after this epoch, for good, with your reason."""
+        """End the training after this epoch, for good, with your reason.
+
+        Raises:
+            UsageError: there is no training to end.
+        """
+        if not self._trains:
+            raise UsageError("There is no training to stop: call run.stop(...) inside of it.")
         decision = Decision(
             "Run", Action.STOP, Reason.ASKED, self._progress.next_epoch, values={"text": str(reason)}
         )
@@ -402,6 +410,7 @@ class Run(OwnLoop, Shown):
         self._store.commit(self._staged.take(), self._state)
         if self._check is None:
             self._opening.committed()
+            self._extra_left = deepcopy(self.extra)
 
     def _go_on_from(self, check: Check, logs: Logs | None) -> None:
         """Once the last saved epoch was trained again: say what came of it, and go on from what was saved."""
@@ -409,30 +418,53 @@ class Run(OwnLoop, Shown):
             self.control.begin()  # the run had not stopped here
             return
         again = f"epoch {self._progress.next_epoch} trained again as a check"
+        asked = [one for one in self._progress.stops if one.callback == RUN]  # by the user: it holds
         self._check = None
         self._be_at(check.store, replace(check.newest, finished=False))  # more epochs are asked for now
         self._opening.end(check)
-        if check.differences:
-            self.control.begin()  # a stop that was asked for now
+        if check.differences or check.abandoned:
+            self.control.begin()  # a stop of a callback that decided otherwise
             if isinstance(logs, dict):  # what Keras's own History will show
                 logs.update(
                     {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
                 )
-        self._store.record("check", check.to_json())
-        told = f" ({again}: {'not ' if check.differences else ''}identical)"
+        told = "" if check.abandoned else f" ({again}: {'not ' if check.differences else ''}identical)"
         self._opening.announce(self._saved, None, self._epochs(), told)
         self._saved = None
+        if asked:
+            self._stop_at_once(asked)
+        if not check.abandoned:
+            self._store.record("check", check.to_json())
         if check.differences:
-            warn(check.warning(self._shown, self.training.is_on_accelerator))
+            self._warn(check.warning(self._shown, self.training.is_on_accelerator))
+
+    def _stop_at_once(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            self.control.stop(decision.sentence)
+            self._note(decision)
+        self._progress.finished = True
+        self._commit()
+
+    def _warn(self, text: str) -> None:
+        """Warn, but end no training where warnings are errors."""
+        try:
+            warn(text)
+        except OutlastWarning:
+            self._say(f"outlast: {text}")
+
+    def _leave_check(self) -> None:
+        """The epoch that was trained again has been left: the run is where it was saved."""
+        if self._check is not None:
+            check, self._check = self._check, None
+            self._be_at(check.store, check.newest)
 
     def _be_at(self, store: Store, state: RunState) -> None:
-        """Go on from what a store holds; the user may have kept ``extra``."""
+        """Go on from what a store holds; the user may have kept ``extra``, or what is in it."""
         extra, self._store = self._progress.extra, store
         self._staged.begin(store.files, capture=store is not self._check)
         rows, journal = (store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
         self._progress = Progress.from_state(state, rows, journal)
-        extra.clear()
-        extra.update(self._progress.extra)
+        put_into(extra, self._progress.extra)
         self._progress.extra = extra
 
     def _hear(self) -> None:
@@ -458,7 +490,7 @@ class Run(OwnLoop, Shown):
 
     def _state(self) -> RunState:
         state = self._progress.to_state(self._opening.settings, self._contents.collect())
-        return replace(state, description=self._opening.description)
+        return replace(state, description=self._opening.description, changes=self._opening.changes)
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:
         self._progress.rows.append({"epoch": epoch, **complete})
@@ -513,13 +545,19 @@ class Run(OwnLoop, Shown):
             self.training.require("state", "A Run")
         for callback in self._ours():
             callback.forget()
+        self._leave_check()
         self._staged.begin(())
-        self._progress = Progress()
+        extra, left = self._progress.extra, self._extra_left
+        users = deepcopy(extra) if extra != left else None
+        self._progress = Progress(extra=extra)
         saved = self._opening.open(self._ours(), self.training, (self.params or {}).get("steps"))
         self._saved = saved and replace(saved, contents={})  # what is put back is not kept
         self._staged.begin(self._store.files)
         if self._saved is not None:
             self._be_at(self._store, self._saved)
+        self._extra_left = deepcopy(extra)
+        if users is not None:  # what the user has set since the last training counts
+            put_into(extra, users)
         self._fresh = True
 
     def _or_close(self, act: Callable[[], None]) -> None:
@@ -536,6 +574,7 @@ class Run(OwnLoop, Shown):
         self._trains = False
         self._signals.restore()
         self.training.run = None
+        self._leave_check()
         self._store.close()
 
     def _safe_point(self) -> None:
@@ -549,6 +588,7 @@ class Run(OwnLoop, Shown):
             told = self._told_of_end()
         except FileError as error:
             told = f"{self._told_of_end()}. The last save failed: {error}"
+        self._leave_check()
         self._say(f"outlast: {self._signals.name}: {told}")
         self._trains, self.training.run = False, None
         self._signals.raise_pending()
@@ -592,6 +632,8 @@ class Run(OwnLoop, Shown):
             size = settings.of_loader(loader)
             changed = self._opening.meet(size, self._loop.first_sizes)
             self._loop.note_first(size, anew=changed)
+            if changed and self._check is not None:  # other batches were asked for: nothing to compare
+                self._check.abandoned = True
         self._opening.put_back(Moment.FIRST_BATCH)
 
     def _show_history(self) -> None:

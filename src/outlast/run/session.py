@@ -141,6 +141,11 @@ class FolderStore(Store):
         ours = [number for number in there if resume_points.run_of(self.folder, number) == self._last.run]
         return ours[:2] if ours[:1] == [self.number] else []
 
+    def checks_begun(self) -> Collection[int]:
+        """Those up to which a start has begun to train again, as the events say."""
+        events = journal.read_end(os.path.join(self.folder, layout.EVENTS))
+        return [event.get("resume_point", 0) for event in events if event.get("event") == "check begins"]
+
     def load(self, number: int) -> ResumePoint:
         """One of :meth:`points`, with all that it names.
 

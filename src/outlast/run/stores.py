@@ -63,6 +63,10 @@ class Store:
         """The numbers of the resume points that it could go back to, the newest first."""
         return []
 
+    def checks_begun(self) -> Collection[int]:
+        """The numbers of the resume points up to which a start has begun to train again."""
+        return ()
+
     def load(self, number: int) -> ResumePoint:
         """One of :meth:`points`.
 
