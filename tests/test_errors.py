@@ -10,6 +10,11 @@ import pytest
 import outlast
 from outlast.exceptions import DamagedFile, FileError, MissingExtra, RunLocked, UnknownFormat
 
+
+def pickled(error: Exception) -> object:
+    return pickle.loads(pickle.dumps(error))
+
+
 ERRORS = [
     FileError("Cannot write x: full", path="x", errno=28),
     DamagedFile("x is damaged", path="x"),

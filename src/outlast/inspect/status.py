@@ -59,7 +59,7 @@ class Status(Enum):
 
     @property
     def unreadable(self) -> bool:
-        """Whether nothing but the problem can be told of the run."""
+        """Whether only the problem of the run is known."""
         return self in (Status.NO_RUN, Status.NEWER, Status.OLDER, Status.UNREADABLE)
 
 
@@ -123,7 +123,7 @@ class Outlook:
     Args:
         point: the resume point that it would take; None: it would start from nothing.
         epoch: the epoch that it would train next, from 0.
-        finished: there is nothing to train with the settings of then.
+        finished: there is nothing to train with the settings of that start.
         loses: what is in no file any more, as phrases.
         mends: what it would make again, from what, by the files' names.
     """

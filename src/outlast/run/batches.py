@@ -1,4 +1,4 @@
-"""Batches: a checksum of each batch of an epoch, so that another order of the data is told from all else.
+"""Batches: a checksum of each batch of an epoch, so that another order can be told from other causes.
 
 It must cost next to nothing, so it looks at a few numbers of the first array of a batch, and never at
 one on an accelerator: reading that would wait for it.
@@ -55,7 +55,7 @@ class Batches:
 
 
 def _looked_at(batch: Any) -> bytes:
-    """Some bytes that another batch would have otherwise."""
+    """Some bytes that differ between batches."""
     first = _first_array(batch)
     if first is None:
         return repr(batch).encode() if isinstance(batch, (int, float, str, bytes)) else b""

@@ -1,4 +1,4 @@
-"""Comparison: what two states of a training have otherwise, what differs first, and the likely cause.
+"""Comparison: how two states of a training differ, in what first, and the likely cause.
 
 The order is that in which causes lie: other batches lead to other weights, and never the other way round.
 docs/exact.md has the causes at length.

@@ -16,7 +16,7 @@ _SIZES = 16  # of first loaders that are remembered
 
 
 class Loop(AnyPart):
-    """Counts batches, means their metrics, and knows the loaders' own random generators.
+    """Counts batches, averages their metrics, and knows the loaders' own random generators.
 
     It is a part of the run: the next epoch's order of batches depends on those generators.
     """

@@ -12,8 +12,8 @@ class Shown(Readable):
     """Tables, pictures, and the names that a user needs."""
 
     _names: ClassVar[tuple[str, ...]] = (
-        *("best", "checkpoints", "committed", "decisions", "epochs", "extra", "findings", "finished"),
-        *("folder", "history", "load_best", "plot", "settings", "status", "stop", "stopped"),
+        *("best", "checkpoints", "committed", "decisions", "extra", "findings", "finished"),
+        *("folder", "history", "load_best", "plot", "settings", "status", "stopped"),
     )
 
     def __dir__(self) -> list[str]:

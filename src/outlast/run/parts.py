@@ -19,14 +19,14 @@ class AnyPart:
     """What most parts have in common: anything fits, and it goes back in the same way at any time."""
 
     def check(self, saved: Any) -> None:
-        """Take anything."""
+        """Any state fits."""
 
     def put_back(self, saved: Any) -> None:
         """Go on from what was collected."""
         raise NotImplementedError
 
     def restore(self, saved: Any) -> None:
-        """The same."""
+        """Go on from what was collected, between two epochs."""
         self.put_back(saved)
 
 

@@ -43,9 +43,9 @@ class PastRun(Shown, Record):
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise CapabilityError(
-                f"{path} cannot be loaded without your code: {reason}. If it has classes or functions of yours, "
-                "give them to the framework's own loader (custom_objects=). If it has weights alone, make the "
-                "model as your script does, and load them into it."
+                f"{path} cannot be loaded without your code: {reason}. If it has classes or functions of "
+                "yours, give them to the framework's own loader (custom_objects=). If it has weights "
+                "alone, make the model as your script does, and load them into it."
             ) from error
 
     def __repr__(self) -> str:

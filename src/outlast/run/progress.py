@@ -91,7 +91,7 @@ class Progress:
 
     def stopped_from_outside(self) -> None:
         """Something else set the flag, such as a callback of Keras's: keep that as a stop like any other."""
-        text = {"text": "the loop was told to stop, by none of the run's callbacks"}
+        text = {"text": "something outside the run stopped the training"}
         self.stops = [Decision(RUN, Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
 
     def why_finished(self, callbacks: Sequence[Callback], epochs: int | None) -> str | None:

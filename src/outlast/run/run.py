@@ -85,7 +85,8 @@ class Run(OwnLoop, Shown):
 
     _names = (
         *Shown._names,
-        *("batches", "callbacks", "flush", "learning_rate", "log", "model", "stop_training"),
+        *("batches", "callbacks", "epochs", "flush", "learning_rate", "log", "model", "stop"),
+        "stop_training",
     )
 
     def __init__(

@@ -1,7 +1,7 @@
 """JSON that does not swell: a small text can stand for very many values.
 
 ``[],[],[]`` takes three bytes a value in a file and sixty in memory. Nobody writes such a
-file but to harm, so the values are counted before they are made.
+file except to attack, so the values are counted before they are made.
 """
 
 from __future__ import annotations

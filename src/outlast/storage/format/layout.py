@@ -6,12 +6,12 @@ A run's folder holds::
     IDENTITY                     which run this is: 32 random hexadecimal digits
     run.json                     what was asked for
     resume-00000042              resume point 42: everything that a run needs to go on
-    blob-00000040-3f9ac21b.keras immutable, named by resume points: a kept model
+    blob-00000040-3f9ac21b.keras never changes; named by resume points: a kept model
     blob-immutable-00000040-3f9ac21b  the same: a value in the state that never changes
     blob-rows-00000040-3f9ac21b  the same: older lines of a log
     best.keras, ...              published files: copies of blobs
     history.csv, ...             published files: the logs
-    events.jsonl                 starts, resumes, repairs; only ever appended
+    events.jsonl                 starts, resumes, checks, signals, ends; only ever appended
 
 The name of a blob holds the number of the resume point that it was made for, and the first
 digits of the run's identity. Anything else is somebody else's and is left alone, and so is
@@ -188,7 +188,7 @@ def check_published_name(name: str) -> None:
     if any(map(is_temporary, names)):
         raise _refused(name, "temporary files are called so")
     if max(map(_bytes, names)) > limits.NAME_BYTES or _bytes(name) > limits.PATH_BYTES:
-        raise _refused(name, f"its {_bytes(name):,} bytes are too many, {limits.NAME_BYTES} are the limit")
+        raise _refused(name, f"the name has {_bytes(name):,} bytes; at most {limits.NAME_BYTES} are allowed")
 
 
 def check_log_name(name: str) -> None:

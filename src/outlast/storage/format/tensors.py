@@ -34,7 +34,7 @@ PAGE = 4096
 HEADER_CRC = "header_crc32"  # always the header's first key, so that it is found unparsed
 BLANK = "0" * 8
 _BUFFER = 8 << 20
-_spare: list[npt.NDArray[Any]] = []  # at most two, of the file written last: fresh memory is dear
+_spare: list[npt.NDArray[Any]] = []  # at most two, of the file written last: fresh memory is slow to get
 
 
 def write(
