@@ -2,8 +2,8 @@
 
 A run gets a random identity when its folder is begun. The file ``IDENTITY`` holds it, each
 resume point and each immutable holds it, and the names of blobs contain its first eight
-digits. So a file that was copied from another run is not taken for ours, and a writer that sleeps while its folder is set
-aside notices that the new folder is not its own.
+digits. So a file that was copied from another run is not taken for ours, and a writer that
+sleeps while its folder is set aside notices that the new folder is not its own.
 """
 
 from __future__ import annotations
