@@ -39,6 +39,8 @@ class CSVLogger(Callback):
         b'epoch,loss,val_loss\r\n0,1.0,NA\r\n1,0.5,NA\r\n'
     """
 
+    keeps_history = True
+
     def __init__(
         self, filename: str | os.PathLike[str] | None = None, separator: str = ",", append: bool = False
     ) -> None:

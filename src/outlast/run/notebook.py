@@ -13,7 +13,7 @@ class Shown(Readable):
 
     _names: ClassVar[tuple[str, ...]] = (
         *("best", "checkpoints", "committed", "decisions", "epochs", "extra", "findings", "finished"),
-        *("folder", "history", "load_best", "plot", "settings", "status", "stop", "stopped"),
+        *("folder", "history", "load_best", "plot", "results", "settings", "status", "stop", "stopped"),
     )
 
     def __dir__(self) -> list[str]:

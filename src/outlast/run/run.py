@@ -14,7 +14,8 @@ from outlast.callbacks.base import Callback
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.callbacks.list import Listener
 from outlast.core.decision import Action, Decision, Reason
-from outlast.core.logs import Logs
+from outlast.core.logs import Logs, completed
+from outlast.core.numbers import check_metric, check_name, plain
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import ArgumentError, FileError, UsageError, nearest, warn
 from outlast.frameworks.base import Adapter
@@ -144,6 +145,8 @@ class Run(OwnLoop, Shown):
         self._fresh = False  # opened, and not trained since
         self._under_way: int | None = None  # the epoch that has begun and is not committed
         self._begun_epochs = 0  # in this training
+        self._results: dict[str, Any] = {}
+        self._may_have_results = False  # a training has been, and is not under way
         self._trains = False
         self._check: Check | None = None  # while the last saved epoch is trained again
         self._saved: RunState | None = None  # what was found, until it is announced
@@ -177,6 +180,11 @@ class Run(OwnLoop, Shown):
     def extra(self) -> dict[str, Any]:
         """A dict of JSON values of your own, saved with the rest."""
         return self._progress.extra
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What was logged after the loop, or after Keras's ``fit``, such as the accuracy on test data."""
+        return dict(self._results)
 
     @property
     def decisions(self) -> list[Decision]:
@@ -328,6 +336,7 @@ class Run(OwnLoop, Shown):
         if not (self._store.is_open and self._fresh):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
+        self._may_have_results = False
         if self._saved is not None and self._finished() is None:
             self._check = self._opening.rewind(self._ours(), self.extra)
             if self._check is not None:
@@ -369,6 +378,7 @@ class Run(OwnLoop, Shown):
         if not self._begun_epochs:
             self._show_history()
         self._begun_epochs += 1
+        self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
         self._opening.hook_came()
         super().on_epoch_begin(epoch, logs)
@@ -443,8 +453,9 @@ class Run(OwnLoop, Shown):
         return self._progress.to_state(self._opening.settings, self._contents.collect())
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:
-        self._progress.rows.append({"epoch": epoch, **complete})
+        self._progress.rows.append(_row(epoch, complete))
         super()._see_epoch(epoch, complete)
+        self._progress.rows[-1] = _row(epoch, completed(complete, {}))  # with what callbacks have added
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before a validation, which a signal skips."""
@@ -461,6 +472,7 @@ class Run(OwnLoop, Shown):
         self._or_close(lambda: self._end(logs))
 
     def _end(self, logs: Logs | None) -> None:
+        self._may_have_results = True
         super().on_train_end(logs)
         self.control.resume_at(START)
         if not self._begun_epochs:
@@ -490,6 +502,7 @@ class Run(OwnLoop, Shown):
         self._staged.begin(self._store.files)
         if self._saved is not None:
             self._be_at(self._store, self._saved)
+        self._results = self._store.results(self._progress.next_epoch)
         self._fresh = True
 
     def _or_close(self, act: Callable[[], None]) -> None:
@@ -503,6 +516,7 @@ class Run(OwnLoop, Shown):
     def _close(self) -> None:
         if self._trains and self.is_running:  # left in the middle: the rates are known, the weights are not
             self.training.leave()
+        self._may_have_results |= self._trains
         self._trains = False
         self._signals.restore()
         self.training.run = None
@@ -560,9 +574,37 @@ class Run(OwnLoop, Shown):
             self._opening.meet(loader)
         self._opening.put_back(Moment.FIRST_BATCH)
 
+    def _be_ready(self) -> None:
+        self._opening.put_back(Moment.FIRST_BATCH)
+
+    def _log_result(self, metrics: Mapping[str, Any]) -> None:
+        if not self._may_have_results:
+            raise UsageError(
+                "run.log was called outside an epoch. Call it in your loop, for epoch in run.epochs(...), or "
+                "after it for results of the run. A callback adds its metric to the logs: "
+                "logs['val_f1'] = ..."
+            )
+        for name, value in metrics.items():
+            check_name(name)
+            check_metric(value, name)
+        self._results |= completed(metrics, {})
+        self._store.keep_results(self._results, self._progress.next_epoch)
+
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]
         self.control.fill_history(self._progress.columns(), epochs)
 
     def _say(self, text: str) -> None:
         self.context.say(text)
+
+
+def _row(epoch: int, logs: Logs) -> dict[str, Any]:
+    """An epoch's row, arrays as lists, as it is after a resume too.
+
+    Raises:
+        MetricError: something in the logs cannot be in a history; the text names it.
+    """
+    for name, value in logs.items():
+        check_name(name)
+        check_metric(value, name, texts=True)
+    return {"epoch": epoch, **plain(logs)}
