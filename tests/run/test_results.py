@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from tests.run.training import go_on, start, train
 
-from outlast import Callback, EarlyStopping, LambdaCallback, Run, UsageError, cli, open_run
+from outlast import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    History,
+    LambdaCallback,
+    Run,
+    UsageError,
+    cli,
+    open_run,
+)
 from outlast.exceptions import RunLocked
 from outlast.storage.disk import lock
 
@@ -152,3 +162,46 @@ def test_a_run_without_a_folder_has_results_too() -> None:
         run.log(loss=1.0)
     run.log(test_accuracy=0.5)
     assert run.results == {"test_accuracy": 0.5}
+
+
+# What callbacks add to the logs, and the CSV.
+
+
+class Score(Callback):
+    """As people write it for Keras: a metric of one's own, put into the logs."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["val_f1"] = np.float32(epoch / 2)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 0, 2]])
+def test_a_metric_that_a_callback_adds_is_in_every_history(folder: Path, order: list[int]) -> None:
+    callbacks = [CSVLogger(), Score(), history := History()]
+    run = start(folder, [callbacks[index] for index in order])
+    for _ in run.epochs(2):
+        run.log(loss=1.0)
+    expected = [{"epoch": e, "learning_rate": 0.1, "loss": 1.0, "val_f1": e / 2} for e in range(2)]
+    assert run.history.rows == open_run(folder).history.rows == expected
+    assert history.history["val_f1"] == [0.0, 0.5]
+    assert (folder / "history.csv").read_text().splitlines() == [
+        *["epoch,learning_rate,loss,val_f1", "0,0.1,1.0,0.0", "1,0.1,1.0,0.5"],
+    ]
+
+
+def test_what_a_callback_adds_is_there_after_a_resume_too(folder: Path) -> None:
+    go_on(start(folder, [CSVLogger(), Score()]), 5, until=3)
+    run = start(folder, [CSVLogger(), Score()], check_resume="always")
+    go_on(run, 5)
+    assert run.history["val_f1"] == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    "names", [["loss"], ["loss", "val/loss"], ["loss", "valid_loss"], ["validation_loss"]]
+)
+def test_no_columns_are_made_up_for_a_validation(folder: Path, names: list[str]) -> None:
+    run = start(folder, [CSVLogger()])
+    for epoch in run.epochs(2):
+        run.log(dict.fromkeys(names, 1.0), **({"val_loss": 2.0} if epoch else {}))
+    first, *rows = (folder / "history.csv").read_text().splitlines()
+    assert first == ",".join(["epoch", "learning_rate", *names, "val_loss"])
+    assert rows[0].endswith(",NA") and rows[1].endswith(",2.0")
