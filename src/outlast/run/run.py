@@ -85,7 +85,7 @@ class Run(OwnLoop, Shown):
 
     _names = (
         *Shown._names,
-        *("batches", "callbacks", "flush", "learning_rate", "log", "model", "stop_training"),
+        *("batches", "callbacks", "flush", "learning_rate", "log", "model", "stop_training", "validation"),
     )
 
     def __init__(
