@@ -368,3 +368,67 @@ def a_metric_of_an_own_counter(folder: Path, until: int | None) -> Any:
         return step(model, optimizer, x, y) * 0 + seen
 
     return train(folder, until, batch=counting)
+
+
+@exact
+def metrics_of_half_precision_with_weights(folder: Path, until: int | None) -> Any:
+    def half(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        return step(model, optimizer, x, y).to(torch.bfloat16)
+
+    return train(folder, until, batch=half)
+
+
+class Score(outlast.Callback):
+    """Adds a metric of its own to the logs."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["val_f1"] = np.float32(logs["loss"] / 3)
+
+
+@exact
+def a_metric_that_a_callback_adds(folder: Path, until: int | None) -> Any:
+    run_history = train(folder, until, callbacks=[outlast.CSVLogger(), Score()])
+    return run_history and [run_history, (folder / "history.csv").read_text()]
+
+
+# Validations.
+
+
+def validating(folder: Path, until: int | None, valid: Any, between: bool) -> Any:
+    """A validation that draws random numbers, in the middle of an epoch or after its batches."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    loader = DataLoader(dataset(), 8, shuffle=True, generator=torch.Generator().manual_seed(3))
+    run = outlast.Run(folder, model=model, optimizer=optimizer)
+
+    def validate() -> None:
+        for x, y in run.validation(valid):
+            run.log(loss=torch.nn.functional.mse_loss(model(x), y), weight=len(x))
+
+    for epoch in run.epochs(EPOCHS):
+        for x, y in run.batches(loader):
+            run.log(loss=step(model, optimizer, x, y))
+            if between:
+                validate()
+            if epoch == until:
+                return None
+        if not between:
+            validate()
+    return result(model, run.history["loss"], run.history["val_loss"])
+
+
+@exact
+def a_validation_inside_the_epoch(folder: Path, until: int | None) -> Any:
+    return validating(folder, until, DataLoader(dataset(16), 6, shuffle=True), between=True)
+
+
+@exact
+def a_validation_after_the_batches(folder: Path, until: int | None) -> Any:
+    return validating(folder, until, DataLoader(dataset(16), 6), between=False)
+
+
+@exact
+def a_validation_with_a_generator_of_its_own(folder: Path, until: int | None) -> Any:
+    rng = torch.Generator().manual_seed(7)
+    sampler = RandomSampler(range(16), num_samples=5, generator=rng)
+    return validating(folder, until, DataLoader(dataset(16), 5, sampler=sampler), between=True)

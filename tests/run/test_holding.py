@@ -101,8 +101,6 @@ def test_a_run_that_nobody_holds_any_more_is_free(folder: Path) -> None:
 
 def test_two_runs_in_one_process_do_not_disturb_each_other(folder: Path) -> None:
     runs = [start(folder / name) for name in ("a", "b")]
-    for run in runs:
-        run.log(val_loss=0.0)
     for epochs in zip(*(run.epochs(3) for run in runs), strict=True):
         for number, run in enumerate(runs):
             run.log(val_loss=float(10 * number + epochs[0]))

@@ -21,7 +21,9 @@ from outlast.views.curves import (
     digits_between,
     epoch_ticks,
     groups,
+    is_scheduled,
     loggable,
+    marked_cuts,
     rate_label,
     rate_ticks,
     rates,
@@ -29,6 +31,7 @@ from outlast.views.curves import (
     thinned,
     wants_log,
 )
+from outlast.views.table import summary
 
 NAN, INF = math.nan, math.inf
 
@@ -249,3 +252,25 @@ def test_digits_tell_the_ends_of_an_axis_apart(a, b):
     assert 4 <= digits <= 9
     if high - low > 1e-6 * max(abs(low), abs(high)):
         assert f"{low:.{digits}g}" != f"{high:.{digits}g}"
+
+
+@pytest.mark.parametrize(
+    ("values", "scheduled"),
+    [
+        ([0.004, 0.05, 0.1, 0.1, 0.095, 0.08, 0.06, 0.03, 0.001], True),  # OneCycle
+        ([0.01, 0.1, 0.001], True),  # OneCycle in three epochs
+        ([0.1, 0.075, 0.025], True),  # a cosine in three epochs
+        ([0.1, 0.1, 0.1, 0.05, 0.001, 0.1, 0.1, 0.05, 0.001], True),  # with warm restarts
+        ([0.1, 0.09, 0.081, 0.0729], True),  # exponential
+        ([0.1, 0.1, 0.1], False),
+        ([0.01, 0.05, 0.1, 0.1, 0.1, 0.01, 0.01], False),  # a warm-up, then a cut
+        ([0.1, 0.1, 0.01, 0.001, 0.001], False),  # two cuts with patience 1
+        ([0.1, 0.01], False),
+        ([0.1], False),
+    ],
+)
+def test_a_schedule_moves_a_rate_again_and_again_and_a_cut_does_not(values, scheduled):
+    metrics = Metrics.from_columns({"loss": [1.0] * len(values), "learning_rate": values})
+    assert is_scheduled(metrics, "learning_rate") is scheduled
+    assert bool(marked_cuts(metrics)) is (not scheduled and bool(cuts(metrics)))
+    assert ("by a schedule" in summary(metrics)) is scheduled

@@ -29,15 +29,18 @@ class CSVLogger(Callback):
         ArgumentError: before the first batch, if the file to append to is not a history of epochs.
 
     Source: the file format and defaults of ``keras.callbacks.CSVLogger``, except that later metrics are
-    kept, and an array is written as ``[1.0, 2.0]``.
+    kept, that an array is written as ``[1.0, 2.0]``, and that in a ``Run`` or a ``CallbackList`` no empty
+    ``val_`` columns are written for a training without validation.
 
     Example:
         >>> from outlast.testing import MemoryOutput, drive
         >>> output = MemoryOutput()
         >>> _ = drive(CSVLogger("history.csv"), [{"loss": 1.0}, {"loss": 0.5}], output=output)
         >>> output.files["history.csv"]
-        b'epoch,loss,val_loss\r\n0,1.0,NA\r\n1,0.5,NA\r\n'
+        b'epoch,loss\r\n0,1.0\r\n1,0.5\r\n'
     """
+
+    keeps_history = True
 
     def __init__(
         self, filename: str | os.PathLike[str] | None = None, separator: str = ",", append: bool = False
@@ -82,7 +85,8 @@ class CSVLogger(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the epoch's row; if there are new metrics, first add their columns to the file."""
         logs = logs or {}
-        before, table = self._table, self._table.with_columns(logs)
+        before = self._table
+        table = before.with_columns(logs, as_keras=not self.context.logs_are_complete)
         if before.columns and table.columns != before.columns:
             self._widen(before, table)
         header = b"" if before.columns else table.header()

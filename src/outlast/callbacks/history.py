@@ -25,6 +25,8 @@ class History(Callback):
         {'loss': [1.0, 0.5]}
     """
 
+    keeps_history = True
+
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[Any]] = {}

@@ -59,6 +59,7 @@ class Hooks:
 
     params: Mapping[str, Any] | None = None
     calls_users_code: bool = False  # so that the weights may change in it
+    keeps_history: bool = False  # so that it hears an epoch's end after those that may add a metric
     _context: Context | None = None
     _host: weakref.ref[Any] | None = None
 

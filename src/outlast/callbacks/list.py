@@ -135,6 +135,9 @@ class CallbackList(Hooks):
             hook: tuple((one, getattr(one, hook)) for one in self.callbacks if _hears(one, hook))
             for hook in HOOKS
         }
+        self._heard["on_epoch_end"] = tuple(
+            sorted(self._heard["on_epoch_end"], key=lambda heard: getattr(heard[0], "keeps_history", False))
+        )
         self._batch_hooks = {hook: _calling(heard) for hook in _BATCH_HOOKS if (heard := self._heard[hook])}
 
     def _hook(self, name: str) -> Listener | None:
@@ -171,12 +174,16 @@ class CallbackList(Hooks):
         self._call("on_epoch_begin", epoch, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch: every callback sees the same completed logs, even if one stops."""
+        """After an epoch: every callback sees the same completed logs, even if one stops.
+
+        What a callback adds to them is a metric of the epoch. Those that keep a history hear last, so that
+        it is in there, wherever in the list they are.
+        """
         self._check_hosts()
         complete = self._completed(logs)
-        if isinstance(logs, dict):  # callbacks after this list in Keras's own see the rate too
-            logs.update(complete)
         self._see_epoch(epoch, complete)
+        if isinstance(logs, dict):  # callbacks after this list in Keras's own see the rate too
+            logs.update(completed(complete, {}))
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:
         with self.training.one_copy():  # of the weights, however many callbacks keep them

@@ -41,7 +41,8 @@ class Table:
         columns: the header; empty before the first row.
 
     Source: Keras's ``CSVLogger``. The columns are the metrics of the first epoch, sorted by name. If
-    none of these is a validation metric, each also gets a ``val_`` column.
+    none of these is a validation metric, each also gets a ``val_`` column, where Keras's names are wanted:
+    its file cannot be widened when a validation comes later, ours can.
 
     Example:
         >>> table = Table(",").with_columns({"loss": 0.5, "val_loss": 0.6})
@@ -52,10 +53,15 @@ class Table:
     separator: str
     columns: tuple[str, ...] = ()
 
-    def with_columns(self, names: Iterable[str]) -> Table:
-        """The table with columns for these metrics as well; new columns are added at the right."""
+    def with_columns(self, names: Iterable[str], as_keras: bool = True) -> Table:
+        """The table with columns for these metrics as well; new columns are added at the right.
+
+        Args:
+            names: the metrics.
+            as_keras: reserve ``val_`` columns for a validation that may come.
+        """
         names = sorted(map(no_formula, names))
-        if not self.columns and not any(name.startswith("val_") for name in names):
+        if as_keras and not self.columns and not any(name.startswith("val_") for name in names):
             names += [f"val_{name}" for name in names]
         columns = self.columns or ("epoch",)
         return replace(self, columns=tuple(dict.fromkeys((*columns, *names))))

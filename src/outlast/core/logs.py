@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,29 @@ def rate_columns(rates: Mapping[str, float]) -> dict[str, float]:
     if len(rates) == 1:
         return {"learning_rate": next(iter(rates.values()))}
     return {f"learning_rate_{name}": rate for name, rate in rates.items()}
+
+
+_VALIDATION = re.compile(r"(val|valid|validation)[_/.: -]")
+
+
+def is_validation(name: str) -> bool:
+    """Whether a metric's name says that it is one of a validation.
+
+    Example:
+        >>> is_validation("val_loss"), is_validation("valid/loss"), is_validation("value_loss")
+        (True, True, False)
+    """
+    return _VALIDATION.match(name) is not None
+
+
+def validation_name(name: str) -> str:
+    """The name of a metric that was logged in a validation.
+
+    Example:
+        >>> validation_name("loss"), validation_name("val_loss")
+        ('val_loss', 'val_loss')
+    """
+    return name if is_validation(name) else f"val_{name}"
 
 
 def completed(logs: Mapping[str, Any] | None, rates: Mapping[str, float]) -> Logs:

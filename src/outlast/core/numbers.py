@@ -6,8 +6,11 @@ own types, so that rules compare, store and print them alike.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from numbers import Number, Real
 from typing import Any
 
 from outlast.exceptions import ArgumentError, MetricError
@@ -31,13 +34,130 @@ def number(value: Any, name: str = "the metric") -> float:
     """
     try:
         return float(_one_element(value))
-    except (TypeError, ValueError, RuntimeError) as error:
-        shape = getattr(value, "shape", None)
-        details = f" of shape {tuple(shape)}" if shape is not None else f" {value!r}"[:80]
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise MetricError(
-            f"{name} must be one number (or an array of one element), but is {type(value).__name__}"
-            f"{details}. Log its mean, or monitor another metric."
+            f"{name} must be one number (or an array of one element), but is {_described(value)}. Log its "
+            "mean, or monitor another metric."
         ) from error
+
+
+def _described(value: Any) -> str:
+    """Its type, and its shape or how it is written."""
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    try:
+        written = repr(value)
+    except Exception:  # of a number with 5000 digits, or of a class of the user's
+        return type(value).__name__
+    return type(value).__name__ + f" {written}"[:80]
+
+
+_NUMERIC = ("bool", "int", "uint", "float", "bfloat", "long")  # how the names of such types begin
+
+
+def check_number(value: Any, name: str) -> None:
+    """Refuse what has no mean over batches. It reads no value, so nothing waits for a device.
+
+    Args:
+        value: a number, or an array or tensor of numbers.
+        name: the metric's, for the error.
+
+    Raises:
+        MetricError: it is something else.
+    """
+    if type(value) is float:
+        return
+    problem = _problem(value)
+    if problem is None and isinstance(value, (list, tuple)):
+        problem = f"log the mean of its items, or an array: {name}=np.asarray(...)"
+    elif problem is None and isinstance(value, Mapping):
+        problem = "log its items by their names: run.log({...})"
+    elif problem is None and value is None:
+        problem = "leave the metric out where it has no value"
+    if problem is not None:
+        raise _refused(value, name, problem)
+
+
+def check_metric(value: Any, name: str, texts: bool = False) -> None:
+    """Refuse what cannot be a metric of an epoch.
+
+    Args:
+        value: a number, an array or tensor of numbers, a list of numbers, a dict of metrics, or None for
+            one that is missing.
+        name: the metric's, for the error.
+        texts: whether it may be a text, as Keras lets it.
+
+    Raises:
+        MetricError: it is something else.
+    """
+    if type(value) is float or (texts and isinstance(value, str)):
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_name(key)
+            check_metric(item, key, texts)
+    elif (problem := _problem(value)) is not None:
+        raise _refused(value, name, problem)
+
+
+def check_name(name: Any) -> None:
+    """Refuse a metric's name that is not a text, or that the history needs for itself."""
+    if not isinstance(name, str):
+        raise MetricError(f"The name of a metric must be a text, but is {_described(name)}.")
+    if name == "epoch":
+        raise MetricError("'epoch' is reserved: it numbers the history rows; rename this metric.")
+
+
+def _refused(value: Any, name: str, problem: str) -> MetricError:
+    return MetricError(f"{name} must be a number, but is {_described(value)}: {problem}.")
+
+
+def _problem(value: Any) -> str | None:
+    """Why a value cannot be a metric, and what can; None if it can."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return _problem_of_array(value)
+    if isinstance(value, (Number, Decimal)):
+        return _problem_of_number(value)
+    if isinstance(value, (list, tuple)):
+        return None if all(map(_is_plain, value)) else "a list may hold numbers only; use float(...) of each"
+    if isinstance(value, str):
+        return "a text can be kept in run.extra"
+    if value is None or isinstance(value, Mapping):
+        return None
+    return _problem_of_number(value) if hasattr(value, "__float__") else "log a number that tells it"
+
+
+def _problem_of_array(value: Any) -> str | None:
+    dtype = str(getattr(value.dtype, "name", value.dtype)).rpartition(".")[2]
+    if not dtype.startswith(_NUMERIC):
+        return f"its type is {dtype}; log real numbers, such as abs(...)"
+    return "it has no element" if 0 in tuple(value.shape) else None
+
+
+def _problem_of_number(value: Any) -> str | None:
+    try:
+        float(value)
+    except OverflowError:
+        return "it is too large for a float; log its logarithm"
+    except (TypeError, ValueError):
+        return "log a real number, such as abs(...)"
+    return None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a real number of Python's or NumPy's, or a list of these."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    of_numpy = hasattr(value, "__array_interface__") and not getattr(value, "shape", (0,))
+    return (isinstance(value, Real) or of_numpy) and _problem(value) is None
+
+
+def kept(value: Any) -> Any:
+    """The value as it is now, whatever is done in place to what was given; a tensor without its graph."""
+    if hasattr(value, "detach"):
+        return value.detach().clone()
+    return copy.deepcopy(value) if isinstance(value, (list, Mapping)) or hasattr(value, "dtype") else value
 
 
 def _one_element(value: Any) -> Any:
@@ -141,6 +261,8 @@ def plain(value: Any) -> Any:
     for kind in (bool, int, float):  # NumPy's float64 is a subclass of Python's float
         if isinstance(value, kind):
             return kind(value)
+    if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow's
+        value = value.numpy()
     return plain(value.tolist()) if hasattr(value, "tolist") else value
 
 

@@ -114,18 +114,29 @@ def of_identity(folder: str, run: str) -> Check:
     return Check(layout.IDENTITY, what, Verdict.CHANGED if there else Verdict.MISSING, _WRITTEN_AGAIN)
 
 
+def of_results(folder: str) -> list[Check]:
+    """Check whether ``results.json`` can be read, if there is one."""
+    there = os.path.lexists(os.path.join(folder, layout.RESULTS))
+    return [_of_json(folder, layout.RESULTS, "what was logged after the training")] if there else []
+
+
 def of_settings(folder: str) -> Check:
-    """Check whether ``run.json`` can be read; it has no checksum."""
-    path = os.path.join(folder, layout.RUN)
+    """Check whether ``run.json`` can be read."""
+    return _of_json(folder, layout.RUN, "settings")
+
+
+def _of_json(folder: str, name: str, what: str) -> Check:
+    """Check a file without a checksum."""
+    path = os.path.join(folder, name)
     size = regular_size(path)
     if size is None:
-        return Check(layout.RUN, "settings", *_fault(path, 0))
+        return Check(name, what, *_fault(path, 0))
     try:
         with explained(path, "read"):
             json_text.parsed(read_part(path, 0, limits.JSON_BYTES + 1))
     except (ValueError, RecursionError):
-        return Check(layout.RUN, "settings", Verdict.DAMAGED, "it is not JSON; a resume does not need it")
-    return Check(layout.RUN, "settings", Verdict.WHOLE)
+        return Check(name, what, Verdict.DAMAGED, "it is not JSON; a resume does not need it")
+    return Check(name, what, Verdict.WHOLE)
 
 
 def _published(folder: str, name: str, what: str, judged: Callable[[str], tuple[Verdict, str]]) -> Check:

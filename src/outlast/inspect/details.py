@@ -29,6 +29,7 @@ _KNOWN_FILES = {
     layout.LOCK_WITHOUT_FLOCK: "lock",
     layout.IDENTITY: "which run it is",
     layout.RUN: "settings",
+    layout.RESULTS: "what was logged after the training",
     layout.EVENTS: "starts, resumes, ends",
 }
 

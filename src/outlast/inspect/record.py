@@ -16,7 +16,7 @@ from outlast.core.numbers import decoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import FileError
 from outlast.inspect.folders import why_no_run
-from outlast.storage import resume_points
+from outlast.storage import results, resume_points
 from outlast.storage.disk import lock
 from outlast.storage.format import json_text, layout, limits
 from outlast.storage.resume_points import ResumePoint
@@ -270,3 +270,8 @@ class Record(Readable):
     def extra(self) -> dict[str, Any]:
         """The user's own values."""
         return dict(self._state.extra)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What was logged after the loop, or after Keras's ``fit``, such as the accuracy on test data."""
+        return results.read(self.folder, self._state.position.next_epoch)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from operator import index
@@ -78,6 +78,7 @@ class RunStatus:
         written: when it was last written, in seconds since 1970.
         holder: pid, host, boot and since of the process that has the run open, as far as known;
             None if no process has.
+        results: what was logged after the training.
     """
 
     folder: str
@@ -89,6 +90,7 @@ class RunStatus:
     problem: str = ""
     written: float | None = None
     holder: Mapping[str, Any] | None = None
+    results: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def why(self) -> str:
@@ -113,6 +115,7 @@ class RunStatus:
             "problem": self.problem or None,
             "written": utc_text(self.written),
             "holder": self.holder,
+            **({"results": encoded(self.results)} if self.results else {}),
         }
 
 
@@ -212,6 +215,7 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
         if record:
             _ = record.stopped  # raises if the values do not fill the sentence
             facts = {"epochs": record.committed[0] + 1, "requested": record.epochs, "stop": record.stop}
+            facts["results"] = record.results
         try:
             facts["best"] = _best(record)
         except DamagedFile as error:  # of the log lines that hold it

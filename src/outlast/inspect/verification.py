@@ -108,6 +108,7 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
         point = whole_files.point(folder, seen.record.number)
         done += _published(folder, point, blobs)
         done += [checks.of_identity(folder, point.run), checks.of_settings(folder)]
+        done += checks.of_results(folder)
     return Verification(
         _summed_up(seen.run, done),
         tuple(done),

@@ -1,12 +1,16 @@
-"""Loop: the batches of an epoch in a loop of one's own, and what is logged in them."""
+"""Loop: the batches of an epoch in a loop of one's own, its validations, and what is logged in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from outlast.core.logs import validation_name
+from outlast.core.numbers import check_name
 from outlast.core.run_state import Moment
-from outlast.exceptions import MetricError
+from outlast.exceptions import ArgumentError, UsageError
+from outlast.frameworks import random_state
 from outlast.run.batches import Batches
 from outlast.run.generators import Generators
 from outlast.run.means import Means
@@ -15,19 +19,44 @@ from outlast.run.parts import AnyPart
 _SIZES = 16  # of first loaders that are remembered
 
 
+@dataclass(frozen=True)
+class Validation:
+    """A validation under way, and what the training finds again after it.
+
+    Args:
+        last: what was logged in the training's batch at hand.
+        random: the global random generators.
+        loaders: the generators of the training's loaders.
+        means: what is logged in the validation.
+    """
+
+    last: dict[str, Any]
+    random: dict[str, Any]
+    loaders: Sequence[Any]
+    means: Means = field(default_factory=Means)
+
+
 class Loop(AnyPart):
     """Counts batches, averages their metrics, and knows the loaders' own random generators.
 
     It is a part of the run: the next epoch's order of batches depends on those generators.
+
+    Attributes:
+        last: what was logged in the batch at hand.
+        in_epoch: whether an epoch is under way, so that metrics have a row to be in.
     """
 
     name, moment = "loop", Moment.OPEN
 
     def __init__(self) -> None:
-        self.last: dict[str, Any] = {}  # what was logged in the batch at hand
+        self.last: dict[str, Any] = {}
+        self.in_epoch = False
         self._means = Means()
         self._in_batch = False
-        self._generators = Generators()
+        self._validation: Validation | None = None  # under way
+        self._ended: Validation | None = None  # of which nobody has heard
+        self._count = 0  # batches of the epoch
+        self._generators, self._of_validations = Generators(), Generators()
         self._seen = Batches()
         self.begins_epoch = True  # no loader was used in it yet
         self.first_sizes: dict[str, list[int]] = {}  # of the first loader of each epoch, each once
@@ -35,7 +64,10 @@ class Loop(AnyPart):
     def begin_epoch(self) -> None:
         """Forget the epoch before."""
         self._means, self._seen, self.begins_epoch = Means(), Batches(), True
+        self.leave()
+        self.in_epoch, self._count, self._ended = True, 0, None
         self._generators.begin_epoch()
+        self._of_validations.begin_epoch()
 
     def note_first(self, size: dict[str, Any], *, anew: bool) -> None:
         """Note the size of the epoch's first loader; ``anew``: those before it do not count any more."""
@@ -47,50 +79,149 @@ class Loop(AnyPart):
                 known = {**known, name: [*values, value][-_SIZES:]}
         self.first_sizes = known
 
-    def metrics(self) -> dict[str, Any]:
-        """The epoch's metrics."""
+    def end_epoch(self) -> dict[str, Any]:
+        """The epoch's metrics; none can be logged any more."""
+        self.leave()
         return self._means.result()
 
-    def log(self, metrics: Mapping[str, Any], weight: float) -> None:
+    def leave(self) -> None:
+        """No epoch is under way."""
+        self.in_epoch = self._in_batch = False
+        self._validation = None
+
+    def log(self, metrics: Mapping[str, Any], weight: Any) -> None:
         """Take metrics; inside a batch they are part of a mean.
 
         Raises:
-            MetricError: one has the reserved name ``epoch``.
+            MetricError: a name or a value cannot be one of a metric.
         """
-        if "epoch" in metrics:
-            raise MetricError("'epoch' is reserved: it numbers the history rows; rename this metric.")
-        if self._in_batch:
+        for name in metrics:
+            check_name(name)
+        if self._validation is not None:
+            self._validation.means.add(metrics, weight)
             self.last.update(metrics)
+        elif self._in_batch:
             self._means.add(metrics, weight)
+            self.last.update(metrics)
         else:
             self._means.put(metrics)
 
-    def batches(self, loader: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        """(index, batch) of a loader."""
+    def batches(self, loader: Iterable[Any], meet: Callable[[Any], object]) -> Iterator[tuple[int, Any]]:
+        """(index, batch) of a loader; the index goes on from one loader of the epoch to the next.
+
+        Args:
+            loader: the loader.
+            meet: called with it before it is iterated.
+
+        Raises:
+            UsageError: no epoch is under way, or a batch is.
+            ArgumentError: the loader gives nothing.
+        """
+        self._check("run.batches")
+        meet(loader)
         self._generators.meet(loader)
+        before = self._count
         try:
-            for batch, data in enumerate(loader):
+            for data in loader:
                 self.last = {}
                 self._seen.note(data)
-                self._in_batch = True
-                yield batch, data
+                self._in_batch, self._count = True, self._count + 1
+                yield self._count - 1, data
                 self._in_batch = False
         finally:
             self._in_batch = False
+        if self._count == before:
+            raise _nothing_came("run.batches", loader)
+
+    def validation(self, loader: Iterable[Any], begin: Callable[[Any], object]) -> Iterator[tuple[int, Any]]:
+        """(index, batch) of a loader, in a scope of its own.
+
+        What is logged in it is averaged under names of a validation. The training counts none of its
+        batches, and finds all random generators as they were.
+
+        Args:
+            loader: the loader.
+            begin: called with it before it is iterated.
+
+        Raises:
+            UsageError: no epoch is under way, or another validation is.
+            ArgumentError: the loader gives nothing.
+        """
+        self._check("run.validation")
+        begin(loader)
+        self._validation = scope = Validation(self.last, random_state.collect(), self._generators.state())
+        self._of_validations.meet(loader)
+        batch = -1
+        try:
+            for batch, data in enumerate(loader):
+                self.last = {}
+                yield batch, data
+        finally:
+            self._end(scope)
+        if batch < 0:
+            raise _nothing_came("run.validation", loader)
+
+    def _end(self, scope: Validation | None) -> None:
+        """End a validation, if it is under way; somebody may keep its iterator after a ``break``."""
+        if scope is None or scope is not self._validation:
+            return
+        self._validation, self._ended, self.last = None, scope, scope.last
+        self._generators.restore(scope.loaders)
+        random_state.restore(scope.random)
+        self._means.adopt(scope.means, validation_name)
+
+    def take_ended_validation(self) -> Means | None:
+        """What was logged in a validation, which ends now if it has not; once, for those who hear of it."""
+        self._end(self._validation)
+        ended, self._ended = self._ended, None
+        return None if ended is None else ended.means
+
+    def _check(self, who: str) -> None:
+        if not self.in_epoch:
+            raise UsageError(
+                f"{who} was called outside an epoch: use it in the loop, for epoch in run.epochs(...)."
+            )
+        if self._validation is not None:
+            raise UsageError(f"{who} was called inside run.validation: leave that loop first.")
+        if self._in_batch and who == "run.batches":
+            raise UsageError(
+                "run.batches was called inside a batch of run.batches. For a validation inside the epoch use "
+                "run.validation(loader); to go through a second loader of the training, go through it "
+                "without run.batches."
+            )
 
     def collect(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
-        return {"loaders": self._generators.state(), "batches": self._seen.saved(), "sizes": self.first_sizes}
+        return {
+            "loaders": self._generators.state(),
+            "validation_loaders": self._of_validations.state(),
+            "batches": self._seen.saved(),
+            "sizes": self.first_sizes,
+        }
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
         self._generators, self._seen = Generators(saved["loaders"]), Batches.of(saved["batches"])
         self.first_sizes = saved["sizes"]
+        self._of_validations = Generators(saved["validation_loaders"])
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Give the loaders that are known their states back, in the middle of a training."""
         self._generators.restore(saved["loaders"])
+        self._of_validations.restore(saved.get("validation_loaders", ()))
 
     def forget(self) -> None:
         """Know no loader: nothing was put back."""
-        self._generators = Generators()
+        self._generators, self._of_validations = Generators(), Generators()
+
+
+def _nothing_came(who: str, loader: Any) -> ArgumentError:
+    kind = type(loader).__name__
+    if hasattr(loader, "__next__"):
+        told = (
+            f"this {kind} is an iterator, which can be gone through once. Pass what it was made from, "
+            f"{who}(loader) instead of {who}(iter(loader)), or make a new one in each epoch."
+        )
+    else:
+        told = f"this {kind} is empty. Pass data of at least one batch; drop_last=True can drop it."
+    return ArgumentError(f"{who} got no batch from its loader: {told}")

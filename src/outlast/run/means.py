@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from outlast.exceptions import MetricError
+from outlast.core.numbers import check_metric, check_number, kept, number
+from outlast.exceptions import MetricError, warn
+from outlast.frameworks.sums import Sum, of_one_kind
+
+
+class Mean:
+    """The weighted mean of one metric.
+
+    Attributes:
+        total: the sum of value times weight.
+        weights: the sum of the weights.
+    """
+
+    def __init__(self) -> None:
+        self.total, self.weights = Sum(), Sum()
+
+    def add(self, value: Any, weight: Any) -> None:
+        """Count a batch."""
+        if not isinstance(weight, float) and not of_one_kind(value, weight):
+            weight = _countable(number(weight, "weight"))
+        self.total.add(value, weight)
+        self.weights.add(weight)
+
+    def result(self) -> Any:
+        """The mean; None if all weights are 0."""
+        weights = self.weights.read()
+        if not weights >= 0:  # of tensors, which nobody waited for
+            raise MetricError(f"has weights that add up to {weights}: {_WEIGHTS}.")
+        return self.total.read() / weights if weights else None
 
 
 class Means:
     """Weighted means of batch metrics, and single values logged outside batches.
 
     A tensor stays on its device and is detached from its graph: nothing waits for it until
-    :meth:`result`. The order of summation is that of the batches, whatever is saved in between.
+    :meth:`result`. The sums are in float64, whatever type came. The order of summation is that of the
+    batches, whatever is saved in between.
 
     Example:
         >>> means = Means()
@@ -24,23 +54,79 @@ class Means:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[Any, float]] = {}  # sum of value * weight, sum of weights
-        self._values: dict[str, Any] = {}
+        self._means: dict[str, Mean] = {}
+        self._values: dict[str, Any] = {}  # a Mean, if it is that of a validation
 
-    def add(self, metrics: Mapping[str, Any], weight: float) -> None:
-        """Count a batch's metrics, each with the batch's weight."""
-        if not weight > 0:
-            raise MetricError(f"weight must be more than 0, such as the batch's size, but is {weight!r}.")
+    def add(self, metrics: Mapping[str, Any], weight: Any) -> None:
+        """Count a batch's metrics, each with the batch's weight; a weight of 0 adds nothing.
+
+        Raises:
+            MetricError: a metric is not a number, or the weight is none that can count; nothing is counted.
+        """
         for name, value in metrics.items():
-            value = value.detach() if hasattr(value, "detach") else value
-            total, weights = self._sums.get(name, (0.0, 0.0))
-            self._sums[name] = (total + value * weight, weights + weight)
+            check_number(value, name)
+        weight = _checked_weight(weight)
+        for name, value in metrics.items():
+            try:
+                self._means.setdefault(name, Mean()).add(value, weight)
+            except MetricError as error:
+                raise MetricError(f"{name} {error}") from error
 
     def put(self, metrics: Mapping[str, Any]) -> None:
-        """Take values as they are; a later one of the same name replaces the earlier."""
-        self._values.update(metrics)
+        """Take values as they are now; a later one of the same name replaces the earlier.
+
+        Raises:
+            MetricError: a value cannot be a metric.
+        """
+        for name, value in metrics.items():
+            check_metric(value, name)
+        self._values.update({name: kept(value) for name, value in metrics.items()})
+
+    def adopt(self, others: Means, named: Callable[[str], str]) -> None:
+        """Take what was logged elsewhere as values, under other names; nothing waits for a device.
+
+        Args:
+            others: where it was logged.
+            named: gives a metric's name here.
+        """
+        for name, value in {**others._means, **others._values}.items():
+            self._values[named(name)] = value
 
     def result(self) -> dict[str, Any]:
-        """The epoch's metrics, in the order in which they were first logged."""
-        means = {name: total / weights for name, (total, weights) in self._sums.items()}
-        return {**means, **self._values}
+        """The epoch's metrics, in the order in which they were first logged.
+
+        A metric whose weights are all 0 has no mean: it is left out, with a warning.
+        """
+        found = {}
+        for name, value in {**self._means, **self._values}.items():
+            result = _result(name, value) if isinstance(value, Mean) else value
+            if result is not None or not isinstance(value, Mean):
+                found[name] = result
+        return found
+
+
+_WEIGHTS = "a weight must be a finite number, at least 0, such as the batch's size"
+
+
+def _checked_weight(weight: Any) -> Any:
+    """As a float; a tensor as it is, for which nothing waits."""
+    check_number(weight, "weight")
+    if any(size != 1 for size in getattr(weight, "shape", ())):
+        raise MetricError(f"weight has the shape {tuple(weight.shape)}: {_WEIGHTS}.")
+    return weight if of_one_kind(weight, weight) else _countable(number(weight, "weight"))
+
+
+def _countable(weight: float) -> float:
+    if not 0 <= weight < math.inf:
+        raise MetricError(f"weight is {weight!r}: {_WEIGHTS}.")
+    return weight
+
+
+def _result(name: str, mean: Mean) -> Any:
+    try:
+        result = mean.result()
+    except MetricError as error:
+        raise MetricError(f"{name} {error}") from error
+    if result is None:
+        warn(f"{name} has no mean in this epoch: the weight of every batch was 0. Its value is missing.")
+    return result

@@ -13,7 +13,7 @@ class Shown(Readable):
 
     _names: ClassVar[tuple[str, ...]] = (
         *("best", "checkpoints", "committed", "decisions", "extra", "findings", "finished"),
-        *("folder", "history", "load_best", "plot", "settings", "status", "stopped"),
+        *("folder", "history", "load_best", "plot", "results", "settings", "status", "stopped"),
     )
 
     def __dir__(self) -> list[str]:

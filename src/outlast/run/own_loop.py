@@ -26,6 +26,14 @@ class OwnLoop(CallbackList):
         """Called before a loader is iterated."""
 
     @abstractmethod
+    def _be_ready(self) -> None:
+        """Called before a validation."""
+
+    @abstractmethod
+    def _log_result(self, metrics: Mapping[str, Any]) -> None:
+        """Take metrics outside every epoch."""
+
+    @abstractmethod
     def _safe_point(self) -> None:
         """Called between two batches: where training may end."""
 
@@ -59,19 +67,29 @@ class OwnLoop(CallbackList):
                 self._loop.begin_epoch()
                 self.on_epoch_begin(epoch)
                 yield epoch
-                self.on_epoch_end(epoch, self._loop.metrics())
+                self._tell_of_validation()
+                self.on_epoch_end(epoch, self._loop.end_epoch())
                 if self.stop_training:
                     break
             ended = True
             self.on_train_end()
         finally:
+            self._loop.leave()
             if not ended:
                 self._close()
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, counted. What ``run.log`` takes in them becomes a mean over the epoch.
 
-        Generators that the loader holds are saved and restored. Call it inside ``run.epochs``.
+        Generators that the loader holds are saved and restored. Call it inside ``run.epochs``. An epoch may
+        go through several loaders, one after the other: they are counted on.
+
+        Args:
+            loader: anything that gives batches, in every epoch again.
+
+        Raises:
+            UsageError: it is called outside an epoch, or inside a batch: see :meth:`validation`.
+            ArgumentError: the loader gives nothing, such as an iterator that was gone through before.
 
         Example:
             >>> import outlast
@@ -82,17 +100,67 @@ class OwnLoop(CallbackList):
             >>> run.history["loss"]
             [2.0]
         """
-        self._meet(loader)
         begin, end = (self._hook(f"on_train_batch_{moment}") for moment in ("begin", "end"))
-        for batch, data in self._unless_signalled(self._loop.batches(loader)):
+        for batch, data in self._unless_signalled(self._loop.batches(loader, self._meet)):
+            if begin is not None:
+                begin(batch, {})
+            yield data
+            self._tell_of_validation()
+            if end is not None:
+                end(batch, self._loop.last)
+            self._safe_point()
+            if self.stop_training:
+                break
+
+    def validation(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """The batches of a validation, inside the batches of an epoch or after them.
+
+        What ``run.log`` takes in it is averaged under names that begin with ``val_``; of several validations
+        in an epoch the last one counts. The training's batches and means do not see it, and all random
+        generators that the training uses are as before afterwards. Callbacks hear ``on_test_begin``,
+        ``on_test_end`` and the hooks of its batches.
+
+        Args:
+            loader: anything that gives batches.
+
+        Raises:
+            UsageError: it is called outside an epoch, or inside another validation.
+            ArgumentError: the loader gives nothing.
+
+        Example:
+            >>> import outlast
+            >>> run = outlast.Run(None, adapter=outlast.testing.FakeAdapter())
+            >>> for epoch in run.epochs(1):
+            ...     for batch in run.batches([1.0, 3.0]):
+            ...         run.log(loss=batch)
+            ...         for held_out in run.validation([5.0, 7.0]):
+            ...             run.log(loss=held_out)
+            >>> run.history["loss"], run.history["val_loss"]
+            ([2.0], [6.0])
+        """
+        begin, end = (self._hook(f"on_test_batch_{moment}") for moment in ("begin", "end"))
+        for batch, data in self._unless_signalled(self._loop.validation(loader, self._begin_validation)):
             if begin is not None:
                 begin(batch, {})
             yield data
             if end is not None:
                 end(batch, self._loop.last)
             self._safe_point()
-            if self.stop_training:
-                break
+        self._tell_of_validation()
+
+    def _begin_validation(self, loader: Any) -> None:
+        self._tell_of_validation()
+        self._be_ready()
+        self.on_test_begin()
+
+    def _tell_of_validation(self) -> None:
+        """Let callbacks hear of a validation's end; of one that was left by ``break`` at the next moment.
+
+        An error in the hook would be lost where Python closes an iterator that was left.
+        """
+        ended = self._loop.take_ended_validation()
+        if ended is not None:
+            self.on_test_end(ended.result() if self._heard["on_test_end"] else {})
 
     def _unless_signalled(self, batches: Iterator[Any]) -> Iterator[Any]:
         """If a signal ended the loader's workers too, the loader fails; report the signal, not that."""
@@ -102,15 +170,23 @@ class OwnLoop(CallbackList):
             self._safe_point()
             raise
 
-    def log(self, metrics: Mapping[str, Any] | None = None, *, weight: float = 1, **named: Any) -> None:
-        """Take metrics of a batch (inside ``run.batches``) or of the epoch.
+    def log(self, metrics: Mapping[str, Any] | None = None, *, weight: Any = 1, **named: Any) -> None:
+        """Take metrics of a batch (inside ``run.batches``), of the epoch, or of the run (after the loop).
 
         Args:
             metrics: by name, for names that are not Python identifiers.
-            weight: of the batch in the epoch's mean, such as its size.
+            weight: of the batch in the epoch's mean, such as its size; a batch of weight 0 adds nothing.
             **named: by name. A tensor stays on its device until the epoch's end.
+
+        Raises:
+            MetricError: a value cannot be a metric; the text names it. Nothing is taken then.
+            UsageError: it is called before the loop, where no row is that the metrics could be in.
         """
-        self._loop.log({**(metrics or {}), **named}, weight)
+        metrics = {**(metrics or {}), **named}
+        if self._loop.in_epoch:
+            self._loop.log(metrics, weight)
+        else:
+            self._log_result(metrics)
 
     def __enter__(self) -> Self:
         return self

@@ -84,8 +84,7 @@ class Progress:
 
     def close_epoch(self, row: Mapping[str, Any], epochs: int | None, output: StagedOutput) -> None:
         """Count an epoch of ``epochs``, and keep its line."""
-        plain = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in row.items()}
-        output.append(layout.ROWS, journal.line(plain, limits.ROW_BYTES), public=False)
+        output.append(layout.ROWS, journal.line(row, limits.ROW_BYTES), public=False)
         self.position, self.epochs = Position(row["epoch"]), epochs
         self.finished = bool(self.stops) or (epochs is not None and self.next_epoch >= epochs)
 

@@ -15,7 +15,8 @@ from outlast.callbacks.base import Callback
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.callbacks.list import Listener
 from outlast.core.decision import Action, Decision, Reason
-from outlast.core.logs import Logs
+from outlast.core.logs import Logs, completed
+from outlast.core.numbers import check_metric, check_name, plain
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import ArgumentError, FileError, OutlastWarning, UsageError, nearest, warn
 from outlast.frameworks.base import Adapter
@@ -86,7 +87,7 @@ class Run(OwnLoop, Shown):
     _names = (
         *Shown._names,
         *("batches", "callbacks", "epochs", "flush", "learning_rate", "log", "model", "stop"),
-        "stop_training",
+        *("stop_training", "validation"),
     )
 
     def __init__(
@@ -149,6 +150,8 @@ class Run(OwnLoop, Shown):
         self._fresh = False  # opened, and not trained since
         self._under_way: int | None = None  # the epoch that has begun and is not committed
         self._begun_epochs = 0  # in this training
+        self._results: dict[str, Any] = {}
+        self._may_have_results = False  # a training has been, and is not under way
         self._trains = False
         self._extra_left: dict[str, Any] = {}  # what the user has set since differs from it
         self._check: Check | None = None  # while the last saved epoch is trained again
@@ -183,6 +186,11 @@ class Run(OwnLoop, Shown):
     def extra(self) -> dict[str, Any]:
         """A dict of JSON values of your own, saved with the rest."""
         return self._progress.extra
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What was logged after the loop, or after Keras's ``fit``, such as the accuracy on test data."""
+        return dict(self._results)
 
     @property
     def decisions(self) -> list[Decision]:
@@ -340,6 +348,7 @@ class Run(OwnLoop, Shown):
         if not (self._store.is_open and self._fresh):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
+        self._may_have_results = False
         if self._saved is not None and self._finished() is None:
             self._check = self._opening.rewind(self._ours(), self.extra)
             if self._check is not None:
@@ -383,6 +392,7 @@ class Run(OwnLoop, Shown):
         if not self._begun_epochs:
             self._show_history()
         self._begun_epochs += 1
+        self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
         self._opening.hook_came()
         super().on_epoch_begin(epoch, logs)
@@ -494,8 +504,9 @@ class Run(OwnLoop, Shown):
         return replace(state, description=self._opening.description, changes=self._opening.changes)
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:
-        self._progress.rows.append({"epoch": epoch, **complete})
+        self._progress.rows.append(_row(epoch, complete))
         super()._see_epoch(epoch, complete)
+        self._progress.rows[-1] = _row(epoch, completed(complete, {}))  # with what callbacks have added
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before a validation, which a signal skips."""
@@ -514,6 +525,7 @@ class Run(OwnLoop, Shown):
         self._or_close(lambda: self._end(logs))
 
     def _end(self, logs: Logs | None) -> None:
+        self._may_have_results = True
         super().on_train_end(logs)
         self._keep_late_stop()
         self.control.resume_at(START)
@@ -559,6 +571,7 @@ class Run(OwnLoop, Shown):
         self._extra_left = deepcopy(extra)
         if users is not None:  # what the user has set since the last training counts
             put_into(extra, users)
+        self._results = self._store.results(self._progress.next_epoch)
         self._fresh = True
 
     def _or_close(self, act: Callable[[], None]) -> None:
@@ -572,6 +585,7 @@ class Run(OwnLoop, Shown):
     def _close(self) -> None:
         if self._trains and self.is_running:  # left in the middle: the rates are known, the weights are not
             self.training.leave()
+        self._may_have_results |= self._trains
         self._trains = False
         self._signals.restore()
         self.training.run = None
@@ -637,9 +651,37 @@ class Run(OwnLoop, Shown):
                 self._check.abandoned = True
         self._opening.put_back(Moment.FIRST_BATCH)
 
+    def _be_ready(self) -> None:
+        self._opening.put_back(Moment.FIRST_BATCH)
+
+    def _log_result(self, metrics: Mapping[str, Any]) -> None:
+        if not self._may_have_results:
+            raise UsageError(
+                "run.log was called outside an epoch. Call it in your loop, for epoch in run.epochs(...), or "
+                "after it for results of the run. A callback adds its metric to the logs: "
+                "logs['val_f1'] = ..."
+            )
+        for name, value in metrics.items():
+            check_name(name)
+            check_metric(value, name)
+        self._results |= completed(metrics, {})
+        self._store.keep_results(self._results, self._progress.next_epoch)
+
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]
         self.control.fill_history(self._progress.columns(), epochs)
 
     def _say(self, text: str) -> None:
         self.context.say(text)
+
+
+def _row(epoch: int, logs: Logs) -> dict[str, Any]:
+    """An epoch's row, arrays as lists, as it is after a resume too.
+
+    Raises:
+        MetricError: something in the logs cannot be in a history; the text names it.
+    """
+    for name, value in logs.items():
+        check_name(name)
+        check_metric(value, name, texts=True)
+    return {"epoch": epoch, **plain(logs)}

@@ -25,6 +25,7 @@ from outlast.frameworks.base import PACKAGES
 from outlast.run.buffers import Buffers
 from outlast.run.stores import Store
 from outlast.storage import blobs, commit, journal, recovery, resume_points
+from outlast.storage import results as run_results
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, Step
 from outlast.storage.disk import files, lock
@@ -309,6 +310,25 @@ class FolderStore(Store):
         event = {"event": kind, "time": time.time(), "pid": os.getpid(), **content}
         with self._error_or_warning():
             journal.append(os.path.join(self.folder, layout.EVENTS), event)
+
+    def keep_results(self, results: Mapping[str, Any], epochs: int) -> None:
+        """Write ``results.json``; the training has ended, so the folder is locked for that moment.
+
+        Raises:
+            RunLocked: another process goes on with the run.
+        """
+        ours = self._lock is not None or os.path.realpath(self.folder) in _open
+        held = None if ours else _locked(self.folder)
+        with self._error_or_warning():
+            try:
+                run_results.write(self.folder, epochs, results)
+            finally:
+                if held is not None:
+                    held.release()
+
+    def results(self, epochs: int) -> dict[str, Any]:
+        """What ``results.json`` says of a run of so many epochs."""
+        return run_results.read(self.folder, epochs)
 
     def close(self) -> None:
         """Finish writing, and let others have the folder. A second call does nothing."""

@@ -51,6 +51,18 @@ class Store:
     def record(self, kind: str, content: Mapping[str, Any]) -> None:
         """Note that something happened: a start, a resume, an end."""
 
+    def keep_results(self, results: Mapping[str, Any], epochs: int) -> None:
+        """Keep the results of a run that has ended.
+
+        Args:
+            results: by name.
+            epochs: how many it has trained; after more of them the results hold no longer.
+        """
+
+    def results(self, epochs: int) -> dict[str, Any]:
+        """The results of so many epochs; none if there are none."""
+        return {}
+
     def log(self, name: str) -> bytes | None:
         """A log as it is after the last step; None if there is none of that name."""
         return None

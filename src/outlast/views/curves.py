@@ -7,7 +7,7 @@ drawing anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -17,6 +17,7 @@ from outlast.core.monitor import direction_of
 from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
 _RATE = "learning_rate"
+_MOST_CUTS = 12  # more cuts are a schedule, and are not marked
 _LARGEST = 1e300  # larger values, and smaller ones than its inverse, overflow in matplotlib
 
 
@@ -132,6 +133,50 @@ def cuts(metrics: Metrics) -> list[Cut]:
             if after < before and following > epoch:
                 found.append(Cut(epoch, name, before, after))
     return sorted(found, key=lambda cut: cut.epoch)
+
+
+def is_scheduled(metrics: Metrics, name: str) -> bool:
+    """Whether a schedule moves a learning rate, such as OneCycle or a cosine, so that its falls are no cuts.
+
+    A cut is a fall between epochs of the same rate. A schedule moves the rate in one epoch after the other:
+    down and up, three times or more, or in every epoch of the history.
+
+    Example:
+        >>> one_cycle, cut_twice = [0.01, 0.1, 0.05, 0.001], [0.1, 0.1, 0.05, 0.025, 0.025]
+        >>> metrics = Metrics.from_columns({"learning_rate": one_cycle})
+        >>> is_scheduled(metrics, "learning_rate")
+        True
+        >>> is_scheduled(Metrics.from_columns({"learning_rate": cut_twice}), "learning_rate")
+        False
+    """
+    moves, last = list(_moves(metrics, name)), len(metrics.points(name)) - 1
+    return any(min(move) < 1 and (len(move) > 2 or max(move) > 1 or 1 < len(move) == last) for move in moves)
+
+
+def _moves(metrics: Metrics, name: str) -> Iterator[list[float]]:
+    """The factors by which a rate changes, as lists of those that follow each other."""
+    move: list[float] = []
+    for (epoch, before), (following, after) in pairwise(metrics.points(name)):
+        if following > epoch and after != before:
+            move.append(after / before if before else math.inf)
+        elif move:
+            yield move
+            move = []
+    if move:
+        yield move
+
+
+def marked_cuts(metrics: Metrics) -> list[Cut]:
+    """The cuts to mark: none of a rate that a schedule moves, and none at all if they are many.
+
+    Example:
+        >>> metrics = Metrics.from_columns({"learning_rate": [0.1, 0.1, 0.05]})
+        >>> marked_cuts(metrics) == cuts(metrics)
+        True
+    """
+    scheduled = {name for name in rates(metrics) if is_scheduled(metrics, name)}
+    fell = [cut for cut in cuts(metrics) if cut.name not in scheduled]
+    return [] if len({cut.epoch for cut in fell}) > _MOST_CUTS else fell
 
 
 def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | None = None) -> BestEpoch | None:

@@ -14,7 +14,6 @@ from outlast.views import curves
 from outlast.views.curves import BestEpoch, Curve, Cut
 from outlast.views.text import clipped, escaped, fitted, shown, shown_rate, text_width
 
-_MOST_CUTS = 12  # more cuts are a schedule, and are not marked
 _FEW_POINTS = 60  # up to this many, each point has a marker
 _MOST_CROSSES = 200
 _MOST_NAMES = 5  # of learning rates
@@ -134,7 +133,7 @@ def draw_rates(axes: Any, metrics: Metrics) -> None:
         color = _OTHERS[index % len(_OTHERS)]
         axes.plot(drawn.xs, drawn.ys, color=color, label=label, linewidth=1.8)
     _scale_rates(axes, [value for line in lines for value in line.finite])
-    fell = marked_cuts(metrics)
+    fell = curves.marked_cuts(metrics)
     if fell:
         _mark_cuts(axes, fell, apart=(max(metrics.epochs) - min(metrics.epochs)) / 20)
 
@@ -193,14 +192,6 @@ def mark_end(sheet: Sequence[Any], epoch: int, text: str) -> None:
     for axes in sheet:
         label = f"{text} {epoch}" if axes is sheet[0] else None
         axes.axvline(epoch, color=FAINT, label=label, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
-
-
-def marked_cuts(metrics: Metrics) -> list[Cut]:
-    """The cuts to mark; none if they are many, or if three epochs in a row show that a schedule made them."""
-    fell = curves.cuts(metrics)
-    epochs = {cut.epoch for cut in fell}
-    in_a_row = any({epoch + 1, epoch + 2} <= epochs for epoch in epochs)
-    return [] if in_a_row or len(epochs) > _MOST_CUTS else fell
 
 
 def say_empty(axes: Any, text: str) -> None:

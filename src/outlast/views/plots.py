@@ -16,7 +16,7 @@ from outlast.exceptions import ArgumentError, FileError, MissingExtra
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import publish
 from outlast.views import panels
-from outlast.views.curves import BestEpoch, best_epoch, curve, groups, rates, thinned
+from outlast.views.curves import BestEpoch, best_epoch, curve, groups, marked_cuts, rates, thinned
 from outlast.views.panels import FAINT, INK, PAPER, as_label
 from outlast.views.text import shown
 
@@ -115,7 +115,7 @@ def _mark(
     first, last = min(metrics.epochs), max(metrics.epochs)
     end = last if stopped is None else stopped
     panels.draw_epochs(sheet, first + 1, max(last, end) + 1)
-    panels.mark_epochs(sheet, found, panels.marked_cuts(metrics))
+    panels.mark_epochs(sheet, found, marked_cuts(metrics))
     for axes, columns in zip(sheet, drawn.values(), strict=False):
         if found is not None and found.monitor in columns:
             panels.mark_best(axes, found, end)
@@ -197,7 +197,7 @@ def _sentences(metrics: Metrics, found: BestEpoch | None) -> list[str]:
     if found is not None:
         name, best = as_label(found.monitor, 28), found.epoch + 1
         sentences.insert(0, f"{name} was best at epoch {best}: {shown(found.value)}")
-    after = sorted({cut.epoch + 1 for cut in panels.marked_cuts(metrics)})
+    after = sorted({cut.epoch + 1 for cut in marked_cuts(metrics)})
     if after:
         sentences.append(f"learning rate cut after epoch{'s' * (len(after) > 1)} {_list(after)}")
     return sentences

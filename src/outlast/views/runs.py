@@ -23,7 +23,8 @@ _LONGEST = 500  # characters of a text
 _WHY = 100  # characters of a reason in a table
 _LEAST_REASON = 22  # a narrower column of reasons is useless
 _LEAST_NAME = 12
-_HEADERS = ("run", "status", "epochs", "best (epoch)", "written", "why it stopped")
+_HEADERS = ("run", "status", "epochs", "best (epoch)", "written")
+_RESULTS, _REASONS = "results", "why it stopped"
 _MODELS = ("file", "epoch", "value", "why")
 _FEW = 10  # decisions and events, unless --all is given
 _DEPTH = 3  # levels of nested settings
@@ -41,16 +42,20 @@ def overview(runs: Sequence[RunStatus], folder: str, *, now: float, width: int |
             that column is left out, and only problems are listed, below the table. None: no limit.
     """
     names = [_brief(os.path.relpath(run.folder, folder)) for run in runs]
-    facts = [(run.status.value, _epochs(run, "/"), _best(run), _ago(run, now)) for run in runs]
-    spare = sys.maxsize if width is None else width - _width_of([*facts, _HEADERS[1:-1]])
+    headers = (*_HEADERS, *[_RESULTS] * any(run.results for run in runs))
+    facts = [
+        (run.status.value, _epochs(run, "/"), _best(run), _ago(run, now), _results(run))[: len(headers) - 1]
+        for run in runs
+    ]
+    spare = sys.maxsize if width is None else width - _width_of([*facts, headers[1:]])
     reasons = [clipped(_brief(run.why), _WHY) for run in runs]
     if spare < max(map(text_width, names), default=0) + _LEAST_REASON:
         rows = [(_tail(name, spare), *fact) for name, fact in zip(names, facts, strict=True)]
         wrong = [f"{name}: {run.problem}" for name, run in zip(names, runs, strict=True) if run.problem]
         below = ["", *(clipped(_brief(text), width or _LONGEST) for text in wrong)]
-        return "\n".join([table(rows, _HEADERS[:-1], width=width), *(below if wrong else [])])
+        return "\n".join([table(rows, headers, width=width), *(below if wrong else [])])
     lines = zip(names, facts, reasons, strict=True)
-    return table([(name, *fact, why) for name, fact, why in lines], _HEADERS, width=width)
+    return table([(name, *fact, why) for name, fact, why in lines], (*headers, _REASONS), width=width)
 
 
 def page(run: Details, *, now: float, width: int | None = None, everything: bool = False) -> str:
@@ -133,6 +138,7 @@ def _facts(run: Details, now: float) -> dict[str, list[str]]:
         "problem": status.problem,
         "epochs": _epochs(status, " of "),
         "best": _best_in_words(status),
+        "results": _results(status, _LONGEST),
         "stopped": status.stop.sentence if status.stop else "" if status.problem else status.why,
         "written": _written(status, now),
         "open in": "" if status.holder is None else _holder(status),
@@ -190,6 +196,11 @@ def _best(run: RunStatus) -> str:
     if run.best is None:
         return ""
     return f"{_brief(run.best.monitor)} {shown(run.best.value)} ({run.best.epoch + 1})"
+
+
+def _results(run: RunStatus, room: int = _WHY) -> str:
+    """What was logged after the training; cut where there is little room."""
+    return clipped(_brief(", ".join(f"{name} {_plain(value)}" for name, value in run.results.items())), room)
 
 
 def _best_in_words(run: RunStatus) -> str:

@@ -6,10 +6,11 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from math import isclose
 from typing import Any
 
 from outlast.core.metrics import Metrics
-from outlast.views.curves import best_epoch, cuts, rate_label, rates
+from outlast.views.curves import Cut, best_epoch, cuts, is_scheduled, rate_label, rates
 from outlast.views.text import clipped, escaped, fitted, shown, size, text_width
 
 _GAP = "  "
@@ -95,13 +96,24 @@ def summary(
 
 
 def _falls(metrics: Metrics, name: str) -> list[str]:
-    """The first value of a learning rate, and its values after each cut."""
-    points = metrics.points(name)
+    """The first value of a learning rate, and its values after each cut; of a schedule its ends."""
+    values = [rate for _, rate in metrics.points(name)]
     fell = [cut for cut in cuts(metrics) if cut.name == name]
-    start = f"{shown(points[0][1])} from epoch {points[0][0] + 1}"
+    start = f"{shown(values[0])} from epoch {metrics.points(name)[0][0] + 1}"
+    end = f"{shown(values[-1])} at the end"
+    many_alike = len(fell) > _MOST_CUTS and _are_even(fell)
+    if is_scheduled(metrics, name) and not many_alike:
+        peak = [f"{shown(max(values))} at most"] if max(values) > values[0] else []
+        return [start, *peak, f"{end}, by a schedule"]
     if len(fell) > _MOST_CUTS:
-        return [start, f"{shown(points[-1][1])} at the end, after {len(fell)} cuts"]
+        return [start, f"{end}, after {len(fell)} cuts"]
     return [start, *(f"{shown(cut.after)} after epoch {cut.epoch + 1}" for cut in fell)]
+
+
+def _are_even(fell: Sequence[Cut]) -> bool:
+    """Whether each cut is by the same factor."""
+    factors = [cut.after / cut.before for cut in fell]
+    return all(isclose(factor, factors[0], rel_tol=0.01) for factor in factors)
 
 
 def _listed(files: Mapping[str, int], width: int | None) -> list[str]:

@@ -5,6 +5,7 @@ A run's folder holds::
     LOCK                         the one writer, and who it is
     IDENTITY                     which run this is: 32 random hexadecimal digits
     run.json                     what was asked for
+    results.json                 what was logged after the training
     resume-00000042              resume point 42: everything that a run needs to go on
     blob-00000040-3f9ac21b.keras never changes; named by resume points: a kept model
     blob-immutable-00000040-3f9ac21b  the same: a value in the state that never changes
@@ -36,6 +37,7 @@ VERSION = 2  # of the resume point's format, docs/format.md
 LOCK, LOCK_WITHOUT_FLOCK = lock.NAME, lock.NAME_WITHOUT_FLOCK
 IDENTITY = "IDENTITY"
 RUN = "run.json"
+RESULTS = "results.json"
 JOURNAL = "journal.jsonl"
 ROWS = "rows.jsonl"  # the log of all metrics, which is not a file of its own
 EVENTS = "events.jsonl"
@@ -49,7 +51,7 @@ MODEL, IMMUTABLE, LINES = "model", "immutable", "rows"  # kinds of blobs
 _RESUME = re.compile(r"resume-([0-9]{8}|[1-9][0-9]{8,})")  # one name a number
 _BLOB = re.compile(r"blob-(?:(rows|immutable)-)?([0-9]{8,18})-([0-9a-f]{8})(?:-[0-9]+)?(?:\..+)?", re.DOTALL)
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
-_OURS = {LOCK, LOCK_WITHOUT_FLOCK, IDENTITY, RUN, EVENTS}
+_OURS = {LOCK, LOCK_WITHOUT_FLOCK, IDENTITY, RUN, RESULTS, EVENTS}
 _LOGS = {JOURNAL, ROWS}  # the run's own; no callback may have one of this name
 _RESERVED = {name.casefold() for name in _OURS | _LOGS}
 

@@ -1,0 +1,256 @@
+"""Sums of metrics, made where the metrics are: nothing waits for a device until a sum is read.
+
+They are made in float64, whatever type came: in its own type a sum soon stands still (in bfloat16 adding 2
+to 512 gives 512) or overflows (float16 ends at 65504). A device without float64 gets float32 with
+compensation: what each addition rounds off is kept beside the sum, and goes into the next addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import cache, lru_cache
+from typing import Any, Protocol, cast
+
+from outlast.exceptions import MetricError
+
+
+class Sum:
+    """The weighted sum of one metric, wherever its values live.
+
+    Values of another device or framework get a sum of their own; :meth:`read` adds these up.
+
+    Example:
+        >>> import numpy as np
+        >>> total = Sum()
+        >>> for value in (1, 0.5, np.float16(2)):
+        ...     total.add(value, 2.0)
+        >>> total.read()
+        7.0
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[Hashable, _Part] = {}
+        self._shape: tuple[int, ...] | None = None
+
+    @property
+    def totals(self) -> list[Any]:
+        """The sum of each place, in its own form."""
+        return [part.total for part in self._parts.values()]
+
+    def add(self, value: Any, weight: Any = 1.0) -> None:
+        """Add ``value * weight``; nothing for a weight of 0, whatever the value is.
+
+        Args:
+            value: a number, an array or a tensor.
+            weight: a number, or a tensor of the value's own framework.
+
+        Raises:
+            MetricError: the value has another shape than those before it.
+        """
+        shape = getattr(value, "shape", ())
+        if shape != self._shape:
+            self._check_shape(tuple(shape))
+        kind = _kind(value)
+        home = kind.home(value)
+        if home not in self._parts:
+            self._parts[home] = kind.part(value)
+        self._parts[home].add(value, weight)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        shape = () if set(shape) <= {1} else shape
+        if self._shape is None:
+            self._shape = shape
+        elif shape != self._shape:
+            raise MetricError(
+                f"has the shape {shape} in this batch and {self._shape} before. Log its mean instead."
+            )
+
+    def read(self) -> Any:
+        """The sum, as a float or a NumPy array of float64; waits for the devices."""
+        total = sum(part.read() for part in self._parts.values())
+        return total if getattr(total, "size", 1) > 1 else float(getattr(total, "item", lambda: total)())
+
+
+def of_one_kind(value: Any, weight: Any) -> bool:
+    """Whether the weight can stay on its device, as a factor of the value."""
+    kind = _kind(weight)
+    return kind is not _HOST and kind is _kind(value)
+
+
+class _Part(Protocol):
+    total: Any
+
+    def add(self, value: Any, weight: Any) -> None: ...
+
+    def read(self) -> Any: ...
+
+
+class _Kind:
+    """How a framework's values are summed.
+
+    Args:
+        home: where a value lives; values of one home can be added to each other.
+        part: an empty sum for a value.
+    """
+
+    def __init__(self, home: Callable[[Any], Hashable], part: Callable[[Any], _Part]) -> None:
+        self.home, self.part = home, part
+
+
+class _OnHost:
+    """Of Python's numbers and NumPy's arrays, and of all that can be made one."""
+
+    def __init__(self) -> None:
+        self.total: Any = 0.0
+
+    def add(self, value: Any, weight: Any) -> None:
+        if weight:
+            self.total = self.total + _float64(value) * weight
+
+    def read(self) -> Any:
+        return self.total
+
+
+def _float64(value: Any) -> Any:
+    if not hasattr(value, "shape"):
+        return float(value)
+    import numpy as np
+
+    return np.asarray(value).astype(np.float64)
+
+
+class _OnDevice:
+    """Of tensors, by their framework's own operations.
+
+    Args:
+        widen: a tensor in the type that it is summed in.
+        where: the framework's choice by a condition.
+        compensated: that type is not float64.
+    """
+
+    def __init__(self, widen: Callable[[Any], Any], where: Callable[..., Any], compensated: bool) -> None:
+        self._widen, self._where, self._compensated = widen, where, compensated
+        self.total: Any = 0.0
+        self._lost: Any = 0.0
+
+    def add(self, value: Any, weight: Any) -> None:
+        if isinstance(weight, float):
+            if not weight:
+                return
+            product = self._widen(value) * weight
+        else:
+            weight = self._widen(weight)
+            product = self._where(weight == 0, 0.0, self._widen(value) * weight)
+        if self._compensated:
+            self.total, self._lost = compensated(self.total, self._lost, product, self._where)
+        else:
+            self.total = self.total + product
+
+    def read(self) -> Any:
+        import numpy as np
+
+        total = self.total.cpu() if hasattr(self.total, "cpu") else self.total
+        return np.asarray(total).astype(np.float64)
+
+
+def compensated(total: Any, lost: Any, product: Any, where: Callable[..., Any]) -> tuple[Any, Any]:
+    """Kahan's addition: the new sum, and what it has too much.
+
+    Example:
+        >>> compensated(1e16, 0.0, 1.0, lambda condition, yes, no: yes if condition else no)
+        (1e+16, -1.0)
+    """
+    corrected = product - lost
+    new = total + corrected
+    rounded = (new - total) - corrected
+    return new, where(rounded == rounded, rounded, 0.0)  # NaN after an infinity, which shall stay one
+
+
+class _OnJax:
+    """Of JAX's arrays: float32 with compensation, in float64 if that is switched on."""
+
+    def __init__(self, value: Any) -> None:
+        import jax.numpy as jnp
+
+        self.total = self._lost = jnp.zeros(value.shape, _jax_type())
+
+    def add(self, value: Any, weight: Any) -> None:
+        self.total, self._lost = _jax_addition()(self.total, self._lost, value, weight)
+
+    def read(self) -> Any:
+        import numpy as np
+
+        return np.asarray(self.total).astype(np.float64)
+
+
+def _jax_type() -> Any:
+    import jax
+
+    return jax.dtypes.canonicalize_dtype("float64")
+
+
+@cache
+def _jax_addition() -> Any:
+    """One compiled step: single operations would cost some microseconds each."""
+    import jax
+    import jax.numpy as jnp
+
+    def add(total: Any, lost: Any, value: Any, weight: Any) -> Any:
+        weight = jnp.asarray(weight, total.dtype)
+        product = jnp.where(weight == 0, 0.0, value.astype(total.dtype) * weight)
+        return compensated(total, lost, product.reshape(total.shape), jnp.where)
+
+    return jax.jit(add)
+
+
+def _torch_part(value: Any) -> _Part:
+    import torch
+
+    try:
+        value.detach().to(torch.float64)
+    except (TypeError, RuntimeError):  # Apple's GPUs have no float64
+        return _OnDevice(lambda one: one.detach().to(torch.float32), torch.where, compensated=True)
+    return _OnDevice(lambda one: one.detach().to(torch.float64), torch.where, compensated=False)
+
+
+def _tensorflow_part(value: Any) -> _Part:
+    import tensorflow as tf
+
+    def float64(one: Any) -> Any:
+        return tf.cast(one, tf.float64)
+
+    return _OnDevice(
+        float64, lambda condition, yes, no: tf.where(condition, float64(yes), no), compensated=False
+    )
+
+
+def _jax_home(value: Any) -> Hashable:
+    import jax
+
+    if isinstance(value, jax.core.Tracer):
+        raise MetricError(
+            "has no value yet: it is logged inside a function that JAX traces. Return it from that "
+            "function, and log what comes back."
+        )
+    return "jax", value.sharding
+
+
+_HOST = _Kind(lambda value: "host", lambda value: _OnHost())
+_TORCH = _Kind(lambda value: ("torch", value.device), _torch_part)
+_KINDS = {
+    "torch": _TORCH,
+    "jax": (_JAX := _Kind(_jax_home, _OnJax)),
+    "jaxlib": _JAX,
+    "tensorflow": _Kind(lambda value: ("tensorflow", value.device), _tensorflow_part),
+}
+
+
+def _kind(value: Any) -> _Kind:
+    """By the package of the value's class, or of a class that it derives from."""
+    return _kind_of(cast(Hashable, type(value)))
+
+
+@lru_cache(maxsize=64)
+def _kind_of(cls: Any) -> _Kind:
+    packages = (base.__module__.partition(".")[0] for base in cls.__mro__)
+    return next((_KINDS[package] for package in packages if package in _KINDS), _HOST)
