@@ -155,7 +155,7 @@ def rewound(
             return None
         callbacks = frozen(contents.collect()["callbacks"])
         check = Check(store, point, newest, lines, callbacks, measured)
-        before = RunState.from_state(point.state).contents
+        before = _with_known_loaders(RunState.from_state(point.state).contents, newest.contents)
     except (DamagedFile, UnknownFormat, LookupError, TypeError, ValueError):
         return None
     try:
@@ -167,6 +167,16 @@ def rewound(
     contents.begin({**newest.contents, "callbacks": callbacks})
     contents.put_back(Moment.OPEN)
     return None
+
+
+def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) -> dict[str, Tree]:
+    """What was saved before, with the kinds of loaders that later epochs have shown."""
+    kinds = [one["kind"] for one in newest["loop"]["loaders"]]
+    loaders = [
+        {**one, "kind": kind, "states": {} if kind == "fresh" else one["states"]}
+        for one, kind in zip(before["loop"]["loaders"], kinds, strict=False)
+    ]
+    return {**before, "loop": {**before["loop"], "loaders": loaders}}
 
 
 def _is_short(store: Store, numbers: Collection[int]) -> bool:
