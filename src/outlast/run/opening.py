@@ -16,12 +16,16 @@ from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Training
 from outlast.run import settings
 from outlast.run.check import Check, rewound
-from outlast.run.comparison import ROOT, Leaves, leaves
+from outlast.run.comparison import ROOT, Leaves, leaves, same
 from outlast.run.contents import Contents, frozen
 from outlast.run.stores import Store
 
 # What a training calls the pieces of its state that a user may set between two trainings.
-_SETTABLE = {"model": "weights", "weights": "weights", "optimizer": "optimizer", "optimizers": "optimizer"}
+_SETTABLE = {
+    **{"model": "weights", "weights": "weights", "buffers": "buffers", "flags": "flags"},
+    **{"optimizer": "optimizer", "optimizers": "optimizer", "members": "optimizer"},
+}
+_COUNTS = {"buffers", "flags"}  # an evaluation may have changed them: what is there counts, and is said
 
 
 class Opening:
@@ -117,7 +121,8 @@ class Opening:
         if "learning_rate" in self._set_through_run or training.left is None:
             return True
         rates, known = training.left
-        return known and rates != training.learning_rates()
+        now = training.learning_rates()
+        return known and rates != now and rates.keys() == now.keys()  # else a group was added
 
     def _put_back(self, saved: RunState, training: Training, changed: Sequence[settings.Change]) -> None:
         """Put back everything, but for what the user has set and callbacks that watch another metric now."""
@@ -127,10 +132,11 @@ class Opening:
             for key, one in saved.contents["callbacks"].items()
             if key not in anew and key in self.settings["callbacks"]
         }
+        theirs = {change.name for change in changed} & {*_SETTABLE.values()}
         kept = {
             piece: tree
-            for piece, tree in (frozen(training.state()) if anew & {*_SETTABLE.values()} else {}).items()
-            if _SETTABLE.get(piece) in anew
+            for piece, tree in (frozen(training.state()) if theirs else {}).items()
+            if _SETTABLE.get(piece) in theirs
         }
         contents = {**saved.contents, "callbacks": callbacks}
         contents["training"] = {**contents["training"], **kept}
@@ -232,17 +238,14 @@ class Opening:
             return []
         before, now = self._left[1], self._as_left(training)
         pieces = [piece for piece in before if now.get(piece) != before[piece]]
-        return [
-            settings.Change(piece, "changed since the run ended in this process", fixed=True)
-            for piece in pieces
-        ]
+        return [_since(piece, before[piece], now.get(piece, {})) for piece in pieces]
 
     def _as_left(self, training: Training) -> dict[str, Leaves]:
         """Checksums of the training at the rates that the run left, which are compared by themselves."""
         if training.left is None:  # a new optimizer
             return {piece: one for piece, one in _checksums(training).items() if piece != "optimizer"}
         rates = training.learning_rates()
-        for name, rate in training.left[0].items():
+        for name, rate in training.left[0].items() if rates.keys() == training.left[0].keys() else ():
             training.set_learning_rate(name, rate)
         found = _checksums(training)
         for name, rate in rates.items():
@@ -250,6 +253,22 @@ class Opening:
         return found
 
 
+def _since(piece: str, before: Leaves, now: Leaves) -> settings.Change:
+    if piece == "optimizer" and _only_grew(before, now):
+        return settings.Change(piece, "has parameters that were added since the run ended in this process")
+    return settings.Change(piece, "changed since the run ended in this process", fixed=piece not in _COUNTS)
+
+
+def _only_grew(before: Leaves, now: Leaves) -> bool:
+    """Whether lists got longer, and nothing else changed."""
+    inner = {name.rpartition("/")[0] for name in now}
+    inner |= {name.rpartition("/")[0] for name in inner}  # of a list of dicts
+    return all(same(leaf, now.get(name)) or name in inner for name, leaf in before.items())
+
+
 def _checksums(training: Training) -> dict[str, Leaves]:
-    pieces = training.settable() if "state" in training.capabilities else {}
-    return {_SETTABLE[name]: leaves(tree) for name, tree in pieces.items() if name in _SETTABLE}
+    found: dict[str, Leaves] = {}
+    for name, tree in (training.settable() if "state" in training.capabilities else {}).items():
+        if name in _SETTABLE:
+            found.setdefault(_SETTABLE[name], {}).update({name + k: v for k, v in leaves(tree).items()})
+    return found
