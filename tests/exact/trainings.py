@@ -619,6 +619,22 @@ def parameters_that_are_added_to_a_group_in_an_epoch(folder: Path, until: int | 
     return train(folder, until, model=model, optimizer=optimizer, before=before)
 
 
+@exact
+def a_group_of_parameters_that_is_added_between_two_trainings(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model[2].parameters(), 0.01)
+    loader, run = seeded(), outlast.Run(folder, model=model, optimizer=optimizer)
+    for epochs in (2, EPOCHS):
+        for epoch in run.epochs(epochs):
+            for x, y in run.batches(loader):
+                run.log(loss=step(model, optimizer, x, y))
+                if epoch == until:
+                    return None
+        if epochs == 2:
+            optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.001})
+    return result(model, run.history["loss"])
+
+
 class Odd(torch.optim.Optimizer):
     """Keeps momentum in another precision than the weights, and other things beside."""
 

@@ -200,6 +200,9 @@ class Training:
             CapabilityError: it cannot; the text says why.
         """
 
+    def take_back(self) -> None:
+        """No epoch was left to train: undo what :meth:`load_state` added to what the script made."""
+
     def load_state(self, state: Any) -> None:
         """Put back what :meth:`state` gave.
 

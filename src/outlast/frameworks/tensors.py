@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from outlast.exceptions import CapabilityError
 from outlast.storage.format.dtypes import Bits
 
 _SPARSE = "sparse tensor"  # the key of a dict that a sparse tensor is stored as
+_USUAL = (dict, list, tuple, Counter, OrderedDict, deque)  # containers that come back as what they were
 _COMPRESSED = {  # the layout of a compressed sparse tensor, and its methods for the two kinds of indices
     "torch.sparse_csr": ("crow_indices", "col_indices"),
     "torch.sparse_bsr": ("crow_indices", "col_indices"),
@@ -49,18 +50,12 @@ def details(tree: Any) -> dict[str, Any]:
     again, and of another one a difference is found.
     """
     found: dict[str, Any] = {"arrays": [], "types": {}, "metadata": {}}
-
-    def look(value: Any, name: str) -> Any:
-        if hasattr(value, "__array_interface__"):
-            found["arrays"].append(name)
-        return None
-
     for name, container in _containers(tree, ""):
-        if type(container) not in (dict, list, tuple, Counter, OrderedDict, deque):
+        if type(container) not in _USUAL:
             found["types"][name] = f"{type(container).__module__}.{type(container).__qualname__}"
         if hasattr(container, "_metadata"):  # where PyTorch keeps the versions of modules
             found["metadata"][name] = {key: dict(one) for key, one in container._metadata.items()}
-    _mapped(tree, look, "")
+        found["arrays"] += [f"{name}/{k}" for k, v in _items(container) if hasattr(v, "__array_interface__")]
     return found
 
 
@@ -95,25 +90,29 @@ def _mapped(tree: Any, function: Callable[[Any, str], Any], name: str) -> Any:
 
 
 def _containers(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(tree, (Mapping, list, tuple, deque)):
-        return
-    yield name, tree
-    for key, value in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
-        yield from _containers(value, f"{name}/{key}")
+    if isinstance(tree, (Mapping, list, tuple, deque)):
+        yield name, tree
+        for key, value in _items(tree):
+            if isinstance(value, (Mapping, list, tuple, deque)):
+                yield from _containers(value, f"{name}/{key}")
+
+
+def _items(container: Any) -> Iterable[tuple[Any, Any]]:
+    return container.items() if isinstance(container, Mapping) else enumerate(container)
 
 
 def to_array(value: Any) -> Any:
     """A tensor as a NumPy array that shares its memory where it can; anything else as it is."""
     if not hasattr(value, "detach"):
         return value
-    if str(value.layout).startswith("torch.sparse"):
+    import torch
+
+    if value.layout != torch.strided and str(value.layout).startswith("torch.sparse"):
         return _sparse_to_arrays(value.detach())
     tensor = value.detach().cpu().contiguous().resolve_conj().resolve_neg()
     name = str(tensor.dtype).removeprefix("torch.")
     if not name.startswith(("bfloat", "float8", "complex32")):
         return tensor.numpy()
-    import torch
-
     if name == "complex32":  # which no format knows: its real numbers in pairs, under its name
         return {_SPARSE: name, "values": torch.view_as_real(tensor).numpy()}
     bits = {1: torch.uint8, 2: torch.uint16}[tensor.element_size()]

@@ -145,6 +145,15 @@ class TorchTraining(Training):
             optimizers.load(optimizer, state["optimizers"][name])
         modules.put_back(self.model, state)
 
+    def take_back(self) -> None:
+        """The script may add the groups itself once its next training begins, and can do that only once."""
+        for name, sizes in self._own.items():
+            optimizer = self._optimizers[name]
+            live = optimizers.members(optimizer, self.model)
+            own = [group[:size] for group, size in zip(live, sizes, strict=False)]
+            optimizers.fit(optimizer, own, optimizer.param_groups, self.model)
+        self._own = {}
+
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         """Schedulers, which the run was not given."""
         return [

@@ -95,7 +95,7 @@ class Opening:
         before, now = saved.settings, training.learning_rates()
         rates = now if self._rates_are_the_users(training) else before["learning_rate"]
         self.settings = settings.filled_in(before, settings.requested(callbacks, rates, self._seed, steps))
-        changed = [*settings.changes(before, self.settings), *self._set_since(training)]
+        changed = [*settings.changes(before, self.settings), *self._set_since(training, saved)]
         accepted = self._accepted | self._set_through_run
         settings.check(self._shown, changed, accepted)
         self._put_back(saved, training, changed)
@@ -232,12 +232,14 @@ class Opening:
         """Training is under way: what was set in it is part of it."""
         self._set_through_run.clear()
 
-    def _set_since(self, training: Training) -> list[settings.Change]:
+    def _set_since(self, training: Training, saved: RunState) -> list[settings.Change]:
         """What the user has set since the run ended, beside the rates."""
         if self._left is None or self._left[0] is not training:
             return []
         before, now = self._left[1], self._as_left(training)
         pieces = [piece for piece in before if now.get(piece) != before[piece]]
+        if _only_grew(before.get("optimizer", {}), now.get("optimizer", {})) and _has_grown(training, saved):
+            pieces = [piece for piece in pieces if piece != "optimizer"]
         return [_since(piece, before[piece], now.get(piece, {})) for piece in pieces]
 
     def _as_left(self, training: Training) -> dict[str, Leaves]:
@@ -257,6 +259,12 @@ def _since(piece: str, before: Leaves, now: Leaves) -> settings.Change:
     if piece == "optimizer" and _only_grew(before, now):
         return settings.Change(piece, "has parameters that were added since the run ended in this process")
     return settings.Change(piece, "changed since the run ended in this process", fixed=piece not in _COUNTS)
+
+
+def _has_grown(training: Training, saved: RunState) -> bool:
+    """Whether the optimizers have the parameters that they had when they were saved."""
+    there, here = saved.contents["training"], training.settable()
+    return "members" in there and there["members"] == here.get("members")
 
 
 def _only_grew(before: Leaves, now: Leaves) -> bool:

@@ -473,6 +473,8 @@ class Run(OwnLoop, Shown):
         self._store.finish()
         if self._begun_epochs:
             self._store.record("end", {"epoch": self._progress.next_epoch})
+        if not self._begun_epochs:
+            self.training.take_back()
         self._opening.ended(self.training)
         self._trains = False
         self._close()
