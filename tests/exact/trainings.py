@@ -530,6 +530,22 @@ def a_layer_that_is_thawed_in_an_epoch(folder: Path, until: int | None) -> Any:
     return train(folder, until, model=model, before=before)
 
 
+@said("what was set since the Run was made counts, and is not what was saved: state/training/flags/frozen")
+def a_layer_that_is_frozen_after_the_run_was_made(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    loader, run = seeded(), outlast.Run(folder, model=model, optimizer=optimizer)
+    model[0].requires_grad_(False)
+    for epoch in run.epochs(EPOCHS):
+        if epoch == 2:
+            model[0].requires_grad_(True)
+        for x, y in run.batches(loader):
+            run.log(loss=step(model, optimizer, x, y))
+            if epoch == until:
+                return None
+    return result(model, run.history["loss"])
+
+
 class Scaled(torch.nn.Module):
     """Counts its batches in a buffer that is not persistent, and keeps sparse buffers."""
 

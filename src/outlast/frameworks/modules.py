@@ -81,21 +81,22 @@ def is_lazy(tensor: Any) -> bool:
     return isinstance(tensor, torch.Tensor) and torch.nn.parameter.is_lazy(tensor)
 
 
-def _flags(module: Any) -> dict[str, Any]:
-    """Those that are off, since most are on."""
+def _flags(module: Any) -> dict[str, list[str]]:
+    """What has a flag off, since most are on: names of parameters, and of modules."""
     return {
-        "requires_grad": {n: False for n, one in module.named_parameters() if not one.requires_grad},
-        "training": {n: False for n, one in module.named_modules() if not one.training},
+        "frozen": [name for name, one in module.named_parameters() if not one.requires_grad],
+        "evaluating": [name for name, one in module.named_modules() if not one.training],
     }
 
 
 def _set_flags(module: Any, saved: Mapping[str, Any]) -> None:
+    frozen, evaluating = frozenset(saved["frozen"]), frozenset(saved["evaluating"])
     for name, parameter in module.named_parameters():
-        if saved["requires_grad"].get(name, True) != parameter.requires_grad:
-            parameter.requires_grad_(not parameter.requires_grad)
+        if (name in frozen) == parameter.requires_grad:
+            parameter.requires_grad_(name not in frozen)
     for name, one in module.named_modules():
-        if saved["training"].get(name, True) != one.training:
-            one.training = not one.training
+        if (name in evaluating) == one.training:
+            one.training = name not in evaluating
 
 
 def _left_out(module: Any, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,7 +131,12 @@ class Check(Reader):
 
 
 def rewound(
-    store: Store, contents: Contents, wanted: str, extra: Mapping[str, Any], measured: Collection[str]
+    store: Store,
+    contents: Contents,
+    wanted: str,
+    extra: Mapping[str, Any],
+    measured: Collection[str],
+    note: Callable[[list[str]], object],
 ) -> Check | None:
     """Put back the resume point before the newest, if the stretch between them is to be trained again.
 
@@ -144,6 +149,7 @@ def rewound(
         wanted: ``"auto"``, ``"always"`` or ``"never"``.
         extra: the user's own values, as they are now.
         measured: names of values that no two trainings share.
+        note: called with the names of what the user has set.
     """
     numbers = store.points()
     if wanted == "never" or len(numbers) < 2 or (wanted == "auto" and not _is_short(store, numbers)):
@@ -151,7 +157,10 @@ def rewound(
     try:
         point = store.load(numbers[1])
         newest, lines = _state_and_lines(store, point)
-        if newest.extra != extra or not contents.holds(newest.contents):
+        if newest.extra != extra:
+            return None
+        if changed := contents.changed(newest.contents):
+            note(changed)
             return None
         callbacks = frozen(contents.collect()["callbacks"])
         check = Check(store, point, newest, lines, callbacks, measured)

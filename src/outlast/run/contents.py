@@ -66,10 +66,10 @@ class Contents:
         for name, tree in self._waiting.items():
             self._parts[name].check(tree)
 
-    def holds(self, saved: Mapping[str, Tree]) -> bool:
-        """Whether the training is still as it was saved, as far as it has been put back."""
+    def changed(self, saved: Mapping[str, Tree]) -> list[str]:
+        """The names of values that are not as they were saved, as far as they have been put back."""
         names = [name for name in self._parts if name in saved and name not in self._waiting]
-        return not differences(
+        return differences(
             {name: saved[name] for name in names}, {name: self._parts[name].collect() for name in names}
         )
 

@@ -159,7 +159,11 @@ class Opening:
             for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
             for name in callback.measured
         ]
-        return rewound(self._store, self._contents, self._check, extra, measured)
+        return rewound(self._store, self._contents, self._check, extra, measured, self._note_set)
+
+    def _note_set(self, names: Sequence[str]) -> None:
+        named = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
+        self._notes.append(f"what was set since the Run was made counts, and is not what was saved: {named}")
 
     def end(self, check: Check) -> None:
         """After the stretch: have all be as the newest resume point says."""
