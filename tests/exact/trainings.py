@@ -7,7 +7,10 @@ what does not: nothing else is allowed. A new case is one more function.
 
 from __future__ import annotations
 
+import collections
+import itertools
 import random
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, RandomSampler, Sampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    RandomSampler,
+    Sampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 import outlast
 
 EPOCHS = 6
+UNTIL = 4  # the epoch in which they are left
 
 Training = Callable[[Path, "int | None"], Any]
 
@@ -76,7 +88,7 @@ def step(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
 
 
 def result(model: Any, *more: Any) -> list[Any]:
-    weights = [value.tolist() for value in model.state_dict().values()]
+    weights = [value.to_dense().tolist() for value in model.state_dict().values()]
     return [*weights, *more]
 
 
@@ -162,9 +174,152 @@ class Passing(Sampler[int]):
         return 24
 
 
-@said("What differs first is the batches")
+@exact
 def a_sampler_that_counts_its_passes(folder: Path, until: int | None) -> Any:
     return train(folder, until, loader=DataLoader(dataset(), 8, sampler=Passing()))
+
+
+class Shuffling(Sampler[int]):
+    """Shuffles a list in place, with a generator of its own."""
+
+    def __init__(self) -> None:
+        self.order, self.rng = list(range(24)), random.Random(4)
+
+    def __iter__(self) -> Iterator[int]:
+        self.rng.shuffle(self.order)
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return 24
+
+
+@exact
+def a_sampler_that_shuffles_a_list_in_place(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=DataLoader(dataset(), 8, sampler=Shuffling()))
+
+
+@exact
+def a_sampler_that_is_told_the_epoch(folder: Path, until: int | None) -> Any:
+    sampler = DistributedSampler(dataset(), num_replicas=1, rank=0)
+    loader = DataLoader(dataset(), 8, sampler=sampler)
+    return train(folder, until, loader=loader, before=sampler.set_epoch)
+
+
+@exact
+def a_sampler_that_counts_the_epoch_on(folder: Path, until: int | None) -> Any:
+    sampler = DistributedSampler(dataset(), num_replicas=1, rank=0)
+
+    def after(epoch: int) -> None:
+        sampler.set_epoch(sampler.epoch + 2)
+
+    return train(folder, until, loader=DataLoader(dataset(), 8, sampler=sampler), after=after)
+
+
+class Noisy(Dataset[Any]):
+    """A dataset with a generator of its own, which also counts what was asked for."""
+
+    def __init__(self) -> None:
+        self.rng, self.asked = np.random.default_rng(2), 0
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> Any:
+        self.asked += 1
+        x, y = dataset()[index]
+        return x + float(self.rng.normal()) + self.asked / 100, y
+
+
+@exact
+def a_dataset_with_a_generator(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=DataLoader(Noisy(), 8))
+
+
+def seeded(**options: Any) -> Any:
+    return DataLoader(dataset(), 8, shuffle=True, generator=torch.Generator().manual_seed(3), **options)
+
+
+@exact
+def a_progress_bar_around_a_loader(folder: Path, until: int | None) -> Any:
+    class Bar:
+        def __init__(self, iterable: Any) -> None:
+            self.iterable = iterable
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from self.iterable
+
+    loader = seeded()
+    return train(folder, until, loader=lambda epoch: Bar(loader))
+
+
+@exact
+def a_loader_that_is_enumerated(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=seeded(), batches=_from_pairs)
+
+
+def _from_pairs(run: Any, loader: Any) -> Iterator[Any]:
+    for _, batch in run.batches(enumerate(loader)):
+        yield batch
+
+
+@said("persistent workers of a DataLoader go on with random numbers of their own")
+def a_loader_with_persistent_workers(folder: Path, until: int | None) -> Any:
+    loader = DataLoader(Jittered(), 8, shuffle=True, num_workers=1, persistent_workers=True)
+    return train(folder, until, loader=loader)
+
+
+class Jittered(Dataset[Any]):
+    """Random augmentation."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> Any:
+        x, y = dataset()[index]
+        return x + torch.rand(4) / 10, y
+
+
+@exact
+def a_loader_with_workers_and_augmentation(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=DataLoader(Jittered(), 8, shuffle=True, num_workers=1))
+
+
+@said("the workers of a DataLoader began before run.batches saw it")
+def a_loader_with_workers_that_is_enumerated(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=seeded(num_workers=1), batches=_from_pairs)
+
+
+@exact
+def the_first_batches_of_a_loader(folder: Path, until: int | None) -> Any:
+    loader = seeded()
+    return train(folder, until, loader=lambda epoch: itertools.islice(loader, 2))
+
+
+@exact
+def two_loaders_in_a_zip(folder: Path, until: int | None) -> Any:
+    first, second = seeded(), seeded()
+    next(iter(second))  # another order
+
+    def batches(run: Any, loader: Any) -> Iterator[Any]:
+        for (x, _), (more, _) in run.batches(zip(first, second, strict=True)):
+            x = x + 0.1 * more
+            yield x, x.sum(1, keepdim=True)
+
+    return train(folder, until, loader=first, batches=batches)
+
+
+@exact
+def a_loader_in_a_map(folder: Path, until: int | None) -> Any:
+    loader = seeded()
+    return train(
+        folder, until, loader=lambda epoch: map(lambda batch: (batch[0] * 2, batch[1]), iter(loader))
+    )
+
+
+@exact
+def a_loader_in_a_generator_expression(folder: Path, until: int | None) -> Any:
+    loader = seeded()
+    return train(folder, until, loader=lambda epoch: ((x * 2, y) for x, y in loader))
 
 
 @said("What differs first is the batches")
@@ -289,7 +444,7 @@ def a_tensor_that_the_run_keeps_in_a_buffer(folder: Path, until: int | None) -> 
     return train(folder, until, model=model, batch=cooling)
 
 
-@said("What differs first is the weights")
+@said("Training changes temperature")
 def an_attribute_that_training_changes(folder: Path, until: int | None) -> Any:
     model = network()
     model.temperature = 1.0
@@ -301,21 +456,274 @@ def an_attribute_that_training_changes(folder: Path, until: int | None) -> Any:
     return train(folder, until, model=model, batch=cooling)
 
 
-@said("What differs first is the weights")
-def gradients_that_are_carried_over(folder: Path, until: int | None) -> Any:
-    count = 0
+def accumulating(steps: int) -> Callable[[Any, Any, Any, Any], Any]:
+    """Steps after so many batches, whichever epoch they are in."""
+    progress = torch.zeros(())
 
-    def accumulating(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
-        nonlocal count
-        count += 1
+    def batch(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
         loss = torch.nn.functional.mse_loss(model(x), y)
         loss.backward()
-        if count % 2 == 0:
+        progress.add_(1)
+        if progress % steps == 0:
             optimizer.step()
             optimizer.zero_grad()
         return loss
 
-    return train(folder, until, batch=accumulating)
+    batch.progress = progress  # type: ignore[attr-defined]
+    return batch
+
+
+class Counter:
+    """A part that is a number in a tensor."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def state_dict(self) -> Any:
+        return {"value": self.value.clone()}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.value.copy_(state["value"])
+
+
+@said("Training changes 1.p")
+def a_dropout_that_training_changes(folder: Path, until: int | None) -> Any:
+    model = network()
+
+    def before(epoch: int) -> None:
+        model[1].p *= 0.9
+
+    return train(folder, until, model=model, before=before)
+
+
+@said("Training changes mean")
+def a_tensor_in_an_attribute_that_training_changes(folder: Path, until: int | None) -> Any:
+    model = network()
+    model.mean = torch.zeros(4)
+
+    def centred(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        model.mean = 0.9 * model.mean + 0.1 * x.mean(0)
+        return step(model, optimizer, x - model.mean, y)
+
+    return train(folder, until, model=model, batch=centred)
+
+
+@exact
+def gradients_that_are_carried_over(folder: Path, until: int | None) -> Any:
+    batch = accumulating(4)
+    return train(folder, until, batch=batch, counter=Counter(batch.progress))  # type: ignore[attr-defined]
+
+
+@exact
+def gradients_that_are_carried_over_in_two_optimizers(folder: Path, until: int | None) -> Any:
+    model = network()
+    body, head = torch.optim.SGD(model[0].parameters(), 0.1), torch.optim.Adam(model[2].parameters())
+
+    def batch(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        loss = torch.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        head.step()
+        head.zero_grad()
+        return loss
+
+    def after(epoch: int) -> None:
+        if epoch % 2:
+            body.step()
+            body.zero_grad()
+
+    return train(folder, until, model=model, optimizer=[body, head], batch=batch, after=after)
+
+
+@said("What differs first is the weights")
+def a_count_of_steps_that_is_not_saved(folder: Path, until: int | None) -> Any:
+    return train(folder, until, batch=accumulating(2))
+
+
+@exact
+def a_layer_that_is_thawed_in_an_epoch(folder: Path, until: int | None) -> Any:
+    model = network(torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.2))
+    model[0].requires_grad_(False)
+
+    def before(epoch: int) -> None:
+        if epoch == 2:
+            model[0].requires_grad_(True)
+        if epoch == 3:
+            model[1].eval()
+
+    return train(folder, until, model=model, before=before)
+
+
+@said("what was set since the Run was made counts, and is not what was saved: state/training/flags/frozen")
+def a_layer_that_is_frozen_after_the_run_was_made(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    loader, run = seeded(), outlast.Run(folder, model=model, optimizer=optimizer)
+    model[0].requires_grad_(False)
+    for epoch in run.epochs(EPOCHS):
+        if epoch == 2:
+            model[0].requires_grad_(True)
+        for x, y in run.batches(loader):
+            run.log(loss=step(model, optimizer, x, y))
+            if epoch == until:
+                return None
+    return result(model, run.history["loss"])
+
+
+class Scaled(torch.nn.Module):
+    """Counts its batches in a buffer that is not persistent, and keeps sparse buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+        self.register_buffer("count", torch.zeros(()), persistent=False)
+        self.register_buffer("coo", torch.eye(4).to_sparse())
+        self.register_buffer("csr", torch.eye(4).to_sparse_csr(), persistent=False)
+        self.register_buffer("cache", None, persistent=False)
+        self.register_buffer("pairs", torch.view_as_complex(torch.ones(3, 2).half()))
+
+    def forward(self, x: Any) -> Any:
+        self.count += 1
+        if self.cache is None:
+            self.cache = x.mean()
+        self.csr = torch.eye(4)[: int(self.count) % 4].to_sparse_csr()
+        return self.inner(torch.sparse.mm(self.coo, x.T).T) * (1 + self.count / 100) + self.cache
+
+
+@exact
+def buffers_that_are_not_in_the_state_dict(folder: Path, until: int | None) -> Any:
+    model = Scaled()
+    ended = train(folder, until, model=model, batch=lambda *a: step(*a) + model.count)
+    return ended and [model.count.item(), model.cache.item(), ended[-1], *result(model.inner)]
+
+
+@exact
+def weights_that_get_their_shape_from_the_data(folder: Path, until: int | None) -> Any:
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.LazyLinear(8), torch.nn.LazyBatchNorm1d(), torch.nn.LazyLinear(1))
+    return train(folder, until, model=model)
+
+
+@exact
+def a_teacher_in_evaluation_that_is_a_part(folder: Path, until: int | None) -> Any:
+    model, teacher = network(), network(torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.2))
+
+    def before(epoch: int) -> None:
+        if epoch == 2:
+            teacher.eval()
+
+    def distil(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        with torch.no_grad():
+            y = teacher(x)
+        return step(model, optimizer, x, y)
+
+    return train(folder, until, model=model, before=before, batch=distil, teacher=teacher)
+
+
+# The optimizer.
+
+
+@exact
+def a_group_of_parameters_that_is_added_in_an_epoch(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model[2].parameters(), 0.01)
+
+    def before(epoch: int) -> None:
+        if epoch == 2:
+            optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.001})
+
+    return train(folder, until, model=model, optimizer=optimizer, before=before)
+
+
+@exact
+def a_group_of_parameters_that_is_added_in_the_epoch_of_the_check(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model[2].named_parameters(), 0.01)
+
+    def before(epoch: int) -> None:
+        if epoch == UNTIL - 1:
+            optimizer.add_param_group({"params": list(model[0].named_parameters()), "lr": 0.001})
+
+    return train(folder, until, model=model, optimizer=optimizer, before=before)
+
+
+@exact
+def parameters_that_are_added_to_a_group_in_an_epoch(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model[2].parameters(), 0.01)
+
+    def before(epoch: int) -> None:
+        if epoch == 2:
+            optimizer.param_groups[0]["params"].extend(model[0].parameters())
+
+    return train(folder, until, model=model, optimizer=optimizer, before=before)
+
+
+@exact
+def a_group_of_parameters_that_is_added_between_two_trainings(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model[2].parameters(), 0.01)
+    loader, run = seeded(), outlast.Run(folder, model=model, optimizer=optimizer)
+    for epochs in (2, EPOCHS):
+        for epoch in run.epochs(epochs):
+            for x, y in run.batches(loader):
+                run.log(loss=step(model, optimizer, x, y))
+                if epoch == until:
+                    return None
+        if epochs == 2:
+            optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.001})
+    return result(model, run.history["loss"])
+
+
+class Odd(torch.optim.Optimizer):
+    """Keeps momentum in another precision than the weights, and other things beside."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.01})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for one in group["params"]:
+                state = self.state[one]
+                if not state:
+                    state["momentum"] = torch.zeros_like(one, dtype=torch.float32)
+                    state.update(
+                        last=deque(maxlen=2), name="abc", inner=OrderedDict(count=collections.Counter())
+                    )
+                    state["scale"] = [torch.ones((), dtype=torch.float64), np.ones(1)]
+                state["momentum"].mul_(0.9).add_(one.grad.float())
+                state["last"].append(float(state["momentum"].sum()))
+                state["inner"]["count"].update(["steps"])
+                assert state["name"] == "abc" and isinstance(state["scale"][1], np.ndarray)
+                state["scale"][0] *= 1.01
+                by = group["lr"] * state["scale"][0] * (2 + np.tanh(sum(state["last"])))
+                one.sub_((state["momentum"] * by).to(one.dtype))
+
+
+@exact
+def an_optimizer_with_a_state_of_other_types(folder: Path, until: int | None) -> Any:
+    model = network().bfloat16()
+    data = TensorDataset(*(one.bfloat16() for one in dataset().tensors))
+    loader = DataLoader(data, 8, shuffle=True)
+    return train(folder, until, model=model, optimizer=Odd(model.parameters()), loader=loader)
+
+
+@exact
+def an_optimizer_of_other_types_that_is_a_part(folder: Path, until: int | None) -> Any:
+    model = network()
+    model[2].bfloat16()
+    odd = Odd(model[2].parameters())
+
+    def both(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        loss = torch.nn.functional.mse_loss(model[2](model[1](model[0](x)).bfloat16()), y.bfloat16())
+        loss.backward()
+        for one in (optimizer, odd):
+            one.step()
+            one.zero_grad()
+        return loss
+
+    optimizer = torch.optim.Adam(model[0].parameters(), 0.01)
+    return train(folder, until, model=model, optimizer=optimizer, batch=both, odd=odd)
 
 
 # The learning rate.
@@ -336,7 +744,24 @@ def a_scheduler_that_is_a_part(folder: Path, until: int | None) -> Any:
     )
 
 
-@said("What differs first is the learning rate")
+@exact
+def schedulers_one_after_the_other(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    kinds = torch.optim.lr_scheduler
+    first, second = kinds.LinearLR(optimizer, total_iters=3), kinds.MultiStepLR(optimizer, [1, 2, 2])
+    scheduler = kinds.SequentialLR(optimizer, [first, second], milestones=[3])
+    return train(
+        folder,
+        until,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        after=lambda epoch: scheduler.step(),
+    )
+
+
+@said("CosineAnnealingLR acts on sgd, and its state is not saved; pass it to the Run: Run(..., scheduler=sch")
 def a_scheduler_that_the_run_was_not_given(folder: Path, until: int | None) -> Any:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -353,6 +778,14 @@ def a_rate_that_is_cut_on_plateaus(folder: Path, until: int | None) -> Any:
         outlast.CSVLogger(),
     ]
     return train(folder, until, callbacks=callbacks)
+
+
+@said("ReduceLROnPlateau acts on sgd")
+def a_plateau_of_pytorchs_that_the_run_was_not_given(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=1)
+    return train(folder, until, model=model, optimizer=optimizer, after=lambda epoch: scheduler.step(1.0))
 
 
 # What is logged.

@@ -170,10 +170,19 @@ def test_a_part_that_cannot_be_loaded_again_is_named(folder: Path) -> None:
     )
 
 
-def test_a_model_with_lazy_parameters_is_named_before_it_trains(folder: Path) -> None:
-    lazy = torch.nn.Sequential(torch.nn.LazyLinear(3))
-    with pytest.raises(OutlastError, match=r"0\.weight"):
-        for _ in Run(folder, model=lazy).epochs(2):
+def test_a_model_with_lazy_parameters_trains_and_is_resumed(folder: Path) -> None:
+    for epochs in (1, 2):
+        lazy = torch.nn.Sequential(torch.nn.LazyLinear(3))
+        for epoch in Run(folder, model=lazy).epochs(epochs):
+            assert lazy(torch.ones(2, 4)).shape == (2, 3)
+            assert epoch == epochs - 1
+
+
+def test_a_tensor_that_cannot_be_stored_is_named_before_the_model_trains(folder: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+    model.register_buffer("table", torch.empty(2, device="meta"))
+    with pytest.raises(OutlastError, match="state/training/model/table"):
+        for _ in Run(folder, model=model).epochs(2):
             pytest.fail("it trains")
 
 

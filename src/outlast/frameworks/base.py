@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -209,6 +209,9 @@ class Training:
             CapabilityError: it cannot; the text says why.
         """
 
+    def take_back(self) -> None:
+        """No epoch was left to train: undo what :meth:`load_state` added to what the script made."""
+
     def load_state(self, state: Any) -> None:
         """Put back what :meth:`state` gave.
 
@@ -228,6 +231,14 @@ class Training:
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         """What of this training a resume cannot make identical, and what would make it so."""
+        return []
+
+    def unsaved(self, parts: Collection[Any]) -> list[str]:
+        """What the training depends on that is neither in :meth:`state` nor among the parts of the run."""
+        return []
+
+    def changed(self) -> list[str]:
+        """What the training may depend on that is not saved, and has changed since the last call."""
         return []
 
     def load_file(self, path: str) -> Any:

@@ -22,11 +22,11 @@ def text(value: Any) -> str:
     return found if len(found) <= _LONG else f"{found[:_LONG]}... ({zlib.crc32(found.encode()):08x})"
 
 
-def described(place: str, settings: Mapping[str, Any], leave_out: tuple[str, ...]) -> dict[str, str]:
+def settings_of(place: str, settings: Mapping[str, Any], leave_out: tuple[str, ...]) -> dict[str, str]:
     """Settings by their full names.
 
     Example:
-        >>> described("optimizer", {"lr": 0.1, "eps": 1e-08}, ("lr",))
+        >>> settings_of("optimizer", {"lr": 0.1, "eps": 1e-08}, ("lr",))
         {'optimizer.eps': '1e-08'}
     """
     return {f"{place}.{name}": text(value) for name, value in settings.items() if name not in leave_out}

@@ -20,7 +20,7 @@ from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
-from outlast.frameworks.description import described, text
+from outlast.frameworks.description import settings_of, text
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
 from outlast.storage.format.dtypes import Bits
@@ -164,10 +164,10 @@ class KerasTraining(Training):
         with suppress(Exception):  # a class of the user's need not have a configuration
             for index, layer in enumerate(getattr(self.model, "layers", ())):
                 place = f"layer {index} ({type(layer).__name__})"
-                found |= described(place, layer.get_config(), ("name", "layers"))
+                found |= settings_of(place, layer.get_config(), ("name", "layers"))
         for name, optimizer in enumerate(self.optimizers.values()):
             place = type(optimizer).__name__ + (f" {name}" if name else "")
-            found |= described(place, optimizer.get_config(), ("name", "learning_rate"))
+            found |= settings_of(place, optimizer.get_config(), ("name", "learning_rate"))
         loss = getattr(self.model, "loss", None)
         return {**found, "loss": text(getattr(loss, "__name__", None) or loss)}
 

@@ -1,38 +1,229 @@
-"""The random generators that a data loader holds beside the global ones."""
+"""What the order of a loader's batches depends on, beside the global generators.
+
+A loader holds random generators, and so do its samplers and its dataset; a sampler of one's own may count
+its passes or shuffle a list. All of this is found through what wraps the loader: tqdm, enumerate, zip.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import gc
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from outlast.frameworks import random_state
+from outlast.frameworks.base import weakly
+from outlast.frameworks.tensors import to_array, to_tensor
 
-_PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler")
+_PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
+_DEPTH = 8  # of wrappers in wrappers
+_WIDTH = 64  # attributes of a wrapper
+_LENGTH = 100_000  # of a list that is an order
+_TORCHS = "torch.utils.data"
 
 
-def generators(loader: Any) -> dict[str, Any]:
-    """Every different generator by place: PyTorch's, or NumPy's (``Generator``, ``RandomState``)."""
-    found: dict[str, Any] = {}
+@dataclass(frozen=True)
+class Found:
+    """A loader, or what is left of it in an iterator.
+
+    Args:
+        holder: has the generators.
+        begun: its iterator was made already, so that it drew from them.
+    """
+
+    holder: Any
+    begun: bool = False
+
+
+def within(iterable: Any) -> list[Found]:
+    """The loaders in an iterable: itself, or those that it takes its batches from."""
+    return list(_within(iterable, False, _DEPTH, set()))
+
+
+def _within(thing: Any, begun: bool, depth: int, seen: set[int]) -> Iterator[Found]:
+    if id(thing) in seen or not depth:
+        return
+    seen.add(id(thing))
+    begun = begun or (type(thing).__module__.startswith(_TORCHS) and hasattr(type(thing), "__next__"))
+    if _is_loader(thing):
+        yield Found(thing, begun)
+    elif _may_wrap(thing):
+        for inner in gc.get_referents(thing):
+            yield from _within(inner, begun, depth - 1, seen)
+
+
+def _is_loader(thing: Any) -> bool:
+    if isinstance(thing, (type, dict, list, tuple)) or hasattr(type(thing), "__next__"):
+        return False
+    return any(hasattr(thing, name) for name in ("sampler", "batch_sampler")) or bool(generators(thing))
+
+
+def _may_wrap(thing: Any) -> bool:
+    if isinstance(thing, (dict, list, tuple)):
+        return len(thing) <= _WIDTH
+    if isinstance(thing, (type, str, bytes, set, frozenset)) or hasattr(thing, "__array__"):
+        return False
+    return hasattr(type(thing), "__iter__")
+
+
+def _holders(loader: Any) -> Iterator[tuple[str, Any]]:
+    seen: list[Any] = []
     for place in _PLACES:
         holder = loader
         for name in filter(None, place.split(".")):
             holder = getattr(holder, name, None)
-        generator = getattr(holder, "generator", None)
-        if generator is not None and not any(generator is known for known in found.values()):
-            found[place] = generator
+        if holder is not None and not any(holder is one for one in seen):
+            seen.append(holder)
+            yield place, holder
+
+
+def generators(loader: Any) -> dict[str, Any]:
+    """Every different generator by place: Python's, NumPy's or PyTorch's; and plain attributes.
+
+    An attribute named ``generator`` is known by the place of its holder alone.
+    """
+    found: dict[str, Any] = {}
+    for place, holder in _holders(loader):
+        attributes = {"generator": getattr(holder, "generator", None), **_attributes(holder)}
+        for name, value in attributes.items():
+            if _is_generator(value) and not any(value is known for known in found.values()):
+                found[place if name == "generator" else f"{place}.{name}"] = value
     return found
+
+
+def plain(loader: Any) -> dict[str, Plain]:
+    """The plain attributes of what is not PyTorch's own, by place."""
+    holders = {place: one for place, one in _holders(loader) if _attributes(one)}
+    return {
+        f"{place}:plain": Plain(one, lists=place != "dataset")
+        for place, one in holders.items()
+        if not type(one).__module__.startswith(_TORCHS) or hasattr(one, "set_epoch")
+    }
+
+
+class Plain:
+    """Attributes of a sampler that are numbers, or lists of numbers, and change as it is used.
+
+    Args:
+        holder: held weakly.
+        lists: look at lists and arrays too.
+    """
+
+    def __init__(self, holder: Any, lists: bool) -> None:
+        self._holder, self._lists = weakly(holder), lists
+        self._born = self._now()
+
+    def is_of(self, other: Any) -> bool:
+        """Whether another has the same holder."""
+        return isinstance(other, Plain) and self._holder() is other._holder() is not None
+
+    def _now(self) -> dict[str, Any]:
+        return {
+            name: copy.copy(value)
+            if isinstance(value, list)
+            else to_array(value).copy()
+            if hasattr(value, "shape")
+            else value
+            for name, value in _attributes(self._holder()).items()
+            if _is_number(value) or (self._lists and _is_order(value))
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What has changed: before and now."""
+        now = self._now()
+        return {
+            name: [before, now[name]]
+            for name, before in self._born.items()
+            if name in now and not _same(before, now[name])
+        }
+
+    def restore(self, saved: Mapping[str, Any], *, anyway: bool) -> None:
+        """Set what was changed, unless this start has set it to another value itself.
+
+        Args:
+            saved: a :meth:`state`.
+            anyway: it is of this process.
+        """
+        holder, now = self._holder(), self._now()
+        for name, (before, value) in saved.items():
+            if name in now and (anyway or _same(now[name], before)):
+                _set(holder, name, value)
+                self._born[name] = before
+
+
+def _attributes(holder: Any) -> dict[str, Any]:
+    found = getattr(holder, "__dict__", {})
+    return found if isinstance(found, dict) and not isinstance(holder, type) else {}
+
+
+def _is_generator(value: Any) -> bool:
+    return value is not None and not isinstance(value, type) and random_state.is_generator(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _is_order(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= _LENGTH and all(map(_is_number, value))
+    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return kind.startswith(("int", "float3", "float6", "bool")) and 0 < sum(value.shape) <= _LENGTH
+
+
+def _same(one: Any, other: Any) -> bool:
+    import numpy as np
+
+    return type(one) is type(other) and bool(np.array_equal(one, other))
+
+
+def _set(holder: Any, name: str, value: Any) -> None:
+    """In place where it is a list or an array, which others may hold."""
+    live = getattr(holder, name)
+    if hasattr(live, "shape") and live.shape == value.shape:
+        live[...] = to_tensor(value) if hasattr(live, "detach") else value
+    elif isinstance(live, list):
+        live[:] = value
+    else:
+        setattr(holder, name, value)
 
 
 def states(found: Mapping[str, Any]) -> dict[str, Any]:
     """Their states, by place."""
-    return {place: random_state.of_generator(generator) for place, generator in found.items()}
+    return {
+        place: one.state() if isinstance(one, Plain) else random_state.of_generator(one)
+        for place, one in found.items()
+    }
 
 
-def restore(found: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+def restore(found: Mapping[str, Any], saved: Mapping[str, Any], *, anyway: bool = False) -> None:
     """Set them to their states."""
-    for place, generator in found.items():
-        if place in saved:
-            random_state.set_generator(generator, saved[place])
+    for place, one in found.items():
+        if place in saved and isinstance(one, Plain):
+            one.restore(saved[place], anyway=anyway)
+        elif place in saved:
+            random_state.set_generator(one, saved[place])
+
+
+def begin_again(found: Found) -> None:
+    """Draw what an iterator that was made already has drawn, now that the generators are where they were."""
+    loader = _loader_of(found)
+    if loader is not None and not getattr(loader, "num_workers", None):
+        before = random_state.collect()
+        iter(loader)
+        random_state.restore(before)
+
+
+def _loader_of(found: Found) -> Any:
+    """The loader whose sampler an iterator holds, which does not hold the loader itself."""
+    holders = gc.get_referrers(found.holder)
+    owners = [*holders, *gc.get_referrers(*[one for one in holders if isinstance(one, dict)])]
+    for owner in owners:
+        attributes = _attributes(owner)
+        if any(attributes.get(name) is found.holder for name in ("batch_sampler", "sampler")):
+            return owner
+    return None
 
 
 def begin_workers(loader: Any) -> None:
@@ -44,3 +235,22 @@ def begin_workers(loader: Any) -> None:
         before = random_state.collect()
         iter(loader)
         random_state.restore(before)
+
+
+def inexact(iterable: Any) -> list[str]:
+    """What of a loader a resume cannot make identical, and what would make it so."""
+    told = []
+    for found in within(iterable):
+        loader = _loader_of(found) if found.begun else found.holder
+        if found.begun and getattr(loader, "num_workers", None):
+            told.append(
+                "the workers of a DataLoader began before run.batches saw it; put run.batches inside, as in "
+                "enumerate(run.batches(loader))"
+            )
+        elif getattr(loader, "persistent_workers", False):
+            told.append(
+                "persistent workers of a DataLoader go on with random numbers of their own, if the dataset "
+                "draws any (augmentation); leave out persistent_workers=True, or seed each draw by epoch and "
+                "index"
+            )
+    return told

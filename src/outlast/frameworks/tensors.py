@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from outlast.exceptions import CapabilityError
 from outlast.storage.format.dtypes import Bits
+
+_SPARSE = "sparse tensor"  # the key of a dict that a sparse tensor is stored as
+_USUAL = (dict, list, tuple, Counter, OrderedDict, deque)  # containers that come back as what they were
+_COMPRESSED = {  # the layout of a compressed sparse tensor, and its methods for the two kinds of indices
+    "torch.sparse_csr": ("crow_indices", "col_indices"),
+    "torch.sparse_bsr": ("crow_indices", "col_indices"),
+    "torch.sparse_csc": ("ccol_indices", "row_indices"),
+    "torch.sparse_bsc": ("ccol_indices", "row_indices"),
+}
 
 
 def to_arrays(tree: Any, name: str) -> Any:
@@ -18,60 +27,94 @@ def to_arrays(tree: Any, name: str) -> Any:
         name: what it is called in an error.
 
     Raises:
-        CapabilityError: a tensor has no array, such as a sparse or an uninitialised one; it is named.
+        CapabilityError: a tensor cannot be stored, such as a quantised one; it is named.
     """
 
     def convert(value: Any, name: str) -> Any:
         try:
             return to_array(value)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            kind = f"a tensor of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
             raise CapabilityError(
-                f"Cannot store {name}: {type(value).__name__}: {str(error).splitlines()[0]:.300}"
+                f"Cannot store {name}: {kind} is not supported ({str(error).splitlines()[0]:.200}). Keep it "
+                "as a tensor of plain numbers, or in an attribute that is no buffer and never changes."
             ) from error
 
     return _mapped(tree, convert, name)
 
 
-def to_tensors(tree: Any, but: Collection[str] = ()) -> Any:
+def details(tree: Any) -> dict[str, Any]:
+    """What :func:`to_arrays` does not keep, by name: what was an array before, types, and ``_metadata``.
+
+    Types are kept to be compared: a part that makes its containers itself when it is loaded is the same
+    again, and of another one a difference is found.
+    """
+    found: dict[str, Any] = {"arrays": [], "types": {}, "metadata": {}}
+    for name, container in _containers(tree, ""):
+        if type(container) not in _USUAL:
+            found["types"][name] = f"{type(container).__module__}.{type(container).__qualname__}"
+        if hasattr(container, "_metadata"):  # where PyTorch keeps the versions of modules
+            found["metadata"][name] = {key: dict(one) for key, one in container._metadata.items()}
+        found["arrays"] += [f"{name}/{k}" for k, v in _items(container) if hasattr(v, "__array_interface__")]
+    return found
+
+
+def to_tensors(tree: Any, kept: Mapping[str, Any]) -> Any:
     """The inverse of :func:`to_arrays`, in memory of its own.
 
     Args:
         tree: what it gave.
-        but: the names of arrays that were arrays before, as :func:`array_names` gives them.
+        kept: the :func:`details` of what it was given.
     """
-    return _mapped(tree, lambda value, name: value if name in but else to_tensor(value), "")
-
-
-def array_names(tree: Any) -> list[str]:
-    """The names of NumPy arrays in a tree, which are to come back as arrays and not as tensors."""
-    found: list[str] = []
-    _mapped(
-        tree, lambda value, name: found.append(name) if hasattr(value, "__array_interface__") else None, ""
-    )
-    return found
+    arrays = frozenset(kept["arrays"])
+    tensors = _mapped(tree, lambda value, name: value if name in arrays else to_tensor(value), "")
+    for name, container in _containers(tensors, "") if kept["metadata"] else ():
+        if name in kept["metadata"]:
+            container._metadata = OrderedDict(kept["metadata"][name])
+    return tensors
 
 
 def _mapped(tree: Any, function: Callable[[Any, str], Any], name: str) -> Any:
     """Other leaves in the same containers; a scheduler needs its Counter back as a Counter."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, Mapping) and _SPARSE not in tree:
         items = {key: _mapped(value, function, f"{name}/{key}") for key, value in tree.items()}
-        return type(tree)(items) if isinstance(tree, (Counter, OrderedDict)) else items
-    if isinstance(tree, (list, tuple)):
+        if isinstance(tree, Counter):
+            return Counter(items)
+        return OrderedDict(items) if isinstance(tree, OrderedDict) else items
+    if isinstance(tree, (list, tuple, deque)):
         values = [_mapped(value, function, f"{name}/{index}") for index, value in enumerate(tree)]
+        if isinstance(tree, deque):
+            return deque(values, tree.maxlen)
         return values if isinstance(tree, list) else tuple(values)
     return function(tree, name)
+
+
+def _containers(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, (Mapping, list, tuple, deque)):
+        yield name, tree
+        for key, value in _items(tree):
+            if isinstance(value, (Mapping, list, tuple, deque)):
+                yield from _containers(value, f"{name}/{key}")
+
+
+def _items(container: Any) -> Iterable[tuple[Any, Any]]:
+    return container.items() if isinstance(container, Mapping) else enumerate(container)
 
 
 def to_array(value: Any) -> Any:
     """A tensor as a NumPy array that shares its memory where it can; anything else as it is."""
     if not hasattr(value, "detach"):
         return value
-    tensor = value.detach().cpu().contiguous().resolve_conj().resolve_neg()
-    name = str(tensor.dtype).removeprefix("torch.")
-    if not name.startswith(("bfloat", "float8")):
-        return tensor.numpy()
     import torch
 
+    if value.layout != torch.strided and str(value.layout).startswith("torch.sparse"):
+        return _sparse_to_arrays(value.detach())
+    tensor = value.detach().cpu().contiguous().resolve_conj().resolve_neg()
+    name = str(tensor.dtype).removeprefix("torch.")
+    if not name.startswith(("bfloat", "float8", "complex32")):
+        return tensor.numpy()
+    if name == "complex32":  # which no format knows: its real numbers in pairs, under its name
+        return {_SPARSE: name, "values": torch.view_as_real(tensor).numpy()}
     bits = {1: torch.uint8, 2: torch.uint16}[tensor.element_size()]
     return Bits(name, tensor.view(bits).numpy())
 
@@ -81,6 +124,41 @@ def to_tensor(value: Any) -> Any:
     import numpy as np
     import torch
 
+    if isinstance(value, Mapping) and _SPARSE in value:
+        return _sparse_from_arrays(value)
     if isinstance(value, Bits):
         return torch.from_numpy(value.array.copy()).view(getattr(torch, value.dtype))
     return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+
+def described(stored: Any) -> str:
+    """Type and shape of a tensor, as :func:`to_array` gave it."""
+    if isinstance(stored, Mapping) and _SPARSE in stored:
+        return f"{stored[_SPARSE]} {stored.get('size', stored['values'].shape)}"
+    shape = stored.array.shape if isinstance(stored, Bits) else getattr(stored, "shape", None)
+    return type(stored).__name__ if shape is None else f"{stored.dtype} {tuple(shape)}"
+
+
+def _sparse_to_arrays(tensor: Any) -> dict[str, Any]:
+    """A sparse tensor's indices and values, by its layout."""
+    layout, size = str(tensor.layout), tuple(tensor.shape)
+    if layout == "torch.sparse_coo":
+        tensor = tensor.coalesce()
+        indices = [tensor.indices()]
+    else:
+        indices = [getattr(tensor, name)() for name in _COMPRESSED[layout]]
+    values = to_array(tensor.values())
+    return {_SPARSE: layout, "size": size, "indices": [to_array(one) for one in indices], "values": values}
+
+
+def _sparse_from_arrays(stored: Mapping[str, Any]) -> Any:
+    import torch
+
+    kind, values = stored[_SPARSE], to_tensor(stored["values"])
+    if kind == "complex32":
+        return torch.view_as_complex(values)
+    indices, size = [to_tensor(one) for one in stored["indices"]], stored["size"]
+    if kind == "torch.sparse_coo":
+        return torch.sparse_coo_tensor(*indices, values, size, is_coalesced=True, check_invariants=False)
+    layout = getattr(torch, kind.removeprefix("torch."))
+    return torch.sparse_compressed_tensor(*indices, values, size, layout=layout, check_invariants=False)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
-from outlast.frameworks import archives
+from outlast.frameworks import archives, attached, modules, optimizers
+from outlast.frameworks.attributes import Attributes
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
-from outlast.frameworks.description import described, text
-from outlast.frameworks.tensors import to_array, to_arrays, to_tensor, to_tensors
-from outlast.storage.format.dtypes import Bits
+from outlast.frameworks.description import settings_of, text
+from outlast.frameworks.tensors import described, details, to_array, to_arrays, to_tensor, to_tensors
 
 # What changes in training, or is no setting.
 _OF_A_GROUP = ("params", "param_names", "lr", "initial_lr", "name")
@@ -57,6 +57,9 @@ class TorchTraining(Training):
     def __init__(self, model: Any, optimizer: Any = None) -> None:
         super().__init__(model)
         self._optimizers = optimizers_by_name(optimizer)
+        self._attributes = Attributes()
+        self._steps: dict[str, optimizers.Steps] = {}  # by optimizer, once there is something to save
+        self._own: dict[str, list[int]] = {}  # sizes of groups that the script made, if others were added
         can: set[Capability] = set()
         if model is not None:
             can |= {"weights", "saving", "state"}
@@ -78,7 +81,7 @@ class TorchTraining(Training):
         for name, optimizer in self._optimizers.items():
             found[name] = type(optimizer).__name__
             for index, group in enumerate(optimizer.param_groups):
-                found |= described(f"{name}.{index}" if index else name, group, _OF_A_GROUP)
+                found |= settings_of(f"{name}.{index}" if index else name, group, _OF_A_GROUP)
         return found
 
     @property
@@ -114,6 +117,7 @@ class TorchTraining(Training):
 
     def restore_weights(self, snapshot: Snapshot) -> None:
         """Put a state dict back."""
+        modules.set_sparse(self.model, snapshot.weights)
         self.model.load_state_dict(snapshot.weights)
 
     def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
@@ -132,47 +136,97 @@ class TorchTraining(Training):
         return Snapshot(_versioned(weights, _versions(self.model.state_dict())))
 
     def state(self) -> Any:
-        """The state dicts of the module and of each optimizer."""
-        optimizers = {name: one.state_dict() for name, one in self._optimizers.items()}
+        """The state dicts of the module and of each optimizer, and what the module has beside."""
         weights = self.model.state_dict()
-        tree = {"model": dict(weights), "versions": dict(_versions(weights)), "optimizers": optimizers}
-        return to_arrays(tree, "state/training")
+        tree = {
+            "model": {name: value for name, value in weights.items() if not modules.is_lazy(value)},
+            "versions": dict(_versions(weights)),
+            "optimizers": {name: one.state_dict() for name, one in self._optimizers.items()},
+            "members": {name: optimizers.members(one, self.model) for name, one in self._optimizers.items()},
+            **modules.beside(self.model, weights, self._gradient_is_used()),
+        }
+        return {**to_arrays(tree, "state/training"), "details": details(tree)}
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
-        state = to_tensors(state)
-        self.model.load_state_dict(_versioned(state["model"], state["versions"]))
+        state = to_tensors(state, state["details"])
+        weights = {**_lazy(self.model.state_dict()), **state["model"]}
+        modules.set_sparse(self.model, weights)
+        self.model.load_state_dict(_versioned(weights, state["versions"]))
         for name, optimizer in self._optimizers.items():
-            _load_optimizer(optimizer, state["optimizers"][name])
+            saved, live = state["members"][name], optimizers.members(optimizer, self.model)
+            if saved != live:
+                self._own.setdefault(name, [len(group) for group in live])
+                optimizers.fit(optimizer, saved, state["optimizers"][name]["param_groups"], self.model)
+            optimizers.load(optimizer, state["optimizers"][name])
+        modules.put_back(self.model, state)
+
+    def take_back(self) -> None:
+        """The script may add the groups itself once its next training begins, and can do that only once."""
+        for name, sizes in self._own.items():
+            optimizer = self._optimizers[name]
+            live = optimizers.members(optimizer, self.model)
+            own = [group[:size] for group, size in zip(live, sizes, strict=False)]
+            optimizers.fit(optimizer, own, optimizer.param_groups, self.model)
+        self._own = {}
+
+    def unsaved(self, parts: Collection[Any]) -> list[str]:
+        """Schedulers, which the run was not given."""
+        return [
+            f"{type(one).__name__} acts on {name}, and its state is not saved; pass it to the Run: "
+            "Run(..., scheduler=scheduler)"
+            for name, optimizer in self._optimizers.items()
+            for one in attached.holders(optimizer, [*parts, *self._optimizers.values()])
+        ]
+
+    def changed(self) -> list[str]:
+        """Numbers and tensors in attributes of the module."""
+        return self._attributes.changed(self.model) if modules.is_module(self.model) else []
+
+    def _gradient_is_used(self) -> Callable[[Any], bool]:
+        """Tells of a parameter whether a step has used its gradient."""
+        for name, optimizer in self._optimizers.items():
+            if name not in self._steps:
+                self._steps[name] = optimizers.Steps(optimizer)
+        used = {
+            id(one)
+            for name, optimizer in self._optimizers.items()
+            if self._steps[name].used()
+            for group in optimizer.param_groups
+            for one in group["params"]
+        }
+        return lambda parameter: id(parameter) in used
 
     def check_state(self, state: Any) -> None:
         """Compare names, shapes and types."""
-        there, here = state["model"], to_arrays(dict(self.model.state_dict()), "state/training/model")
-        prefix = _prefix(there, here)
+        there, live = state["model"], self.model.state_dict()
+        lazy = _lazy(live)  # takes any shape
+        here = to_arrays({n: v for n, v in live.items() if n not in lazy}, "state/training/model")
+        prefix = _prefix(there, live)
         if prefix:
             raise RunChanged(
                 f"the names of the weights differ only by the prefix {prefix!r}, which torch.compile or "
                 "DataParallel puts before them: wrap the model in every start, or in none"
             )
-        differences = [f"{name}: only in the run" for name in there if name not in here]
+        differences = [f"{name}: only in the run" for name in there if name not in live]
         differences += [f"{name}: only in this code" for name in here if name not in there]
         differences += [
-            f"{name}: {_described(there[name])} in the run, {_described(here[name])} in this code"
+            f"{name}: {described(there[name])} in the run, {described(here[name])} in this code"
             for name in there
-            if name in here and _described(there[name]) != _described(here[name])
+            if name in here and described(there[name]) != described(here[name])
         ]
-        saved = {name: _sizes(one["param_groups"]) for name, one in state["optimizers"].items()}
-        own = {name: _sizes(one.param_groups) for name, one in self._optimizers.items()}
-        if saved.keys() != own.keys():
-            differences.append(f"optimizers {sorted(saved)} in the run, {sorted(own)} in this code")
+        if state["members"].keys() != self._optimizers.keys():
+            names = sorted(state["members"]), sorted(self._optimizers)
+            differences.append(f"optimizers {names[0]} in the run, {names[1]} in this code")
         else:
-            differences += [
-                f"{name}: groups of {saved[name]} parameters in the run, {own[name]} in this code"
-                for name in own
-                if saved[name] != own[name]
-            ]
+            told = {name: self._misfit(name, saved) for name, saved in state["members"].items()}
+            differences += [f"{name}: {text}" for name, text in told.items() if text]
         if differences:
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
+
+    def _misfit(self, name: str, saved: Sequence[Sequence[str]]) -> str:
+        live = optimizers.members(self._optimizers[name], self.model)
+        return optimizers.misfit(saved, live, self._own.get(name, [len(group) for group in live]))
 
     def load_file(self, path: str) -> Any:
         """The state dict."""
@@ -257,20 +311,9 @@ def _versioned(weights: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[
     return cast("dict[str, Any]", state)
 
 
-def _load_optimizer(optimizer: Any, state: Any) -> None:
-    """Load an optimizer's state; the dicts of its groups stay the same.
-
-    The user may hold one of them, and an optimizer inside this one may share them: so they are changed in
-    place, in whatever list the optimizer has after loading.
-    """
-    groups = list(optimizer.param_groups)
-    optimizer.load_state_dict(state)
-    loaded = optimizer.param_groups
-    for index, group in enumerate(groups):
-        if group is not loaded[index]:
-            group.clear()
-            group.update(loaded[index])
-            loaded[index] = group
+def _lazy(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights without a shape yet, which PyTorch takes for themselves."""
+    return {name: value for name, value in state.items() if modules.is_lazy(value)}
 
 
 def _prefix(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
@@ -280,13 +323,3 @@ def _prefix(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
         if set(there) != set(here) and bare[0] == bare[1]:
             return prefix
     return ""
-
-
-def _sizes(groups: Sequence[Mapping[str, Any]]) -> list[int]:
-    return [len(group["params"]) for group in groups]
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Bits):
-        return f"{value.dtype} {tuple(value.array.shape)}"
-    return f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "dtype") else type(value).__name__

@@ -172,7 +172,7 @@ def rewound(
         check = Check(store, point, newest, lines, callbacks, measured)
         if check.before.position >= newest.position or check.before.changes != newest.changes:
             return None, []  # the newest adds a late stop alone, or the user has changed something between
-        before = RunState.from_state(point.state).contents
+        before = _with_known_loaders(RunState.from_state(point.state).contents, newest.contents)
     except (DamagedFile, UnknownFormat, LookupError, TypeError, ValueError):
         return None, []
     try:
@@ -184,6 +184,16 @@ def rewound(
     contents.begin({**newest.contents, "callbacks": callbacks})
     contents.put_back(Moment.OPEN)
     return None, []
+
+
+def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) -> dict[str, Tree]:
+    """What was saved before, with the kinds of loaders that later epochs have shown."""
+    kinds = [one["kind"] for one in newest["loop"]["loaders"]]
+    loaders = [
+        {**one, "kind": kind, "states": {} if kind == "fresh" else one["states"]}
+        for one, kind in zip(before["loop"]["loaders"], kinds, strict=False)
+    ]
+    return {**before, "loop": {**before["loop"], "loaders": loaders}}
 
 
 def _is_short(store: Store, numbers: Collection[int]) -> bool:

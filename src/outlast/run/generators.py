@@ -1,4 +1,4 @@
-"""Generators: the random generators that data loaders hold beside the global ones.
+"""Generators: what data loaders hold that the order of their batches depends on.
 
 A resumed script makes its loaders again, so nothing tells which of them is which but what they look
 like. A loader is recognised by the state that its generators have when it is first used, since a seed
@@ -25,7 +25,7 @@ class _Known:
 
     Args:
         loader: a weak reference; gives None once the loader is gone.
-        generators: by place, as ``loaders.generators`` finds them.
+        generators: by place, as ``loaders.generators`` and ``loaders.plain`` find them.
         born: a checksum of their states when they were first seen.
         kind: "lasting" if they were used again; "fresh" if they replaced others that are gone: then the
             script makes them in every epoch, and a resume must put nothing back.
@@ -58,20 +58,32 @@ class Generators:
         """From the second epoch after a resume on, a loader was seen before, or is new."""
         self._resumes = max(0, self._resumes - 1)
 
-    def meet(self, loader: Any) -> None:
-        """Before a loader is iterated."""
-        found = loaders.generators(loader)
-        if not found:
+    def meet(self, iterable: Any) -> None:
+        """Before it is iterated: a loader, or what wraps one or several."""
+        for found in loaders.within(iterable):
+            self._meet(found)
+
+    def _meet(self, found: loaders.Found) -> None:
+        sources = {**loaders.generators(found.holder), **loaders.plain(found.holder)}
+        if not sources:
             if self._resumes:
-                loaders.begin_workers(loader)
+                loaders.begin_workers(found.holder)
             return
         for known in self._known:
-            if any(new is old for new in found.values() for old in known.generators.values()):
-                known.loader, known.generators, known.kind = weakly(loader), found, "lasting"
+            if any(_are_same(new, old) for new in sources.values() for old in known.generators.values()):
+                born = {place: one for place, one in known.generators.items() if place in sources}
+                known.loader, known.generators, known.kind = (
+                    weakly(found.holder),
+                    {
+                        **sources,
+                        **{place: one for place, one in born.items() if _are_same(one, sources[place])},
+                    },
+                    "lasting",
+                )
                 return
-        self._add(_Known(weakly(loader), found, _checksum(found)), loader)
+        self._add(_Known(weakly(found.holder), sources, _checksum(sources)), found)
 
-    def _add(self, new: _Known, loader: Any) -> None:
+    def _add(self, new: _Known, found: loaders.Found) -> None:
         for turn, known in enumerate(self._known):
             if known.loader() is None:
                 new.kind = "fresh"
@@ -80,8 +92,10 @@ class Generators:
         saved = self._recognised(new)
         if saved is not None:
             new.kind = saved["kind"]
-            loaders.begin_workers(loader)
+            loaders.begin_workers(found.holder)
             loaders.restore(new.generators, saved["states"])
+            if found.begun and saved["states"]:
+                loaders.begin_again(found)
         self._known.append(new)
 
     def _recognised(self, new: _Known) -> Saved | None:
@@ -95,14 +109,19 @@ class Generators:
     def restore(self, saved: Sequence[Saved]) -> None:
         """Give the known generators the states that they had."""
         for known, one in zip(self._known, saved, strict=False):
-            loaders.restore(known.generators, one["states"])
+            loaders.restore(known.generators, one["states"], anyway=True)
 
     def state(self) -> list[Saved]:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return [*(known.saved() for known in self._known), *filter(None, self._saved)]
 
 
+def _are_same(one: Any, other: Any) -> bool:
+    return one is other or (isinstance(one, loaders.Plain) and one.is_of(other))
+
+
 def _checksum(found: Mapping[str, Any]) -> int:
+    """Of the generators; plain attributes are all alike when they are first seen."""
     return zlib.crc32(repr([_plain(state) for state in loaders.states(found).values()]).encode())
 
 

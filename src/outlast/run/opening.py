@@ -16,12 +16,16 @@ from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Training
 from outlast.run import finished_here, settings
 from outlast.run.check import Check, rewound
-from outlast.run.comparison import ROOT, Leaves, leaves
+from outlast.run.comparison import ROOT, Leaves, leaves, same
 from outlast.run.contents import Contents, frozen
 from outlast.run.stores import Store
 
 # What a training calls the pieces of its state that a user may set between two trainings.
-_SETTABLE = {"model": "weights", "weights": "weights", "optimizer": "optimizer", "optimizers": "optimizer"}
+_SETTABLE = {
+    **{"model": "weights", "weights": "weights", "buffers": "buffers", "flags": "flags"},
+    **{"optimizer": "optimizer", "optimizers": "optimizer", "members": "optimizer"},
+}
+_COUNTS = {"buffers", "flags"}  # an evaluation may have changed them: what is there counts, and is said
 
 
 class Opening:
@@ -98,7 +102,7 @@ class Opening:
         before, now = saved.settings, training.learning_rates()
         rates = now if self._rates_are_the_users(training) else before["learning_rate"]
         self.settings = settings.filled_in(before, settings.requested(callbacks, rates, self._seed, steps))
-        changed = [*settings.changes(before, self.settings), *self._set_since(training)]
+        changed = [*settings.changes(before, self.settings), *self._set_since(training, saved)]
         accepted = self._accepted | self._set_through_run
         settings.check(self._shown, changed, accepted)
         others = self._other_training(saved, training)
@@ -136,7 +140,8 @@ class Opening:
         if self._changed or "learning_rate" in self._set_through_run or training.left is None:
             return True
         rates, known = training.left
-        return known and rates != training.learning_rates()
+        now = training.learning_rates()
+        return known and rates != now and rates.keys() == now.keys()  # else a group was added
 
     def _put_back(self, saved: RunState, training: Training, changed: Sequence[settings.Change]) -> None:
         """Put back everything, but for what the user has set and callbacks that watch another metric now."""
@@ -146,10 +151,11 @@ class Opening:
             for key, one in saved.contents["callbacks"].items()
             if key not in anew and key in self.settings["callbacks"]
         }
+        theirs = {change.name for change in changed} & {*_SETTABLE.values()}
         kept = {
             piece: tree
-            for piece, tree in (frozen(training.state()) if anew & {*_SETTABLE.values()} else {}).items()
-            if _SETTABLE.get(piece) in anew
+            for piece, tree in (frozen(training.state()) if theirs else {}).items()
+            if _SETTABLE.get(piece) in theirs
         }
         contents = {**saved.contents, "callbacks": callbacks}
         contents["training"] = {**contents["training"], **kept}
@@ -175,7 +181,10 @@ class Opening:
         check, names = rewound(self._store, self._contents, self._check, extra, measured)
         if names:
             self.changes += 1
-            self._notes.append(f"{names[0]} was set after the Run was made, and counts")
+            named = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
+            self._notes.append(
+                f"what was set since the Run was made counts, and is not what was saved: {named}"
+            )
         if check is not None:
             self._store.record("check begins", {"resume_point": self._store.number})
         return check
@@ -286,23 +295,22 @@ class Opening:
         self._set_through_run.clear()
         self._changed = False
 
-    def _set_since(self, training: Training) -> list[settings.Change]:
+    def _set_since(self, training: Training, saved: RunState) -> list[settings.Change]:
         """What the user has set since the run ended, beside the rates."""
         if self._left is None or self._left[0] is not training:
             return []
         before, now = self._left[1], self._as_left(training)
         pieces = [piece for piece in before if now.get(piece) != before[piece]]
-        return [
-            settings.Change(piece, "changed since the run ended in this process", fixed=True)
-            for piece in pieces
-        ]
+        if _only_grew(before.get("optimizer", {}), now.get("optimizer", {})) and _has_grown(training, saved):
+            pieces = [piece for piece in pieces if piece != "optimizer"]
+        return [_since(piece, before[piece], now.get(piece, {})) for piece in pieces]
 
     def _as_left(self, training: Training) -> dict[str, Leaves]:
         """Checksums of the training at the rates that the run left, which are compared by themselves."""
         if training.left is None:  # a new optimizer
             return {piece: one for piece, one in _checksums(training).items() if piece != "optimizer"}
         rates = training.learning_rates()
-        for name, rate in training.left[0].items():
+        for name, rate in training.left[0].items() if rates.keys() == training.left[0].keys() else ():
             training.set_learning_rate(name, rate)
         found = _checksums(training)
         for name, rate in rates.items():
@@ -310,6 +318,28 @@ class Opening:
         return found
 
 
+def _since(piece: str, before: Leaves, now: Leaves) -> settings.Change:
+    if piece == "optimizer" and _only_grew(before, now):
+        return settings.Change(piece, "has parameters that were added since the run ended in this process")
+    return settings.Change(piece, "changed since the run ended in this process", fixed=piece not in _COUNTS)
+
+
+def _has_grown(training: Training, saved: RunState) -> bool:
+    """Whether the optimizers have the parameters that they had when they were saved."""
+    there, here = saved.contents["training"], training.settable()
+    return "members" in there and there["members"] == here.get("members")
+
+
+def _only_grew(before: Leaves, now: Leaves) -> bool:
+    """Whether lists got longer, and nothing else changed."""
+    inner = {name.rpartition("/")[0] for name in now}
+    inner |= {name.rpartition("/")[0] for name in inner}  # of a list of dicts
+    return all(same(leaf, now.get(name)) or name in inner for name, leaf in before.items())
+
+
 def _checksums(training: Training) -> dict[str, Leaves]:
-    pieces = training.settable() if "state" in training.capabilities else {}
-    return {_SETTABLE[name]: leaves(tree) for name, tree in pieces.items() if name in _SETTABLE}
+    found: dict[str, Leaves] = {}
+    for name, tree in (training.settable() if "state" in training.capabilities else {}).items():
+        if name in _SETTABLE:
+            found.setdefault(_SETTABLE[name], {}).update({name + k: v for k, v in leaves(tree).items()})
+    return found

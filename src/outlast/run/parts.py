@@ -8,9 +8,9 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, RunChanged
-from outlast.frameworks import random_state
+from outlast.frameworks import modules, optimizers, random_state
 from outlast.frameworks.base import Snapshot, Training
-from outlast.frameworks.tensors import array_names, to_arrays, to_tensors
+from outlast.frameworks.tensors import details, to_arrays, to_tensors
 from outlast.run import settings
 from outlast.storage.format.encoding import Immutable
 
@@ -117,7 +117,7 @@ class UserParts(AnyPart):
         self._parts = parts
 
     def collect(self) -> dict[str, Any]:
-        """Their state dicts, tensors as arrays, and which arrays were no tensors."""
+        """Their state dicts, tensors as arrays, and what else there is to know."""
         return {name: _collected(part, name) for name, part in self._parts.items()}
 
     def check(self, saved: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ class UserParts(AnyPart):
         for name, part in self._parts.items():
             try:
                 if is_stateful(part):
-                    part.load_state_dict(to_tensors(saved[name]["state"], saved[name]["arrays"]))
+                    _load(part, to_tensors(saved[name], saved[name]["details"]))
                 else:
                     random_state.set_generator(part, saved[name])
             except Exception as error:
@@ -147,7 +147,17 @@ def _collected(part: Any, name: str) -> Any:
     if not is_stateful(part):
         return random_state.of_generator(part)
     state = part.state_dict()
-    return {"state": to_arrays(state, f"state/parts/{name}/state"), "arrays": array_names(state)}
+    tree = {"state": state, **(modules.beside(part, state) if modules.is_module(part) else {})}
+    return {**to_arrays(tree, f"state/parts/{name}"), "details": details(tree)}
+
+
+def _load(part: Any, saved: Mapping[str, Any]) -> None:
+    if optimizers.is_optimizer(part):
+        optimizers.load(part, saved["state"])
+    else:
+        part.load_state_dict(saved["state"])
+    if modules.is_module(part):
+        modules.put_back(part, saved)
 
 
 class RandomPart(AnyPart):

@@ -19,6 +19,7 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, plain
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import ArgumentError, FileError, OutlastWarning, UsageError, nearest, warn
+from outlast.frameworks import loaders
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
 from outlast.run import arguments, rehearsal, settings
@@ -127,6 +128,8 @@ class Run(OwnLoop, Shown):
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
         self._loop = Loop()
+        self._parts = parts
+        self._told: set[str] = set()  # what of the loaders is not exact
         self._contents = Contents(
             [
                 UserParts(parts),
@@ -379,6 +382,7 @@ class Run(OwnLoop, Shown):
         self._trains = True
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
+            self.training.changed()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -410,6 +414,7 @@ class Run(OwnLoop, Shown):
             self._progress.stopped_from_outside()
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
+        self._name_what_changed()
         if self._check is not None:
             self._go_on_from(self._check, logs)
         self._under_way = None
@@ -534,6 +539,8 @@ class Run(OwnLoop, Shown):
         self._store.finish()
         if self._begun_epochs:
             self._store.record("end", {"epoch": self._progress.next_epoch})
+        if not self._begun_epochs:
+            self.training.take_back()
         self._opening.ended(self.training, is_finished=self.finished)
         self._trains = False
         self._close()
@@ -626,7 +633,18 @@ class Run(OwnLoop, Shown):
     def _inexact(self) -> list[str]:
         foreign = [type(c).__name__ for c in self.callbacks if not isinstance(c, Callback)]
         theirs = [f"the state of {name} is not saved" for name in foreign]
-        return [*self.training.inexact(self.params or {}), *theirs]
+        unsaved = self.training.unsaved([*self._parts.values()])
+        return [*self.training.inexact(self.params or {}), *unsaved, *theirs]
+
+    def _name_what_changed(self) -> None:
+        """Name, the first time that it is seen to change, what a resume would not bring back."""
+        names = self.training.changed()
+        if names and self.folder is not None:
+            warn(
+                f"Training changes {', '.join(names[:5])}{' and more' if len(names) > 5 else ''}, which a "
+                f"plain attribute holds and {self._shown} does not save. If a step depends on it, a resume "
+                "is not exact: make it a buffer, self.register_buffer(name, torch.tensor(value)), or a part."
+            )
 
     def _ours(self) -> list[Callback]:
         return [callback for callback in self.callbacks if isinstance(callback, Callback)]
@@ -649,6 +667,10 @@ class Run(OwnLoop, Shown):
             self._loop.note_first(size, anew=changed)
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
+        for problem in loaders.inexact(loader) if self.folder is not None else ():
+            if problem not in self._told:
+                self._told.add(problem)
+                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
         self._opening.put_back(Moment.FIRST_BATCH)
 
     def _be_ready(self) -> None:

@@ -1,0 +1,144 @@
+"""Modules: what a PyTorch module depends on beside its state dict.
+
+These are flags (``requires_grad``, ``training``), buffers that are not persistent, and gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def is_module(thing: Any) -> bool:
+    """Whether it is a module of PyTorch's, wrapped or not."""
+    return all(hasattr(thing, name) for name in ("named_parameters", "named_buffers", "named_modules"))
+
+
+def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool] = bool) -> dict[str, Any]:
+    """What a module depends on beside its state dict.
+
+    Args:
+        module: of PyTorch's.
+        state: its state dict.
+        consumed: whether the gradient of a parameter was used by a step already, so that none is carried
+            over; as it is, that of every parameter.
+    """
+    if not is_module(module):
+        return {"flags": {}, "buffers": {}, "gradients": {}}
+    return {
+        "flags": _flags(module),
+        "buffers": _left_out(module, state),
+        "gradients": _gradients(module, consumed),
+    }
+
+
+def put_back(module: Any, saved: Mapping[str, Any]) -> None:
+    """Have a module be as :func:`beside` saw it.
+
+    Args:
+        module: its state dict is loaded.
+        saved: tensors again.
+    """
+    if not is_module(module):
+        return
+    _set_flags(module, saved["flags"])
+    for name, tensor in saved["buffers"].items():
+        set_tensor(module, name, tensor)
+    for name, parameter in module.named_parameters():
+        gradient = saved["gradients"].get(name)
+        if gradient is not None or parameter.grad is not None:
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+
+def set_tensor(module: Any, name: str, tensor: Any) -> None:
+    """Give a module a buffer, or the values of a parameter or buffer; its memory stays if it fits."""
+    import torch
+
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    live = getattr(owner, leaf, None)
+    if live is None and not hasattr(owner, leaf):
+        owner.register_buffer(leaf, tensor.to(_device(module)), persistent=False)
+    elif live is None or _described(live) != _described(tensor) or not _is_strided(live):
+        setattr(owner, leaf, tensor.to(_device(module) if live is None else live.device, copy=True))
+    else:
+        with torch.no_grad():
+            live.copy_(tensor)
+
+
+def set_sparse(module: Any, state: Mapping[str, Any]) -> None:
+    """Give a module its sparse buffers, which PyTorch copies only onto those with as many values."""
+    buffers = dict(module.named_buffers()) if is_module(module) else {}
+    for name in buffers.keys() & state.keys():
+        if not _is_strided(state[name]):
+            set_tensor(module, name, state[name])
+
+
+def is_lazy(tensor: Any) -> bool:
+    """Whether it has no shape yet, as the weights of ``LazyLinear`` before the first batch."""
+    import torch
+
+    return isinstance(tensor, torch.Tensor) and torch.nn.parameter.is_lazy(tensor)
+
+
+def _flags(module: Any) -> dict[str, list[str]]:
+    """What has a flag off, since most are on: names of parameters, and of modules."""
+    return {
+        "frozen": [name for name, one in module.named_parameters() if not one.requires_grad],
+        "evaluating": [name for name, one in module.named_modules() if not one.training],
+    }
+
+
+def _set_flags(module: Any, saved: Mapping[str, Any]) -> None:
+    frozen, evaluating = frozenset(saved["frozen"]), frozenset(saved["evaluating"])
+    for name, parameter in module.named_parameters():
+        if (name in frozen) == parameter.requires_grad:
+            parameter.requires_grad_(name not in frozen)
+    for name, one in module.named_modules():
+        if (name in evaluating) == one.training:
+            one.training = name not in evaluating
+
+
+def _left_out(module: Any, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Buffers and trained parameters that the state dict does not have."""
+    tensors = dict(module.named_buffers())
+    tensors |= {name: one for name, one in module.named_parameters() if one.requires_grad}
+    names = [name for name, one in tensors.items() if name not in state and not is_lazy(one)]
+    if not names:
+        return {}
+    known = {_memory(one) for one in state.values()} - {None}  # under another name, as a hook may give
+    return {name: tensors[name] for name in names if _memory(tensors[name]) not in known}
+
+
+def _memory(tensor: Any) -> Any:
+    if not hasattr(tensor, "data_ptr") or is_lazy(tensor) or not _is_strided(tensor) or not tensor.numel():
+        return None
+    return tensor.data_ptr(), tuple(tensor.shape)
+
+
+def _gradients(module: Any, consumed: Callable[[Any], bool]) -> dict[str, Any]:
+    carried = {
+        name: one.grad
+        for name, one in module.named_parameters()
+        if one.grad is not None and not consumed(one)
+    }
+    some = {name: _is_something(gradient) for name, gradient in carried.items()}  # none is waited for
+    return {name: gradient for name, gradient in carried.items() if bool(some[name])}
+
+
+def _is_something(gradient: Any) -> Any:
+    return gradient.any() if _is_strided(gradient) else True
+
+
+def _is_strided(tensor: Any) -> bool:
+    return str(tensor.layout) == "torch.strided"
+
+
+def _described(tensor: Any) -> tuple[Any, ...]:
+    return tensor.shape, tensor.dtype, tensor.layout
+
+
+def _device(module: Any) -> Any:
+    """Where a new buffer belongs."""
+    first = next(module.parameters(), None)
+    return "cpu" if first is None else first.device
