@@ -33,6 +33,12 @@ class Loop(AnyPart):
         self._means, self._seen = Means(), Batches()
         self._generators.begin_epoch()
 
+    def saw(self, batches: Iterable[int]) -> None:
+        """An epoch's batches, by their checksums, of a loop that fetches them itself."""
+        self._seen = Batches()
+        for checksum in batches:
+            self._seen.add(checksum)
+
     def metrics(self) -> dict[str, Any]:
         """The epoch's metrics."""
         return self._means.result()
