@@ -163,7 +163,7 @@ class TensorFlowSource(Source):
             flat = tf.reshape(first, [-1])
             looked_at = flat[:: tf.maximum(1, tf.size(flat) // 64)]
             tf.numpy_function(self.note, [looked_at], [])
-            return batch if len(batch) > 1 else batch[0]
+            return batch if isinstance(data.element_spec, tuple) else batch[0]
 
         around = tf.data.Dataset.range(1).map(begin).flat_map(plain(lambda count: data.skip(count)))
         if cardinality != tf.data.UNKNOWN_CARDINALITY:

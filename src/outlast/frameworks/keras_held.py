@@ -46,10 +46,9 @@ class Held:
 
 def held(model: Any) -> Held:
     """What the model holds beside ``model.variables`` and ``model.optimizer``."""
-    import keras
-
     found = Held()
-    if not isinstance(model, keras.Model):
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):  # an object that looks like a model
         return found
     seen = {id(one) for one in (*model.variables, *_inner(getattr(model, "optimizer", None)))}
     reset = {id(one) for one in model.metrics if _is_reset(one)}

@@ -23,6 +23,7 @@ class Data(AnyPart):
     def __init__(self) -> None:
         self._sources: list[Source] = []
         self._saved: Sequence[State] = ()
+        self._begun = False
 
     @property
     def is_used(self) -> bool:
@@ -30,7 +31,9 @@ class Data(AnyPart):
         return bool(self._sources)
 
     def add(self, source: Source) -> Any:
-        """Take a source; returns what the loop is given."""
+        """Take a source; returns what the loop is given. Those of an earlier training are forgotten."""
+        if self._begun:
+            self._sources, self._begun = [], False
         self._sources.append(source)
         return source.for_fit
 
@@ -47,6 +50,7 @@ class Data(AnyPart):
                 "Nobody says how many batches an epoch has: pass fit(steps_per_epoch=...), or "
                 "run.data(..., steps=...)."
             )
+        self._begun = True
         before = random_state.collect()
         for index, source in enumerate(self._sources):
             source.begin(self._saved[index] if index < len(self._saved) else None)
