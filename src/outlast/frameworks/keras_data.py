@@ -27,6 +27,7 @@ def source(
         return DatasetSource(data, checksum)
     found = stream(data, checksum, steps, batch_size, shuffle)
     found.for_fit = StreamDataset(found, steps or found.length)
+    found.endless = found.for_fit.num_batches is None
     return found
 
 

@@ -25,10 +25,12 @@ class Source:
     Attributes:
         for_fit: what the loop is given.
         length: batches in one pass; None if that is unknown, or without end.
+        endless: the loop makes one iterator for all epochs, not one for each.
     """
 
     for_fit: Any
     length: int | None = None
+    endless = False
 
     def __init__(self, checksum: Callable[[Any], int]) -> None:
         self._checksum = checksum
@@ -149,8 +151,8 @@ class Stream(Source):
             self._make(self._calls)
             self._calls += 1
         loaders.begin_workers(self._holder)
-        self._goes_on = at["taken"] > 0
-        if self._goes_on:
+        self._goes_on = at["taken"] > 0 and self.endless
+        if at["taken"]:
             random_state.restore(at["began"]["global"])
             loaders.restore(loaders.generators(self._holder), at["began"]["generators"])
             for _ in range(at["taken"]):
