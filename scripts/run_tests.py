@@ -36,7 +36,12 @@ WITH_KERAS = (
     "tests/test_bad_input.py",
     "tests/crash/test_keras.py",
 )
-ON_EACH_BACKEND = ("tests/parity", "tests/crash/test_keras.py", "tests/run/test_keras.py")
+ON_EACH_BACKEND = (
+    "tests/parity",
+    "tests/crash/test_keras.py",
+    "tests/run/test_keras.py",
+    "tests/exact/test_keras_exact.py",
+)
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
 

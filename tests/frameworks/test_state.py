@@ -170,3 +170,15 @@ def test_keras_generator_that_a_resume_makes_leaves_pythons_random_state_as_it_w
         assert random.random() == following
     finally:
         global_state.set_global_attribute(name, before)
+
+
+def test_tensorflows_global_generator_is_saved_if_there_is_one() -> None:
+    tf = pytest.importorskip("tensorflow")
+    from outlast.frameworks import random_state
+
+    tf.random.set_global_generator(tf.random.Generator.from_seed(3))
+    saved = random_state.collect()
+    following = tf.random.get_global_generator().normal((2,)).numpy().tolist()
+    tf.random.set_global_generator(tf.random.Generator.from_seed(5))
+    random_state.restore(saved)
+    assert tf.random.get_global_generator().normal((2,)).numpy().tolist() == following

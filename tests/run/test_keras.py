@@ -15,13 +15,14 @@ import pytest
 from outlast import (
     CSVLogger,
     EarlyStopping,
+    LearningRateScheduler,
     ModelCheckpoint,
     OutlastWarning,
     ReduceLROnPlateau,
     Run,
     open_run,
 )
-from outlast.exceptions import RunChanged, UsageError
+from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, UsageError
 
 Out = pytest.CaptureFixture[str]
 X = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
@@ -426,3 +427,57 @@ def test_the_last_saved_epoch_is_trained_again_and_compared(
     assert f"at epoch 3 (epoch 2 trained again as a check: {'not ' if fault else ''}identical)" in said
     texts = [str(one.message) for one in caught if issubclass(one.category, OutlastWarning)]
     assert len(texts) == fault and all("What differs first is the weights" in text for text in texts)
+
+
+# What would do a Run's work a second time.
+
+
+def test_kerass_own_way_to_go_on_is_refused_in_a_run_and_beside_it(
+    model: Any, folder: Path, tmp_path: Path
+) -> None:
+    theirs = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    for callbacks in ([Run(folder), theirs], [theirs, Run(folder)], [Run(folder, [theirs])]):
+        with pytest.raises(UsageError, match=r"BackupAndRestore is in the same.*leave it out"):
+            fit(model, callbacks[0], 2, *callbacks[1:])
+    assert fit(model, Run(folder), 1).epoch == [0]
+
+
+def test_two_runs_in_a_fit_are_refused(model: Any, folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"Run\(.*two.*is in the same training as Run\(.*one"):
+        fit(model, Run(folder / "one"), 2, Run(folder / "two"))
+    with pytest.raises(UsageError):
+        fit(model, Run(folder / "three", [Run(folder / "four")]), 2)
+    assert fit(model, Run(folder / "one"), 1).epoch == [0]
+
+
+def test_a_run_for_another_model_is_refused(model: Any, folder: Path) -> None:
+    run = Run(folder, model=small())
+    with pytest.raises(UsageError, match="was made for another model"):
+        fit(model, run, 2)
+    assert fit(model, Run(folder.with_name("other"), model=model), 1).epoch == [0]
+
+
+@pytest.mark.parametrize("callback", ["ReduceLROnPlateau", "LearningRateScheduler"])
+def test_a_schedule_in_another_optimizer_is_refused_before_the_first_batch(
+    folder: Path, callback: str
+) -> None:
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.01, 2, 0.5)
+    model = small()
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(schedule)), "mse")
+    made = {"ReduceLROnPlateau": ReduceLROnPlateau(), "LearningRateScheduler": scheduler()}[callback]
+    with pytest.raises(CapabilityError, match=f"created with a `LearningRateSchedule`.*{callback}"):
+        fit(model, Run(folder, [made]), 2)
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01)), "mse")
+    assert fit(model, Run(folder, [made]), 1).epoch == [0]
+
+
+def scheduler() -> Any:
+    return LearningRateScheduler(lambda epoch, rate: rate)
+
+
+def test_data_that_cannot_be_begun_again_or_have_no_length_are_refused(model: Any, folder: Path) -> None:
+    run = Run(folder)
+    with pytest.raises(ArgumentError, match="an iterator, which cannot be begun again"):
+        run.data(iter([(X, Y)]))
+    with pytest.raises(ArgumentError, match=r"run.data\(\) takes a tf.data.Dataset"):
+        run.data(3)

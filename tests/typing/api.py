@@ -129,5 +129,6 @@ def a_run(model: object) -> None:
     run = outlast.Run("runs/x", [outlast.EarlyStopping()], model=model)
     best = run.best
     assert_type(best, outlast.Best | None)
+    run.data([model], steps=3, batch_size=8, shuffle=False)
     outlast.open_run("runs/x")
     outlast.ProgressLine()

@@ -153,7 +153,7 @@ class Callback(Hooks):
         """
         logs = {} if logs is None else logs
         if not self.context.logs_are_complete:
-            logs.update(rate_columns(self.training.learning_rates()))
+            logs.update(rate_columns(self.training.rates_in_use()))
         return logs
 
 

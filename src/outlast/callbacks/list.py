@@ -193,7 +193,7 @@ class CallbackList(Hooks):
                     self.training.weights_may_have_changed()
 
     def _completed(self, logs: Logs | None) -> Logs:
-        return completed(logs, self.training.learning_rates())
+        return completed(logs, self.training.rates_in_use())
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before an evaluation."""

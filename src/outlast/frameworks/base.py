@@ -143,6 +143,10 @@ class Training:
         """The rates in force, by the name of their optimizer or group; empty if there are none."""
         return {}
 
+    def rates_in_use(self) -> dict[str, float]:
+        """Those of :meth:`learning_rates` that steps are made with, for the columns of the history."""
+        return self.learning_rates()
+
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set one of :meth:`learning_rates`."""
         raise NotImplementedError
@@ -295,6 +299,14 @@ class Control:
     def stopping(self) -> bool:
         """Whether somebody asked for the end."""
         return self.stop_reason is not None
+
+    def beside(self) -> Sequence[Any]:
+        """All callbacks that the framework's loop calls, as far as that is known."""
+        return ()
+
+    def refused(self, callback: Any) -> str | None:
+        """Why a callback of the framework's must not be in a training with a Run; None if it may."""
+        return None
 
     def interrupt_epoch(self) -> None:
         """Bring the loop to its next hook soon: a signal wants the training to end."""

@@ -18,8 +18,8 @@ from typing import Any
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
-from outlast.frameworks import archives
-from outlast.frameworks.base import Capability, Control, Snapshot, Training
+from outlast.frameworks import archives, keras_held
+from outlast.frameworks.base import Capability, Control, Snapshot, Training, weakly
 from outlast.frameworks.description import settings_of, text
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
@@ -48,6 +48,10 @@ class KerasTraining(Training):
     framework = "this Keras model"
     capabilities: frozenset[Capability] = frozenset({"learning_rate", "weights", "saving", "state"})
 
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self._held: dict[str, Callable[[], Any]] | None = None
+
     @property
     def model(self) -> Any:
         """The model, its variables filled.
@@ -67,6 +71,8 @@ class KerasTraining(Training):
         super().require(capability, who)
         if capability != "learning_rate":
             return
+        from keras import ops
+
         if getattr(self._model(), "optimizer", None) is None:
             raise CapabilityError(
                 f"{who} needs an optimizer, and this model has none: call model.compile(optimizer=...) first."
@@ -74,26 +80,47 @@ class KerasTraining(Training):
         for optimizer in self.optimizers.values():
             if not hasattr(optimizer, "learning_rate"):
                 raise CapabilityError(f'Optimizer must have a "learning_rate" attribute for {who}.')
-            held = getattr(optimizer, "_learning_rate", None)
-            if callable(held) and not hasattr(held, "assign"):
+            try:  # to set it to what it is: a schedule refuses, in whatever it is wrapped
+                optimizer.learning_rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+            except (AttributeError, TypeError, ValueError) as error:
                 raise CapabilityError(
                     "This optimizer was created with a `LearningRateSchedule` object (or a function) as its "
                     f"`learning_rate`, which {who} cannot set. Create it with a number, such as "
                     "learning_rate=1e-3, or leave the callback out."
-                )
+                ) from error
 
     @property
     def optimizers(self) -> dict[str, Any]:
-        """The optimizer of the model, or those that it is made of; equal names get their index added."""
-        optimizer = getattr(self._model(), "optimizer", None)
-        if optimizer is None:
-            return {}
-        several = getattr(optimizer, "optimizers", [optimizer])
-        names = [getattr(one, "name", "optimizer") for one in several]
+        """The model's optimizer and those that it holds in attributes, or those that they are made of.
+
+        Equal names get their index added.
+        """
+        several = [
+            (name or getattr(one, "name", "optimizer"), one)
+            for name, optimizer in self._optimizers().items()
+            for one in getattr(optimizer, "optimizers", [optimizer])
+        ]
+        names = [name for name, _ in several]
         return {
             name if names.count(name) == 1 else f"{name}_{index}": one
-            for index, (name, one) in enumerate(zip(names, several, strict=True))
+            for index, (name, one) in enumerate(several)
         }
+
+    def _optimizers(self) -> dict[str, Any]:
+        """The model's optimizer under the name "", and the others by the attribute that holds them."""
+        model = self._model()
+        optimizer = getattr(model, "optimizer", None)
+        main = {} if optimizer is None else {"": optimizer}
+        if self._held is None:
+            self._find_held(model)
+        held = {place: one() for place, one in (self._held or {}).items()}
+        return {**main, **{place: one for place, one in held.items() if one is not None}}
+
+    def _find_held(self, model: Any) -> keras_held.Held:
+        """Look through the model, and remember its optimizers until it is looked through again."""
+        held = keras_held.held(model)
+        self._held = {place: weakly(one) for place, one in held.optimizers.items()}
+        return held
 
     def learning_rates(self) -> dict[str, float]:
         """The rates in force, by the optimizer's name."""
@@ -104,6 +131,19 @@ class KerasTraining(Training):
             for name, optimizer in self.optimizers.items()
             if hasattr(optimizer, "learning_rate")
         }
+
+    def rates_in_use(self) -> dict[str, float]:
+        """The rates of the optimizers that have made a step; of all, if none has.
+
+        A model that brings its own optimizers is compiled with one that nobody uses.
+        """
+        from keras import ops
+
+        rates = self.learning_rates()
+        if len(rates) == 1:
+            return rates
+        used = [name for name, one in self.optimizers.items() if int(ops.convert_to_numpy(one.iterations))]
+        return {name: rate for name, rate in rates.items() if name in used} or rates
 
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set the rate of the optimizer of that name."""
@@ -126,37 +166,61 @@ class KerasTraining(Training):
         return Snapshot([array for _, array in sorted(pairs, key=lambda pair: pair[0])])
 
     def state(self) -> Any:
-        """All variables: weights, seed generators, the optimizer's, by position.
+        """All variables: weights, seed generators, optimizers, and what the model holds besides.
 
-        Paths are no keys: they count up in a notebook, and change with what builds the optimizer.
+        By position: paths are no keys, they count up in a notebook and change with what builds the optimizer.
         """
         from keras import ops
 
         model = self.model
-        parts = _variables(model).items()
-        arrays = {part: [ops.convert_to_numpy(one) for one in variables] for part, variables in parts}
-        return {"build": model.get_build_config(), **arrays}
+        held = self._find_held(model)
+        known = [*model.variables, *held.variables.values()]
+
+        def saved(optimizer: Any) -> dict[str, Any]:
+            arrays = [ops.convert_to_numpy(one) for one in optimizer.variables]
+            return {"built": keras_held.built_on(optimizer, known), "variables": arrays}
+
+        return {
+            "build": [_plain(layer.get_build_config()) for layer in (model, *_layers(model))],
+            "model": [ops.convert_to_numpy(one) for one in model.variables],
+            "optimizer": saved(model.optimizer) if getattr(model, "optimizer", None) else None,
+            "optimizers": {place: saved(one) for place, one in held.optimizers.items()},
+            "held": {place: ops.convert_to_numpy(one) for place, one in held.variables.items()},
+        }
 
     def settable(self) -> Any:
         """The weights, without the seeds that a prediction may draw from, and the optimizer."""
         return {"model": self.model.get_weights(), "optimizer": self.state()["optimizer"]}
 
     def check_state(self, state: Any) -> None:
-        """Compare shapes and types, after what is not built yet is built."""
+        """Compare shapes and types, after what is not built yet is built as it was."""
         model = self.model
-        if not model.built and state["build"] is not None:  # TensorFlow builds at the first batch
-            model.build_from_config(state["build"])
-        optimizer = getattr(model, "optimizer", None)
-        if optimizer is not None and len(optimizer.variables) < len(state["optimizer"]):
-            optimizer.build(model.trainable_variables)
-        for part, variables in _variables(model).items():
-            _check_variables(part, variables, state[part])
+        for layer, config in zip((model, *_layers(model)), state["build"], strict=False):
+            if not layer.built and config is not None:  # TensorFlow builds at the first batch
+                layer.build_from_config(config)
+        _check_variables("model", model.variables, state["model"])
+        held = keras_held.held(model)
+        for place, variable in held.variables.items():
+            if place in state["held"]:
+                _check_variables(f"model's {place}", [variable], [state["held"][place]])
+        known = [*model.variables, *held.variables.values()]
+        for name, optimizer, saved in _saved_optimizers(model, held, state):
+            if not optimizer.built and saved["built"] is not None:
+                keras_held.build(name, optimizer, known, saved["built"])
+            _check_variables(name, optimizer.variables, saved["variables"])
 
     def load_state(self, state: Any) -> None:
         """Assign all variables."""
-        for part, variables in _variables(self.model).items():
-            for variable, array in zip(variables, state[part], strict=True):
-                variable.assign(_native(array))
+        model = self.model
+        held = keras_held.held(model)
+        pairs = list(zip(model.variables, state["model"], strict=True))
+        for _, optimizer, one in _saved_optimizers(model, held, state):
+            pairs += zip(optimizer.variables, one["variables"], strict=True)
+        pairs += [
+            (one, state["held"][place]) for place, one in held.variables.items() if place in state["held"]
+        ]
+        for variable, array in pairs:
+            keras_held.assign(variable, _native(array))
 
     def description(self) -> dict[str, str]:
         """The configurations of the layers, by their places, of the optimizer, and the loss."""
@@ -177,17 +241,26 @@ class KerasTraining(Training):
         return any("cpu" not in str(one.value.device).lower() for one in self.model.variables)
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
-        """TensorFlow's shuffle without a seed, and its epochs of unknown length."""
+        """TensorFlow's shuffle without a seed, and its epochs of unknown length.
+
+        ``fit`` hides its data; what came through ``run.data`` has an order of its own.
+        """
         import keras
         from keras.src.utils import rng_utils
 
         if keras.backend.backend() != "tensorflow":
             return []
         found = []
-        if rng_utils.get_random_seed() is None:
-            found.append("the order of shuffled arrays: call keras.utils.set_random_seed(...) first")
+        if rng_utils.get_random_seed() is None and not params.get("through_run"):
+            found.append(
+                "the order of shuffled arrays: call keras.utils.set_random_seed(...) first, or fit "
+                "run.data((x, y), batch_size=...)"
+            )
         if params.get("steps") is None:
-            found.append("the last step of epochs of unknown length: give data that know their length")
+            found.append(
+                "the last step of epochs of unknown length: give data that know their length, or "
+                "run.data(..., steps=...)"
+            )
         return found
 
     def load_file(self, path: str) -> Any:
@@ -283,6 +356,26 @@ class KerasControl(Control):
     def stopping(self) -> bool:
         """Whether anybody, a callback of Keras's included, asked for the end."""
         return bool(getattr(self._loop_model, "stop_training", False))
+
+    def beside(self) -> Sequence[Any]:
+        """The callbacks of ``fit``.
+
+        Its list hands itself to none of them, so it is looked for among the callers.
+        """
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith("keras."):
+                callbacks = getattr(frame.f_locals.get("self"), "callbacks", None)
+                if isinstance(callbacks, list):
+                    return callbacks
+            frame = frame.f_back
+        return ()
+
+    def refused(self, callback: Any) -> str | None:
+        """Keras's own way to go on after a crash tells ``fit`` another epoch to begin with."""
+        if type(callback).__name__ != "BackupAndRestore":
+            return None
+        return "leave it out: the Run goes on where a killed training was, and both cannot say where that is"
 
     def interrupt_epoch(self) -> None:
         """Leave the batches of training or validation; the next hook does the rest."""
@@ -408,24 +501,39 @@ class KerasSave:
                 return Content(file.read())
 
 
-def _variables(model: Any) -> dict[str, Sequence[Any]]:
-    """All that a training changes."""
-    optimizer = getattr(model, "optimizer", None)
-    return {"model": model.variables, "optimizer": optimizer.variables if optimizer else ()}
+def _saved_optimizers(model: Any, held: keras_held.Held, state: Any) -> list[tuple[str, Any, Any]]:
+    """Each optimizer that is there and was saved, with its name and with what was saved of it."""
+    there = {"": getattr(model, "optimizer", None), **held.optimizers}
+    saved = {"": state["optimizer"], **state["optimizers"]}
+    return [
+        (f"optimizer {place}".rstrip(), one, saved[place])
+        for place, one in there.items()
+        if one is not None and saved.get(place) is not None
+    ]
 
 
 def _check_variables(part: str, variables: Sequence[Any], arrays: Sequence[Any]) -> None:
     """Compare shapes and types by position, before anything is assigned."""
+    from keras.utils import standardize_dtype
+
     differences = [
-        f"{variable.path}: {array.dtype} {tuple(array.shape)} in the run, "
-        f"{variable.dtype} {tuple(variable.shape)} in this code"
+        f"{getattr(variable, 'path', part)}: {array.dtype} {tuple(array.shape)} in the run, "
+        f"{standardize_dtype(variable.dtype)} {tuple(variable.shape)} in this code"
         for variable, array in zip(variables, map(_native, arrays), strict=False)
-        if tuple(variable.shape) != tuple(array.shape) or str(variable.dtype) != str(array.dtype)
+        if tuple(variable.shape) != tuple(array.shape)
+        or standardize_dtype(variable.dtype) != str(array.dtype)
     ]
     if len(variables) != len(arrays):
         differences.append(f"{len(arrays)} variables in the run, {len(variables)} in this code")
     if differences:
         raise RunChanged(f"the {part} is another one: " + "; ".join(differences[:5]))
+
+
+def _plain(config: Any) -> Any:
+    """Without Keras's own kinds of lists and dicts, which a loaded model has in it."""
+    if isinstance(config, Mapping):
+        return {name: _plain(value) for name, value in config.items()}
+    return [_plain(one) for one in config] if isinstance(config, (list, tuple)) else config
 
 
 def _native(array: Any) -> Any:

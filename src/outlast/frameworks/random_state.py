@@ -10,7 +10,7 @@ from outlast.frameworks.tensors import to_array, to_tensor
 
 
 def collect() -> dict[str, Any]:
-    """The states of Python's, NumPy's, PyTorch's and Keras's generators, where they are in use.
+    """The states of Python's, NumPy's, PyTorch's, Keras's and TensorFlow's generators, where they are in use.
 
     JAX has no global generator: a program's keys are part of its own state.
     """
@@ -28,6 +28,8 @@ def collect() -> dict[str, Any]:
         from keras import ops
 
         state["keras"] = ops.convert_to_numpy(generator.state)
+    if _uses_tensorflow_generator():
+        state["tensorflow"] = _tensorflow_generator().state.numpy()
     return state
 
 
@@ -44,6 +46,8 @@ def restore(state: dict[str, Any]) -> None:
         if _keras_generator() is None:
             keras.random.uniform((1,))  # makes the generator
         _keras_generator().state.assign(state["keras"])
+    if "tensorflow" in state:
+        _tensorflow_generator().state.assign(state["tensorflow"])
     if "torch" in state:
         import torch
 
@@ -97,3 +101,15 @@ def _keras_generator() -> Any:
     from keras.src.backend.common import global_state
 
     return global_state.get_global_attribute("global_seed_generator")
+
+
+def _uses_tensorflow_generator() -> bool:
+    """Whether there is one; asking the public way makes it, and takes a device for it."""
+    made = getattr(sys.modules.get("tensorflow.python.ops.stateful_random_ops"), "global_generator", None)
+    return made is not None
+
+
+def _tensorflow_generator() -> Any:
+    import tensorflow as tf
+
+    return tf.random.get_global_generator()

@@ -32,7 +32,10 @@ class Batches:
 
     def note(self, batch: Any) -> None:
         """Take a batch."""
-        checksum = zlib.crc32(_looked_at(batch))
+        self.add(checksum(batch))
+
+    def add(self, checksum: int) -> None:
+        """Take a batch's checksum."""
         self._count += 1
         if self._count <= _KEPT:
             self._first.append(checksum)
@@ -52,6 +55,11 @@ class Batches:
         batches._count, batches._later = saved["count"], saved["later"]
         batches._first = [int(one) for one in saved["first"]]
         return batches
+
+
+def checksum(batch: Any) -> int:
+    """Of some bytes that another batch would have otherwise."""
+    return zlib.crc32(_looked_at(batch))
 
 
 def _looked_at(batch: Any) -> bytes:

@@ -60,7 +60,8 @@ KINDS = (
         "the weights",
         ("state/training", "state/parts"),
         "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, the order "
-        "of the data), or the device computes sums in another order each time",
+        "of the data, which run.data(...) saves in Keras's fit), or the device computes sums in another "
+        "order each time",
     ),
     Kind(
         "a metric",

@@ -79,6 +79,12 @@ class Loop(AnyPart):
                 known = {**known, name: [*values, value][-_SIZES:]}
         self.first_sizes = known
 
+    def saw(self, batches: Iterable[int]) -> None:
+        """An epoch's batches, by their checksums, of a loop that fetches them itself."""
+        self._seen = Batches()
+        for checksum in batches:
+            self._seen.add(checksum)
+
     def end_epoch(self) -> dict[str, Any]:
         """The epoch's metrics; none can be logged any more."""
         self.leave()

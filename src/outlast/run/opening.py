@@ -14,11 +14,13 @@ from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks.base import Training
+from outlast.inspect.record import decisions_of, rows_of
 from outlast.run import finished_here, settings
 from outlast.run.check import Check, rewound
 from outlast.run.comparison import ROOT, Leaves, leaves, same
 from outlast.run.contents import Contents, frozen
 from outlast.run.stores import Store
+from outlast.storage.format import layout
 
 # What a training calls the pieces of its state that a user may set between two trainings.
 _SETTABLE = {
@@ -100,7 +102,7 @@ class Opening:
         self, saved: RunState, callbacks: Sequence[Callback], training: Training, steps: int | None
     ) -> None:
         before, now = saved.settings, training.learning_rates()
-        rates = now if self._rates_are_the_users(training) else before["learning_rate"]
+        rates = now if self._rates_are_the_users(training, now) else before["learning_rate"]
         self.settings = settings.filled_in(before, settings.requested(callbacks, rates, self._seed, steps))
         changed = [*settings.changes(before, self.settings), *self._set_since(training, saved)]
         accepted = self._accepted | self._set_through_run
@@ -110,7 +112,7 @@ class Opening:
         if any(change.name == "learning_rate" for change in changed):
             for name, rate in rates.items():
                 training.set_learning_rate(name, rate)
-        elif training.left is not None and now != training.learning_rates() and now != training.left[0]:
+        elif now != training.learning_rates() and self._surprises(training, before["learning_rate"], now):
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
         self._changed = bool(changed)
         self._may_check = not changed and (self._check == "always" or training.left is None)
@@ -132,16 +134,25 @@ class Opening:
             self.description = training.description()
         return settings.other_training(saved.description, self.description)
 
-    def _rates_are_the_users(self, training: Training) -> bool:
+    def _rates_are_the_users(self, training: Training, now: Mapping[str, float]) -> bool:
         """Whether the rates are to be taken from the optimizers, and not from the run.
 
-        A model that a run has trained in this process need not have its initial rate any more.
+        A model that a run has trained need not have its initial rate any more: not in this process, nor in
+        one whose script loads a model that the run saved.
         """
-        if self._changed or "learning_rate" in self._set_through_run or training.left is None:
+        if self._changed or "learning_rate" in self._set_through_run:
             return True
+        if training.left is None:
+            rows, journal = (self._store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
+            return not settings.came_to(now, settings.rates_of(rows_of(rows), decisions_of(journal)))
         rates, known = training.left
-        now = training.learning_rates()
         return known and rates != now and rates.keys() == now.keys()  # else a group was added
+
+    def _surprises(self, training: Training, before: Any, now: Mapping[str, float]) -> bool:
+        """Whether rates that do not count are neither those that the run began with, nor what it left."""
+        if training.left is None:
+            return not settings.came_to(now, [before])
+        return now != training.left[0]
 
     def _put_back(self, saved: RunState, training: Training, changed: Sequence[settings.Change]) -> None:
         """Put back everything, but for what the user has set and callbacks that watch another metric now."""

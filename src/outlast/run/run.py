@@ -22,9 +22,10 @@ from outlast.exceptions import ArgumentError, FileError, OutlastWarning, UsageEr
 from outlast.frameworks import loaders
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
-from outlast.run import arguments, rehearsal, settings
+from outlast.run import arguments, batches, rehearsal, settings
 from outlast.run.check import Check
 from outlast.run.contents import Contents
+from outlast.run.data import Data
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
@@ -87,7 +88,7 @@ class Run(OwnLoop, Shown):
 
     _names = (
         *Shown._names,
-        *("batches", "callbacks", "epochs", "flush", "learning_rate", "log", "model", "stop"),
+        *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model", "stop"),
         *("stop_training", "validation"),
     )
 
@@ -114,6 +115,7 @@ class Run(OwnLoop, Shown):
         arguments.check_word("check_resume", check_resume, "auto", "always", "never")
         arguments.check_word("on_save_error", on_save_error, "raise", "warn")
         arguments.check_parts(parts)
+        self._made_for = model
         self.folder = None if folder is None else arguments.folder_path(folder)
         self._shown = "" if folder is None else os.fspath(folder)
         self._rehearsal = rehearsal.current()
@@ -127,7 +129,7 @@ class Run(OwnLoop, Shown):
         )
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
-        self._loop = Loop()
+        self._loop, self._data = Loop(), Data()
         self._parts = parts
         self._told: set[str] = set()  # what of the loaders is not exact
         self._contents = Contents(
@@ -135,6 +137,7 @@ class Run(OwnLoop, Shown):
                 UserParts(parts),
                 CallbacksPart(self._ours, lambda: self.training),
                 self._loop,
+                self._data,
                 TrainingPart(lambda: self.training),
                 RandomPart(lambda: self.control.random_moment),
             ]
@@ -315,6 +318,38 @@ class Run(OwnLoop, Shown):
         self.control.stop(decision.sentence)
         self._note(decision)
 
+    def data(
+        self, source: Any, *, steps: int | None = None, batch_size: int = 32, shuffle: bool = True
+    ) -> Any:
+        """Data for Keras's ``fit`` whose order and position a resume brings back.
+
+        ``fit`` hides its data from callbacks. Give it this instead, in the same order in every start of the
+        script: ``model.fit(run.data(dataset), callbacks=[run])``.
+
+        Args:
+            source: a ``tf.data.Dataset`` (as many iterators are begun as before; of one that goes on over
+                epochs, what was trained is skipped); a ``keras.utils.PyDataset`` (its ``state_dict`` is
+                saved if it has one, else ``on_epoch_end`` is called as often as before); a PyTorch
+                ``DataLoader`` or another iterable of batches; arrays in a tuple, ``(x, y)``; or a function
+                that makes a generator, of no argument or of the number of generators before.
+            steps: batches of an epoch, where the source does not say and ``steps_per_epoch`` is not given.
+            batch_size: of arrays.
+            shuffle: arrays, in an order that depends on the epoch alone.
+
+        Raises:
+            ArgumentError: it is none of these, or an iterator that cannot be begun again.
+
+        Example:
+            .. code-block:: python
+
+                run = outlast.Run("runs/digits")
+                data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(1000, seed=3).batch(32)
+                model.fit(run.data(data), epochs=10, callbacks=[run])
+        """
+        from outlast.frameworks import keras_data
+
+        return self._data.add(keras_data.source(source, batches.checksum, steps, batch_size, shuffle))
+
     def flush(self) -> None:
         """Wait until what is committed is on the disk.
 
@@ -338,7 +373,16 @@ class Run(OwnLoop, Shown):
     # Hooks.
 
     def set_model(self, model: Any) -> None:
-        """Take the model to be trained."""
+        """Take the model to be trained.
+
+        Raises:
+            UsageError: the run was made for another one.
+        """
+        if self._made_for is not None and model is not self._made_for:
+            raise UsageError(
+                f"{self!r} was made for another model than the one that is trained now: leave out model=, or "
+                "pass this model."
+            )
         super().set_model(model)
         self._signals.restore()  # of a training that an error ended
         self.training.run, self._trains = self, False
@@ -348,6 +392,7 @@ class Run(OwnLoop, Shown):
         self._or_close(lambda: self._begin(logs))
 
     def _begin(self, logs: Logs | None) -> None:
+        self._check_beside()
         if not (self._store.is_open and self._fresh):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
@@ -379,6 +424,8 @@ class Run(OwnLoop, Shown):
         self.control.resume_at(position)
         self._show_history()
         self._opening.put_back(Moment.TRAIN_BEGIN)
+        if finished is None:
+            self._data.begin((self.params or {}).get("steps"))
         self._trains = True
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
@@ -401,10 +448,21 @@ class Run(OwnLoop, Shown):
         self._opening.hook_came()
         super().on_epoch_begin(epoch, logs)
         self._opening.put_back(Moment.EPOCH_BEGIN)
+        self._data.begin_epoch()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Let every callback see the epoch, then commit; an epoch cut short by a signal is discarded."""
         self._or_close(lambda: self._end_epoch(epoch, logs))
+
+    def _check_beside(self) -> None:
+        """Refuse what does a Run's work a second time, in the same training."""
+        for one in (*self.callbacks, *self.control.beside()):
+            reason = self.control.refused(one)
+            if isinstance(one, Run) and one is not self:
+                reason = "leave one out: a training is kept in one folder, pass all callbacks to one Run"
+            if reason is not None:
+                name = repr(one) if isinstance(one, Run) else type(one).__name__
+                raise UsageError(f"{name} is in the same training as {self!r}: {reason}.")
 
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
         self._safe_point()
@@ -412,6 +470,9 @@ class Run(OwnLoop, Shown):
         super().on_epoch_end(epoch, logs)
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
+        seen = self._data.end_epoch((self.params or {}).get("steps"))
+        if seen is not None:
+            self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
         self._name_what_changed()
@@ -633,8 +694,9 @@ class Run(OwnLoop, Shown):
     def _inexact(self) -> list[str]:
         foreign = [type(c).__name__ for c in self.callbacks if not isinstance(c, Callback)]
         theirs = [f"the state of {name} is not saved" for name in foreign]
+        params = {**(self.params or {}), "through_run": self._data.is_used}
         unsaved = self.training.unsaved([*self._parts.values()])
-        return [*self.training.inexact(self.params or {}), *unsaved, *theirs]
+        return [*self.training.inexact(params), *unsaved, *theirs]
 
     def _name_what_changed(self) -> None:
         """Name, the first time that it is seen to change, what a resume would not bring back."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from outlast.callbacks.base import Callback
+from outlast.core.decision import Decision
 from outlast.core.numbers import plain
 from outlast.exceptions import RunChanged
 
@@ -172,6 +173,27 @@ def other_training(before: Mapping[str, str], now: Mapping[str, str]) -> list[Ch
     return (
         found if more <= 0 else [*found[:_MOST_SAID], Change(f"{more} more settings of the model", "changed")]
     )
+
+
+def rates_of(rows: Iterable[Record], decisions: Iterable[Decision]) -> list[Record]:
+    """The rates that a run had in its epochs, and those that its decisions set.
+
+    Example:
+        >>> rates_of([{"epoch": 0, "loss": 2.0, "learning_rate": 0.5}], [])
+        [{'learning_rate': 0.5}]
+    """
+    had = [{name: row[name] for name in row if name.startswith("learning_rate")} for row in rows]
+    return had + [dict(decision.values.get("learning_rate", {})) for decision in decisions]
+
+
+def came_to(rates: Mapping[str, float], had: Iterable[Record]) -> bool:
+    """Whether these rates are among those: a model that a run saved, and a script loads, has the run's.
+
+    Example:
+        >>> came_to({"adam": 0.5}, [{"learning_rate": 1.0}, {"learning_rate": 0.5}])
+        True
+    """
+    return bool(rates) and any(_same(one, rates) for one in had)
 
 
 def _from_to(before: Any, now: Any) -> str:

@@ -1,0 +1,203 @@
+"""Data for Keras's ``fit``, on every backend, at a position that is known.
+
+A ``tf.data.Dataset`` stays one: another is put around it, which says when an iterator begins, and in which
+a resumed one leaves out what had been trained. Everything else becomes a ``PyDataset``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from outlast.frameworks import random_state
+from outlast.frameworks.sources import Source, State, Stream, stream
+from outlast.frameworks.tensors import to_arrays
+
+
+def source(
+    data: Any, checksum: Callable[[Any], int], steps: int | None, batch_size: int, shuffle: bool
+) -> Source:
+    """The source of what the user gave; arguments and errors as in ``sources.stream``."""
+    if "tensorflow" in sys.modules and isinstance(data, sys.modules["tensorflow"].data.Dataset):
+        return TensorFlowSource(data, checksum)
+    if isinstance(data, keras.utils.PyDataset):
+        return DatasetSource(data, checksum)
+    found = stream(data, checksum, steps, batch_size, shuffle)
+    found.for_fit = StreamDataset(found, steps or found.length)
+    found.endless = found.for_fit.num_batches is None
+    return found
+
+
+class StreamDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """The batches of a stream in their order, whatever index is asked for."""
+
+    def __init__(self, batches: Stream, steps: int | None) -> None:
+        super().__init__()
+        self._batches, self._steps = batches, steps
+
+    @property
+    def num_batches(self) -> int | None:
+        """Of an epoch; None if ``fit`` has to say."""
+        return self._steps
+
+    def __getitem__(self, index: int) -> Any:
+        batch = self._batches.fetch()
+        return tuple(batch) if isinstance(batch, list) else batch
+
+
+class DatasetSource(Source):
+    """A ``PyDataset`` of the user's.
+
+    It is brought to a position by its ``state_dict`` and ``load_state_dict``, or else by calling its
+    ``on_epoch_end`` as often as before, with random state as it was before the first.
+    """
+
+    def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
+        super().__init__(checksum)
+        self._data = data
+        self._has_state = hasattr(data, "state_dict") and hasattr(data, "load_state_dict")
+        self._ended = self._taken = self._skipped = 0
+        self._began: Any = None
+        self._at: State | None = None
+        self.for_fit = ForwardedDataset(data, self)
+
+    def epoch_ends(self) -> None:
+        """Tell the user's dataset, and count."""
+        self._data.on_epoch_end()
+        self._ended += 1
+
+    def state(self) -> State:
+        """How often an epoch ended, and what the dataset says of itself."""
+        return self._at or self._state()
+
+    def _state(self) -> State:
+        saved = to_arrays(self._data.state_dict(), "state/data") if self._has_state else None
+        return {"ended": self._ended, "taken": self._taken, "began": self._began, "own": saved}
+
+    def fetch(self, index: int) -> Any:
+        """A batch of the user's; if they have no end, counted on from where another process was."""
+        self._undo_draws()
+        batch = self._data[index + self._skipped]
+        if self._data.workers <= 1 and not self._data.use_multiprocessing:  # else they come in any order
+            self.note(batch)
+        return batch
+
+    def begin(self, state: State | None) -> None:
+        """Load its state, or go through the ends of epochs."""
+        self._fetched = []
+        if state is None or state["began"] is None:
+            self._began = random_state.collect()
+            self._at = self._state()
+            return
+        self._began, self._at = state["began"], state
+        self._taken = self._skipped = state["taken"]
+        self._goes_on = self._taken > 0
+        if self._has_state:
+            self._data.load_state_dict(state["own"])
+            self._ended = state["ended"]
+            return
+        if self._ended < state["ended"]:
+            random_state.restore(self._began)
+        while self._ended < state["ended"]:
+            self._data.on_epoch_begin()
+            self.epoch_ends()
+
+    def end_epoch(self, steps: int | None) -> list[int]:
+        """As said there."""
+        self._taken += (steps or 0) if self._data.num_batches is None else 0
+        self._at = self._state()
+        return super().end_epoch(steps)
+
+
+class ForwardedDataset(keras.utils.PyDataset):  # type: ignore[misc]
+    """A user's ``PyDataset``, whose source hears of batches and of epochs."""
+
+    def __init__(self, data: Any, source: DatasetSource) -> None:
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self._data, self._source = data, source
+
+    @property
+    def num_batches(self) -> int | None:
+        """The user's."""
+        count: int | None = self._data.num_batches
+        return count
+
+    def __getitem__(self, index: int) -> Any:
+        return self._source.fetch(index)
+
+    def on_epoch_begin(self) -> None:
+        """The user's."""
+        self._data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """The user's, counted."""
+        self._source.epoch_ends()
+
+
+class TensorFlowSource(Source):
+    """A ``tf.data.Dataset``: its iterators are counted, for each has an order of its own."""
+
+    def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
+        super().__init__(checksum)
+        self._data = data
+        self._begun = self._taken = self._left_out = 0
+        self._at: State = {"begun": 0, "taken": 0}
+        cardinality = int(data.cardinality())
+        self.length = cardinality if cardinality >= 0 else None
+        self.for_fit = self._around(data, cardinality)
+
+    def _around(self, data: Any, cardinality: int) -> Any:
+        import tensorflow as tf
+
+        plain = tf.autograph.experimental.do_not_convert
+
+        @plain  # type: ignore[untyped-decorator]
+        def begin(_: Any) -> Any:
+            return tf.numpy_function(self._begin_iterator, [], tf.int64)
+
+        @plain  # type: ignore[untyped-decorator]
+        def noted(*batch: Any) -> Any:
+            first = tf.nest.flatten(batch, expand_composites=True)[0]
+            flat = tf.reshape(first, [-1])
+            looked_at = flat[:: tf.maximum(1, tf.size(flat) // 64)]
+            tf.numpy_function(self.note, [looked_at], [])
+            return batch if isinstance(data.element_spec, tuple) else batch[0]
+
+        around = tf.data.Dataset.range(1).map(begin).flat_map(plain(lambda count: data.skip(count)))
+        if cardinality != tf.data.UNKNOWN_CARDINALITY:
+            around = around.apply(tf.data.experimental.assert_cardinality(cardinality))
+        return around.map(noted)
+
+    def _begin_iterator(self) -> Any:
+        """Called when the first batch of an iterator is fetched: how many to leave out."""
+        import numpy as np
+
+        self._undo_draws()
+        left_out, self._left_out = self._left_out, 0
+        self._begun, self._taken, self._fetched = self._begun + 1, left_out, []
+        return np.int64(left_out)
+
+    def state(self) -> State:
+        """Iterators begun, and batches taken of the last if it goes on in the next epoch."""
+        return self._at
+
+    def begin(self, state: State | None) -> None:
+        """Begin as many iterators as before; the next leaves out what had been taken of it."""
+        self._at = self._at if state is None else state
+        self._fetched, self._left_out = [], self._at["taken"]
+        self._goes_on = self._left_out > 0
+        if state is None:
+            self._at = {"begun": self._begun, "taken": 0}
+        while self._begun < self._at["begun"] - (self._at["taken"] > 0):
+            iter(self._data)
+            self._begun += 1
+
+    def end_epoch(self, steps: int | None) -> list[int]:
+        """As said there. Without steps that somebody gave each epoch has an iterator of its own."""
+        self._taken += steps or 0
+        ended = steps is None or (self.length is not None and self._taken >= self.length)
+        self._at = {"begun": self._begun, "taken": 0 if ended else self._taken}
+        return super().end_epoch(steps)

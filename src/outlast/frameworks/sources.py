@@ -1,0 +1,235 @@
+"""Sources: data for a loop that fetches its batches itself, at a position that is known.
+
+``fit`` shows its callbacks no batch and no iterator. So it is given a source of ours, which counts what is
+fetched, and which can be brought to where another process was.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any
+
+from outlast.exceptions import ArgumentError, UsageError
+from outlast.frameworks import loaders, random_state
+
+State = dict[str, Any]
+
+
+class Source:
+    """What all sources have in common.
+
+    Args:
+        checksum: of a batch.
+
+    Attributes:
+        for_fit: what the loop is given.
+        length: batches in one pass; None if that is unknown, or without end.
+        endless: the loop makes one iterator for all epochs, not one for each.
+    """
+
+    for_fit: Any
+    length: int | None = None
+    endless = False
+
+    def __init__(self, checksum: Callable[[Any], int]) -> None:
+        self._checksum = checksum
+        self._fetched: list[int] = []  # checksums of batches of this epoch, and of later ones fetched ahead
+        self._goes_on = False  # an iterator that began in another process, in the first epoch here
+        self._random: Any = None  # to be put back when its first batch is fetched
+
+    def note(self, batch: Any) -> None:
+        """Take the checksum of a batch that is fetched."""
+        self._fetched.append(self._checksum(batch))
+
+    def begin_epoch(self) -> None:
+        """An epoch begins: if its iterator had begun before, what making one draws must be undone."""
+        self._random = random_state.collect() if self._goes_on else None
+        self._goes_on = False
+
+    def _undo_draws(self) -> None:
+        if self._random is not None:
+            random_state.restore(self._random)
+            self._random = None
+
+    def state(self) -> State:
+        """The position: after the last epoch, or where training begins."""
+        raise NotImplementedError
+
+    def begin(self, state: State | None) -> None:
+        """Training begins: at a position, or for the first time.
+
+        What was fetched before was to see how the data look. Random state may be changed.
+        """
+        raise NotImplementedError
+
+    def end_epoch(self, steps: int | None) -> list[int]:
+        """An epoch has ended: the checksums of its batches.
+
+        Args:
+            steps: how many it had; None if nobody knows. A loop may have fetched more.
+        """
+        count = len(self._fetched) if steps is None else steps
+        batches = self._fetched[:count]
+        del self._fetched[:count]
+        return batches
+
+
+class Stream(Source):
+    """Batches of one iterator after the other.
+
+    A position inside an iterator is reached by fetching what comes before it, with random state as it was
+    when the iterator began.
+
+    Args:
+        checksum: of a batch.
+        make: called with the number of iterators made before; returns an iterator.
+        length: batches of each, if that is known.
+        replayed: call it as often as before, for what it may count.
+        holder: of random generators; a data loader.
+    """
+
+    def __init__(
+        self,
+        checksum: Callable[[Any], int],
+        make: Callable[[int], Iterator[Any]],
+        length: int | None,
+        *,
+        replayed: bool = False,
+        holder: Any = None,
+    ) -> None:
+        super().__init__(checksum)
+        self._make, self.length, self._replayed, self._holder = make, length, replayed, holder
+        self._calls = 0  # of make
+        self._iterator: Iterator[Any] | None = None
+        self._made = self._taken = 0
+        self._began: Any = None  # random state when the iterator began
+        self._places: list[tuple[int, int, Any]] = []  # after each batch in _fetched
+        self._at: State = {"made": 0, "taken": 0, "calls": 0, "began": None, "generators": {}}
+
+    def fetch(self) -> Any:
+        """The next batch."""
+        self._undo_draws()
+        while True:
+            if self._iterator is None:
+                self._next_iterator()
+            assert self._iterator is not None
+            try:
+                batch = next(self._iterator)
+            except StopIteration:
+                if not self._taken:
+                    raise UsageError("The data given to run.data(...) have no batches.") from None
+                self._iterator = None
+                continue
+            self._taken += 1
+            if self._taken == self.length:  # as a loop ends it: a sampler may draw once more there
+                next(self._iterator, None)
+                self._iterator = None
+            self.note(batch)
+            self._places.append((self._made, self._taken, self._began))
+            return batch
+
+    def _next_iterator(self) -> None:
+        self._began = {"global": random_state.collect(), "generators": self._generators()}
+        self._iterator = self._make(self._made)
+        self._made, self._taken, self._calls = self._made + 1, 0, self._calls + 1
+
+    def _generators(self) -> State:
+        return loaders.states(loaders.generators(self._holder))
+
+    def state(self) -> State:
+        """Iterators made, batches taken of the last, and the random state that it began with."""
+        return self._at
+
+    def begin(self, state: State | None) -> None:
+        """Make the iterator again, and fetch what was fetched of it."""
+        first = state is None
+        at = self._at if state is None else state
+        self._iterator, self._fetched, self._places = None, [], []
+        self._made, self._at = at["made"] - (at["taken"] > 0), at
+        while self._replayed and self._calls < at["calls"] - (at["taken"] > 0):
+            self._make(self._calls)
+            self._calls += 1
+        loaders.begin_workers(self._holder)
+        self._goes_on = at["taken"] > 0 and self.endless
+        if at["taken"]:
+            random_state.restore(at["began"]["global"])
+            loaders.restore(loaders.generators(self._holder), at["began"]["generators"])
+            for _ in range(at["taken"]):
+                self.fetch()
+            self._fetched, self._places = [], []
+        if not first:
+            loaders.restore(loaders.generators(self._holder), at["generators"])
+
+    def end_epoch(self, steps: int | None) -> list[int]:
+        """As said there; fetched ahead or not, the position is that after the last step."""
+        batches = super().end_epoch(steps)
+        if not batches:
+            return batches
+        made, taken, began = self._places[len(batches) - 1]
+        del self._places[: len(batches)]
+        ended = self.length is not None and taken >= self.length
+        self._at = {
+            "made": made,
+            "taken": 0 if ended else taken,
+            "calls": self._calls,
+            "began": None if ended else began,
+            "generators": self._generators(),
+        }
+        return batches
+
+
+def stream(
+    source: Any, checksum: Callable[[Any], int], steps: int | None, batch_size: int, shuffle: bool
+) -> Stream:
+    """A stream of what the user gave.
+
+    Args:
+        source: a function that makes an iterator, arrays in a tuple, or an iterable of batches.
+        checksum: of a batch.
+        steps: batches of an epoch, where the source does not know.
+        batch_size: of arrays.
+        shuffle: arrays, in an order that depends on the epoch alone.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if isinstance(source, tuple) and all(hasattr(one, "shape") for one in source):
+        count = len(source[0])
+        pieces = -(-count // batch_size)
+        return Stream(checksum, lambda epoch: _of_arrays(source, count, batch_size, shuffle, epoch), pieces)
+    if isinstance(source, Iterator):
+        raise ArgumentError(
+            "run.data() was given an iterator, which cannot be begun again: pass the function that makes it, "
+            "run.data(lambda: batches())."
+        )
+    if isinstance(source, Iterable):
+        length = len(source) if isinstance(source, Sized) else None
+        return Stream(checksum, lambda _: iter(source), length or steps, holder=source)
+    if not callable(source):
+        raise ArgumentError(
+            "run.data() takes a tf.data.Dataset, a keras.utils.PyDataset, a DataLoader or another iterable "
+            f"of batches, arrays in a tuple, or a function that makes a generator, but got {source!r:.100}."
+        )
+    if _takes_one(source):
+        return Stream(checksum, lambda epoch: iter(source(epoch)), None)
+    return Stream(checksum, lambda epoch: iter(source()), None, replayed=True)
+
+
+def _of_arrays(arrays: Any, count: int, batch_size: int, shuffle: bool, epoch: int) -> Iterator[Any]:
+    import numpy as np
+
+    order = np.random.default_rng([count, epoch]).permutation(count) if shuffle else np.arange(count)
+    for start in range(0, count, batch_size):
+        chosen = order[start : start + batch_size]
+        yield tuple(np.asarray(array)[chosen] for array in arrays)
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
+    except ValueError:  # a builtin without a signature
+        return False
+    return False

@@ -1,0 +1,81 @@
+"""Data: the sources that a loop was given through the run, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from outlast.core.run_state import Moment
+from outlast.exceptions import UsageError
+from outlast.frameworks import random_state
+from outlast.frameworks.sources import Source, State
+from outlast.run.parts import AnyPart
+
+
+class Data(AnyPart):
+    """A part of the run: the next epoch's batches depend on where the sources are.
+
+    They are told apart by the order in which the script makes them.
+    """
+
+    name, moment = "data", Moment.OPEN
+
+    def __init__(self) -> None:
+        self._sources: list[Source] = []
+        self._saved: Sequence[State] = ()
+        self._begun = False
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a source."""
+        return bool(self._sources)
+
+    def add(self, source: Source) -> Any:
+        """Take a source; returns what the loop is given. Those of an earlier training are forgotten."""
+        if self._begun:
+            self._sources, self._begun = [], False
+        self._sources.append(source)
+        return source.for_fit
+
+    def begin(self, steps: int | None) -> None:
+        """Training begins: bring the sources to where they were. Random state is left as it is.
+
+        Raises:
+            UsageError: nobody says how long an epoch is.
+        """
+        if not self._sources:
+            return
+        if steps is None and any(getattr(one.for_fit, "num_batches", 1) is None for one in self._sources):
+            raise UsageError(
+                "Nobody says how many batches an epoch has: pass fit(steps_per_epoch=...), or "
+                "run.data(..., steps=...)."
+            )
+        self._begun = True
+        before = random_state.collect()
+        for index, source in enumerate(self._sources):
+            source.begin(self._saved[index] if index < len(self._saved) else None)
+        random_state.restore(before)
+        self._saved = ()
+
+    def begin_epoch(self) -> None:
+        """An epoch begins; its iterator is made afterwards."""
+        for source in self._sources:
+            source.begin_epoch()
+
+    def end_epoch(self, steps: int | None) -> list[int] | None:
+        """The checksums of the epoch's batches; None if no source is known."""
+        if not self._sources:
+            return None
+        first, *others = self._sources  # those of a validation have other steps
+        return [*first.end_epoch(steps), *(one for other in others for one in other.end_epoch(other.length))]
+
+    def collect(self) -> list[State]:
+        """Where each is."""
+        return list(self._saved) or [source.state() for source in self._sources]
+
+    def put_back(self, saved: Sequence[State]) -> None:
+        """Bring them there when training begins."""
+        self._saved = saved
+
+    def restore(self, saved: Sequence[State]) -> None:
+        """Nothing: in the middle of a training they are where they are."""

@@ -1,0 +1,389 @@
+"""Small trainings in Keras's fit, on whichever backend; see trainings.py for what a case is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from tests.exact.trainings import Case, Training
+
+import outlast
+
+EPOCHS = 4
+BACKEND = keras.backend.backend()
+X = np.linspace(-1, 1, 72).reshape(24, 3).astype("float32")
+Y = np.sin(X).sum(axis=1, keepdims=True)
+
+CASES: dict[str, Case] = {}
+
+
+def exact(training: Training) -> Training:
+    CASES[training.__name__] = Case(training)
+    return training
+
+
+def said(text: str) -> Any:
+    def add(training: Training) -> Training:
+        CASES[training.__name__] = Case(training, text)
+        return training
+
+    return add
+
+
+def only(*backends: str) -> Any:
+    """A case that the other backends do not have."""
+
+    def add(training: Training) -> Training:
+        if BACKEND not in backends:
+            del CASES[training.__name__]
+        return training
+
+    return add
+
+
+# What most of them are made of.
+
+
+def network(outputs: int = 1, inputs: int = 3) -> Any:
+    return keras.Sequential(
+        [keras.Input((inputs,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(outputs)]
+    )
+
+
+def compiled(optimizer: Any = None) -> Any:
+    model = network()
+    model.compile(optimizer or keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+    return model
+
+
+class Left(keras.callbacks.Callback):
+    """Ends a training in an epoch's middle, as a kill does."""
+
+    def __init__(self, until: int | None) -> None:
+        super().__init__()
+        self.until = until
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.left = epoch == self.until
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.left and batch == 1:
+            raise KeyboardInterrupt
+
+
+def train(
+    folder: Path,
+    until: int | None,
+    model: Any = None,
+    *data: Any,
+    run: Any = None,
+    beside: Any = (),
+    **fit: Any,
+) -> Any:
+    """The usual fit, in which a case changes one thing; what a user would look at in the end."""
+    model = model or compiled()
+    run = run or outlast.Run(folder)
+    try:
+        model.fit(
+            *(data or (X, Y)),
+            epochs=EPOCHS,
+            callbacks=[run, *beside, Left(until)],
+            verbose=0,
+            **({"batch_size": 8} if not data else {}),
+            **fit,
+        )
+    except KeyboardInterrupt:
+        return None
+    weights = [keras.ops.convert_to_numpy(one).tobytes() for one in model.variables]
+    return weights, run.history["loss"], [name for name in run.history.rows[-1] if "rate" in name]
+
+
+# Models that bring their own steps.
+
+
+def a_step(model: Any, optimizer: Any, loss_of: Any, variables: Any) -> Any:
+    """One step of one optimizer, on the backends where a step may be written like this."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = loss_of()
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+    import torch
+
+    for variable in variables:
+        variable.value.grad = None
+    loss = loss_of()
+    loss.backward()
+    with torch.no_grad():
+        optimizer.apply([variable.value.grad for variable in variables], variables)
+    return loss
+
+
+class Distil(keras.Model):
+    """Trains one of its two networks only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher, self.student = network(), network()
+
+    def call(self, x: Any) -> Any:
+        return self.student(x)
+
+    def train_step(self, data: Any) -> Any:
+        x = data[0]
+
+        def loss() -> Any:
+            return keras.ops.mean(keras.ops.square(self.student(x) - self.teacher(x)))
+
+        return {"loss": a_step(self, self.optimizer, loss, self.student.trainable_variables)}
+
+
+@only("tensorflow", "torch")
+@exact
+def an_optimizer_of_some_variables(folder: Path, until: int | None) -> Any:
+    model = Distil()
+    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    return train(folder, until, model)
+
+
+class Copies:
+    """Moving averages of a network, in an object that Keras knows nothing of."""
+
+    def __init__(self, network: Any) -> None:
+        self.of = network
+        self.values = [keras.Variable(one, trainable=False) for one in network.trainable_variables]
+
+    def update(self) -> None:
+        for value, variable in zip(self.values, self.of.trainable_variables, strict=True):
+            value.assign(0.9 * value + 0.1 * variable)
+
+
+class Gan(keras.Model):
+    """Two optimizers of its own, a tracker that nobody resets, and averages of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator, self.discriminator = network(3, 2), network()
+        self.seed = keras.random.SeedGenerator(3)
+        self.averages = Copies(self.generator)
+        self.trackers = {"all": [keras.metrics.Mean()]}
+
+    @property
+    def metrics(self) -> Any:
+        return []
+
+    def compile(self, d: Any, g: Any) -> None:
+        super().compile(jit_compile=False)
+        self.d_optimizer, self.g_optimizer = d, g
+
+    def call(self, x: Any) -> Any:
+        return self.generator(x[:, :2])
+
+    def train_step(self, data: Any) -> Any:
+        real = data[0]
+
+        def fake() -> Any:
+            return self.generator(keras.random.normal((8, 2), seed=self.seed))
+
+        def of_discriminator() -> Any:
+            return keras.ops.mean(self.discriminator(fake())) - keras.ops.mean(self.discriminator(real))
+
+        def of_generator() -> Any:
+            return -keras.ops.mean(self.discriminator(fake()))
+
+        d = a_step(self, self.d_optimizer, of_discriminator, self.discriminator.trainable_variables)
+        a_step(self, self.g_optimizer, of_generator, self.generator.trainable_variables)
+        self.averages.update()
+        tracker = self.trackers["all"][0]
+        tracker.update_state(d)
+        return {"loss": tracker.result()}
+
+
+@only("tensorflow", "torch")
+@exact
+def optimizers_trackers_and_averages_in_attributes(folder: Path, until: int | None) -> Any:
+    model = Gan()
+    model.compile(keras.optimizers.Adam(0.01), keras.optimizers.Adam(0.02))
+    weights = train(folder, until, model)
+    if weights is None:
+        return None
+    assert weights[2] == ["learning_rate_d_optimizer", "learning_rate_g_optimizer"]
+    return weights, [keras.ops.convert_to_numpy(one).tobytes() for one in model.averages.values]
+
+
+@exact
+def a_model_without_an_input_of_a_known_shape(folder: Path, until: int | None) -> Any:
+    model = keras.Sequential(
+        [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+    return train(folder, until, model)
+
+
+# The learning rate.
+
+
+@exact
+def a_model_that_the_script_loads_if_it_is_there(folder: Path, until: int | None) -> Any:
+    best = folder / "best.keras"
+    model = keras.saving.load_model(best) if best.exists() else compiled()
+    run = outlast.Run(
+        folder,
+        [
+            outlast.ReduceLROnPlateau("loss", patience=1, min_delta=10.0),
+            outlast.ModelCheckpoint("best.keras", "loss", save_best_only=True),
+        ],
+    )
+    return train(folder, until, model, run=run)
+
+
+# The data, given to fit through the run.
+
+
+def pairs(indices: Any) -> Any:
+    return [(X[indices[i : i + 8]], Y[indices[i : i + 8]]) for i in range(0, 24, 8)]
+
+
+def through(folder: Path, until: int | None, source: Any, given: Any = None, **fit: Any) -> Any:
+    run = outlast.Run(folder)
+    return train(folder, until, None, run.data(source, **(given or {})), run=run, **fit)
+
+
+@exact
+def a_function_that_makes_a_generator(folder: Path, until: int | None) -> Any:
+    def batches() -> Any:
+        yield from pairs(np.random.permutation(24))
+
+    return through(folder, until, batches, {"steps": 3})
+
+
+@exact
+def a_generator_without_an_end(folder: Path, until: int | None) -> Any:
+    def batches() -> Any:
+        rng = np.random.default_rng(3)
+        while True:
+            yield from pairs(rng.permutation(24))
+
+    return through(folder, until, lambda: batches(), steps_per_epoch=4)
+
+
+@exact
+def a_function_of_the_epoch(folder: Path, until: int | None) -> Any:
+    return through(
+        folder, until, lambda epoch: iter(pairs(np.random.default_rng(epoch).permutation(24))), {"steps": 3}
+    )
+
+
+@exact
+def a_function_that_counts_its_calls(folder: Path, until: int | None) -> Any:
+    calls = 0
+
+    def batches() -> Any:
+        nonlocal calls
+        calls += 1
+        return iter(pairs(np.random.default_rng(calls).permutation(24)))
+
+    return through(folder, until, batches, {"steps": 3})
+
+
+@exact
+def arrays_through_the_run(folder: Path, until: int | None) -> Any:
+    return through(folder, until, (X, Y), {"batch_size": 8})
+
+
+@exact
+def a_torch_loader_with_a_generator(folder: Path, until: int | None) -> Any:
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    data = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    loader = DataLoader(data, 8, shuffle=True, generator=torch.Generator().manual_seed(3))
+    return through(folder, until, loader)
+
+
+class Shuffled(keras.utils.PyDataset):
+    """Shuffles an array of its own when an epoch ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order = np.arange(24)
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Any:
+        return pairs(self.order)[index]
+
+    def on_epoch_end(self) -> None:
+        np.random.shuffle(self.order)
+
+
+@exact
+def a_dataset_that_shuffles_itself(folder: Path, until: int | None) -> Any:
+    return through(folder, until, Shuffled())
+
+
+class Saved(Shuffled):
+    """Has a state."""
+
+    def on_epoch_end(self) -> None:
+        self.order = np.roll(self.order, 1 + int(np.random.randint(5)))
+
+    def state_dict(self) -> Any:
+        return {"order": self.order.copy()}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.order = state["order"].copy()
+
+
+@exact
+def a_dataset_with_a_state(folder: Path, until: int | None) -> Any:
+    return through(folder, until, Saved())
+
+
+class Endless(keras.utils.PyDataset):
+    """Has no end, and makes a batch of its number."""
+
+    @property
+    def num_batches(self) -> None:
+        return None
+
+    def __getitem__(self, index: int) -> Any:
+        return pairs(np.random.default_rng(index).permutation(24))[0]
+
+
+@exact
+def a_dataset_without_an_end(folder: Path, until: int | None) -> Any:
+    return through(folder, until, Endless(), steps_per_epoch=3)
+
+
+def tf_dataset() -> Any:
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(24, seed=3)
+
+
+@exact
+def a_tf_dataset_that_shuffles(folder: Path, until: int | None) -> Any:
+    return through(folder, until, tf_dataset().batch(8).prefetch(2))
+
+
+@exact
+def a_tf_dataset_that_goes_on_over_epochs(folder: Path, until: int | None) -> Any:
+    return through(folder, until, tf_dataset().repeat().batch(8).prefetch(2), steps_per_epoch=4)
+
+
+@exact
+def a_tf_dataset_whose_passes_are_kept_apart_from_validation(folder: Path, until: int | None) -> Any:
+    run = outlast.Run(folder)
+    data, validation = run.data(tf_dataset().batch(8)), run.data(tf_dataset().batch(4))
+    return train(folder, until, None, data, run=run, validation_data=validation)
+
+
+@said("run.data(...) saves in Keras's fit")
+def a_dataset_that_shuffles_itself_and_is_given_to_fit(folder: Path, until: int | None) -> Any:
+    return train(folder, until, None, Shuffled())
