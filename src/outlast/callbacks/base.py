@@ -59,11 +59,19 @@ class Callback(Hooks):
     _loaded = False  # state was loaded, so the next training goes on from it
     measured: ClassVar[frozenset[str]] = frozenset()  # names in the state that no two trainings share
     _thread: int | None = None  # of the training
+    _set_in_init: ClassVar[set[str]] = set()  # by classes of outlast's
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
-            cls.__init__ = _naming_the_nearest(cls.__init__)  # type: ignore[method-assign]
+            cls._set_in_init = set()
+            cls.__init__ = _naming_the_nearest(cls.__init__, cls)  # type: ignore[method-assign]
+
+    @classmethod
+    def names_of_outlast(cls) -> frozenset[str]:
+        """The names of attributes that are outlast's own; all others are of the subclass."""
+        ours = [one for one in cls.__mro__ if one.__module__.startswith("outlast.")]
+        return frozenset(name for one in ours for name in (*vars(one), *vars(one).get("_set_in_init", ())))
 
     # State: what a later decision depends on.
 
@@ -157,8 +165,8 @@ class Callback(Hooks):
         return logs
 
 
-def _naming_the_nearest(init: Callable[..., None]) -> Callable[..., None]:
-    """Let ``__init__`` answer an unknown keyword with the nearest that exists."""
+def _naming_the_nearest(init: Callable[..., None], cls: type[Callback]) -> Callable[..., None]:
+    """Let ``__init__`` answer an unknown keyword with the nearest that exists, and note what it sets."""
     code = init.__code__
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     takes_any = bool(code.co_flags & 0x08)  # **kwargs
@@ -171,6 +179,9 @@ def _naming_the_nearest(init: Callable[..., None]) -> Callable[..., None]:
                 f"{type(self).__name__} has no argument {unknown[0]!r}.{nearest(unknown[0], names)} "
                 f"It takes: {', '.join(names)}."
             )
+        before = set(vars(self))
         init(self, *args, **kwargs)
+        if cls.__module__.startswith("outlast."):
+            cls._set_in_init |= vars(self).keys() - before
 
     return checked

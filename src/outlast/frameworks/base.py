@@ -360,6 +360,11 @@ def _module_for(model: Any, optimizer: Any) -> Any:
     )
 
 
+def is_of_framework(cls: type) -> bool:
+    """Whether a class is a framework's own, and not a subclass of the user's."""
+    return cls.__module__.partition(".")[0] in _FRAMEWORKS
+
+
 def _module(name: str) -> Any:
     return import_module(f"outlast.frameworks.{name}")
 

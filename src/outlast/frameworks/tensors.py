@@ -32,14 +32,32 @@ def to_arrays(tree: Any, name: str) -> Any:
     return _mapped(tree, convert, name)
 
 
-def to_tensors(tree: Any, but: Collection[str] = ()) -> Any:
+def to_tensors(tree: Any, but: Collection[str] = (), devices: Mapping[str, str] | None = None) -> Any:
     """The inverse of :func:`to_arrays`, in memory of its own.
 
     Args:
         tree: what it gave.
         but: the names of arrays that were arrays before, as :func:`array_names` gives them.
+        devices: where tensors were, as :func:`device_names` gives it; the CPU for others.
     """
-    return _mapped(tree, lambda value, name: value if name in but else to_tensor(value), "")
+
+    def convert(value: Any, name: str) -> Any:
+        tensor = value if name in but else to_tensor(value)
+        return tensor.to(devices[name]) if devices and name in devices else tensor
+
+    return _mapped(tree, convert, "")
+
+
+def device_names(tree: Any) -> dict[str, str]:
+    """The devices of the tensors in a tree that are not on the CPU, by the tensors' names."""
+    found: dict[str, str] = {}
+
+    def note(value: Any, name: str) -> None:
+        if hasattr(value, "detach") and value.device.type != "cpu":
+            found[name] = str(value.device)
+
+    _mapped(tree, note, "")
+    return found
 
 
 def array_names(tree: Any) -> list[str]:

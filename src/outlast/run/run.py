@@ -20,8 +20,10 @@ from outlast.exceptions import ArgumentError, FileError, UsageError, nearest, wa
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
 from outlast.run import arguments
+from outlast.run.attributes import AttributesPart
 from outlast.run.check import Check
 from outlast.run.contents import Contents
+from outlast.run.foreign import unsaved
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
@@ -121,10 +123,12 @@ class Run(OwnLoop, Shown):
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
         self._loop = Loop()
+        self._attributes = AttributesPart(self._ours, lambda thing: self._is_known(thing, parts))
         self._contents = Contents(
             [
                 UserParts(parts),
                 CallbacksPart(self._ours, lambda: self.training),
+                self._attributes,
                 self._loop,
                 TrainingPart(lambda: self.training),
                 RandomPart(lambda: self.control.random_moment),
@@ -333,13 +337,14 @@ class Run(OwnLoop, Shown):
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
         super().on_train_begin(logs)
+        attributes = self._attributes.begin()
         self.training.leave(known=False)
         finished = self._finished()
         if self.folder is not None:
             if self._saved is None:  # what was resumed has been loaded just now
                 self._opening.dry_run()
                 self._loop.forget()
-            for problem in self._inexact() if finished is None else ():
+            for problem in [*self._inexact(), *attributes] if finished is None else ():
                 self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
             if self._check is None:
                 self._opening.announce(self._saved, finished, self._epochs())
@@ -539,9 +544,17 @@ class Run(OwnLoop, Shown):
             self._listener(decision)
 
     def _inexact(self) -> list[str]:
-        foreign = [type(c).__name__ for c in self.callbacks if not isinstance(c, Callback)]
-        theirs = [f"the state of {name} is not saved" for name in foreign]
-        return [*self.training.inexact(self.params or {}), *theirs]
+        theirs = [unsaved(one) for one in self.callbacks if not isinstance(one, Callback)]
+        return [*self.training.inexact(self.params or {}), *filter(None, theirs)]
+
+    def _is_known(self, thing: Any, parts: Mapping[str, Any]) -> bool:
+        """Whether an object is what is trained, or a piece of it, or saved with it."""
+        model = self.model
+        pieces = [*getattr(model, "layers", ()), *(model.modules() if hasattr(model, "modules") else ())]
+        optimizers = self.training.optimizers.values()
+        return any(
+            thing is one for one in (self, model, *pieces, *optimizers, *parts.values(), *self.callbacks)
+        )
 
     def _ours(self) -> list[Callback]:
         return [callback for callback in self.callbacks if isinstance(callback, Callback)]
