@@ -321,6 +321,35 @@ def a_scheduler_that_the_run_was_not_given(folder: Path, until: int | None) -> A
     return train(folder, until, model=model, optimizer=optimizer, after=lambda epoch: scheduler.step())
 
 
+@said("the optimizer is not saved")
+def a_model_without_its_optimizer(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    run = outlast.Run(folder, model=model)
+    for epoch in run.epochs(EPOCHS):
+        for x, y in run.batches(DataLoader(dataset(), 8, shuffle=True)):
+            run.log(loss=step(model, optimizer, x, y))
+            if epoch == until:
+                return None
+    return result(model, run.history["loss"])
+
+
+@exact
+def a_rate_that_is_cut_beside_a_scheduler_that_multiplies(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    return train(
+        folder,
+        until,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        callbacks=[outlast.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0)],
+        after=lambda epoch: scheduler.step(),
+    )
+
+
 @exact
 def a_rate_that_is_cut_on_plateaus(folder: Path, until: int | None) -> Any:
     callbacks = [

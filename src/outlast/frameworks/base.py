@@ -138,6 +138,10 @@ class Training:
         """Set one of :meth:`learning_rates`."""
         raise NotImplementedError
 
+    def sets_rates_anew(self, scheduler: Any) -> bool:
+        """Whether a scheduler computes rates from the beginning, whatever they are now."""
+        return False
+
     @contextmanager
     def one_copy(self) -> Iterator[None]:
         """Inside this, every call of :meth:`copy_weights` returns the same copy."""

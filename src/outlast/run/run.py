@@ -123,7 +123,8 @@ class Run(OwnLoop, Shown):
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
         self._loop = Loop()
-        self._attributes = AttributesPart(self._ours, lambda thing: self._is_known(thing, parts))
+        self._parts = parts
+        self._attributes = AttributesPart(self._ours, self._is_known)
         self._contents = Contents(
             [
                 UserParts(parts),
@@ -336,6 +337,7 @@ class Run(OwnLoop, Shown):
             self._check = self._opening.rewind(self._ours(), self.extra)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
+        self._refuse_undone_rates()
         super().on_train_begin(logs)
         attributes = self._attributes.begin()
         self.training.leave(known=False)
@@ -545,15 +547,35 @@ class Run(OwnLoop, Shown):
 
     def _inexact(self) -> list[str]:
         theirs = [unsaved(one) for one in self.callbacks if not isinstance(one, Callback)]
-        return [*self.training.inexact(self.params or {}), *filter(None, theirs)]
+        return [*self.training.inexact(self.params or {}), *self._lacking_optimizer(), *filter(None, theirs)]
 
-    def _is_known(self, thing: Any, parts: Mapping[str, Any]) -> bool:
+    def _lacking_optimizer(self) -> list[str]:
+        """What is said of a model that is trained without an optimizer that we know."""
+        known = self.training.optimizers or any(
+            hasattr(part, "param_groups") for part in self._parts.values()
+        )
+        if known or self._given is not None:
+            return []
+        return ["the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer)"]
+
+    def _refuse_undone_rates(self) -> None:
+        """Refuse a callback that sets the rate beside a scheduler that sets it anew in each step."""
+        setting = [type(one).__name__ for one in self._ours() if one.sets_rates]
+        for name, part in self._parts.items() if setting else ():
+            if self.training.sets_rates_anew(part):
+                raise UsageError(
+                    f"{setting[0]} sets the learning rate, but the scheduler {name}={type(part).__name__} "
+                    "sets it again in each of its steps, whatever it is then: leave out one of the two."
+                )
+
+    def _is_known(self, thing: Any) -> bool:
         """Whether an object is what is trained, or a piece of it, or saved with it."""
         model = self.model
         pieces = [*getattr(model, "layers", ()), *(model.modules() if hasattr(model, "modules") else ())]
         optimizers = self.training.optimizers.values()
         return any(
-            thing is one for one in (self, model, *pieces, *optimizers, *parts.values(), *self.callbacks)
+            thing is one
+            for one in (self, model, *pieces, *optimizers, *self._parts.values(), *self.callbacks)
         )
 
     def _ours(self) -> list[Callback]:
