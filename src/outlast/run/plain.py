@@ -78,10 +78,13 @@ def may_change(value: Any) -> bool:
         return any(map(may_change, value))
     if isinstance(value, Mapping):
         return any(map(may_change, value.values()))
-    if hasattr(value, "__array__") or any(getattr(value, name, None) for name in ("variables", "weights")):
+    try:
+        if hasattr(value, "__array__") or any(getattr(value, one, None) for one in ("variables", "weights")):
+            return True
+        if hasattr(value, "state_dict"):
+            return bool(value.state_dict())
+    except Exception:  # of code of the user's, which looking at a callback must not stop
         return True
-    if hasattr(value, "state_dict"):
-        return bool(value.state_dict())
     is_code = isroutine(value) or callable(value) or isinstance(value, (type, ModuleType, partial))
     is_data = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
     hashed: Any = type(value).__hash__
