@@ -40,7 +40,7 @@ def test_these_words_go_up(word: str) -> None:
         ("val_loss", "min"),
         ("val_decoder_accuracy", "max"),
         ("accuracy_loss", "min"),
-        ("loss_of_accuracy", "max"),
+        ("loss_of_accuracy", None),
         ("mean_absolute_error", "min"),
         ("word_error_rate", "min"),
         ("val/f1-score", "max"),
@@ -56,8 +56,61 @@ def test_these_words_go_up(word: str) -> None:
         ("", None),
     ],
 )
-def test_the_last_word_that_is_known_decides(name: str, direction: str | None) -> None:
+def test_the_known_words_decide_if_no_other_may_turn_them(name: str, direction: str | None) -> None:
     assert direction_of(name) == direction
+
+
+# Names that people use: scikit-learn's scorers, classes and defaults of torchmetrics, Keras, Lightning,
+# Hugging Face, XGBoost, LightGBM, Ultralytics, and what issues and scripts monitor.
+GOES_DOWN = """
+    val_loss train_loss_step train_loss_epoch test/loss train.loss validation_loss avg_val_loss epoch_loss
+    total_loss reconstruction_loss kl_loss dice_loss val_dice_loss jaccard_distance focal_loss triplet_loss
+    accuracy_loss mean_squared_error root_mean_squared_error mean_squared_logarithmic_error
+    mean_absolute_percentage_error MeanSquaredError MeanAbsoluteError WordErrorRate CalibrationError
+    HammingDistance KLDivergence Perplexity log_loss logcosh categorical_hinge squared_hinge kl_divergence
+    binary_crossentropy sparse_categorical_crossentropy cross_entropy nll eval_loss eval_wer eval_cer
+    eval_perplexity rmse rmsle mae mape logloss error error@0.7 merror mlogloss binary_logloss binary_error
+    multi_logloss multi_error huber poisson loss(train)
+"""
+GOES_UP = """
+    val_accuracy val_acc valid_acc train/acc_epoch balanced_accuracy top_k_accuracy top_1_acc top-5-accuracy
+    class_0_accuracy val_sparse_top_k_categorical_accuracy average_precision f1 f1_micro f1_weighted
+    precision_macro recall_samples jaccard_micro roc_auc roc_auc_ovr roc_auc_ovo_weighted r2 BinaryAccuracy
+    MulticlassF1Score MulticlassAUROC CohenKappa MatthewsCorrCoef PearsonCorrCoef JaccardIndex BLEUScore
+    R2Score Dice cosine_similarity auc_1 val_auc_2 precision_at_recall sensitivity_at_specificity f1_score
+    fbeta_score eval_accuracy eval_f1 eval_bleu eval_rouge1 eval_rougeL eval_matthews_correlation
+    eval_pearson eval_spearmanr auc aucpr ndcg map ndcg@10 map@5 ndcg@10- IoU mIoU mAP val_dice_coef
+    dice_coeff iou_score recall@5 recall_at_1 mrr acc@1 val_f1-score psnr ssim mean_average_precision
+"""
+IS_ASKED_FOR = """
+    val_neg_mean_squared_error neg_log_loss neg_brier_score neg_max_error neg_root_mean_squared_error
+    negative_loss minus_loss inverse_loss -loss val_-loss 1/loss loss_reduction loss_improvement loss_scale
+    loss_weight loss_ratio loss_std loss_score loss-val_loss val_loss_minus_train_loss val_train_loss_ratio
+    error_free_rate error_reduction error_tolerance error_recovery accuracy_gap accuracy_drop accuracy_std
+    accuracy_decrease accuracy_regression accuracy_cost acc_diff loss_of_accuracy 1-auc val_1-auc
+    100-accuracy 1_class_auc one_minus_auc delta_auc ΔAUC excess_error unexplained_error attack_accuracy
+    forgetting_accuracy non_accuracy d2_log_loss_score d2_absolute_error_score brier_score fid_score
+    log_likelihood negative_log_likelihood neg_elbo reward eval_runtime eval_samples_per_second
+    false_positives true_positives learning_rate loss_scheduler entropy_bonus lossless gamma-nloglik
+    validation_0-auc
+"""
+
+
+@pytest.mark.parametrize("name", GOES_DOWN.split())
+def test_names_that_people_use_and_that_go_down(name: str) -> None:
+    assert direction_of(name) == "min"
+
+
+@pytest.mark.parametrize("name", GOES_UP.split())
+def test_names_that_people_use_and_that_go_up(name: str) -> None:
+    assert direction_of(name) == "max"
+
+
+@pytest.mark.parametrize("name", [*IS_ASKED_FOR.split(), "loss - val_loss", "accuracy (1 - error)"])
+def test_a_word_or_sign_that_may_turn_the_direction_is_asked_for(name: str) -> None:
+    assert direction_of(name) is None
+    with pytest.raises(UnknownDirection, match="Pass mode='max' if higher is better, or mode='min'"):
+        Monitor(name).direction()
 
 
 # min_delta, mode of it, value, than, better when it should go down, better when up

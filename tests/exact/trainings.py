@@ -769,6 +769,35 @@ def a_scheduler_that_the_run_was_not_given(folder: Path, until: int | None) -> A
     return train(folder, until, model=model, optimizer=optimizer, after=lambda epoch: scheduler.step())
 
 
+@said("the optimizer is not saved")
+def a_model_without_its_optimizer(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    run = outlast.Run(folder, model=model)
+    for epoch in run.epochs(EPOCHS):
+        for x, y in run.batches(DataLoader(dataset(), 8, shuffle=True)):
+            run.log(loss=step(model, optimizer, x, y))
+            if epoch == until:
+                return None
+    return result(model, run.history["loss"])
+
+
+@exact
+def a_rate_that_is_cut_beside_a_scheduler_that_multiplies(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    return train(
+        folder,
+        until,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        callbacks=[outlast.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0)],
+        after=lambda epoch: scheduler.step(),
+    )
+
+
 @exact
 def a_rate_that_is_cut_on_plateaus(folder: Path, until: int | None) -> Any:
     callbacks = [
@@ -786,6 +815,83 @@ def a_plateau_of_pytorchs_that_the_run_was_not_given(folder: Path, until: int | 
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=1)
     return train(folder, until, model=model, optimizer=optimizer, after=lambda epoch: scheduler.step(1.0))
+
+
+# Callbacks of one's own.
+
+
+class Damping(outlast.Callback):
+    """Sets the rate by what it remembers in plain attributes."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer, self.best, self.rates = optimizer, None, [0.1]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.worse = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.worse += self.best is not None and logs["loss"] > 0.5 * self.best
+        self.best = min(self.best or 9.0, float(logs["loss"]))
+        self.rates.append(self.rates[-1] / (1 + self.worse))
+        self.optimizer.param_groups[0]["lr"] = self.rates[-1]
+
+
+@exact
+def a_callback_with_plain_attributes(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    return train(folder, until, model=model, optimizer=optimizer, callbacks=[Damping(optimizer)])
+
+
+class Smoothed(outlast.EarlyStopping):
+    """Stops by a mean that it keeps in an attribute of its own."""
+
+    mean = 1.0
+
+    def get_monitor_value(self, logs: Any) -> float | None:
+        self.mean = 0.5 * self.mean + 0.5 * float(logs["loss"])
+        return self.mean
+
+
+@exact
+def a_subclass_of_early_stopping_with_an_attribute(folder: Path, until: int | None) -> Any:
+    stopping = Smoothed("loss", min_delta=0.2, patience=1, restore_best_weights=True)
+    return train(folder, until, callbacks=[stopping])
+
+
+@exact
+def a_callback_that_draws_from_a_generator_of_its_own(folder: Path, until: int | None) -> Any:
+    class Jitter(outlast.Callback):
+        def __init__(self) -> None:
+            self.rng = np.random.default_rng(7)
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            optimizer.param_groups[0]["lr"] = float(self.rng.uniform(0.01, 0.1))
+
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    return train(folder, until, model=model, optimizer=optimizer, callbacks=[Jitter()])
+
+
+class Averaged:
+    """A memory that is no plain value."""
+
+    value = 0.1
+
+
+@said("Halving.memory (Averaged) is not saved")
+def a_callback_with_an_object_that_remembers(folder: Path, until: int | None) -> Any:
+    class Halving(outlast.Callback):
+        def __init__(self) -> None:
+            self.memory = Averaged()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.memory.value /= 2
+            optimizer.param_groups[0]["lr"] = self.memory.value
+
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    return train(folder, until, model=model, optimizer=optimizer, callbacks=[Halving()])
 
 
 # What is logged.

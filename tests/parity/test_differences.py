@@ -117,6 +117,19 @@ def test_2_a_metric_that_is_a_function_has_the_direction_that_its_name_tells() -
     assert ours.monitor_op is keras.ops.greater
 
 
+def test_2_a_metric_of_one_of_several_outputs_has_its_direction_whatever_the_output_is_called() -> None:
+    inputs = keras.Input((2,))
+    outputs = [keras.layers.Dense(1, name=name)(inputs) for name in ("age", "negative")]
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", ["mse", "mse"], metrics=[["mae"], ["mae"]])
+    for monitor in ("val_age_mae", "val_negative_loss"):
+        with pytest.raises(ValueError, match="isn't able to automatically determine"):
+            hear(keras.callbacks.EarlyStopping(monitor), [{monitor: 1.0}], model)
+        ours = outlast.EarlyStopping(monitor, patience=9)
+        hear(ours, [{monitor: 1.0}, {monitor: 0.5}], model)
+        assert ours.best == 0.5
+
+
 def test_2_a_direction_that_nobody_can_tell_is_asked_for() -> None:
     with pytest.raises(UnknownDirection, match="mode='max'"):
         hear(outlast.EarlyStopping(monitor="warmth"), [{"warmth": 1.0}])

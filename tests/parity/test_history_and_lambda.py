@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.parity.oracle import NUMBERS, Fit, Logs, comparable, model, seen
 
 import outlast
+from outlast.exceptions import UnknownArgument
 
 LOGS = st.none() | st.dictionaries(st.sampled_from(["loss", "val_loss", "acc"]), NUMBERS)
 FITS = st.lists(
@@ -67,3 +69,14 @@ def calls_of(kind: Any, names: list[str], fits: list[Fit]) -> list[Any]:
 
     seen(lambda: kind(**{name: noting(name) for name in names}), fits)
     return calls
+
+
+def test_what_is_no_hook_is_an_attribute_for_the_functions() -> None:
+    for kind in (keras.callbacks.LambdaCallback, outlast.LambdaCallback):
+        callback = kind(on_epoch_end=print, helper=len, limit=3)
+        assert (callback.helper([1, 2]), callback.limit) == (2, 3)
+
+
+def test_a_name_that_the_callback_uses_itself_is_refused() -> None:
+    with pytest.raises(UnknownArgument, match="LambdaCallback uses the name 'training' itself"):
+        outlast.LambdaCallback(training=print)

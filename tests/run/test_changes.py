@@ -94,9 +94,13 @@ def test_the_rate_of_a_cut_is_not_the_initial_one_and_is_put_back(folder: Path) 
     assert start(folder, [ReduceLROnPlateau(factor=0.5, patience=1)], rate=0.1).learning_rate == 0.025
 
 
-def test_a_seed_that_is_given_only_now_is_no_difference(folder: Path) -> None:
+def test_a_seed_that_is_given_only_now_is_no_difference_but_is_said(folder: Path, capsys: Out) -> None:
     train(folder)
     assert go_on(start(folder, seed=1), 5) == [4]
+    assert (
+        "; seed was added (1), which changes nothing: the saved random state goes on"
+        in capsys.readouterr().out
+    )
 
 
 def test_patience_and_factor_take_effect_and_are_said(folder: Path, capsys: Out) -> None:

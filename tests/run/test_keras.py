@@ -23,6 +23,7 @@ from outlast import (
     open_run,
 )
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, UsageError
+from outlast.run.foreign import unsaved
 
 Out = pytest.CaptureFixture[str]
 X = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
@@ -252,6 +253,45 @@ def test_kerass_own_callbacks_work_in_a_run_and_it_is_said_that_their_state_is_n
     said = capsys.readouterr().out.splitlines()
     assert [line for line in said if "the state of EarlyStopping is not saved" in line] == said
     assert len(said) == 1
+
+
+class Counting(keras.callbacks.Callback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.epochs = 0, []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.count += 1
+
+
+class Printing(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        pass
+
+
+def test_a_callback_of_ones_own_that_is_kerass_is_named_with_its_attributes(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    fit(model, Run(folder, [Counting(), Printing()]), 1)
+    assert capsys.readouterr().out == (
+        f"outlast: resuming {folder} would not be exact: the state of Counting (count, epochs) is not saved: "
+        "derive it from outlast.Callback\n"
+    )
+
+
+def test_kerass_callbacks_whose_state_does_not_matter_are_not_named(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    kinds = keras.callbacks
+    silent = [
+        kinds.LambdaCallback(),
+        kinds.History(),
+        kinds.TerminateOnNaN(),
+        kinds.LearningRateScheduler(lambda epoch, rate: rate),
+    ]
+    fit(model, Run(folder, silent), 1)
+    assert capsys.readouterr().out == ""
+    assert unsaved(kinds.TensorBoard(str(folder.with_name("logs")))) is None
 
 
 def test_a_stop_by_kerass_own_callback_is_remembered_as_one_from_outside(model: Any, folder: Path) -> None:

@@ -18,7 +18,15 @@ import torch
 from tests.run.training import LOSSES, go_on, start, train, weight
 
 from outlast import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Run, open_run
-from outlast.exceptions import CapabilityError, DamagedFile, FileError, OutlastError, RunChanged, RunLocked
+from outlast.exceptions import (
+    CapabilityError,
+    DamagedFile,
+    FileError,
+    OutlastError,
+    RunChanged,
+    RunLocked,
+    UnknownArgument,
+)
 from outlast.storage.disk import calls
 from outlast.testing import FakeAdapter
 
@@ -440,3 +448,44 @@ def test_a_run_that_begins_again_says_why(folder: Path, capsys: Out) -> None:
     point.write_bytes(point.read_bytes()[:-1] + b"x")
     assert go_on(start(folder), 2) == [0, 1]
     assert f"outlast: {folder} begins again: resume point 1 was set aside" in capsys.readouterr().out
+
+
+# What a start says of arguments that were forgotten or misspelt.
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"), [("optimzer", "optimizer"), ("optimizers", "optimizer"), ("modle", "model")]
+)
+def test_a_typo_of_an_argument_is_refused_although_the_object_could_be_saved(
+    folder: Path, typo: str, meant: str
+) -> None:
+    model = torch.nn.Linear(2, 1)
+    with pytest.raises(UnknownArgument, match=rf"no argument '{typo}'\. Did you mean '{meant}'\?"):
+        Run(folder, model=model, **{typo: torch.optim.Adam(model.parameters())})
+
+
+@pytest.mark.parametrize("name", ["optimizer_d", "scheduler", "opt", "scaler", "model_ema", "sampler"])
+def test_a_part_may_have_any_other_name(folder: Path, name: str) -> None:
+    model = torch.nn.Linear(2, 1)
+    Run(folder, model=model, **{name: torch.optim.Adam(model.parameters())})
+
+
+def trained(folder: Path, **options: Any) -> None:
+    run = Run(folder, **options)
+    for _ in run.epochs(1):
+        run.log(loss=1.0)
+
+
+def test_a_model_without_its_optimizer_is_said(folder: Path, capsys: Out) -> None:
+    model = torch.nn.Linear(2, 1)
+    trained(folder, model=model)
+    assert capsys.readouterr().out == (
+        f"outlast: resuming {folder} would not be exact: the optimizer is not saved, and begins anew: "
+        "pass it, Run(..., optimizer=optimizer)\n"
+    )
+
+
+def test_an_optimizer_that_is_a_part_is_saved(folder: Path, capsys: Out) -> None:
+    model = torch.nn.Linear(2, 1)
+    trained(folder, model=model, opt=torch.optim.Adam(model.parameters()))
+    assert capsys.readouterr().out == ""

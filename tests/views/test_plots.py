@@ -222,7 +222,7 @@ def test_names_are_neither_mathematics_nor_long_nor_hidden_nor_control_character
     drawn(picture)
 
 
-LONG = "sparse_categorical_accuracy_of_the_decoder"
+LONG = "decoder_weighted_sparse_categorical_accuracy"
 OVERLAPS = {
     "digits": (DIGITS, {"stopped": 5}),
     "one epoch": (Metrics.from_rows([DIGITS.rows[0]]), {}),

@@ -155,7 +155,9 @@ def test_several_rates_are_told_apart_and_a_schedule_is_told_by_its_ends():
 
 def test_hostile_names_reach_no_terminal():
     metrics = Metrics.from_columns({"val_\x1b[2J_loss": [1.0], "learning_rate_\n\x07": [0.1]})
-    text = summary(metrics, stopped="\x1b]0;title\x07", files={"\u202egnp.exe": 1})
+    text = summary(
+        metrics, monitor="val_\x1b[2J_loss", stopped="\x1b]0;title\x07", files={"\u202egnp.exe": 1}
+    )
     assert all(line.isprintable() for line in text.split("\n"))
     assert r"epoch 1, val_\x1b[2J_loss 1" in text
     assert r"learning rate \n\x07  0.1 from epoch 1" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -59,11 +60,23 @@ class Callback(Hooks):
     _loaded = False  # state was loaded, so the next training goes on from it
     measured: ClassVar[frozenset[str]] = frozenset()  # names in the state that no two trainings share
     _thread: int | None = None  # of the training
+    sets_rates: ClassVar[bool] = (
+        False  # whether it sets learning rates, which then must be left as it set them
+    )
+    _rates_set: dict[str, float] | None = None  # in this training; None once it was told that they are undone
+    _set_in_init: ClassVar[set[str]] = set()  # by classes of outlast's
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
-            cls.__init__ = _naming_the_nearest(cls.__init__)  # type: ignore[method-assign]
+            cls._set_in_init = set()
+            cls.__init__ = _naming_the_nearest(cls.__init__, cls)  # type: ignore[method-assign]
+
+    @classmethod
+    def names_of_outlast(cls) -> frozenset[str]:
+        """The names of attributes that are outlast's own; all others are of the subclass."""
+        ours = [one for one in cls.__mro__ if one.__module__.startswith("outlast.")]
+        return frozenset(name for one in ours for name in (*vars(one), *vars(one).get("_set_in_init", ())))
 
     # State: what a later decision depends on.
 
@@ -120,7 +133,7 @@ class Callback(Hooks):
         self._thread = threading.get_ident()
         for capability in self.requires:
             self.training.require(capability, type(self).__name__)
-        fresh, self._loaded = not self._loaded, False
+        fresh, self._loaded, self._rates_set = not self._loaded, False, {}
         return fresh
 
     def _check_thread(self) -> None:
@@ -142,8 +155,25 @@ class Callback(Hooks):
     def _set_rate(self, name: str, rate: float, epoch: int, doing: str) -> None:
         """Set a learning rate and say so, with its name where there are several."""
         self.training.set_learning_rate(name, rate)
+        if self._rates_set is not None:
+            self._rates_set[name] = rate
         which = f"{name} " if len(self.training.learning_rates()) > 1 else ""
         self._say_if_verbose(f"\nEpoch {epoch + 1}: {doing} {which}learning rate to {rate}.")
+
+    def _warn_if_undone(self, epoch: int, *, lower_is_right: bool = False) -> None:
+        """Say once that something else has set a learning rate since this callback did."""
+        now = self.training.learning_rates()
+        for name, rate in (self._rates_set or {}).items():
+            there = now.get(name, rate)
+            if math.isclose(there, rate, rel_tol=1e-3) or (lower_is_right and there < rate):
+                continue
+            warn(
+                f"{type(self).__name__} set the learning rate to {rate:.7g}, but it is {there:.7g} at the "
+                f"end of epoch {epoch + 1}: something else sets it, such as a scheduler that the loop steps. "
+                "Leave out one of the two."
+            )
+            self._rates_set = None
+            return
 
     def _with_rates(self, logs: Logs | None) -> Logs:
         """The logs with the learning rate, where the loop has not completed them.
@@ -157,8 +187,8 @@ class Callback(Hooks):
         return logs
 
 
-def _naming_the_nearest(init: Callable[..., None]) -> Callable[..., None]:
-    """Let ``__init__`` answer an unknown keyword with the nearest that exists."""
+def _naming_the_nearest(init: Callable[..., None], cls: type[Callback]) -> Callable[..., None]:
+    """Let ``__init__`` answer an unknown keyword with the nearest that exists, and note what it sets."""
     code = init.__code__
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     takes_any = bool(code.co_flags & 0x08)  # **kwargs
@@ -171,6 +201,9 @@ def _naming_the_nearest(init: Callable[..., None]) -> Callable[..., None]:
                 f"{type(self).__name__} has no argument {unknown[0]!r}.{nearest(unknown[0], names)} "
                 f"It takes: {', '.join(names)}."
             )
+        before = set(vars(self))
         init(self, *args, **kwargs)
+        if cls.__module__.startswith("outlast."):
+            cls._set_in_init |= vars(self).keys() - before
 
     return checked

@@ -20,11 +20,12 @@ class LambdaCallback(Callback):
         on_train_begin, on_train_end: called as ``f(logs)``.
         on_train_batch_begin, on_train_batch_end: called as ``f(batch, logs=logs)``. A function
             for the end of a batch makes Keras wait for every batch.
-        **hooks: functions for other hooks, by name, such as ``on_test_end``.
+        **more: functions for other hooks, by name, such as ``on_test_end``. What does not begin with
+            ``on_`` becomes an attribute, for your functions to use.
 
     Raises:
-        UnknownArgument: there is no such hook.
-        ArgumentError: a value is not a function.
+        UnknownArgument: there is no such hook, or the callback itself uses the name.
+        ArgumentError: a hook is not a function.
 
     Source: ``keras.callbacks.LambdaCallback``.
 
@@ -44,8 +45,9 @@ class LambdaCallback(Callback):
         on_train_end: Function | None = None,
         on_train_batch_begin: Function | None = None,
         on_train_batch_end: Function | None = None,
-        **hooks: Function | None,
+        **more: Any,
     ) -> None:
+        hooks = {name: more.pop(name) for name in [*more] if name.startswith("on_")}
         hooks |= {
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
@@ -65,6 +67,10 @@ class LambdaCallback(Callback):
                 if not callable(function):
                     raise ArgumentError(f"{name} must be a function, but is {function!r}.")
                 self._functions[name] = function
+        for name in more:
+            if hasattr(type(self), name):
+                raise UnknownArgument(f"LambdaCallback uses the name {name!r} itself: choose another one.")
+        vars(self).update(more)
 
     def _hook(self, name: str) -> Function | None:
         """The function for a hook; that for a batch may have been given under the older name."""

@@ -35,6 +35,7 @@ class LearningRateScheduler(Callback):
     """
 
     requires = ("learning_rate",)
+    sets_rates = True
     calls_users_code = True
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
@@ -64,6 +65,7 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Put the learning rate into the logs."""
+        self._warn_if_undone(epoch)
         self._with_rates(logs)
 
 

@@ -46,6 +46,7 @@ class ReduceLROnPlateau(MonitoredCallback):
     """
 
     requires = ("learning_rate",)
+    sets_rates = True
 
     factor = forwarded("_rule", "factor", "The learning rate is multiplied by it.")
     patience = forwarded("_rule", "patience", "Epochs without improvement after which the rate is cut.")
@@ -91,6 +92,7 @@ class ReduceLROnPlateau(MonitoredCallback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Judge the epoch, and cut the learning rate when patience runs out."""
+        self._warn_if_undone(epoch, lower_is_right=True)
         logs = self._with_rates(logs)
         self._settle_direction(logs)
         current = self._current(

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 from outlast.core.numbers import plain, real
@@ -21,32 +22,84 @@ ThresholdMode = Literal["abs", "rel"]
 
 # Words in the names of metrics for which lower is better, and of those for which higher is.
 _DOWN = frozenset(
-    "loss losses error errors err mae mse rmse mape msle msd nll bce ce crossentropy entropy hinge kl kld "
-    "divergence perplexity ppl logloss logcosh huber poisson wer cer fid distance regret".split()
+    """loss losses error errors err mae mse rmse rmsle mape msle msd nll bce ce crossentropy entropy hinge kl
+    kld divergence perplexity ppl logloss mlogloss merror logcosh huber poisson wer cer fid distance
+    regret""".split()
 )
 _UP = frozenset(
-    "accuracy acc auc auroc auprc aucpr roc precision recall sensitivity specificity f1 f2 fbeta fscore iou "
-    "miou jaccard dice r2 correlation corr pearson spearman kendall mcc kappa similarity map ndcg mrr bleu "
-    "rouge meteor psnr ssim tpr tnr".split()
+    """accuracy acc auc auroc auprc aucpr roc precision recall sensitivity specificity f1 f2 fbeta fscore iou
+    miou jaccard dice r2 correlation corr pearson pearsonr spearman spearmanr kendall mcc kappa similarity map
+    ndcg mrr bleu rouge rouge1 rouge2 rougel rougelsum meteor psnr ssim tpr tnr""".split()
 )
+# Where a metric was measured. It is before or after all known words: between two it tells of a difference.
+_WHERE = frozenset(
+    "val valid validation train training test eval dev epoch step batch metric metrics".split()
+)
+# Which kind of a metric it is: before a known word these never turn its direction.
+_KIND = frozenset(
+    """mean average avg macro micro weighted samples balanced binary categorical sparse multi multiclass
+    multilabel class absolute abs squared square root log logarithmic percentage relative cross cosine top k
+    at total running ema smooth smoothed word character char token sentence pixel encoder decoder student
+    teacher reconstruction classification regression distillation contrastive triplet focal box mask dice lm
+    mlm ctc cohen matthews calibration hamming my own custom""".split()
+)
+# What may follow a known word. Only what goes up is called a score, so "loss_score" does not tell.
+_AFTER = frozenset("rate mean average avg macro micro weighted samples binary ovr ovo at k".split())
+_AFTER_UP = frozenset("score index coef coeff coefficient".split())
+_COUNTERS = frozenset("top class fold".split())  # the number after one says which; else it may be "1 - auc"
+_TURNING = frozenset("loss losses error errors err distance".split())  # "dice_loss": what dice lacks
+_HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # between the words of "BLEUScore"
 
 
 def direction_of(name: str) -> Direction | None:
     """The direction in which a metric improves, judged by its name; None if the name does not tell.
 
-    The last word that is known decides: ``val_decoder_accuracy`` should go up, ``accuracy_loss`` down.
+    It tells only if every word of it is known: any other may turn the direction, as in ``accuracy_gap``,
+    ``neg_log_loss`` or ``1-auc``, and a wrong guess would keep the worst model.
 
     Example:
-        >>> direction_of("val_loss"), direction_of("val_f1_score"), direction_of("temperature")
+        >>> direction_of("val_loss"), direction_of("val_f1_score"), direction_of("accuracy_drop")
         ('min', 'max', None)
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    for word in reversed(re.split(r"[^a-z0-9]+", spaced.lower())):
-        if word in _DOWN:
-            return "min"
-        if word in _UP:
-            return "max"
-    return None
+    words = _words(name)
+    known = [index for index, word in enumerate(words) if word in _DOWN or word in _UP]
+    if not known:
+        return None
+    first, last = known[0], known[-1]
+    parts = words[:first], words[first : last + 1], words[last + 1 :]
+    return _direction(parts[1], parts[2]) if _all_neutral(*parts) else None
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in small letters; none if a sign in it may be arithmetic."""
+    if not re.match(r"[A-Za-z0-9]", name) or re.search(r"[^A-Za-z0-9]-|\s/|-\s", name):
+        return []
+    words: list[str] = []
+    for word in re.split(r"[\s_/.:@,|()-]+", name.rstrip("_)-")):
+        if word.lower() in _DOWN or word.lower() in _UP:  # "mAP", "IoU"
+            words.append(word.lower())
+        else:
+            words += _HUMPS.sub(" ", word).lower().split()
+    return words
+
+
+def _all_neutral(before: list[str], within: list[str], after: list[str]) -> bool:
+    """Whether the words beside the known ones say where and of which kind, and nothing else."""
+    numbers = {word for counter, word in pairwise(before) if counter in _COUNTERS and word.isdecimal()}
+    return (
+        (_KIND | _WHERE | numbers).issuperset(before)
+        and (_KIND | _DOWN | _UP).issuperset(within)
+        and (_AFTER | _AFTER_UP | _WHERE).issuperset(word for word in after if not word.isdecimal())
+    )
+
+
+def _direction(known: list[str], after: list[str]) -> Direction | None:
+    down, up = not _DOWN.isdisjoint(known), not _UP.isdisjoint(known)
+    if down and up:
+        return "min" if known[-1] in _TURNING and _DOWN.isdisjoint(known[:-1]) else None
+    if down and not _AFTER_UP.isdisjoint(after):
+        return None
+    return "min" if down else "max"
 
 
 @dataclass(frozen=True)

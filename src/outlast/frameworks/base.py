@@ -151,6 +151,10 @@ class Training:
         """Set one of :meth:`learning_rates`."""
         raise NotImplementedError
 
+    def sets_rates_anew(self, scheduler: Any) -> bool:
+        """Whether a scheduler computes rates from the beginning, whatever they are now."""
+        return False
+
     @contextmanager
     def one_copy(self) -> Iterator[None]:
         """Inside this, every call of :meth:`copy_weights` returns the same copy."""
@@ -394,6 +398,11 @@ def _module_for(model: Any, optimizer: Any) -> Any:
         "Keras model or a PyTorch module. Pass adapter= to say how it is saved and stopped, or model=None if "
         "the callbacks need only stop."
     )
+
+
+def is_of_framework(cls: type) -> bool:
+    """Whether a class is a framework's own, and not a subclass of the user's."""
+    return cls.__module__.partition(".")[0] in _FRAMEWORKS
 
 
 def _module(name: str) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from outlast.core.monitor import Direction
+from outlast.core.monitor import Direction, direction_of
 from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
 from outlast.frameworks import archives, keras_held
@@ -327,7 +327,13 @@ class KerasTraining(Training):
             for inner in compiled.metrics:
                 if inner.name == name and hasattr(inner, "_direction"):
                     found = "max" if inner._direction == "up" else "min"
-        return found
+        return found or self._direction_of_output(name)
+
+    def _direction_of_output(self, name: str) -> Direction | None:
+        """Of a metric of one of several outputs: an output may have any name, which tells nothing."""
+        outputs = getattr(self._model(), "output_names", None) or ()
+        metrics = [name.removeprefix(f"{output}_") for output in outputs if name.startswith(f"{output}_")]
+        return direction_of(min(metrics, key=len)) if metrics and len(outputs) > 1 else None
 
     def comparison(self, direction: Direction) -> Callable[[Any, Any], Any]:
         """Keras's own operation, the one that its users find in ``monitor_op``."""

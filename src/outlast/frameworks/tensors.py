@@ -59,15 +59,33 @@ def details(tree: Any) -> dict[str, Any]:
     return found
 
 
-def to_tensors(tree: Any, kept: Mapping[str, Any]) -> Any:
+def device_names(tree: Any) -> dict[str, str]:
+    """The devices of the tensors in a tree that are not on the CPU, by the tensors' names."""
+    found: dict[str, str] = {}
+
+    def note(value: Any, name: str) -> None:
+        if hasattr(value, "detach") and value.device.type != "cpu":
+            found[name] = str(value.device)
+
+    _mapped(tree, note, "")
+    return found
+
+
+def to_tensors(tree: Any, kept: Mapping[str, Any], devices: Mapping[str, str] | None = None) -> Any:
     """The inverse of :func:`to_arrays`, in memory of its own.
 
     Args:
         tree: what it gave.
         kept: the :func:`details` of what it was given.
+        devices: where tensors were, as :func:`device_names` gives it; the CPU for others.
     """
     arrays = frozenset(kept["arrays"])
-    tensors = _mapped(tree, lambda value, name: value if name in arrays else to_tensor(value), "")
+
+    def convert(value: Any, name: str) -> Any:
+        tensor = value if name in arrays else to_tensor(value)
+        return tensor.to(devices[name]) if devices and name in devices else tensor
+
+    tensors = _mapped(tree, convert, "")
     for name, container in _containers(tensors, "") if kept["metadata"] else ():
         if name in kept["metadata"]:
             container._metadata = OrderedDict(kept["metadata"][name])

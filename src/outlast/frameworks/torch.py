@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
@@ -100,6 +102,11 @@ class TorchTraining(Training):
             group["lr"].fill_(value)
         else:
             group["lr"] = value
+
+    def sets_rates_anew(self, scheduler: Any) -> bool:
+        """Whether a scheduler's next rates are the same when those now are halved: ``StepLR`` multiplies."""
+        inner = getattr(scheduler, "_schedulers", None) or [scheduler]  # of SequentialLR and ChainedScheduler
+        return any(hasattr(one, "get_lr") and _ignores_rates(one) for one in inner)
 
     def _groups(self) -> dict[str, dict[str, Any]]:
         groups: dict[str, dict[str, Any]] = {}
@@ -289,6 +296,22 @@ class _StateWriter:
                 if isinstance(error.__context__, OSError):  # what the disk said, which torch does not
                     raise error.__context__ from None
                 raise
+
+
+def _ignores_rates(scheduler: Any) -> bool:
+    """Ask a copy of the scheduler for its next rates, with groups in place of the optimizer's."""
+    probe = copy.copy(scheduler)
+    groups = [{k: v for k, v in group.items() if k != "params"} for group in scheduler.optimizer.param_groups]
+    probe.optimizer = SimpleNamespace(param_groups=groups, defaults=scheduler.optimizer.defaults)
+    probe.last_epoch += 1
+    try:
+        with warnings.catch_warnings(action="ignore"):  # it is asked outside of step()
+            rates = [float(rate) for rate in probe.get_lr()]
+            for group in groups:
+                group["lr"] = group["lr"] / 2
+            return rates == [float(rate) for rate in probe.get_lr()] and any(rates)
+    except Exception:  # of a schedule that is over, or of a class of the user's: the first cut will tell
+        return False
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:

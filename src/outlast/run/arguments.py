@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
@@ -54,11 +55,23 @@ def check_save_every(save_every: Any) -> None:
         )
 
 
+def _typo(name: str) -> str | None:
+    """The argument that was meant by ``optimzer`` or ``optimizers``, but not by ``optimizer_2``."""
+    alike = next(iter(get_close_matches(name, _KNOWN, 1, cutoff=0.8)), None)
+    longer = alike is not None and name.startswith(alike) and name != f"{alike}s"
+    return None if longer else alike
+
+
 def check_parts(parts: Mapping[str, Any]) -> None:
     """Refuse keywords that are neither arguments nor objects with a state."""
     for name, part in parts.items():
         if name in _LATER:
             raise ArgumentError(f"Run does not take {name}= yet: it belongs to loops with JAX.")
+        if meant := _typo(name):
+            raise UnknownArgument(
+                f"Run has no argument {name!r}. Did you mean {meant!r}? If it is an object to be saved with "
+                "the rest, give it another name."
+            )
         if not (is_stateful(part) or is_generator(part)):
             hint = nearest(name, _KNOWN) + (
                 " Any other keyword must be an object with state_dict() and load_state_dict(), or a random "

@@ -12,10 +12,10 @@ from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment, RunState
-from outlast.exceptions import CapabilityError, RunChanged
+from outlast.exceptions import CapabilityError, DamagedFile, RunChanged, UnknownFormat
 from outlast.frameworks.base import Training
 from outlast.inspect.record import decisions_of, rows_of
-from outlast.run import finished_here, settings
+from outlast.run import diverged, finished_here, settings
 from outlast.run.check import Check, rewound
 from outlast.run.comparison import ROOT, Leaves, leaves, same
 from outlast.run.contents import Contents, frozen
@@ -95,12 +95,12 @@ class Opening:
             self._store.describe(self.settings)
             self._store.record("start", {"resume": False, "findings": list(self._store.findings)})
         else:
-            self._go_on(saved, callbacks, training, steps)
+            saved = self._go_on(saved, callbacks, training, steps)
         return saved
 
     def _go_on(
         self, saved: RunState, callbacks: Sequence[Callback], training: Training, steps: int | None
-    ) -> None:
+    ) -> RunState:
         before, now = saved.settings, training.learning_rates()
         rates = now if self._rates_are_the_users(training, now) else before["learning_rate"]
         self.settings = settings.filled_in(before, settings.requested(callbacks, rates, self._seed, steps))
@@ -108,6 +108,8 @@ class Opening:
         accepted = self._accepted | self._set_through_run
         settings.check(self._shown, changed, accepted)
         others = self._other_training(saved, training)
+        if diverged.may_go_on(saved, changed):
+            saved = self._before_divergence(saved)
         self._put_back(saved, training, changed)
         if any(change.name == "learning_rate" for change in changed):
             for name, rate in rates.items():
@@ -125,6 +127,19 @@ class Opening:
         findings = list(self._store.findings)
         self._store.record("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
         self._notes = [*findings, *map(str, changed), *self._notes]
+        return saved
+
+    def _before_divergence(self, saved: RunState) -> RunState:
+        """The resume point before a loss that was NaN or infinite, if it is good; else what is saved."""
+        numbers = self._store.points()
+        with suppress(DamagedFile, UnknownFormat):
+            if len(numbers) > 1 and diverged.is_finite(self._store.load(numbers[1]).state["training"]):
+                self._notes.append(f"epoch {saved.position.epoch + 1}, {diverged.WHY}, is dropped")
+                return self._store.go_back() or saved
+        raise RunChanged(
+            f"{self._shown} ended {diverged.WHY}, and has no resume point from before that: pass "
+            "resume='never' to begin again; the old folder is set aside as NAME.1."
+        )
 
     def _other_training(self, saved: RunState, training: Training) -> list[settings.Change]:
         """What the training is made of otherwise, as far as it is as the script has made it."""

@@ -23,9 +23,11 @@ from outlast.frameworks import loaders
 from outlast.frameworks.base import Adapter
 from outlast.inspect.record import Best
 from outlast.run import arguments, batches, rehearsal, settings
+from outlast.run.attributes import AttributesPart
 from outlast.run.check import Check
 from outlast.run.contents import Contents
 from outlast.run.data import Data
+from outlast.run.foreign import unsaved
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
@@ -132,10 +134,12 @@ class Run(OwnLoop, Shown):
         self._loop, self._data = Loop(), Data()
         self._parts = parts
         self._told: set[str] = set()  # what of the loaders is not exact
+        self._attributes = AttributesPart(self._ours, self._is_known)
         self._contents = Contents(
             [
                 UserParts(parts),
                 CallbacksPart(self._ours, lambda: self.training),
+                self._attributes,
                 self._loop,
                 self._data,
                 TrainingPart(lambda: self.training),
@@ -401,14 +405,16 @@ class Run(OwnLoop, Shown):
             self._check = self._opening.rewind(self._ours(), self.extra)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
+        self._refuse_undone_rates()
         super().on_train_begin(logs)
+        attributes = self._attributes.begin()
         self.training.leave(known=False)
         finished = self._finished()
         if self.folder is not None:
             if self._saved is None:  # what was resumed has been loaded just now
                 self._opening.dry_run()
                 self._loop.forget()
-            for problem in self._inexact() if finished is None else ():
+            for problem in [*self._inexact(), *attributes] if finished is None else ():
                 self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
             if finished is not None and self._saved is not None:
                 self._opening.refuse_another_model(self.training)
@@ -692,11 +698,10 @@ class Run(OwnLoop, Shown):
             self._listener(decision)
 
     def _inexact(self) -> list[str]:
-        foreign = [type(c).__name__ for c in self.callbacks if not isinstance(c, Callback)]
-        theirs = [f"the state of {name} is not saved" for name in foreign]
+        theirs = [unsaved(one) for one in self.callbacks if not isinstance(one, Callback)]
         params = {**(self.params or {}), "through_run": self._data.is_used}
-        unsaved = self.training.unsaved([*self._parts.values()])
-        return [*self.training.inexact(params), *unsaved, *theirs]
+        parts = self.training.unsaved([*self._parts.values()])
+        return [*self.training.inexact(params), *parts, *self._lacking_optimizer(), *filter(None, theirs)]
 
     def _name_what_changed(self) -> None:
         """Name, the first time that it is seen to change, what a resume would not bring back."""
@@ -707,6 +712,35 @@ class Run(OwnLoop, Shown):
                 f"plain attribute holds and {self._shown} does not save. If a step depends on it, a resume "
                 "is not exact: make it a buffer, self.register_buffer(name, torch.tensor(value)), or a part."
             )
+
+    def _lacking_optimizer(self) -> list[str]:
+        """What is said of a model that is trained without an optimizer that we know."""
+        known = self.training.optimizers or any(
+            hasattr(part, "param_groups") for part in self._parts.values()
+        )
+        if known or self._given is not None:
+            return []
+        return ["the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer)"]
+
+    def _refuse_undone_rates(self) -> None:
+        """Refuse a callback that sets the rate beside a scheduler that sets it anew in each step."""
+        setting = [type(one).__name__ for one in self._ours() if one.sets_rates]
+        for name, part in self._parts.items() if setting else ():
+            if self.training.sets_rates_anew(part):
+                raise UsageError(
+                    f"{setting[0]} sets the learning rate, but the scheduler {name}={type(part).__name__} "
+                    "sets it again in each of its steps, whatever it is then: leave out one of the two."
+                )
+
+    def _is_known(self, thing: Any) -> bool:
+        """Whether an object is what is trained, or a piece of it, or saved with it."""
+        model = self.model
+        pieces = [*getattr(model, "layers", ()), *(model.modules() if hasattr(model, "modules") else ())]
+        optimizers = self.training.optimizers.values()
+        return any(
+            thing is one
+            for one in (self, model, *pieces, *optimizers, *self._parts.values(), *self.callbacks)
+        )
 
     def _ours(self) -> list[Callback]:
         return [callback for callback in self.callbacks if isinstance(callback, Callback)]

@@ -88,16 +88,31 @@ class FolderStore(Store):
         files.make_folder(self.folder)
         self._lock = _locked(self.folder)
         try:
-            recovered = recovery.recover(self.folder, begin=resume == "never")
-            state = None if recovered.state is None else self._run_state(recovered.state)
+            state = self._recovered(begin=resume == "never")
         except BaseException:
             self._lock.release()
             raise
-        self._last, self.findings = recovered.committed, recovered.findings
-        self.committed = None if state is None else state.position
         self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
         self.is_open = True
         _open[os.path.realpath(self.folder)] = self
+        return state
+
+    def _recovered(self, *, begin: bool = False) -> RunState | None:
+        recovered = recovery.recover(self.folder, begin=begin)
+        state = None if recovered.state is None else self._run_state(recovered.state)
+        self._last, self.findings = recovered.committed, recovered.findings
+        self.committed = None if state is None else state.position
+        return state
+
+    def go_back(self) -> RunState | None:
+        """Drop the newest resume point for the one before, with the lines of the logs that it added."""
+        numbers = self.points()
+        if len(numbers) < 2:
+            return None
+        files.remove(os.path.join(self.folder, layout.resume_name(numbers[0])))
+        findings = self.findings
+        state = self._recovered()
+        self.findings = findings  # that the logs are longer than what is left was meant
         return state
 
     def _run_state(self, state: Any) -> RunState:

@@ -148,6 +148,9 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
         for name in _FIXED
         if before.get(name) is not None and now.get(name) is not None and not _same(before[name], now[name])
     ]
+    if before.get("seed") is None and now.get("seed") is not None:
+        told = f"was added ({now['seed']}), which changes nothing: the saved random state goes on"
+        found.append(Change("seed", told))
     theirs, ours = before["callbacks"], now["callbacks"]
     found += [Change(key, "was added") for key in ours if key not in theirs]
     found += [

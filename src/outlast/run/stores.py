@@ -87,6 +87,14 @@ class Store:
         """
         raise NotImplementedError
 
+    def go_back(self) -> RunState | None:
+        """Drop the newest resume point for the one before, with the lines of the logs that it added.
+
+        Returns:
+            What the one before holds; None if there is none, and nothing is dropped.
+        """
+        return None
+
     def made(self, number: int) -> float:
         """When one of :meth:`points` was made, in seconds from any origin."""
         raise NotImplementedError

@@ -1,0 +1,104 @@
+"""Plain values of the user's: how one is saved and set again, and what else may have a state."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Mapping
+from functools import partial
+from inspect import isroutine
+from types import ModuleType
+from typing import Any
+
+from outlast.exceptions import CapabilityError
+from outlast.frameworks import random_state
+from outlast.frameworks.tensors import details, device_names, to_arrays, to_tensors
+from outlast.run.comparison import ROOT
+from outlast.storage.format.encoding import encode
+
+# What comes back as what it is; another kind of dict or tuple would not.
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque, Counter, OrderedDict)
+
+# What is written to or held: its content is elsewhere.
+_OUTPUTS = ("write", "writerow", "add_scalar", "fileno", "close", "flush", "handlers", "acquire", "finish")
+
+
+def stored(value: Any) -> Any:
+    """The form in which a value is saved; None if it cannot be.
+
+    Numbers, text, None, arrays, tensors, lists, tuples, dicts and sets of these, and random generators.
+
+    Example:
+        >>> stored([1, "a"])["value"], stored(object())
+        ([1, 'a'], None)
+    """
+    try:
+        if random_state.is_generator(value) and not isinstance(value, ModuleType):
+            form = {"generator": random_state.of_generator(value)}
+        else:
+            value = dict(value) if type(value) is defaultdict else value  # it is changed in place
+            if not _comes_back(value):
+                return None
+            form = {
+                "value": to_arrays(value, ""),
+                "details": details(value),
+                "devices": device_names(value),
+            }
+        encode(form, ROOT)
+    except (CapabilityError, TypeError, RecursionError):
+        return None
+    return form
+
+
+def put(thing: Any, name: str, form: Mapping[str, Any]) -> None:
+    """Set an attribute to what was saved: a list, dict or set in place, since others may hold it."""
+    old: Any = getattr(thing, name, None)
+    if "generator" in form:
+        random_state.set_generator(old, form["generator"])
+        return
+    new = to_tensors(form["value"], form["details"], form["devices"])
+    if type(new) in (list, deque) and type(old) is type(new):
+        old.clear()
+        old.extend(new)
+    elif type(new) in (dict, set) and type(old) in (type(new), defaultdict):
+        old.clear()
+        old.update(new)
+    else:
+        vars(thing)[name] = new
+
+
+def may_change(value: Any) -> bool:
+    """Whether a value that is not plain may have a state: not if it is code, a file, data, or immutable.
+
+    Example:
+        >>> import pathlib
+        >>> may_change(print), may_change(pathlib.Path("x")), may_change({"a": object()})
+        (False, False, True)
+    """
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return any(map(may_change, value))
+    if isinstance(value, Mapping):
+        return any(map(may_change, value.values()))
+    try:
+        if hasattr(value, "__array__") or any(getattr(value, one, None) for one in ("variables", "weights")):
+            return True
+        if hasattr(value, "state_dict"):
+            return bool(value.state_dict())
+    except Exception:  # of code of the user's, which looking at a callback must not stop
+        return True
+    is_code = isroutine(value) or callable(value) or isinstance(value, (type, ModuleType, partial))
+    is_data = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+    hashed: Any = type(value).__hash__
+    is_compared_by_value = hashed not in (object.__hash__, None)
+    is_output = any(hasattr(value, name) for name in _OUTPUTS)
+    return not (is_code or is_data or is_compared_by_value or is_output)
+
+
+def _comes_back(value: Any) -> bool:
+    """Whether all parts of a value come back as what they are."""
+    if isinstance(value, (Mapping, list, tuple, set, frozenset, deque)) and type(value) not in _CONTAINERS:
+        return False
+    if isinstance(value, Mapping):
+        return all(map(_comes_back, value.values()))
+    if isinstance(value, (list, tuple, deque)):
+        return all(map(_comes_back, value))
+    return not hasattr(value, "detach") or (type(value).__name__ == "Tensor" and not value.requires_grad)
