@@ -122,6 +122,8 @@ def test_a_shell_sees_the_exit_code_of_a_script_that_a_signal_ended(
     assert ended.stdout == f"outlast: {number.name}: {told}\ncode {EXIT_CODES[number]}\n"
     assert ended.stderr.count("Traceback") == (number == INT)
     ended = start(-1)
-    assert "resumed run at epoch 3, resume point 2" in ended.stdout
+    assert (
+        "resumed run at epoch 3 (epoch 2 trained again as a check: identical), resume point 2" in ended.stdout
+    )
     assert ended.stdout.endswith(f"{[1 / (epoch + 1) for epoch in range(5)]}\ncode 0\n")
     assert debris(tmp_path / "run") == []

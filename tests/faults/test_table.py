@@ -518,7 +518,7 @@ def test_arrays_of_size_1_as_metrics_are_kept_and_shown_as_keras_shows_them(tmp_
             run.log(loss=np.array([epoch + 0.5]))
     assert run.history["loss"] == [0.5, 1.5]
     assert outlast.open_run(tmp_path / "run").history["loss"] == [0.5, 1.5]
-    assert ",[1.5]," in (tmp_path / "run" / "history.csv").read_text().splitlines()[-1]
+    assert ",[1.5]" in (tmp_path / "run" / "history.csv").read_text().splitlines()[-1]
 
 
 def test_code_changed_between_runs(tmp_path: Path) -> None:

@@ -25,11 +25,16 @@ def fold(folder: Path, weight: float, epochs: int = 2, **options: str) -> tuple[
 
 
 def test_a_second_model_for_a_finished_run_is_refused(folder: Path) -> None:
-    assert fold(folder, 0.0) == ([0, 1], 2.0)
     with pytest.raises(UsageError, match=r"finished by this program already.*a folder of its own"):
-        fold(folder, 5.0)
+        for weight in (0.0, 5.0):
+            assert fold(folder, weight) == ([0, 1], 2.0)
     assert fold(folder.with_name("fold-2"), 5.0) == ([0, 1], 7.0)
     assert fold(folder, 5.0, resume="never") == ([0, 1], 7.0)
+
+
+def test_another_line_of_the_program_may_load_a_finished_run(folder: Path) -> None:
+    assert fold(folder, 0.0) == ([0, 1], 2.0)
+    assert fold(folder, 5.0) == ([], 2.0)
 
 
 def test_the_same_model_again_and_more_epochs_are_as_ever(folder: Path) -> None:

@@ -521,3 +521,20 @@ def test_data_that_cannot_be_begun_again_or_have_no_length_are_refused(model: An
         run.data(iter([(X, Y)]))
     with pytest.raises(ArgumentError, match=r"run.data\(\) takes a tf.data.Dataset"):
         run.data(3)
+
+
+def test_another_activation_rate_or_optimizer_setting_is_said(folder: Path, capsys: Out) -> None:
+    def once(activation: str = "relu", rate: float = 0.1, beta: float = 0.9, epochs: int = 1) -> str:
+        keras.utils.set_random_seed(1)
+        layers = [keras.layers.Dense(4, activation), keras.layers.Dropout(rate), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((3,)), *layers])
+        model.compile(keras.optimizers.Adam(beta_1=beta), "mse")
+        fit(model, Run(folder, check_resume="never"), epochs)
+        return capsys.readouterr().out
+
+    once()
+    assert "changed from" not in once(epochs=2).replace("epochs changed from", "")
+    said = once("tanh", 0.2, 0.8, 3)
+    assert "layer 0 (Dense).activation changed from 'relu' to 'tanh'" in said
+    assert "layer 1 (Dropout).rate changed from 0.1 to 0.2" in said
+    assert "Adam.beta_1 changed from 0.9 to 0.8" in said

@@ -22,7 +22,7 @@ def text(value: Any) -> str:
     return found if len(found) <= _LONG else f"{found[:_LONG]}... ({zlib.crc32(found.encode()):08x})"
 
 
-def settings_of(place: str, settings: Mapping[str, Any], leave_out: tuple[str, ...]) -> dict[str, str]:
+def settings_of(place: str, settings: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> dict[str, str]:
     """Settings by their full names.
 
     Example:

@@ -223,15 +223,16 @@ class KerasTraining(Training):
             keras_held.assign(variable, _native(array))
 
     def description(self) -> dict[str, str]:
-        """The configurations of the layers, by their places, of the optimizer, and the loss."""
+        """The plain attributes of the layers, by their places, and of the optimizers; and the loss.
+
+        Keras's own ``get_config`` would import TensorFlow on every backend.
+        """
         found: dict[str, str] = {}
-        with suppress(Exception):  # a class of the user's need not have a configuration
-            for index, layer in enumerate(getattr(self.model, "layers", ())):
-                place = f"layer {index} ({type(layer).__name__})"
-                found |= settings_of(place, layer.get_config(), ("name", "layers"))
-        for name, optimizer in enumerate(self.optimizers.values()):
-            place = type(optimizer).__name__ + (f" {name}" if name else "")
-            found |= settings_of(place, optimizer.get_config(), ("name", "learning_rate"))
+        for index, layer in enumerate(getattr(self.model, "layers", ())):
+            found |= settings_of(f"layer {index} ({type(layer).__name__})", _plain_attributes(layer))
+        for index, optimizer in enumerate(self.optimizers.values()):
+            place = type(optimizer).__name__ + (f" {index}" if index else "")
+            found |= settings_of(place, _plain_attributes(optimizer))
         loss = getattr(self.model, "loss", None)
         return {**found, "loss": text(getattr(loss, "__name__", None) or loss)}
 
@@ -278,7 +279,7 @@ class KerasTraining(Training):
             own = _own_objects(self._model())
             with suppress(TypeError, ValueError, NotImplementedError):
                 if own is not None or not path.endswith(".keras"):
-                    return load(path, own)
+                    return _load(path, own)
         try:
             model = _clone(self.model)
         except Exception as error:
@@ -412,20 +413,40 @@ class KerasControl(Control):
         io_utils.print_msg(text)
 
 
-def load(path: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def load(path: str) -> Any:
     """A whole model; no code in the file is run, unless Keras was set to trust every file.
-
-    Args:
-        path: the file.
-        custom_objects: classes and functions that it names, beside registered ones.
 
     Raises:
         DamagedFile: it would take more memory than its own length.
+        CapabilityError: Keras cannot make it without the user's code; the text says what can be done.
     """
+    try:
+        return _load(path)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CapabilityError(
+            f"Keras cannot load {path} by itself: {reason}. If it has classes or functions of yours: "
+            "keras.saving.load_model(path, custom_objects={...}). If it has weights alone, make the model as "
+            "your script does, and load them: model.load_weights(path)."
+        ) from error
+
+
+def _load(path: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The same, with classes and functions that the file names."""
     import keras
 
     archives.check(path)
     return keras.saving.load_model(path, custom_objects=dict(custom_objects or {}), safe_mode=True)
+
+
+def _plain_attributes(thing: Any) -> dict[str, Any]:
+    """What tells how a layer or an optimizer was made; a function by its name."""
+    found = {}
+    for name, value in vars(thing).items():
+        value = getattr(value, "__name__", value) if inspect.isfunction(value) else value
+        if name[0] != "_" and name not in ("name", "built") and isinstance(value, (bool, int, float, str)):
+            found[name] = value
+    return found
 
 
 def _own_objects(model: Any) -> dict[str, Any] | None:

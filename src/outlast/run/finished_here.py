@@ -2,7 +2,8 @@
 
 In a loop over folds, each with a model of its own, the second fold would find the first one's finished run,
 train nothing, and get weights that have seen its validation data. A script or a cell that is started again
-looks the same, but for this: it is not the same execution, or its model begins with the same weights.
+looks the same, but for this: its model begins with the same weights, or it is another execution. A loop
+comes to the same line, in the same frames, again.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 from outlast.exceptions import UsageError
 from outlast.frameworks.base import weakly
 from outlast.run.comparison import Leaves
+
+Place = tuple[tuple["weakref.ref[CodeType]", int], ...]
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,12 @@ class _Finished:
     """A run that was finished in this process.
 
     Args:
-        program: the code of the script or cell that did it.
+        place: the lines of the program that did it.
         initial: the weights with which its model began.
         model: a weak reference to it.
     """
 
-    program: weakref.ref[CodeType]
+    place: Place
     initial: Leaves
     model: Callable[[], Any]
 
@@ -40,7 +43,7 @@ _finished: dict[str, _Finished] = {}  # by the real path of the folder
 
 def note(folder: str, initial: Leaves, model: Any) -> None:
     """The run in ``folder`` has been finished by a model that began with these weights."""
-    _finished[os.path.realpath(folder)] = _Finished(weakref.ref(_program()), initial, weakly(model))
+    _finished[os.path.realpath(folder)] = _Finished(_place(), initial, weakly(model))
 
 
 def check(folder: str, shown: str, initial: Leaves, model: Any) -> None:
@@ -56,7 +59,7 @@ def check(folder: str, shown: str, initial: Leaves, model: Any) -> None:
         UsageError: it is another one.
     """
     one = _finished.get(os.path.realpath(folder))
-    if one is None or one.program() is not _program() or one.initial == initial:
+    if one is None or one.place != _place() or one.initial == initial:
         return
     if model is not None and one.model() is model:
         return
@@ -67,13 +70,12 @@ def check(folder: str, shown: str, initial: Leaves, model: Any) -> None:
     )
 
 
-def _program() -> CodeType:
-    """The code of the script or of the notebook's cell that is being executed: the innermost module."""
-    frame: Any = sys._getframe()
-    code: CodeType = frame.f_code
+def _place() -> Place:
+    """The lines that are being executed, the innermost of the user's first."""
+    frame: FrameType | None = sys._getframe()
+    found = []
     while frame is not None:
-        code = frame.f_code
-        if code.co_name == "<module>":
-            break
+        if not frame.f_globals.get("__name__", "").startswith("outlast."):
+            found.append((weakref.ref(frame.f_code), frame.f_lineno))
         frame = frame.f_back
-    return code
+    return tuple(found)

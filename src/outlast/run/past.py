@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from outlast.exceptions import CapabilityError, OutlastError, UsageError
+from outlast.exceptions import UsageError
 from outlast.frameworks.base import load_file
 from outlast.inspect.record import Record
 from outlast.run.arguments import folder_path
@@ -36,17 +36,7 @@ class PastRun(Shown, Record):
             raise UsageError(f"{self.folder} has no best model.")
         name = os.path.relpath(best.path, self.folder)
         path = blobs.intact(self.folder, name, self._point.files[name])
-        try:
-            return load_file(path)
-        except OutlastError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise CapabilityError(
-                f"{path} cannot be loaded without your code: {reason}. If it has classes or functions of "
-                "yours, give them to the framework's own loader (custom_objects=). If it has weights "
-                "alone, make the model as your script does, and load them into it."
-            ) from error
+        return load_file(path)
 
     def __repr__(self) -> str:
         return f"PastRun({self.folder!r})"

@@ -1,0 +1,512 @@
+"""Host: what a run does at each hook: it opens the folder, commits each epoch, and leaves it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from outlast.callbacks.base import Callback
+from outlast.callbacks.list import Listener
+from outlast.core.decision import Decision
+from outlast.core.logs import Logs, completed
+from outlast.core.numbers import check_metric, check_name, plain
+from outlast.core.run_state import START, Moment, Position, RunState
+from outlast.exceptions import FileError, OutlastWarning, UsageError, warn
+from outlast.frameworks import loaders
+from outlast.run import rehearsal, settings
+from outlast.run.attributes import AttributesPart
+from outlast.run.check import Check
+from outlast.run.contents import Contents
+from outlast.run.data import Data
+from outlast.run.foreign import unsaved
+from outlast.run.opening import Opening
+from outlast.run.own_loop import OwnLoop
+from outlast.run.progress import RUN, Progress, put_into
+from outlast.run.signals import Signals
+from outlast.run.staged import StagedOutput
+from outlast.run.stores import Store
+from outlast.storage.format import layout
+
+
+class Host(OwnLoop):
+    """The hooks of a run; ``Run`` makes what they use, and has what users read."""
+
+    folder: str | None
+    _shown: str  # the folder, as the user wrote it
+    _made_for: Any  # the model that the user gave
+    _listener: Callable[[Decision], None] | None
+    _parts: Mapping[str, Any]
+    _rehearsal: rehearsal.Rehearsal | None
+    _store: Store
+    _staged: StagedOutput
+    _progress: Progress
+    _data: Data
+    _attributes: AttributesPart
+    _contents: Contents
+    _opening: Opening
+    _signals: Signals
+
+    _fresh = False  # opened, and not trained since
+    _under_way: int | None = None  # the epoch that has begun and is not committed
+    _begun_epochs = 0  # in this training
+    _may_have_results = False  # a training has been, and is not under way
+    _trains = False
+    _check: Check | None = None  # while the last saved epoch is trained again
+    _saved: RunState | None = None  # what was found, until it is announced
+    _told: set[str]  # what of the loaders is not exact
+    _results: dict[str, Any]
+    _extra_left: dict[str, Any]  # what the user has set since differs from it
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """A dict of JSON values of your own, saved with the rest."""
+        return self._progress.extra
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a training is under way; not so if an error ended Keras's ``fit``, which tells nobody."""
+        return self._trains and not self.was_left
+
+    @property
+    def was_left(self) -> bool:
+        """Whether an error ended the training, and no hook said so."""
+        return self._signals.left_behind
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training stopped, or did all its epochs."""
+        return self._progress.finished
+
+    # Hooks.
+
+    def set_model(self, model: Any) -> None:
+        """Take the model to be trained.
+
+        Raises:
+            UsageError: the run was made for another one.
+        """
+        if self._made_for is not None and model is not self._made_for:
+            raise UsageError(
+                f"{self!r} was made for another model than the one that is trained now: leave out model=, or "
+                "pass this model."
+            )
+        super().set_model(model)
+        self._signals.restore()  # of a training that an error ended
+        self.training.run, self._trains = self, False
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Open the folder, put back what it holds, and tell the loop where to begin."""
+        self._or_close(lambda: self._begin(logs))
+
+    def _begin(self, logs: Logs | None) -> None:
+        self._check_beside()
+        if not (self._store.is_open and self._fresh):
+            self._open()
+        self._fresh, self._begun_epochs, self._under_way = False, 0, None
+        self._may_have_results = False
+        if self._saved is not None and self._finished() is None:
+            self._check = self._opening.rewind(self._ours(), self.extra)
+            if self._check is not None:
+                self._be_at(self._check, self._check.before)
+        self._refuse_undone_rates()
+        super().on_train_begin(logs)
+        attributes = self._attributes.begin()
+        self.training.leave(known=False)
+        finished = self._finished()
+        if self.folder is not None:
+            if self._saved is None:  # what was resumed has been loaded just now
+                self._opening.dry_run()
+                self._loop.forget()
+            for problem in [*self._inexact(), *attributes] if finished is None else ():
+                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+            if finished is not None and self._saved is not None:
+                self._opening.refuse_another_model(self.training)
+            if self._check is None:
+                self._opening.announce(self._saved, finished, self._epochs())
+                self._saved = None
+        self._progress.finished = finished is not None
+        if finished is None:
+            self._progress.stops = []
+        position = self._progress.position
+        if finished is not None:
+            position = max(position, Position(((self.params or {}).get("epochs") or 0) - 1))
+        self.control.resume_at(position)
+        self._show_history()
+        self._opening.put_back(Moment.TRAIN_BEGIN)
+        if finished is None:
+            self._data.begin((self.params or {}).get("steps"))
+        self._trains = True
+        if self.folder is not None:
+            self._signals.install(self.control.dispatchers)
+            self.training.changed()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Begin an epoch, which must be the next."""
+        self._safe_point()
+        if epoch != self._progress.next_epoch:
+            raise UsageError(
+                f"The next epoch of {self._shown} is {self._progress.next_epoch} (counted from 0), but the "
+                f"loop begins {epoch}: leave out initial_epoch, the run knows where to go on."
+            )
+        self.control.resume_at(START)
+        if not self._begun_epochs:
+            self._show_history()
+        self._begun_epochs += 1
+        self._results = {}  # they were those of fewer epochs
+        self._under_way = epoch
+        self._opening.hook_came()
+        super().on_epoch_begin(epoch, logs)
+        self._opening.put_back(Moment.EPOCH_BEGIN)
+        self._data.begin_epoch()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Let every callback see the epoch, then commit; an epoch cut short by a signal is discarded."""
+        self._or_close(lambda: self._end_epoch(epoch, logs))
+
+    def _check_beside(self) -> None:
+        """Refuse what does a Run's work a second time, in the same training."""
+        for one in (*self.callbacks, *self.control.beside()):
+            reason = self.control.refused(one)
+            if isinstance(one, Host) and one is not self:
+                reason = "leave one out: a training is kept in one folder, pass all callbacks to one Run"
+            if reason is not None:
+                name = repr(one) if isinstance(one, Host) else type(one).__name__
+                raise UsageError(f"{name} is in the same training as {self!r}: {reason}.")
+
+    def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
+        self._safe_point()
+        self._opening.hook_came()
+        super().on_epoch_end(epoch, logs)
+        if self.control.stopping and not self._progress.stops and self._signals.pending is None:
+            self._progress.stopped_from_outside()
+        seen = self._data.end_epoch((self.params or {}).get("steps"))
+        if seen is not None:
+            self._loop.saw(seen)
+        self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
+        self._commit()
+        self._name_what_changed()
+        if self._check is not None:
+            self._go_on_from(self._check, logs)
+        self._under_way = None
+        if self._rehearsal and self._progress.finished:
+            self.control.stop("the rehearsal has trained its epochs")
+        self._safe_point()
+
+    def _commit(self) -> None:
+        self._store.commit(self._staged.take(), self._state)
+        if self._check is None:
+            self._opening.committed()
+            self._extra_left = deepcopy(self.extra)
+
+    def _go_on_from(self, check: Check, logs: Logs | None) -> None:
+        """Once the last saved epoch was trained again: say what came of it, and go on from what was saved."""
+        if check.differences is None:  # of several epochs, not the last
+            self.control.begin()  # the run had not stopped here
+            return
+        again = f"epoch {self._progress.next_epoch} trained again as a check"
+        asked = [one for one in self._progress.stops if one.callback == RUN]  # by the user: it holds
+        self._check = None
+        self._be_at(check.store, replace(check.newest, finished=False))  # more epochs are asked for now
+        self._opening.end(check)
+        if check.differences or check.abandoned:
+            self.control.begin()  # a stop of a callback that decided otherwise
+            if isinstance(logs, dict):  # what Keras's own History will show
+                logs.update(
+                    {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
+                )
+        told = "" if check.abandoned else f" ({again}: {'not ' if check.differences else ''}identical)"
+        self._opening.announce(self._saved, None, self._epochs(), told)
+        self._saved = None
+        if asked:
+            self._stop_at_once(asked)
+        if not check.abandoned:
+            self._store.record("check", check.to_json())
+        if check.differences:
+            self._warn(check.warning(self._shown, self.training.is_on_accelerator))
+
+    def _stop_at_once(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            self.control.stop(decision.sentence)
+            self._note(decision)
+        self._progress.finished = True
+        self._commit()
+
+    def _warn(self, text: str) -> None:
+        """Warn, but end no training where warnings are errors."""
+        try:
+            warn(text)
+        except OutlastWarning:
+            self._say(f"outlast: {text}")
+
+    def _leave_check(self) -> None:
+        """The epoch that was trained again has been left: the run is where it was saved."""
+        if self._check is not None:
+            check, self._check = self._check, None
+            self._be_at(check.store, check.newest)
+
+    def _be_at(self, store: Store, state: RunState) -> None:
+        """Go on from what a store holds; the user may have kept ``extra``, or what is in it."""
+        extra, self._store = self._progress.extra, store
+        self._staged.begin(store.files, capture=store is not self._check)
+        rows, journal = (store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
+        self._progress = Progress.from_state(state, rows, journal)
+        put_into(extra, self._progress.extra)
+        self._progress.extra = extra
+
+    def _hear(self) -> None:
+        super()._hear()
+        heard = self._batch_hooks.get("on_train_batch_end")
+        if self._rehearsal:
+            heard = partial(self._rehearse_batch, heard)
+        if heard is not None:
+            self._batch_hooks["on_train_batch_end"] = partial(self._hear_batch, heard)
+
+    def _rehearse_batch(self, heard: Listener | None, batch: int, logs: Logs | None = None) -> None:
+        assert self._rehearsal
+        self._rehearsal.count(rehearsal.BATCH, self._store.flush)
+        if heard is not None:
+            heard(batch, logs)
+
+    def _hear_batch(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:
+        """After a batch: what a callback saved in it goes to the disk at once, not with the epoch."""
+        heard(batch, logs)
+        step = self._staged.take_files()
+        if step.files:
+            self._store.show(step)
+
+    def _state(self) -> RunState:
+        state = self._progress.to_state(self._opening.settings, self._contents.collect())
+        return replace(state, description=self._opening.description, changes=self._opening.changes)
+
+    def _see_epoch(self, epoch: int, complete: Logs) -> None:
+        self._progress.rows.append(_row(epoch, complete))
+        super()._see_epoch(epoch, complete)
+        self._progress.rows[-1] = _row(epoch, completed(complete, {}))  # with what callbacks have added
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before a validation, which a signal skips."""
+        if self._rehearsal:
+            self._rehearsal.count(rehearsal.VALIDATION, self._store.flush)
+        self._safe_point()
+        super().on_test_begin(logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After a validation, which a signal cuts short."""
+        self._safe_point()
+        super().on_test_end(logs)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Let every callback end, and wait until everything is on the disk."""
+        self._or_close(lambda: self._end(logs))
+
+    def _end(self, logs: Logs | None) -> None:
+        self._may_have_results = True
+        super().on_train_end(logs)
+        self._keep_late_stop()
+        self.control.resume_at(START)
+        if not self._begun_epochs:
+            self._show_history()
+        self._store.finish()
+        if self._begun_epochs:
+            self._store.record("end", {"epoch": self._progress.next_epoch})
+        if not self._begun_epochs:
+            self.training.take_back()
+        self._opening.ended(self.training, is_finished=self.finished)
+        self._trains = False
+        self._close()
+        if self._rehearsal:
+            self._rehearsal.end()
+        if self._signals.pending is not None:
+            self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
+            self._signals.raise_pending()
+
+    def _keep_late_stop(self) -> None:
+        """A callback that Keras calls after the run stopped the training: keep that, too."""
+        if self._begun_epochs and self.control.stopping and not self._progress.finished:
+            self._progress.stopped_from_outside()
+            self._progress.finished = True
+            self._commit()
+
+    # Opening and closing.
+
+    def _open(self) -> None:
+        """Take the store, and put back what it holds."""
+        if self.folder is not None:
+            self.training.require("state", "A Run")
+        for callback in self._ours():
+            callback.forget()
+        self._leave_check()
+        self._staged.begin(())
+        extra, left = self._progress.extra, self._extra_left
+        users = deepcopy(extra) if extra != left else None
+        self._progress = Progress(extra=extra)
+        saved = self._opening.open(self._ours(), self.training, (self.params or {}).get("steps"))
+        self._saved = saved and replace(saved, contents={})  # what is put back is not kept
+        self._staged.begin(self._store.files)
+        if self._saved is not None:
+            self._be_at(self._store, self._saved)
+        self._extra_left = deepcopy(extra)
+        if users is not None:  # what the user has set since the last training counts
+            put_into(extra, users)
+        self._results = self._store.results(self._progress.next_epoch)
+        self._fresh = True
+
+    def _or_close(self, act: Callable[[], None]) -> None:
+        """Leave a run that can be used again, whatever fails."""
+        try:
+            act()
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._trains and self.is_running:  # left in the middle: the rates are known, the weights are not
+            self.training.leave()
+        self._may_have_results |= self._trains
+        self._trains = False
+        self._signals.restore()
+        self.training.run = None
+        self._leave_check()
+        self._store.close()
+
+    def _safe_point(self) -> None:
+        """If a signal came: finish what is being written, give the folder back, and end."""
+        if self._signals.pending is None:
+            return
+        with suppress(FileError):  # closing says what is wrong with the disk
+            self._store.record("signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch})
+        try:
+            self._store.close()
+            told = self._told_of_end()
+        except FileError as error:
+            told = f"{self._told_of_end()}. The last save failed: {error}"
+        self._leave_check()
+        self._say(f"outlast: {self._signals.name}: {told}")
+        self._trains, self.training.run = False, None
+        self._signals.raise_pending()
+
+    def _told_of_end(self) -> str:
+        saved = 0 if self._store.committed is None else self._store.committed.epoch + 1
+        told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
+        if self._under_way is not None and self._check is None:  # an epoch trained again is saved
+            lost = f"ended in epoch {self._under_way + 1}, which is not saved"
+            told = f"{lost}; epoch {saved} is" if saved else lost
+        return f"{told}. The same command " + (
+            f"goes on with epoch {saved + 1}" if saved else "starts from the beginning"
+        )
+
+    def _note(self, decision: Decision) -> None:
+        self._progress.note(decision, self._staged)
+        if self._listener is not None and self._check is None:  # it has heard of the stretch
+            self._listener(decision)
+
+    def _inexact(self) -> list[str]:
+        theirs = [unsaved(one) for one in self.callbacks if not isinstance(one, Callback)]
+        params = {**(self.params or {}), "through_run": self._data.is_used}
+        parts = self.training.unsaved([*self._parts.values()])
+        return [*self.training.inexact(params), *parts, *self._lacking_optimizer(), *filter(None, theirs)]
+
+    def _name_what_changed(self) -> None:
+        """Name, the first time that it is seen to change, what a resume would not bring back."""
+        names = self.training.changed()
+        if names and self.folder is not None:
+            warn(
+                f"Training changes {', '.join(names[:5])}{' and more' if len(names) > 5 else ''}, which a "
+                f"plain attribute holds and {self._shown} does not save. If a step depends on it, a resume "
+                "is not exact: make it a buffer, self.register_buffer(name, torch.tensor(value)), or a part."
+            )
+
+    def _lacking_optimizer(self) -> list[str]:
+        """What is said of a model that is trained without an optimizer that we know."""
+        known = self.training.optimizers or any(
+            hasattr(part, "param_groups") for part in self._parts.values()
+        )
+        if known or self._given is not None:
+            return []
+        return ["the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer)"]
+
+    def _refuse_undone_rates(self) -> None:
+        """Refuse a callback that sets the rate beside a scheduler that sets it anew in each step."""
+        setting = [type(one).__name__ for one in self._ours() if one.sets_rates]
+        for name, part in self._parts.items() if setting else ():
+            if self.training.sets_rates_anew(part):
+                raise UsageError(
+                    f"{setting[0]} sets the learning rate, but the scheduler {name}={type(part).__name__} "
+                    "sets it again in each of its steps, whatever it is then: leave out one of the two."
+                )
+
+    def _is_known(self, thing: Any) -> bool:
+        """Whether an object is what is trained, or a piece of it, or saved with it."""
+        model = self.model
+        pieces = [*getattr(model, "layers", ()), *(model.modules() if hasattr(model, "modules") else ())]
+        optimizers = self.training.optimizers.values()
+        return any(
+            thing is one
+            for one in (self, model, *pieces, *optimizers, *self._parts.values(), *self.callbacks)
+        )
+
+    def _ours(self) -> list[Callback]:
+        return [callback for callback in self.callbacks if isinstance(callback, Callback)]
+
+    def _finished(self) -> str | None:
+        return self._progress.why_finished(self._ours(), self._epochs())
+
+    def _remaining(self, total: int) -> range:
+        total = min(total, self._epochs() or 0)
+        return range(self._progress.next_epoch if self._finished() is None else total, total)
+
+    def _epochs(self) -> int | None:
+        asked: int | None = (self.params or {}).get("epochs")
+        return self._rehearsal.epochs(asked) if self._rehearsal else asked
+
+    def _meet(self, loader: Any) -> None:
+        if self.folder is not None and self._loop.begins_epoch:
+            size = settings.of_loader(loader)
+            changed = self._opening.meet(size, self._loop.first_sizes)
+            self._loop.note_first(size, anew=changed)
+            if changed and self._check is not None:  # other batches were asked for: nothing to compare
+                self._check.abandoned = True
+        for problem in loaders.inexact(loader) if self.folder is not None else ():
+            if problem not in self._told:
+                self._told.add(problem)
+                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+        self._opening.put_back(Moment.FIRST_BATCH)
+
+    def _be_ready(self) -> None:
+        self._opening.put_back(Moment.FIRST_BATCH)
+
+    def _log_result(self, metrics: Mapping[str, Any]) -> None:
+        if not self._may_have_results:
+            raise UsageError(
+                "run.log was called outside an epoch. Call it in your loop, for epoch in run.epochs(...), or "
+                "after it for results of the run. A callback adds its metric to the logs: "
+                "logs['val_f1'] = ..."
+            )
+        for name, value in metrics.items():
+            check_name(name)
+            check_metric(value, name)
+        self._results |= completed(metrics, {})
+        self._store.keep_results(self._results, self._progress.next_epoch)
+
+    def _show_history(self) -> None:
+        epochs = [row["epoch"] for row in self._progress.rows]
+        self.control.fill_history(self._progress.columns(), epochs)
+
+    def _say(self, text: str) -> None:
+        self.context.say(text)
+
+
+def _row(epoch: int, logs: Logs) -> dict[str, Any]:
+    """An epoch's row, arrays as lists, as it is after a resume too.
+
+    Raises:
+        MetricError: something in the logs cannot be in a history; the text names it.
+    """
+    for name, value in logs.items():
+        check_name(name)
+        check_metric(value, name, texts=True)
+    return {"epoch": epoch, **plain(logs)}
