@@ -418,17 +418,17 @@ def load(path: str) -> Any:
 
     Raises:
         DamagedFile: it would take more memory than its own length.
-        CapabilityError: Keras cannot make it without the user's code; the text says what can be done.
+        TypeError, ValueError: Keras cannot make it without the user's code; a note says what can be done.
     """
     try:
         return _load(path)
     except (TypeError, ValueError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CapabilityError(
-            f"Keras cannot load {path} by itself: {reason}. If it has classes or functions of yours: "
-            "keras.saving.load_model(path, custom_objects={...}). If it has weights alone, make the model as "
-            "your script does, and load them: model.load_weights(path)."
-        ) from error
+        error.add_note(
+            "outlast: if the model has classes or functions of yours, give them to Keras: "
+            f"keras.saving.load_model({path!r}, custom_objects={{...}}). If the file has weights alone, make the "
+            "model as your script does, and load them: model.load_weights(path)."
+        )
+        raise
 
 
 def _load(path: str, custom_objects: Mapping[str, Any] | None = None) -> Any:

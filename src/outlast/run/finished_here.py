@@ -28,7 +28,7 @@ class _Finished:
     """A run that was finished in this process.
 
     Args:
-        place: the lines of the program that did it.
+        place: the lines of the program that opened it.
         initial: the weights with which its model began.
         model: a weak reference to it.
     """
@@ -41,17 +41,18 @@ class _Finished:
 _finished: dict[str, _Finished] = {}  # by the real path of the folder
 
 
-def note(folder: str, initial: Leaves, model: Any) -> None:
-    """The run in ``folder`` has been finished by a model that began with these weights."""
-    _finished[os.path.realpath(folder)] = _Finished(_place(), initial, weakly(model))
+def note(folder: str, place: Place, initial: Leaves, model: Any) -> None:
+    """The run was opened at these lines, and finished by a model that began with these weights."""
+    _finished[os.path.realpath(folder)] = _Finished(place, initial, weakly(model))
 
 
-def check(folder: str, shown: str, initial: Leaves, model: Any) -> None:
+def check(folder: str, shown: str, place: Place, initial: Leaves, model: Any) -> None:
     """Refuse a model of another training, in the program that has finished the run.
 
     Args:
         folder: the run's, which is finished.
         shown: the same as the user wrote it.
+        place: the lines at which it is opened.
         initial: the weights with which the model begins.
         model: the model; the one that finished the run may come again.
 
@@ -59,7 +60,7 @@ def check(folder: str, shown: str, initial: Leaves, model: Any) -> None:
         UsageError: it is another one.
     """
     one = _finished.get(os.path.realpath(folder))
-    if one is None or one.place != _place() or one.initial == initial:
+    if one is None or one.place != place or one.initial == initial:
         return
     if model is not None and one.model() is model:
         return
@@ -70,7 +71,7 @@ def check(folder: str, shown: str, initial: Leaves, model: Any) -> None:
     )
 
 
-def _place() -> Place:
+def place_now() -> Place:
     """The lines that are being executed, the innermost of the user's first."""
     frame: FrameType | None = sys._getframe()
     found = []

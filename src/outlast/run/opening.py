@@ -71,6 +71,7 @@ class Opening:
         self._changed = False  # the user has set something that is not saved yet
         self.description: dict[str, str] = {}
         self.changes = 0
+        self._place: finished_here.Place = ()  # the lines of the program that opened it
         self._initial: Leaves = {}  # the weights with which the model began
         self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
         self._remembered: Any = None  # by the training, before this start
@@ -86,6 +87,7 @@ class Opening:
         initial = _checksums(training).get("weights", {})
         is_ours = self._left is not None and self._left[0] is training
         self._initial = self._initial if is_ours else initial
+        self._place = finished_here.place_now()
         self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
         self._first_loader_known = self._may_check = False
         self._notes, self._wrong, self._remembered = [], [], training.remembered
@@ -292,7 +294,7 @@ class Opening:
         Raises:
             UsageError: it is one.
         """
-        finished_here.check(self._store.folder, self._shown, self._initial, training.model)
+        finished_here.check(self._store.folder, self._shown, self._place, self._initial, training.model)
 
     def ended(self, training: Training, *, is_finished: bool) -> None:
         """Remember how the run leaves the model.
@@ -306,7 +308,7 @@ class Opening:
         with suppress(CapabilityError, NotImplementedError):  # who keeps what cannot be stored names it
             self._left = training, _checksums(training)
         if is_finished:
-            finished_here.note(self._store.folder, self._initial, training.model)
+            finished_here.note(self._store.folder, self._place, self._initial, training.model)
 
     def set_through_run(self, name: str) -> None:
         """The user sets it through the Run, so the next training takes it."""
