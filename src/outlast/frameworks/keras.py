@@ -425,8 +425,8 @@ def load(path: str) -> Any:
     except (TypeError, ValueError, NotImplementedError) as error:
         error.add_note(
             "outlast: if the model has classes or functions of yours, give them to Keras: "
-            f"keras.saving.load_model({path!r}, custom_objects={{...}}). If the file has weights alone, make the "
-            "model as your script does, and load them: model.load_weights(path)."
+            f"keras.saving.load_model({path!r}, custom_objects={{...}}). If the file has weights alone, "
+            "make the model as your script does, and load them: model.load_weights(path)."
         )
         raise
 

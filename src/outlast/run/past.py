@@ -29,7 +29,7 @@ class PastRun(Shown, Record):
         Raises:
             UsageError: no best model is saved.
             DamagedFile: its bytes are lost, or it is not what a run saved.
-            TypeError, ValueError: the framework cannot load it without your code; a note says what can be done.
+            TypeError, ValueError: the framework needs your code to load it; a note says what can be done.
         """
         best = self.best
         if best is None or best.path is None:
