@@ -116,8 +116,10 @@ class Check(Reader):
             if accelerated
             else ""
         )
+        only_metrics = all(one.kind.name == "a metric" for one in self.differences)
+        how = "is exact but for a metric" if only_metrics else "is not exact"
         return (
-            f"Resuming {shown} is not exact: epoch {self.newest.position.next_epoch} was trained again as a "
+            f"Resuming {shown} {how}: epoch {self.newest.position.next_epoch} was trained again as a "
             f"check, and is not what was saved. {self.outcome} The likely cause: "
             f"{self.differences[0].kind.cause}.{device} Training goes on from what was saved. docs/exact.md "
             "has more; check_resume='never' leaves the check out."
