@@ -20,8 +20,9 @@ from tests.storage.tap import tapped
 
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run, cli
 from outlast.inspect.checks import Verdict
-from outlast.inspect.status import Status, reason
+from outlast.inspect.status import Status
 from outlast.inspect.verification import verify
+from outlast.inspect.wording import reason
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, Step, commit

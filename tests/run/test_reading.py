@@ -218,3 +218,12 @@ def test_a_notebook_shows_a_table_of_a_run_with_names_that_do_no_harm(folder: Pa
     for shown in (run._repr_html_(), open_run(folder)._repr_html_()):
         assert "epoch 3, val_loss 3" in shown and "finished" in shown and "EarlyStopping stops" in shown
         assert "<b>" not in shown
+
+
+def test_who_only_looks_says_what_is_wrong_and_not_what_a_start_would_do(folder: Path) -> None:
+    train(folder, epochs=3)
+    newest = max(folder.glob("resume-*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    (finding,) = open_run(folder).findings
+    assert finding.startswith("resume point 3: ") and "set aside" not in finding
+    assert newest.exists()

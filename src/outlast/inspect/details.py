@@ -14,7 +14,8 @@ from outlast.core.numbers import encoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.inspect.record import Checkpoint
-from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer, reason
+from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer
+from outlast.inspect.wording import reason
 from outlast.storage import journal, resume_points
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import read_part, regular_size

@@ -16,6 +16,7 @@ from outlast.core.numbers import decoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import FileError
 from outlast.inspect.folders import why_no_run
+from outlast.inspect.wording import problems
 from outlast.storage import results, resume_points
 from outlast.storage.disk import lock
 from outlast.storage.format import json_text, layout, limits
@@ -170,7 +171,7 @@ class Record(Readable):
                 path=self.folder,
             )
         self._point: ResumePoint = found.point
-        self._findings = found.findings
+        self._findings = tuple(problems(self.folder, found))
 
     def __repr__(self) -> str:
         return f"Record({self.folder!r})"

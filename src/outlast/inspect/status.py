@@ -25,6 +25,7 @@ from outlast.core.run_state import RunState
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.inspect.folders import why_no_run
 from outlast.inspect.record import Best, Record
+from outlast.inspect.wording import problems
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import lock
@@ -36,7 +37,6 @@ from outlast.storage.survey import Fits, Read, Survey, survey
 
 Result = TypeVar("Result")
 
-_LONGEST = 300  # characters of a reason
 _OF_A_HOLDER = ("pid", "host", "boot", "since")  # what a process writes into its lock
 
 
@@ -227,29 +227,6 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
         else:
             status = Status.FINISHED if record and record.finished else Status.INTERRUPTED
     return Look(RunStatus(folder, status, problem="; ".join(wrong), **facts, **circumstances), found, record)
-
-
-def problems(folder: str, found: Survey) -> list[str]:
-    """What a survey found wrong, as phrases."""
-    return [
-        *(f"resume point {number}: {reason(folder, why)}" for number, why in found.unusable.items()),
-        *(
-            f"{blob.name} is missing or damaged, but {twin.file} holds the same bytes"
-            for blob, twin in found.replaceable.items()
-        ),
-        *(f"{blob.name} ({what}) is lost" for blob, what in found.lost.items()),
-    ]
-
-
-def reason(folder: str, why: str) -> str:
-    """Why a resume point cannot be used, without its path, which the reader sees already.
-
-    Example:
-        >>> reason("runs/a", "runs/a/resume-00000009 is damaged: it is too short for its header.")
-        'it is too short for its header'
-    """
-    text = why.replace(os.path.join(folder, ""), "").rstrip(".")[:_LONGEST]
-    return text.partition(": ")[2] if text.startswith(("resume-", "Cannot read")) else text
 
 
 def _training(folder: str, number: int, epoch: int) -> str:

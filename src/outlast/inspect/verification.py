@@ -16,7 +16,8 @@ from typing import Any
 from outlast.exceptions import DamagedFile, FileError
 from outlast.inspect import checks
 from outlast.inspect.checks import Check, Verdict
-from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer, reason
+from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer
+from outlast.inspect.wording import reason
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
