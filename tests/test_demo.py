@@ -363,7 +363,8 @@ def test_a_training_killed_in_a_save_and_started_again_ends_as_one_that_was_not(
     assert found["killed"] == found["uninterrupted"]
     assert found["killed"]["epochs"] == 14
     events = (tmp_path / "out" / "killed" / "events.jsonl").read_text("utf-8").splitlines()
-    assert [json.loads(line)["event"] for line in events] == ["start", "resume", "end"]
+    named = [json.loads(line)["event"] for line in events]
+    assert named == ["start", "resume", "check begins", "check", "end"]
 
 
 def test_two_trainings_that_differ_are_an_exit_code_of_its_own(

@@ -35,7 +35,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's two
 # scripts (below) and the reader in docs/format.md (tests/storage/test_format.py).
 RUN_HERE = ["docs/getting-started.md", "docs/run.md", "docs/callbacks.md"]
-RUN_ELSEWHERE = {"README.md": 2, "docs/format.md": 1}
+RUN_ELSEWHERE = {"README.md": 2, "docs/format.md": 1, "docs/exact.md": 1}
 
 Names = dict[str, Any]
 

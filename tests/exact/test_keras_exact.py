@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from tests.exact.keras_trainings import CASES
 from tests.exact.trainings import Training
 
+import outlast
 from outlast import OutlastWarning
 
 UNTIL = 3
@@ -44,3 +47,15 @@ def test_a_resume_in_fit_is_exact_or_a_message_names_what_is_not(
         assert "trained again as a check: identical" in out
     else:
         assert any(case.text in text for text in (*warned, *said)), (warned, said, resumed == whole)
+
+
+def test_the_example_of_the_page_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "exact.md").read_text("utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((64, 2), "float32")
+    tensorflow = pytest.importorskip("tensorflow")
+    exec(example, {"outlast": outlast, "tf": tensorflow, "model": model, "x": x, "y": x[:, :1]})
+    assert len(outlast.open_run("runs/digits").history.epochs) == 10
