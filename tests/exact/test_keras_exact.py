@@ -49,6 +49,7 @@ def test_a_resume_in_fit_is_exact_or_a_message_names_what_is_not(
         assert any(case.text in text for text in (*warned, *said)), (warned, said, resumed == whole)
 
 
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # what Keras says of every Dataset
 def test_the_example_of_the_page_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "exact.md").read_text("utf-8")
