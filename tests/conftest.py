@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +25,12 @@ def one_identity() -> Iterator[None]:
 def random_identities(monkeypatch: pytest.MonkeyPatch) -> None:
     """As users have it: each new run has an identity of its own."""
     monkeypatch.setattr(layout, "new_identity", _random)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A place for a run, in memory where there is such a disk: many small runs need no real one."""
+    memory = Path("/dev/shm")
+    place = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    yield place / "run"
+    shutil.rmtree(place)

@@ -17,8 +17,7 @@ from outlast.inspect.record import Checkpoint
 from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer
 from outlast.inspect.wording import reason
 from outlast.storage import journal, resume_points
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import read_part, regular_size
+from outlast.storage.disk.reading import beginning, regular_size
 from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.format import json_text, layout, limits
 from outlast.storage.resume_points import ResumePoint
@@ -144,10 +143,9 @@ def _seen_closely(folder: str, seen: Look) -> Details:
 def _requested(folder: str) -> Mapping[str, Any]:
     """What ``run.json`` says; nothing if it is damaged, which ``verify`` reports."""
     path = os.path.join(folder, layout.RUN)
-    if regular_size(path) is None:
+    text = beginning(path, limits.JSON_BYTES + 1)
+    if text is None:
         return {}
-    with explained(path, "read"):
-        text = read_part(path, 0, limits.JSON_BYTES + 1)
     try:
         return _mapping(json_text.parsed(text, parse_constant=str))
     except (ValueError, RecursionError):

@@ -58,7 +58,7 @@ class Batches:
 
 
 def checksum(batch: Any) -> int:
-    """Of some bytes that another batch would have otherwise."""
+    """Of some bytes that differ between batches."""
     return zlib.crc32(_looked_at(batch))
 
 

@@ -313,7 +313,7 @@ class Host(OwnLoop):
         self._store.finish()
         if self._begun_epochs:
             self._store.record("end", {"epoch": self._progress.next_epoch})
-        if not self._begun_epochs:
+        else:
             self.training.take_back()
         self._opening.ended(self.training, is_finished=self.finished)
         self._trains = False

@@ -84,9 +84,9 @@ class Opening:
             RunChanged: the code asks for another training; nothing was put back.
         """
         saved = self._store.open(self._resume)
-        initial = _checksums(training).get("weights", {})
         is_ours = self._left is not None and self._left[0] is training
-        self._initial = self._initial if is_ours else initial
+        if not is_ours and self._store.folder:
+            self._initial = _checksums(training, {"weights"}).get("weights", {})
         self._place = finished_here.place_now()
         self._resume = "auto" if self._resume == "never" else self._resume  # once, not at every fit
         self._first_loader_known = self._may_check = False
@@ -307,7 +307,7 @@ class Opening:
         training.leave()
         with suppress(CapabilityError, NotImplementedError):  # who keeps what cannot be stored names it
             self._left = training, _checksums(training)
-        if is_finished:
+        if is_finished and self._store.folder:
             finished_here.note(self._store.folder, self._place, self._initial, training.model)
 
     def set_through_run(self, name: str) -> None:
@@ -365,9 +365,11 @@ def _only_grew(before: Leaves, now: Leaves) -> bool:
     return all(same(leaf, now.get(name)) or name in inner for name, leaf in before.items())
 
 
-def _checksums(training: Training) -> dict[str, Leaves]:
+def _checksums(
+    training: Training, pieces: Collection[str] = frozenset(_SETTABLE.values())
+) -> dict[str, Leaves]:
     found: dict[str, Leaves] = {}
     for name, tree in (training.settable() if "state" in training.capabilities else {}).items():
-        if name in _SETTABLE:
+        if _SETTABLE.get(name) in pieces:
             found.setdefault(_SETTABLE[name], {}).update({name + k: v for k, v in leaves(tree).items()})
     return found

@@ -14,8 +14,7 @@ from typing import Any
 from outlast.core.numbers import decoded, encoded
 from outlast.storage import identity
 from outlast.storage.disk import files
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.reading import read_part, regular_size
+from outlast.storage.disk.reading import beginning
 from outlast.storage.format import json_text, layout, limits
 
 
@@ -35,10 +34,9 @@ def write(folder: str, epochs: int, results: Mapping[str, Any]) -> None:
 def read(folder: str, epochs: int) -> dict[str, Any]:
     """The results of a run of so many epochs; none if there are none, or if they make no sense."""
     path = os.path.join(folder, layout.RESULTS)
-    if regular_size(path) is None:
+    text = beginning(path, limits.JSON_BYTES + 1)
+    if text is None:
         return {}
-    with explained(path, "read"):
-        text = read_part(path, 0, limits.JSON_BYTES + 1)
     try:
         content = json_text.parsed(text)
         run, of, results = (content[name] for name in ("run", "epochs", "results"))
