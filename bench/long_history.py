@@ -14,8 +14,8 @@ import tempfile
 import time
 
 from outlast.core.run_state import Position, RunState
-from outlast.run.session import FolderStore
-from outlast.storage.commit import Step
+from outlast.run.folder_store import FolderStore
+from outlast.storage.commit import Bundle
 from outlast.storage.format import layout
 from outlast.storage.format.layout import ROWS
 from outlast.storage.logs import Lines
@@ -37,7 +37,7 @@ def commit(run: FolderStore, rows: int, epoch: int) -> float:
         ROWS: Lines(ROW * rows, public=False),
     }
     start = time.perf_counter()
-    run.commit(Step(logs=logs), lambda: RunState(Position(epoch)))
+    run.commit(Bundle(logs=logs), lambda: RunState(Position(epoch)))
     run.flush()
     return time.perf_counter() - start
 

@@ -25,7 +25,7 @@ from outlast.inspect.verification import verify
 from outlast.inspect.wording import reason
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Committed, Step, commit
+from outlast.storage.commit import Bundle, Committed, commit
 from outlast.storage.disk import files
 from outlast.storage.format import layout, limits, tensors
 from outlast.storage.logs import Lines
@@ -869,7 +869,7 @@ def test_what_somebody_made_up_is_answered_in_few_safe_lines(tmp_path: Path, ask
         content[name] = made_up[name]
     else:
         state = {**state, **made_up} if isinstance(made_up, dict) else made_up
-    step = Step({}, {layout.JOURNAL: Lines(content["journal"])})
+    step = Bundle({}, {layout.JOURNAL: Lines(content["journal"])})
     (tmp_path / "run").mkdir()
     commit(str(tmp_path / "run"), Committed(), step, state)
     for file in ("run.json", "events.jsonl"):

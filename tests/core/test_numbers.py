@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outlast.core.numbers import decoded, encoded, flag, is_scalar, number, plain, real, whole
+from outlast.core.numbers import count, decoded, encoded, flag, is_scalar, number, real, to_python
 from outlast.exceptions import ArgumentError, MetricError
 
 
@@ -101,7 +101,7 @@ def test_a_scalar_has_no_axes(value: Any, expected: bool) -> None:
     [(0, 0), (7, 7), (7.0, 7), (np.int64(7), 7), (np.float32(2), 2), (math.inf, math.inf)],
 )
 def test_a_count_is_a_whole_number_or_forever(value: Any, expected: float) -> None:
-    result = whole(value, "patience")
+    result = count(value, "patience")
     assert result == expected
     assert type(result) is type(expected)
 
@@ -127,14 +127,14 @@ def test_a_count_is_a_whole_number_or_forever(value: Any, expected: float) -> No
 )
 def test_anything_else_is_no_count(value: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
-        whole(value, "patience")
+        count(value, "patience")
     assert str(caught.value) == f"patience must be a whole number, at least 0, but is {value!r}."
 
 
 def test_the_least_count_is_allowed_and_what_is_below_is_not() -> None:
-    assert whole(2, "batches", least=2) == 2
+    assert count(2, "batches", least=2) == 2
     with pytest.raises(ArgumentError, match="batches must be a whole number, at least 2, but is 1"):
-        whole(1, "batches", least=2)
+        count(1, "batches", least=2)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ class Word(str, Enum):  # noqa: UP042  (as people write them who had Python 3.10
     ],
 )
 def test_a_plain_value_has_pythons_own_types(value: Any, expected: Any) -> None:
-    assert_same(plain(value), expected)
+    assert_same(to_python(value), expected)
     assert_same(encoded({"x": value})["x"], "inf" if expected == math.inf else expected)
 
 
@@ -241,5 +241,5 @@ def assert_same(value: Any, expected: Any) -> None:
 
 def test_what_json_cannot_hold_is_left_for_json_to_refuse() -> None:
     something = object()
-    assert plain(something) is something
-    assert plain({"a": [something]})["a"][0] is something
+    assert to_python(something) is something
+    assert to_python({"a": [something]})["a"][0] is something

@@ -37,14 +37,14 @@ def forge_manifest(folder: Path, change: Change) -> None:
     tensors.write(str(path), {**content, "manifest": text}, metadata)
 
 
-def forge_file(folder: Path, view: str, data: bytes) -> None:
-    """Put other bytes behind a view, in the blob and in the copy that people see."""
+def forge_file(folder: Path, published: str, data: bytes) -> None:
+    """Put other bytes behind a published file, in the blob and in the file itself."""
     number = max(resume_points.numbers(str(folder)))
     point = resume_points.load(str(folder), number)
-    name = point.files[view].name
+    name = point.files[published].name
     blob = Blob(name, len(data), zlib.crc32(data))
     (folder / name).write_bytes(data)
-    (folder / view).write_bytes(data)
+    (folder / published).write_bytes(data)
     files = {**point.files, **{other: blob for other, old in point.files.items() if old.name == name}}
     newest(folder).unlink()
     resume_points.seal(str(folder), replace(point, files=files))

@@ -52,9 +52,9 @@ def rename_key(mapping: dict[str, Any], new: str) -> None:
 
 
 DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "a view": lambda manifest: rename_key(manifest["files"], OUT),
-    "an absolute view": lambda manifest: rename_key(manifest["files"], "/etc/passwd"),
-    "a view of NUL": lambda manifest: rename_key(manifest["files"], "a\0b"),
+    "a name outside": lambda manifest: rename_key(manifest["files"], OUT),
+    "an absolute name": lambda manifest: rename_key(manifest["files"], "/etc/passwd"),
+    "a name with NUL": lambda manifest: rename_key(manifest["files"], "a\0b"),
     "a blob": lambda manifest: manifest["files"]["best.txt"].update(blob=OUT),
     "a blob that begins well": lambda manifest: manifest["files"]["best.txt"].update(
         blob="blob-00000001-0123abcd.txt/../../outside/secret.txt"
@@ -293,9 +293,9 @@ def looked_at(good: Path, bad: list[Path]) -> dict[str, tuple[int, str]]:
 
 def test_a_hostile_best_model_runs_nothing_and_swells_nothing(tmp_path: Path, marker: Path) -> None:
     made = {"best.keras": keras_run, "best.pt": torch_run}
-    for view, make in made.items():
-        make(tmp_path / view)
-    keras_file, torch_file = (Path(tmp_path / view / view).read_bytes() for view in made)
+    for name, make in made.items():
+        make(tmp_path / name)
+    keras_file, torch_file = (Path(tmp_path / name / name).read_bytes() for name in made)
     hostile = {
         "a Lambda layer": ("best.keras", with_lambda(marker)),
         "a compressed entry": ("best.keras", with_compressed_entry(keras_file)),

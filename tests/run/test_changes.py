@@ -286,6 +286,8 @@ def test_what_is_no_module_or_optimizer_is_refused_when_the_run_is_made(folder: 
         Run(folder, **{**parts, "model": parts["model"].parameters()})
     with pytest.raises(ArgumentError, match="optimizer must be a PyTorch optimizer"):
         Run(folder, **{**parts, "optimizer": [parts["optimizer"], 0.1]})
+    with pytest.raises(ArgumentError, match="adapter must be an Adapter"):
+        Run(folder, adapter=1)
 
 
 @pytest.mark.parametrize("several", [lambda one: [one], lambda one: {"a": one}], ids=["list", "dict"])

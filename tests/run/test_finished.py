@@ -147,6 +147,6 @@ def test_a_time_limit_that_is_raised_goes_on(folder: Path) -> None:
 
 def test_who_looks_at_it_sees_how_it_stands(folder: Path) -> None:
     train(folder, callbacks(), epochs=8)
-    record = open_run(folder)
-    assert record.status == "finished"
-    assert record.stopped == "Epoch 5: EarlyStopping stops: val_loss has not improved on 3 for 2 epochs"
+    found = open_run(folder)
+    assert found.status == "finished"
+    assert found.stopped == "Epoch 5: EarlyStopping stops: val_loss has not improved on 3 for 2 epochs"

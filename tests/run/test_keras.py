@@ -487,6 +487,9 @@ def test_two_runs_in_a_fit_are_refused(model: Any, folder: Path) -> None:
         fit(model, Run(folder / "one"), 2, Run(folder / "two"))
     with pytest.raises(UsageError):
         fit(model, Run(folder / "three", [Run(folder / "four")]), 2)
+    run = Run(folder / "five")
+    with pytest.raises(UsageError, match="is in the same training twice: pass it once"):
+        fit(model, run, 2, run)
     assert fit(model, Run(folder / "one"), 1).epoch == [0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from tests.run.training import LOSSES, go_on, start, weight
 
 from outlast import Callback, EarlyStopping, LambdaCallback, Run
-from outlast.exceptions import MetricError, OutlastError
+from outlast.exceptions import CapabilityError, MetricError, OutlastError
 
 DataLoader, TensorDataset = torch.utils.data.DataLoader, torch.utils.data.TensorDataset
 
@@ -208,6 +209,16 @@ def test_parts_are_saved_and_put_back_as_they_were(folder: Path) -> None:
     start(folder, counter=(again := Counter()))
     assert (again.count, again.tensor.tolist()) == (2, [1.0, 1.0])
     assert isinstance(again.tensor, torch.Tensor)
+
+
+def test_a_part_that_contains_itself_is_named(folder: Path) -> None:
+    state: dict[str, Any] = {}
+    state["me"] = state
+    part = SimpleNamespace(state_dict=lambda: state, load_state_dict=state.update)
+    with pytest.raises(
+        CapabilityError, match="part 'mine' cannot be stored: something in it contains itself"
+    ):
+        go_on(start(folder, mine=part), 1)
 
 
 def test_a_module_goes_on_in_the_process_that_made_its_run(folder: Path) -> None:

@@ -143,6 +143,8 @@ def test_several_learning_rates_have_names(folder: Path) -> None:
     assert run.learning_rate == {"a": 0.4, "b": 0.4}
     with pytest.raises(ArgumentError, match="There is no learning rate 'c', but a, b"):
         run.learning_rate = {"c": 1.0}
+    with pytest.raises(ArgumentError, match="learning_rate must be a number, but is 'fast'"):
+        run.learning_rate = "fast"
 
 
 def test_stop_ends_it_after_this_epoch_for_good_with_the_reason(folder: Path) -> None:

@@ -14,7 +14,7 @@ from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, Run
 from outlast.core.run_state import Position, RunState
 from outlast.exceptions import UsageError
 from outlast.run.stores import Follower, Store
-from outlast.storage.commit import Step
+from outlast.storage.commit import Bundle
 
 
 class Memory(Store):
@@ -34,7 +34,7 @@ class Memory(Store):
     def log(self, name: str) -> bytes | None:
         return self._saved["logs"].get(name)
 
-    def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
+    def commit(self, step: Bundle, collect: Callable[[], RunState]) -> None:
         self._saved["state"] = copy.deepcopy(collect())
         self.committed = self._saved["state"].position
         self._saved["number"] += 1
@@ -103,8 +103,8 @@ def test_nowhere_keeps_nothing_and_says_so() -> None:
     store = Store()
     assert store.open("auto") is None and store.is_open
     seen: list[Mapping[str, Any]] = []
-    store.describe({}), store.record("start", {}), store.show(Step()), store.finish(), store.flush()
-    store.commit(Step(), lambda: seen.append({}) or RunState())
+    store.describe({}), store.write_event("start", {}), store.show(Bundle()), store.finish(), store.flush()
+    store.commit(Bundle(), lambda: seen.append({}) or RunState())
     assert seen == []  # not even collected
     with pytest.raises(UsageError, match="give it a folder"):
         store.model("best.pt")

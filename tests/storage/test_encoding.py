@@ -181,7 +181,7 @@ def test_bytes_are_arrays_and_not_text() -> None:
 
 def test_equal_sets_are_written_alike_whatever_their_order() -> None:
     words = [f"word {n}" for n in range(100)]
-    assert encode(set(words), "s").plain == encode(set(reversed(words)), "s").plain
+    assert encode(set(words), "s").json_value == encode(set(reversed(words)), "s").json_value
 
 
 @pytest.mark.parametrize("keys", [["a" * 300 + str(n) for n in range(50)], ["é", "è", "ê"], ["a,b", "a[b"]])
@@ -215,14 +215,14 @@ def test_what_is_nested_as_deep_as_can_be_comes_back_and_deeper_is_refused_by_bo
     assert there_and_back(deep) == deep
     with pytest.raises(CapabilityError, match="nested more than"):
         encode([deep, {"a": deep}], "state")
-    plain = encode(deep, "state").plain
+    json_value = encode(deep, "state").json_value
     with pytest.raises(ValueError, match="nested more than"):
-        decode([[plain]], {})
+        decode([[json_value]], {})
 
 
 def test_the_longest_integer_can_be_read_again() -> None:
     longest = (1 << limits.INTEGER_BITS) - 1
-    assert json_text.parsed(json.dumps(encode(longest, "s").plain).encode()) == longest
+    assert json_text.parsed(json.dumps(encode(longest, "s").json_value).encode()) == longest
 
 
 @pytest.mark.parametrize("text", [b"1e999", b"-1e999", b"1" * 400 + b".0", b"1" * 5000])

@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Committed, Step, commit
+from outlast.storage.commit import Bundle, Committed, commit
 from outlast.storage.disk import files
 from outlast.storage.format import layout, limits
 from outlast.storage.format.dtypes import SAFETENSORS, Bits
@@ -52,7 +52,7 @@ def path(tmp_path: Path) -> Path:
     """A resume point with a model, a log with a segment, and all kinds of values."""
     lines = Lines(b"".join(b"%d\n" % n for n in range(1200)))
     models = {"best.keras": files.Content(b"a model")}
-    commit(str(tmp_path), Committed(), Step(models, {"history.csv": lines}), STATE)
+    commit(str(tmp_path), Committed(), Bundle(models, {"history.csv": lines}), STATE)
     return tmp_path / "resume-00000001"
 
 

@@ -19,7 +19,7 @@ from outlast import Run, open_run
 from outlast.exceptions import DamagedFile, OutlastError, RunLocked
 from outlast.inspect.verification import verify
 from outlast.storage import identity, resume_points
-from outlast.storage.commit import Committed, Step, commit, stage
+from outlast.storage.commit import Bundle, Committed, commit, stage
 from outlast.storage.disk import files
 from outlast.storage.format import layout
 from outlast.storage.format.encoding import Immutable
@@ -41,7 +41,7 @@ def trained(folder: Path, run: str, steps: int, begin: int = 0) -> Committed:
 
 
 def step(folder: Path, committed: Committed, n: int) -> Committed:
-    step = Step(
+    step = Bundle(
         {"best.pt": files.Content(b"%s %d" % (committed.run.encode(), n))},
         {"history.csv": Lines(b"%d\n" % n)},
     )
@@ -167,7 +167,7 @@ def test_a_writer_whose_folder_was_set_aside_and_made_again_writes_nothing(
     for n in range(ahead):
         new = step(folder, new, n)
     before = contents(folder)
-    for attempt in (step, lambda folder, committed, n: stage(str(folder), committed, Step())):
+    for attempt in (step, lambda folder, committed, n: stage(str(folder), committed, Bundle())):
         with pytest.raises(RunLocked, match="set aside or replaced"):
             attempt(folder, old, 3)
     with pytest.raises(RunLocked, match="set aside or replaced"):

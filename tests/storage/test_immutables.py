@@ -14,7 +14,7 @@ from tests.storage.test_recovery import DAMAGES, flip
 from outlast.exceptions import CapabilityError, FileError
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Committed, Step, commit
+from outlast.storage.commit import Bundle, Committed, commit
 from outlast.storage.format import layout, limits
 from outlast.storage.format.encoding import Immutable
 from outlast.storage.recovery import recover
@@ -50,7 +50,7 @@ def test_twenty_commits_with_one_change_of_a_large_value_write_it_twice(tmp_path
         for n in range(20):
             if n == 10:
                 best = weights(1)
-            committed = commit(str(tmp_path), committed, Step(), {"n": n, "best": best})
+            committed = commit(str(tmp_path), committed, Bundle(), {"n": n, "best": best})
     assert 2 * LARGE <= written.bytes < 2 * LARGE + 20 * 20_000
     assert len(immutables(tmp_path)) == 1  # the first has gone with the resume points that named it
     back = recover(str(tmp_path)).state["best"]
@@ -60,18 +60,18 @@ def test_twenty_commits_with_one_change_of_a_large_value_write_it_twice(tmp_path
 
 @pytest.mark.parametrize("value", [b"a booster" * 1000, {"trees": (b"1", b"2"), "round": 3}, None, 1.5])
 def test_a_part_may_be_bytes_or_any_tree(tmp_path: Path, value: Any) -> None:
-    committed = commit(str(tmp_path), Committed(), Step(), {"part": Immutable(value)})
+    committed = commit(str(tmp_path), Committed(), Bundle(), {"part": Immutable(value)})
     assert resume_points.load(str(tmp_path), 1).state["part"].value == value
     assert [blob.name for blob in committed.sealed.values()] == immutables(tmp_path)
     assert committed.kept == {*immutables(tmp_path)}
 
 
 def test_what_was_loaded_is_committed_again_without_a_byte(tmp_path: Path) -> None:
-    commit(str(tmp_path), Committed(), Step(), {"best": weights(0)})
+    commit(str(tmp_path), Committed(), Bundle(), {"best": weights(0)})
     found = recover(str(tmp_path))
     written = Written()
     with tapped(written):
-        committed = commit(str(tmp_path), found.committed, Step(), {"n": 2, "best": found.state["best"]})
+        committed = commit(str(tmp_path), found.committed, Bundle(), {"n": 2, "best": found.state["best"]})
     assert written.bytes < 20_000
     assert immutables(tmp_path) == [blob.name for blob in committed.sealed.values()]
     assert recover(str(tmp_path)).findings == ()
@@ -79,22 +79,22 @@ def test_what_was_loaded_is_committed_again_without_a_byte(tmp_path: Path) -> No
 
 def test_two_places_that_hold_the_same_object_share_a_blob(tmp_path: Path) -> None:
     best = weights(0)
-    commit(str(tmp_path), Committed(), Step(), {"a": best, "b": [best], "c": weights(0)})
+    commit(str(tmp_path), Committed(), Bundle(), {"a": best, "b": [best], "c": weights(0)})
     assert len(immutables(tmp_path)) == 2
     state = recover(str(tmp_path)).state
     assert state["a"] is state["b"][0] and state["c"] is not state["a"]
 
 
 def test_a_part_that_is_given_up_goes_once_no_resume_point_names_it(tmp_path: Path) -> None:
-    committed = commit(str(tmp_path), Committed(), Step(), {"best": weights(0)})
-    committed = commit(str(tmp_path), committed, Step(), {})
+    committed = commit(str(tmp_path), Committed(), Bundle(), {"best": weights(0)})
+    committed = commit(str(tmp_path), committed, Bundle(), {})
     assert len(immutables(tmp_path)) == 1 and committed.sealed == {}
-    commit(str(tmp_path), committed, Step(), {})
+    commit(str(tmp_path), committed, Bundle(), {})
     assert immutables(tmp_path) == []
 
 
 def test_who_only_looks_does_not_load_a_part_but_verifies_it(tmp_path: Path) -> None:
-    commit(str(tmp_path), Committed(), Step(), {"best": weights(0)})
+    commit(str(tmp_path), Committed(), Bundle(), {"best": weights(0)})
     (name,) = immutables(tmp_path)
     for look in (resume_points.peek, resume_points.verify):
         point = look(str(tmp_path), 1)
@@ -109,8 +109,8 @@ def test_who_only_looks_does_not_load_a_part_but_verifies_it(tmp_path: Path) -> 
 @pytest.mark.parametrize("damage", [*DAMAGES, "missing", "another part"])
 def test_a_lost_immutable_makes_the_resume_point_before_it_the_truth(tmp_path: Path, damage: str) -> None:
     folder = str(tmp_path)
-    committed = commit(folder, Committed(), Step(), {"n": 1, "best": weights(0)})
-    commit(folder, committed, Step(), {"n": 2, "best": weights(1)})
+    committed = commit(folder, Committed(), Bundle(), {"n": 1, "best": weights(0)})
+    commit(folder, committed, Bundle(), {"n": 2, "best": weights(1)})
     first, second = (tmp_path / name for name in immutables(tmp_path))
     if damage == "missing":
         second.unlink()
@@ -129,20 +129,20 @@ def test_a_part_that_all_resume_points_need_is_none_once_it_is_lost_and_it_is_sa
     folder, best = str(tmp_path), weights(0)
     committed = Committed()
     for n in (1, 2, 3):
-        committed = commit(folder, committed, Step(), {"n": n, "callbacks": {"best": best}})
+        committed = commit(folder, committed, Bundle(), {"n": n, "callbacks": {"best": best}})
     (name,) = immutables(tmp_path)
     flip(tmp_path / name)
     found = recover(folder)
     assert found.state == {"n": 3, "callbacks": {"best": None}}
     assert found.findings == (f"{name} (state/callbacks/best) is lost",)
     assert (tmp_path / f"damaged-{name}").exists()
-    commit(folder, found.committed, Step(), found.state)
+    commit(folder, found.committed, Bundle(), found.state)
     assert recover(folder).findings == ()
 
 
 def test_after_a_save_that_failed_the_objects_of_the_training_are_known_still(tmp_path: Path) -> None:
     folder, best = str(tmp_path), weights(0)
-    committed = commit(folder, Committed(), Step(), {"best": best})
+    committed = commit(folder, Committed(), Bundle(), {"best": best})
 
     def refuse(name: str, arguments: tuple[Any, ...], real: Any) -> Any:
         if name == "link":
@@ -150,12 +150,12 @@ def test_after_a_save_that_failed_the_objects_of_the_training_are_known_still(tm
         return real(*arguments)
 
     with tapped(refuse), pytest.raises(FileError):
-        commit(folder, committed, Step(), {"best": best})
+        commit(folder, committed, Bundle(), {"best": best})
     again = recover(folder, committed).committed
     assert [*again.sealed] == [best]
     written = Written()
     with tapped(written):
-        commit(folder, again, Step(), {"best": best})
+        commit(folder, again, Bundle(), {"best": best})
     assert written.bytes < 20_000
 
 
@@ -167,7 +167,7 @@ def test_what_a_part_may_not_hold_is_refused_before_anything_is_written(
     tmp_path: Path, value: Any, said: str
 ) -> None:
     with pytest.raises(CapabilityError, match=said):
-        commit(str(tmp_path), Committed(), Step(), {"best": Immutable(value)})
+        commit(str(tmp_path), Committed(), Bundle(), {"best": Immutable(value)})
     assert os.listdir(tmp_path) == []
 
 
@@ -176,5 +176,5 @@ def test_a_part_that_could_not_be_read_again_is_not_written(
 ) -> None:
     monkeypatch.setattr(limits, "JSON_VALUES", 999)
     with pytest.raises(CapabilityError, match="state/best: it has too many values"):
-        commit(str(tmp_path), Committed(), Step(), {"best": Immutable([0] * 1000)})
+        commit(str(tmp_path), Committed(), Bundle(), {"best": Immutable([0] * 1000)})
     assert os.listdir(tmp_path) == []

@@ -1,4 +1,4 @@
-"""JSON lines: equal for equal records, and a torn line spoils only itself."""
+"""JSON lines: equal for equal entries, and a torn line spoils only itself."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from outlast.storage.disk.calls import calls
 
 def test_records_come_back(tmp_path: Path) -> None:
     path = str(tmp_path / "a.jsonl")
-    records = [{"epoch": 1, "text": 'a "b"\nc\x1b[31m ü'}, {"values": [1.5, None, True]}]
-    for record in records:
-        journal.append(path, record)
-    assert journal.read_end(path) == records
+    entries = [{"epoch": 1, "text": 'a "b"\nc\x1b[31m ü'}, {"values": [1.5, None, True]}]
+    for entry in entries:
+        journal.append(path, entry)
+    assert journal.read_end(path) == entries
     assert Path(path).read_text().isascii()
 
 

@@ -16,7 +16,7 @@ from outlast import CSVLogger, ModelCheckpoint, Run, open_run
 from outlast.exceptions import ArgumentError, CapabilityError
 from outlast.storage import journal, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Committed, Step, commit
+from outlast.storage.commit import Bundle, Committed, commit
 from outlast.storage.disk import files
 from outlast.storage.format import limits, tensors
 from outlast.storage.format import reader as tensor_reader
@@ -52,7 +52,7 @@ def test_a_callback_cannot_have_a_name_of_the_runs_own(tmp_path: Path, callback:
 
 @pytest.mark.parametrize("name", OWN)
 def test_a_commit_refuses_such_a_name_before_it_writes(tmp_path: Path, name: str) -> None:
-    step = Step({"a.txt": files.Content(b"a"), name: files.Content(b"b")})
+    step = Bundle({"a.txt": files.Content(b"a"), name: files.Content(b"b")})
     with pytest.raises(ArgumentError, match="keeps that name for itself"):
         commit(str(tmp_path), Committed(), step, 1)
     assert os.listdir(tmp_path) == []
@@ -99,7 +99,7 @@ def test_many_lines_go_to_segments_that_a_reader_takes(monkeypatch: pytest.Monke
 def test_a_state_that_is_too_large_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Step({"best.txt": files.Content(b"model")}, {"a.csv": Lines(b"1\n")})
+    step = Bundle({"best.txt": files.Content(b"model")}, {"a.csv": Lines(b"1\n")})
     monkeypatch.setattr(limits, "JSON_VALUES", 500)
     with pytest.raises(CapabilityError, match=r"too many values .* 500 values .* are the limit"):
         commit(str(tmp_path), Committed(), step, [0] * 501)
@@ -152,7 +152,7 @@ def test_the_work_of_a_reader_grows_with_the_number_of_arrays_and_not_with_its_s
     for number in (250, 500, 1000):
         folder = tmp_path / str(number)
         folder.mkdir()
-        commit(str(folder), Committed(), Step(), [np.zeros(1)] * number)
+        commit(str(folder), Committed(), Bundle(), [np.zeros(1)] * number)
         work.append(lines_run(lambda folder=folder: resume_points.load(str(folder), 1)))
     assert work[2] - work[1] < 2.1 * (work[1] - work[0])
 
@@ -166,5 +166,5 @@ def test_what_a_header_says_of_an_array_is_looked_up_once(tmp_path: Path) -> Non
 
 
 def test_a_state_of_eight_thousand_arrays_comes_back(tmp_path: Path) -> None:
-    commit(str(tmp_path), Committed(), Step(), {n: np.array(n) for n in range(8000)})
+    commit(str(tmp_path), Committed(), Bundle(), {n: np.array(n) for n in range(8000)})
     assert [int(one) for one in recover(str(tmp_path)).state.values()] == [*range(8000)]

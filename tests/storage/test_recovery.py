@@ -18,7 +18,7 @@ from tests.storage import workload
 
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.storage import resume_points
-from outlast.storage.commit import Committed, Step, commit, stage
+from outlast.storage.commit import Bundle, Committed, commit, stage
 from outlast.storage.disk import files
 from outlast.storage.disk.temporary import temporary_name
 from outlast.storage.format import document, tensors
@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
     for n in (1, 2, 3):
         models = {"best.keras": writes(b"model" * 100)} if n == 1 else {}
         lines = {"history.csv": Lines(b"%d\n" % n), "rows": Lines(b"{}\n", public=False)}
-        committed = commit(str(folder), committed, Step(models, lines), {"n": n, "w": np.full(9, n)})
+        committed = commit(str(folder), committed, Bundle(models, lines), {"n": n, "w": np.full(9, n)})
     return folder
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_resume_point_is_moved_aside_and_the_one_before_used(run: Path
     assert os.path.lexists(run / "damaged-resume-00000003")
     assert (run / "history.csv").read_bytes() == b"1\n2\n"
     assert recover(str(run)).findings == ()
-    commit(str(run), found.committed, Step(), {"n": 3})
+    commit(str(run), found.committed, Bundle(), {"n": 3})
     assert recover(str(run)).state == {"n": 3}
 
 
@@ -115,12 +115,12 @@ def test_if_no_resume_point_is_whole_nothing_is_touched(run: Path) -> None:
 
 
 def test_a_first_resume_point_that_was_torn_is_no_obstacle(tmp_path: Path) -> None:
-    commit(str(tmp_path), Committed(), Step(), 1)
+    commit(str(tmp_path), Committed(), Bundle(), 1)
     os.truncate(tmp_path / "resume-00000001", 5000)
     found = recover(str(tmp_path))
     assert found.state is None
     assert "resume point 1 was set aside" in found.findings[0]
-    commit(str(tmp_path), found.committed, Step(), 1)
+    commit(str(tmp_path), found.committed, Bundle(), 1)
     assert recover(str(tmp_path)).state == 1
 
 
@@ -155,13 +155,13 @@ def test_if_blob_and_view_are_damaged_the_newest_is_taken_and_the_loss_is_said(r
     assert found.findings == ("blob-00000001-0123abcd.keras (best.keras) is lost",)
     assert "best.keras" not in found.committed.files
     assert (run / "damaged-blob-00000001-0123abcd.keras").exists()
-    commit(str(run), found.committed, Step(), {"n": 4})
+    commit(str(run), found.committed, Bundle(), {"n": 4})
     assert recover(str(run)).findings == ()
 
 
 def test_if_only_the_newests_blob_is_lost_the_one_before_is_used(run: Path) -> None:
     committed = recover(str(run)).committed
-    commit(str(run), committed, Step({"best.keras": writes(b"better")}), {"n": 4})
+    commit(str(run), committed, Bundle({"best.keras": writes(b"better")}), {"n": 4})
     (run / "blob-00000004-0123abcd.keras").unlink()
     (run / "best.keras").unlink()
     found = recover(str(run))
@@ -215,7 +215,7 @@ def long_run(tmp_path: Path) -> Path:
     lines = [b"".join(b"%d\n" % i for i in range(n, n + 1500)) for n in (0, 1500)]
     committed = Committed()
     for part in lines:
-        step = Step({}, {"history.csv": Lines(part), "rows": Lines(part, public=False)})
+        step = Bundle({}, {"history.csv": Lines(part), "rows": Lines(part, public=False)})
         committed = commit(str(folder), committed, step, len(part))
     return folder
 
@@ -295,7 +295,7 @@ def test_a_survey_beside_a_writer_sees_a_whole_run(run: Path) -> None:
         if committed.number < 8:
             for _ in range(2):
                 n = committed.number + 1
-                step = Step({"best.keras": writes(b"%d" % n)})
+                step = Bundle({"best.keras": writes(b"%d" % n)})
                 committed = commit(folder, committed, step, {"n": n})
         return resume_points.load(folder, number)
 
@@ -342,7 +342,7 @@ def test_everything_that_is_moved_aside_is_kept_by_later_commits(run: Path) -> N
     flip(run / "resume-00000003")
     committed = recover(str(run)).committed
     for n in range(3, 7):
-        committed = commit(str(run), committed, Step(), {"n": n})
+        committed = commit(str(run), committed, Bundle(), {"n": n})
     flip(run / "resume-00000006")
     recover(str(run))
     assert (run / "damaged-resume-00000003").exists()
@@ -355,7 +355,7 @@ def test_a_table_is_made_again_from_the_resume_point_alone(tmp_path: Path) -> No
     for n in (1, 2):
         table = b"".join(b"%d\n" % i for i in range(n + 1))
         committed = commit(
-            str(tmp_path), committed, Step({}, {"history.csv": Lines(table, replaces=True)}), {"n": n}
+            str(tmp_path), committed, Bundle({}, {"history.csv": Lines(table, replaces=True)}), {"n": n}
         )
     for path in tmp_path.iterdir():
         if path.name not in ("resume-00000002", "IDENTITY"):
@@ -368,8 +368,10 @@ def test_a_table_is_made_again_from_the_resume_point_alone(tmp_path: Path) -> No
 def test_a_table_that_a_commit_without_end_had_replaced_is_put_back_and_is_no_conflict(
     tmp_path: Path,
 ) -> None:
-    committed = commit(str(tmp_path), Committed(), Step({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1)
-    stage(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", replaces=True)}))
+    committed = commit(
+        str(tmp_path), Committed(), Bundle({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1
+    )
+    stage(str(tmp_path), committed, Bundle({}, {"history.csv": Lines(b"1,NA\n2,3\n", replaces=True)}))
     assert (tmp_path / "history.csv").read_bytes() == b"1,NA\n2,3\n"
     found = recover(str(tmp_path))
     assert found.findings == ("history.csv was put back to its last saved state",)
@@ -381,10 +383,12 @@ def test_a_table_that_a_commit_without_end_had_replaced_is_put_back_and_is_no_co
 def test_a_replaced_table_is_no_conflict_either_if_the_resume_point_is_lost_that_replaced_it(
     tmp_path: Path, later: int
 ) -> None:
-    committed = commit(str(tmp_path), Committed(), Step({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1)
+    committed = commit(
+        str(tmp_path), Committed(), Bundle({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1
+    )
     for n in range(later):
-        committed = commit(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"%d\n" % n)}), n)
-    commit(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"1,NA\n2,3\n", replaces=True)}), 9)
+        committed = commit(str(tmp_path), committed, Bundle({}, {"history.csv": Lines(b"%d\n" % n)}), n)
+    commit(str(tmp_path), committed, Bundle({}, {"history.csv": Lines(b"1,NA\n2,3\n", replaces=True)}), 9)
     flip(tmp_path / f"resume-{later + 2:08d}")
     found = recover(str(tmp_path))
     assert found.committed.number == later + 1
@@ -393,8 +397,10 @@ def test_a_replaced_table_is_no_conflict_either_if_the_resume_point_is_lost_that
 
 
 def test_the_copy_of_a_replaced_table_is_made_again(tmp_path: Path) -> None:
-    committed = commit(str(tmp_path), Committed(), Step({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1)
-    commit(str(tmp_path), committed, Step({}, {"history.csv": Lines(b"2\n")}), 2)
+    committed = commit(
+        str(tmp_path), Committed(), Bundle({}, {"history.csv": Lines(b"1\n", replaces=True)}), 1
+    )
+    commit(str(tmp_path), committed, Bundle({}, {"history.csv": Lines(b"2\n")}), 2)
     (name,) = (path for path in tmp_path.iterdir() if path.name.startswith("blob-rows"))
     before = name.read_bytes()
     for damage in (flip, Path.unlink):

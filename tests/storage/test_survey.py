@@ -13,7 +13,7 @@ from tests.storage.workload import RUN
 from outlast.exceptions import CapabilityError, DamagedFile
 from outlast.storage import identity, logs, resume_points
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Committed, Step, commit
+from outlast.storage.commit import Bundle, Committed, commit
 from outlast.storage.disk import files
 from outlast.storage.disk.reading import crc32_file, crc32_part
 from outlast.storage.format import limits, tensors
@@ -23,7 +23,7 @@ from outlast.storage.survey import survey
 def test_a_twin_is_not_looked_for_outside_the_folder(tmp_path: Path) -> None:
     run, outside = tmp_path / "run", tmp_path / "outside"
     run.mkdir()
-    step = Step({"models/best.bin": files.Content(b"model")})
+    step = Bundle({"models/best.bin": files.Content(b"model")})
     commit(str(run), Committed(), step, 1)
     (run / "blob-00000001-0123abcd.bin").unlink()
     assert [twin.file for twin in survey(str(run)).replaceable.values()] == ["models/best.bin"]
@@ -69,7 +69,7 @@ def test_a_manifest_that_would_swell_is_refused_unparsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity.give(str(tmp_path), RUN)
-    commit(str(tmp_path), Committed(number=8), Step(), [0] * 1000)
+    commit(str(tmp_path), Committed(number=8), Bundle(), [0] * 1000)
     monkeypatch.setattr(limits, "JSON_VALUES", 999)
     with pytest.raises(DamagedFile, match="too many values"):
         survey(str(tmp_path))
@@ -78,7 +78,7 @@ def test_a_manifest_that_would_swell_is_refused_unparsed(
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "JSON_VALUES", 999)
     with pytest.raises(CapabilityError, match="too many values"):
-        commit(str(tmp_path), Committed(), Step(), [0] * 1000)
+        commit(str(tmp_path), Committed(), Bundle(), [0] * 1000)
     with pytest.raises(CapabilityError, match="200 arrays are too many"):
         tensors.write(str(tmp_path / "t"), {str(n): np.zeros(1) for n in range(200)}, {})
     assert os.listdir(tmp_path) == []

@@ -40,7 +40,7 @@ class Trace(list[Event]):
 
 @contextmanager
 def traced() -> Iterator[Trace]:
-    """Record what happens inside, while it happens for real."""
+    """SavedRun what happens inside, while it happens for real."""
     trace = Trace()
     paths: dict[int, str] = {}
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from outlast.storage.commit import Committed, FileChange, Step, commit
+from outlast.storage.commit import Bundle, Committed, FileChange, commit
 from outlast.storage.disk import files, lock
 from outlast.storage.format import layout, limits
 from outlast.storage.format.encoding import Immutable
@@ -78,7 +78,7 @@ def trained(state: dict[str, Any]) -> dict[str, Any]:
     return {"epoch": epoch, "weights": weights, "best": float(weights.sum()), "kept": kept}
 
 
-def step_of(state: dict[str, Any], committed: Committed, models: str) -> Step:
+def step_of(state: dict[str, Any], committed: Committed, models: str) -> Bundle:
     """What an epoch adds to the folder."""
     n = state["epoch"]
     model = state["weights"].tobytes()
@@ -87,7 +87,7 @@ def step_of(state: dict[str, Any], committed: Committed, models: str) -> Step:
         changes[f"{models}model-{n - 2}.bin"] = None
     if n in BEST_AT:
         changes["best.bin"] = f"{models}model-{n}.bin"
-    return Step(
+    return Bundle(
         changes,
         {
             "history.csv": _table(state, committed),

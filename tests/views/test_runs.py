@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from outlast.core.decision import Action, Decision, Reason
-from outlast.inspect.checks import Check, Verdict
+from outlast.inspect.checks import FileCheck, Verdict
 from outlast.inspect.details import Details, File, Point
-from outlast.inspect.record import Best, Checkpoint
+from outlast.inspect.saved_run import Best, Checkpoint
 from outlast.inspect.status import Outlook, RunStatus, Status
 from outlast.inspect.verification import Verification
 from outlast.views.runs import overview, page, verdict
@@ -147,7 +147,7 @@ def test_a_page_fits_the_terminal(width: int) -> None:
     ],
 )
 def test_what_a_resume_would_do_is_said(outlook: Outlook | None, sentences: list[str]) -> None:
-    found = Verification(a_run(), (Check("a", "model", Verdict.WHOLE),) * 2, outlook)
+    found = Verification(a_run(), (FileCheck("a", "model", Verdict.WHOLE),) * 2, outlook)
     assert lines(verdict(found)) == [
         "runs/digits: all 2 files are intact",
         *(f"  {sentence}" for sentence in sentences),

@@ -11,7 +11,7 @@ from outlast.core.numbers import decoded, encoded
 
 
 class History(Callback):
-    """Record the metrics of every epoch.
+    """Keep the metrics of every epoch.
 
     Attributes:
         epoch: the epochs of the last training, counted from 0.
@@ -37,7 +37,7 @@ class History(Callback):
             self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Record the epoch, and attach the history where users look for it, such as ``model.history``."""
+        """Keep the epoch, and attach the history where users look for it, such as ``model.history``."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)

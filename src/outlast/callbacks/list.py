@@ -78,6 +78,10 @@ class CallbackList(Hooks):
             self.callbacks.append(History())
         if add_progbar:
             self.callbacks.append(ProgressLine())
+        if adapter is not None and not hasattr(adapter, "capabilities"):
+            raise ArgumentError(
+                f"adapter must be an Adapter, such as outlast.testing.FakeAdapter(), but is {adapter!r}."
+            )
         self._optimizer, self._given, self._listen, self._clock = optimizer, adapter, listen, clock
         self._output: Output = output or LooseOutput()
         self.calls_users_code = listen is not None

@@ -28,8 +28,8 @@ def cell(value: Any) -> Any:
     """
     if isinstance(value, str) or not hasattr(value, "__iter__") or getattr(value, "shape", None) == ():
         return value
-    plain = value.tolist() if hasattr(value, "tolist") else value
-    return f"[{', '.join(map(str, plain))}]"
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    return f"[{', '.join(map(str, listed))}]"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from enum import Enum, unique
 from typing import Any
 
 from outlast.core.logs import rate_columns
-from outlast.core.numbers import decoded, encoded, plain
+from outlast.core.numbers import decoded, encoded, to_python
 from outlast.core.text import escaped, shown
 
 
@@ -172,7 +172,7 @@ class Decision:
         """
         values = dict(self.values)
         rates = rate_columns(values.pop("learning_rate", {}))
-        return {**self._who_and_what(), "sentence": self.sentence, **plain(values), **plain(rates)}
+        return {**self._who_and_what(), "sentence": self.sentence, **to_python(values), **to_python(rates)}
 
     def to_json(self) -> dict[str, Any]:
         """Values that JSON can hold; :meth:`from_json` makes an equal decision from them."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from outlast.core.monitor import Direction
-from outlast.core.numbers import settle, whole
+from outlast.core.numbers import count, settle
 from outlast.exceptions import ArgumentError
 
 
@@ -57,7 +57,7 @@ class KeepingRule:
     keep_last: int | None = None
 
     def __post_init__(self) -> None:
-        settle(self, partial(whole, least=1), "keep_best", "keep_last", optional=True)
+        settle(self, partial(count, least=1), "keep_best", "keep_last", optional=True)
         for name in ("keep_best", "keep_last"):
             if getattr(self, name) == math.inf:
                 raise ArgumentError(f"{name} must be a finite number; leave it out to keep all models.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from outlast.core.numbers import plain, real
+from outlast.core.numbers import real, to_python
 from outlast.core.text import escaped
 from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
@@ -142,7 +142,7 @@ class Monitor:
                 + nearest(str(self.threshold_mode), get_args(ThresholdMode))
             )
         for name in ("name", "mode", "threshold_mode"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+            object.__setattr__(self, name, to_python(getattr(self, name)))
         object.__setattr__(self, "min_delta", abs(real(self.min_delta, "min_delta")))
 
     def better(self, value: float, than: float | None, direction: Direction) -> bool:

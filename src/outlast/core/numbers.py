@@ -172,14 +172,14 @@ def is_scalar(value: Any) -> bool:
     return not getattr(value, "shape", ())
 
 
-def whole(value: Any, name: str, least: int = 0) -> int | float:
+def count(value: Any, name: str, least: int = 0) -> int | float:
     """A setting that counts epochs or batches: a whole number, or infinity for "never".
 
     Raises:
         ArgumentError: it is not a whole number, or it is too small.
 
     Example:
-        >>> whole(3.0, "patience"), whole(math.inf, "patience")
+        >>> count(3.0, "patience"), count(math.inf, "patience")
         (3, inf)
     """
     try:
@@ -217,7 +217,7 @@ def flag(value: Any, name: str) -> bool:
         >>> flag(True, "save_best_only"), flag(0, "save_best_only")
         (True, False)
     """
-    result = plain(value)
+    result = to_python(value)
     if not isinstance(result, int) or result not in (0, 1):
         raise ArgumentError(f"{name} must be True or False, but is {value!r}.")
     return bool(result)
@@ -242,20 +242,20 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
 
 
-def plain(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """The same value in Python's own types, so that JSON can hold it and compare it.
 
     Settings often come from NumPy: ``np.int64(3)`` becomes 3, ``np.True_`` becomes True, an
     array becomes a list; so do tuples. What is none of these stays as it is.
 
     Example:
-        >>> plain({"patience": (1, 2.5, True), "monitor": None})
+        >>> to_python({"patience": (1, 2.5, True), "monitor": None})
         {'patience': [1, 2.5, True], 'monitor': None}
     """
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: to_python(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [to_python(item) for item in value]
     if isinstance(value, str):
         return str.__str__(value)  # str() of an enum's member would be its name
     for kind in (bool, int, float):  # NumPy's float64 is a subclass of Python's float
@@ -263,7 +263,7 @@ def plain(value: Any) -> Any:
             return kind(value)
     if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow's
         value = value.numpy()
-    return plain(value.tolist()) if hasattr(value, "tolist") else value
+    return to_python(value.tolist()) if hasattr(value, "tolist") else value
 
 
 def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
@@ -292,7 +292,7 @@ def encoded(value: Any) -> Any:
     def named(leaf: Any) -> Any:
         return str(leaf) if isinstance(leaf, float) and not math.isfinite(leaf) else leaf
 
-    return map_leaves(plain(value), named)
+    return map_leaves(to_python(value), named)
 
 
 def decoded(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.monitor import Direction, Monitor
-from outlast.core.numbers import real, settle, whole
+from outlast.core.numbers import count, real, settle
 from outlast.exceptions import ArgumentError
 
 
@@ -52,7 +52,7 @@ class PlateauRule:
         if factor <= 0.0:
             raise ArgumentError(f"factor must be between 0 and 1, such as 0.5, but is {self.factor!r}.")
         settle(self, real, "factor", "min_lr")
-        settle(self, whole, "patience", "cooldown")
+        settle(self, count, "patience", "cooldown")
 
     def update(
         self, state: PlateauState, value: float | None, rates: Mapping[str, float], *, epoch: int

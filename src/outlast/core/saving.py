@@ -11,7 +11,7 @@ from typing import Any
 
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.monitor import Direction, Monitor
-from outlast.core.numbers import flag, plain, real, settle
+from outlast.core.numbers import flag, real, settle, to_python
 from outlast.exceptions import ArgumentError, TemplateError, nearest
 
 LONGEST_NAME = 255  # bytes, for each part of a path, on every common file system
@@ -43,7 +43,7 @@ class SavingRule:
     initial_value_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        freq = plain(self.save_freq)
+        freq = to_python(self.save_freq)
         if freq != "epoch" and (type(freq) is not int or freq < 1):
             hint = nearest(freq, ["epoch"]) if isinstance(freq, str) else ""
             raise ArgumentError(
@@ -144,8 +144,8 @@ class Template:
 
     def _check_field(self, name: str, spec: str, conversion: str | None) -> None:
         wide = re.search(r"\d{4}", spec) or any(int(n) > LONGEST_NAME for n in re.findall(r"\d+", spec))
-        plain = re.fullmatch(r"[^.\[\]]+", name) and not name.isdigit() and not conversion
-        if not plain or wide or re.search(r"[{}/\\\0]", spec):
+        simple = re.fullmatch(r"[^.\[\]]+", name) and not name.isdigit() and not conversion
+        if not simple or wide or re.search(r"[{}/\\\0]", spec):
             raise ArgumentError(
                 f"The file name {self.text!r} has a field {{{name}}} that is not allowed: a field is the "
                 "name of a metric with a simple format, such as {epoch:03d} or {val_loss:.2f}."

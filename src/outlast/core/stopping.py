@@ -9,7 +9,7 @@ from typing import Any
 
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.monitor import Direction, Monitor
-from outlast.core.numbers import real, settle, whole
+from outlast.core.numbers import count, real, settle
 from outlast.exceptions import ArgumentError
 
 _STOPS = {Reason.REACHED, Reason.DIVERGED, Reason.PATIENCE, Reason.NEVER_A_NUMBER}
@@ -47,7 +47,7 @@ class EarlyStoppingRule:
     start = EarlyStoppingState  # the state before the first epoch
 
     def __post_init__(self) -> None:
-        settle(self, whole, "patience", "start_from_epoch")
+        settle(self, count, "patience", "start_from_epoch")
         settle(self, real, "baseline", "stopping_threshold", "divergence_threshold", optional=True)
 
     def update(

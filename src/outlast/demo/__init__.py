@@ -11,7 +11,7 @@ import os
 from importlib.util import find_spec
 
 from outlast.demo import crashing, telling
-from outlast.demo.crashing import KILLED, WHOLE
+from outlast.demo.crashing import KILLED, UNINTERRUPTED
 from outlast.demo.ctrl_c import CtrlC
 from outlast.demo.training import FILES, HISTORY, PICTURE, Result, evaluate, take_folder, train
 from outlast.exceptions import ArgumentError, MissingExtra, nearest
@@ -74,8 +74,8 @@ def crash(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_js
     folder = f"{folder}-crash" if folder == FOLDER else folder
     compared = crashing.show(folder, seed, epochs, telling.nothing if as_json else telling.say)
     if as_json:
-        content = {"folder": folder, "holds": compared.holds, WHOLE: compared.whole, KILLED: compared.killed}
-        print(json.dumps(content, indent=2))
+        ends = {UNINTERRUPTED: compared.uninterrupted, KILLED: compared.killed}
+        print(json.dumps({"folder": folder, "holds": compared.holds, **ends}, indent=2))
     return DONE if compared.holds else BROKEN
 
 

@@ -16,7 +16,7 @@ from outlast.exceptions import OutlastError
 from outlast.views.table import table
 from outlast.views.text import escaped, shown, size
 
-WHOLE, KILLED = "uninterrupted", "killed"  # the two folders
+UNINTERRUPTED, KILLED = "uninterrupted", "killed"  # the two folders
 SAVE = 12  # the resume point in whose save it is killed
 
 
@@ -25,17 +25,17 @@ class Comparison:
     """The results of the two trainings.
 
     Args:
-        whole: hashes by name, of the training that ran through.
+        uninterrupted: hashes by name, of the training that ran through.
         killed: of the training that was killed and resumed.
     """
 
-    whole: dict[str, Any]
+    uninterrupted: dict[str, Any]
     killed: dict[str, Any]
 
     @property
     def holds(self) -> bool:
         """Whether both gave the same results."""
-        return self.whole == self.killed
+        return self.uninterrupted == self.killed
 
 
 def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
@@ -51,13 +51,13 @@ def show(folder: str, seed: int, epochs: int, say: Any) -> Comparison:
         ArgumentError: the folder has other files.
         OutlastError: a training failed.
     """
-    for name in take_folder(folder, {WHOLE, KILLED}.__contains__, "a crash demo"):
+    for name in take_folder(folder, {UNINTERRUPTED, KILLED}.__contains__, "a crash demo"):
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-    whole, killed = (os.path.join(folder, name) for name in (WHOLE, KILLED))
+    uninterrupted, killed = (os.path.join(folder, name) for name in (UNINTERRUPTED, KILLED))
     at = max(1, min(SAVE, epochs))
     say(f"Two trainings of the digits, the same but for one thing: the second is killed (SIGKILL)\n"
         f"in the middle of its save of epoch {at}. Both are in {escaped(folder)}.\n")  # fmt: skip
-    reference = start(whole, seed, epochs)
+    reference = start(uninterrupted, seed, epochs)
     victim = start(killed, seed, epochs, "--kill-in-save", str(at))
     victim.communicate()
     if victim.returncode != -signal.SIGKILL:
@@ -111,10 +111,10 @@ def _best(folder: str) -> str:
 
 def verdict(compared: Comparison) -> str:
     """A table of the hashes of both trainings."""
-    pairs = {name: (value, compared.killed.get(name)) for name, value in compared.whole.items()}
+    pairs = {name: (value, compared.killed.get(name)) for name, value in compared.uninterrupted.items()}
     rows = [
-        (name, str(whole), str(killed), "identical" if whole == killed else "DIFFERENT")
-        for name, (whole, killed) in pairs.items()
+        (name, str(uninterrupted), str(killed), "identical" if uninterrupted == killed else "DIFFERENT")
+        for name, (uninterrupted, killed) in pairs.items()
     ]
     last = "Nothing was lost." if compared.holds else "The two are NOT the same."
-    return f"{table(rows, ('', WHOLE, KILLED, ''))}\n\n{last}"
+    return f"{table(rows, ('', UNINTERRUPTED, KILLED, ''))}\n\n{last}"

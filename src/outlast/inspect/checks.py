@@ -44,7 +44,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Check:
+class FileCheck:
     """One file and its result.
 
     Args:
@@ -64,16 +64,16 @@ class Check:
         return {**vars(self), "verdict": self.verdict.value, "detail": self.detail or None}
 
 
-def of_blob(folder: str, blob: Blob, whole: bool) -> Check:
+def of_blob(folder: str, blob: Blob, whole: bool) -> FileCheck:
     """The check of a blob; ``whole`` says whether its checksum was found to match."""
     kind = layout.blob_kind(blob.name)
     what = "old lines" if kind == layout.LINES else kind
     if whole:
-        return Check(blob.name, what, Verdict.WHOLE)
-    return Check(blob.name, what, *_fault(os.path.join(folder, blob.name), blob.size))
+        return FileCheck(blob.name, what, Verdict.WHOLE)
+    return FileCheck(blob.name, what, *_fault(os.path.join(folder, blob.name), blob.size))
 
 
-def of_copy(folder: str, name: str, blob: Blob, others: Iterable[str]) -> Check:
+def of_copy(folder: str, name: str, blob: Blob, others: Iterable[str]) -> FileCheck:
     """Check a file that is a copy of ``blob``.
 
     ``others`` are blobs that a step may have written before it was committed: a copy of one of these
@@ -90,7 +90,7 @@ def of_copy(folder: str, name: str, blob: Blob, others: Iterable[str]) -> Check:
     return _published(folder, name, "copy", judged)
 
 
-def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> Check:
+def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> FileCheck:
     """Check a file that is a log; ``others`` are segments that an uncommitted step may have written."""
 
     def judged(path: str) -> tuple[Verdict, str]:
@@ -105,41 +105,41 @@ def of_log(folder: str, name: str, log: Log, others: Iterable[str]) -> Check:
     return _published(folder, name, "log", judged)
 
 
-def of_identity(folder: str, run: str) -> Check:
+def of_identity(folder: str, run: str) -> FileCheck:
     """``IDENTITY``, which the resume points repeat."""
     what = "which run it is"
     if identity.read(folder) == run:
-        return Check(layout.IDENTITY, what, Verdict.WHOLE)
+        return FileCheck(layout.IDENTITY, what, Verdict.WHOLE)
     there = os.path.lexists(os.path.join(folder, layout.IDENTITY))
-    return Check(layout.IDENTITY, what, Verdict.CHANGED if there else Verdict.MISSING, _WRITTEN_AGAIN)
+    return FileCheck(layout.IDENTITY, what, Verdict.CHANGED if there else Verdict.MISSING, _WRITTEN_AGAIN)
 
 
-def of_results(folder: str) -> list[Check]:
+def of_results(folder: str) -> list[FileCheck]:
     """Check whether ``results.json`` can be read, if there is one."""
     there = os.path.lexists(os.path.join(folder, layout.RESULTS))
     return [_of_json(folder, layout.RESULTS, "what was logged after the training")] if there else []
 
 
-def of_settings(folder: str) -> Check:
+def of_settings(folder: str) -> FileCheck:
     """Check whether ``run.json`` can be read."""
     return _of_json(folder, layout.RUN, "settings")
 
 
-def _of_json(folder: str, name: str, what: str) -> Check:
+def _of_json(folder: str, name: str, what: str) -> FileCheck:
     """Check a file without a checksum."""
     path = os.path.join(folder, name)
     size = regular_size(path)
     if size is None:
-        return Check(name, what, *_fault(path, 0))
+        return FileCheck(name, what, *_fault(path, 0))
     try:
         with explained(path, "read"):
             json_text.parsed(read_part(path, 0, limits.JSON_BYTES + 1))
     except (ValueError, RecursionError):
-        return Check(name, what, Verdict.DAMAGED, "it is not JSON; a resume does not need it")
-    return Check(name, what, Verdict.WHOLE)
+        return FileCheck(name, what, Verdict.DAMAGED, "it is not JSON; a resume does not need it")
+    return FileCheck(name, what, Verdict.WHOLE)
 
 
-def _published(folder: str, name: str, what: str, judged: Callable[[str], tuple[Verdict, str]]) -> Check:
+def _published(folder: str, name: str, what: str, judged: Callable[[str], tuple[Verdict, str]]) -> FileCheck:
     """Check a file that a resume can write again, which makes damage a mere change."""
     try:
         path = layout.log_path(folder, name)  # or that of a copy
@@ -152,7 +152,7 @@ def _published(folder: str, name: str, what: str, judged: Callable[[str], tuple[
             verdict, detail = Verdict.CHANGED, f"{detail}; {_WRITTEN_AGAIN}"
         elif verdict is Verdict.MISSING:
             detail = _WRITTEN_AGAIN
-    return Check(name, what, verdict, detail)
+    return FileCheck(name, what, verdict, detail)
 
 
 def _fault(path: str, size: int) -> tuple[Verdict, str]:

@@ -13,7 +13,7 @@ from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import ArgumentError, DamagedFile
-from outlast.inspect.record import Checkpoint
+from outlast.inspect.saved_run import Checkpoint
 from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer
 from outlast.inspect.wording import reason
 from outlast.storage import journal, resume_points
@@ -115,17 +115,17 @@ def details(folder: str) -> Details:
 
 
 def _seen_closely(folder: str, seen: Look) -> Details:
-    record, requested, run = seen.record, _requested(folder), seen.run
+    saved, requested, run = seen.saved, _requested(folder), seen.run
     points = [_point(folder, number, seen) for number in resume_points.numbers(folder)]
     decisions, checkpoints = [], []
     try:
-        if record is not None:
-            decisions, checkpoints = record.latest(MOST_DECISIONS), record.checkpoints
+        if saved is not None:
+            decisions, checkpoints = saved.latest(MOST_DECISIONS), saved.checkpoints
     except DamagedFile as error:  # of the log lines that hold them
         run = replace(run, status=Status.DAMAGED, problem=run.problem or str(error))
     found = Details(
         run,
-        settings=_mapping(requested.get("settings")) or (record.settings if record else {}),
+        settings=_mapping(requested.get("settings")) or (saved.settings if saved else {}),
         command=tuple(map(str, requested.get("command") or ())),
         versions={str(name): str(one) for name, one in _mapping(requested.get("versions")).items()},
         decisions=tuple(decisions),

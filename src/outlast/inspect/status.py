@@ -24,7 +24,7 @@ from outlast.core.numbers import encoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
 from outlast.inspect.folders import why_no_run
-from outlast.inspect.record import Best, Record
+from outlast.inspect.saved_run import Best, SavedRun
 from outlast.inspect.wording import problems
 from outlast.storage import resume_points
 from outlast.storage.blobs import Blob
@@ -145,24 +145,24 @@ class Look:
     Args:
         run: the status.
         found: the survey; None if there is no run, or nothing in it can be used.
-        record: the resume point that a resume would take; None if there is none.
+        saved: the resume point that a resume would take; None if there is none.
     """
 
     run: RunStatus
     found: Survey | None = None
-    record: Record | None = None
+    saved: SavedRun | None = None
 
     def outlook(self) -> Outlook | None:
         """What a resume would take, lose and mend; None if it would be refused."""
         if self.found is None:
             return None
-        folder, record, found = self.run.folder, self.record, self.found
-        epoch = record.committed[0] + 1 if record else 0
-        beyond = [number for number in sorted(found.unusable) if not record or number > record.number]
+        folder, saved, found = self.run.folder, self.saved, self.found
+        epoch = saved.committed[0] + 1 if saved else 0
+        beyond = [number for number in sorted(found.unusable) if not saved or number > saved.number]
         return Outlook(
-            record.number if record else None,
+            saved.number if saved else None,
             epoch,
-            record.finished if record else False,
+            saved.finished if saved else False,
             (*(_training(folder, number, epoch) for number in beyond), *found.lost.values()),
             {blob.name: twin.file for blob, twin in found.replaceable.items()},
         )
@@ -207,17 +207,17 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
     if problem:
         return Look(RunStatus(folder, Status.NO_RUN, problem=problem))
     found = survey(folder, read, fits)
-    record = Record(folder, found) if found.point else None
+    saved = SavedRun(folder, found) if found.point else None
     circumstances = _circumstances(folder)
     wrong = problems(folder, found)
     with nonsense_as_damage(folder):
         facts: dict[str, Any] = {"epochs": 0}
-        if record:
-            _ = record.stopped  # raises if the values do not fill the sentence
-            facts = {"epochs": record.committed[0] + 1, "requested": record.epochs, "stop": record.stop}
-            facts["results"] = record.results
+        if saved:
+            _ = saved.stopped  # raises if the values do not fill the sentence
+            facts = {"epochs": saved.committed[0] + 1, "requested": saved.epochs, "stop": saved.stop}
+            facts["results"] = saved.results
         try:
-            facts["best"] = _best(record)
+            facts["best"] = _best(saved)
         except DamagedFile as error:  # of the log lines that hold it
             wrong = wrong or [str(error)]
         if wrong:
@@ -225,8 +225,8 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
         elif circumstances["holder"] is not None:
             status = Status.RUNNING
         else:
-            status = Status.FINISHED if record and record.finished else Status.INTERRUPTED
-    return Look(RunStatus(folder, status, problem="; ".join(wrong), **facts, **circumstances), found, record)
+            status = Status.FINISHED if saved and saved.finished else Status.INTERRUPTED
+    return Look(RunStatus(folder, status, problem="; ".join(wrong), **facts, **circumstances), found, saved)
 
 
 def _training(folder: str, number: int, epoch: int) -> str:
@@ -265,9 +265,9 @@ def utc_text(seconds: float | None) -> str | None:
     return None
 
 
-def _best(record: Record | None) -> Best | None:
+def _best(saved: SavedRun | None) -> Best | None:
     """The best epoch, each value converted to its type, so that nonsense shows here."""
-    best = None if record is None else record.best
+    best = None if saved is None else saved.best
     return best and Best(index(best.epoch), str(best.monitor), float(best.value), best.path)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
 from outlast.inspect import checks
-from outlast.inspect.checks import Check, Verdict
+from outlast.inspect.checks import FileCheck, Verdict
 from outlast.inspect.status import Look, Outlook, RunStatus, Status, look, look_closer
 from outlast.inspect.wording import reason
 from outlast.storage import resume_points
@@ -40,7 +40,7 @@ class Verification:
     """
 
     run: RunStatus
-    checks: tuple[Check, ...] = ()
+    checks: tuple[FileCheck, ...] = ()
     outlook: Outlook | None = None
     leftovers: tuple[str, ...] = ()
 
@@ -105,8 +105,8 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
         checks.of_blob(folder, blob, whole_files.fits(blob, os.path.join(folder, blob.name)))
         for blob in blobs.values()
     ]
-    if seen.record is not None:
-        point = whole_files.point(folder, seen.record.number)
+    if seen.saved is not None:
+        point = whole_files.point(folder, seen.saved.number)
         done += _published(folder, point, blobs)
         done += [checks.of_identity(folder, point.run), checks.of_settings(folder)]
         done += checks.of_results(folder)
@@ -120,7 +120,7 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
 
 def _resume_points(
     folder: str, whole_files: _FoundWhole, run: str | None
-) -> tuple[list[Check], list[ResumePoint]]:
+) -> tuple[list[FileCheck], list[ResumePoint]]:
     """The check of each resume point, the newest first, and those that are whole."""
     done, whole = [], []
     for number in resume_points.numbers(folder):
@@ -135,7 +135,7 @@ def _resume_points(
             else:
                 whole.append(point)
         verdict = Verdict.DAMAGED if problem else Verdict.WHOLE
-        done.append(Check(layout.resume_name(number), "resume point", verdict, problem))
+        done.append(FileCheck(layout.resume_name(number), "resume point", verdict, problem))
     return done, whole
 
 
@@ -146,7 +146,7 @@ def _blobs_of(point: ResumePoint) -> Iterator[Blob]:
         yield from log.blobs
 
 
-def _published(folder: str, point: ResumePoint, blobs: Collection[str]) -> Iterator[Check]:
+def _published(folder: str, point: ResumePoint, blobs: Collection[str]) -> Iterator[FileCheck]:
     others = [name for name in sorted(os.listdir(folder)) if layout.is_blob(name) and name not in blobs]
     models = [name for name in others if layout.blob_kind(name) != layout.LINES]
     segments = [name for name in others if layout.blob_kind(name) == layout.LINES]
@@ -157,7 +157,7 @@ def _published(folder: str, point: ResumePoint, blobs: Collection[str]) -> Itera
             yield checks.of_log(folder, name, log, segments)
 
 
-def _summed_up(run: RunStatus, done: list[Check]) -> RunStatus:
+def _summed_up(run: RunStatus, done: list[FileCheck]) -> RunStatus:
     """The run's status after the checks: one bad file is enough to call it damaged."""
     bad = [check for check in done if not check.verdict.good]
     if run.problem or not bad:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.run_state import RunState
-from outlast.run.check import compared
 from outlast.run.comparison import Difference, Tree, by_how_much, differences, leaves
 from outlast.run.rehearsal import COUNTS, RUNS
+from outlast.run.resume_check import compared
 from outlast.storage import journal, resume_points
 from outlast.storage.format import layout
 

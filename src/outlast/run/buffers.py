@@ -1,4 +1,4 @@
-"""Buffers: memory that snapshots of a training are copied into, again and again.
+"""Buffers: memory that a training's state is copied into, again and again.
 
 A copy into memory that is in use already costs one pass; fresh memory costs several times that.
 """

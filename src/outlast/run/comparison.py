@@ -38,6 +38,12 @@ class Kind:
     cause: str
 
 
+METRIC = Kind(
+    "a metric",
+    ("state/row/",),
+    "it is computed from something that is not saved, or from the time; later checks name it in their "
+    "line alone",
+)
 KINDS = (
     Kind(
         "the batches",
@@ -63,11 +69,7 @@ KINDS = (
         "of the data, which run.data(...) saves in Keras's fit), or the device computes sums in another "
         "order each time",
     ),
-    Kind(
-        "a metric",
-        ("state/row/",),
-        "it is computed from something that is not saved, or from the time",
-    ),
+    METRIC,
     Kind(
         "a callback",
         ("state/callbacks", "state/decisions"),
@@ -102,7 +104,7 @@ def leaves(tree: Tree) -> Leaves:
         {'state/a': 2, 'state/a/0': 1, 'state/a/1': 2.5}
     """
     encoded = encode(tree, ROOT)
-    found = dict(_flat(encoded.plain, ROOT))
+    found = dict(_flat(encoded.json_value, ROOT))
     for name, array in encoded.arrays.items():
         found[name] = _described(array)
     for name, immutable in encoded.immutables.items():
@@ -125,7 +127,7 @@ def by_how_much(before: Tree, now: Tree, name: str) -> str:
     values = []
     for tree in (before, now):
         encoded = encode(tree, ROOT)
-        found = {**dict(_flat(encoded.plain, ROOT)), **encoded.arrays}
+        found = {**dict(_flat(encoded.json_value, ROOT)), **encoded.arrays}
         value = found.get(name, "nothing")
         values.append(value.numpy() if isinstance(value, Bits) else value)
     first, second = values
@@ -155,15 +157,15 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _flat(plain: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _flat(json_value: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Its values by name; a list has its length under its own."""
-    if isinstance(plain, dict):
-        inner: Iterable[tuple[Any, Any]] = plain.items()
-    elif isinstance(plain, list):
-        yield name, len(plain)
-        inner = enumerate(plain)
+    if isinstance(json_value, dict):
+        inner: Iterable[tuple[Any, Any]] = json_value.items()
+    elif isinstance(json_value, list):
+        yield name, len(json_value)
+        inner = enumerate(json_value)
     else:
-        yield name, plain
+        yield name, json_value
         return
     for key, value in inner:
         yield from _flat(value, f"{name}/{key}")
@@ -172,7 +174,7 @@ def _flat(plain: Any, name: str) -> Iterator[tuple[str, Any]]:
 def _described(array: Any) -> tuple[str, tuple[int, ...], int]:
     import numpy as np
 
-    plain = array.array if isinstance(array, Bits) else array
+    bits = array.array if isinstance(array, Bits) else array
     dtype = array.dtype if isinstance(array, Bits) else str(array.dtype)
-    data = np.ascontiguousarray(plain).reshape(-1).view(np.uint8)
-    return dtype, plain.shape, zlib.crc32(data.data)
+    data = np.ascontiguousarray(bits).reshape(-1).view(np.uint8)
+    return dtype, bits.shape, zlib.crc32(data.data)

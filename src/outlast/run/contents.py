@@ -133,4 +133,4 @@ def differences(saved: Tree, now: Tree) -> list[str]:
 def frozen(tree: Tree) -> Tree:
     """A copy of a tree, arrays included."""
     encoded = encode(tree, ROOT)
-    return decode(encoded.plain, Buffers().copy(encoded.arrays), encoded.immutables)
+    return decode(encoded.json_value, Buffers().copy(encoded.arrays), encoded.immutables)

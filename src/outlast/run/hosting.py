@@ -13,19 +13,19 @@ from outlast.callbacks.base import Callback
 from outlast.callbacks.list import Listener
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
-from outlast.core.numbers import check_metric, check_name, plain
+from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastWarning, UsageError, warn
 from outlast.frameworks import loaders
 from outlast.run import rehearsal, settings
 from outlast.run.attributes import AttributesPart
-from outlast.run.check import Check
 from outlast.run.contents import Contents
 from outlast.run.data import Data
 from outlast.run.foreign import unsaved
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
+from outlast.run.resume_check import ResumeCheck
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
@@ -55,7 +55,7 @@ class Host(OwnLoop):
     _begun_epochs = 0  # in this training
     _may_have_results = False  # a training has been, and is not under way
     _trains = False
-    _check: Check | None = None  # while the last saved epoch is trained again
+    _check: ResumeCheck | None = None  # while the last saved epoch is trained again
     _saved: RunState | None = None  # what was found, until it is announced
     _told: set[str]  # what of the loaders is not exact
     _results: dict[str, Any]
@@ -169,7 +169,10 @@ class Host(OwnLoop):
 
     def _check_beside(self) -> None:
         """Refuse what does a Run's work a second time, in the same training."""
-        for one in (*self.callbacks, *self.control.beside()):
+        beside = [*self.control.beside()]
+        if sum(one is self for one in beside) > 1:
+            raise UsageError(f"{self!r} is in the same training twice: pass it once.")
+        for one in (*self.callbacks, *beside):
             reason = self.control.refused(one)
             if isinstance(one, Host) and one is not self:
                 reason = "leave one out: a training is kept in one folder, pass all callbacks to one Run"
@@ -202,12 +205,11 @@ class Host(OwnLoop):
             self._opening.committed()
             self._extra_left = deepcopy(self.extra)
 
-    def _go_on_from(self, check: Check, logs: Logs | None) -> None:
+    def _go_on_from(self, check: ResumeCheck, logs: Logs | None) -> None:
         """Once the last saved epoch was trained again: say what came of it, and go on from what was saved."""
         if check.differences is None:  # of several epochs, not the last
             self.control.begin()  # the run had not stopped here
             return
-        again = f"epoch {self._progress.next_epoch} trained again as a check"
         asked = [one for one in self._progress.stops if one.callback == RUN]  # by the user: it holds
         self._check = None
         self._be_at(check.store, replace(check.newest, finished=False))  # more epochs are asked for now
@@ -218,15 +220,16 @@ class Host(OwnLoop):
                 logs.update(
                     {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
                 )
-        told = "" if check.abandoned else f" ({again}: {'not ' if check.differences else ''}identical)"
-        self._opening.announce(self._saved, None, self._epochs(), told)
+        self._opening.announce(
+            self._saved, None, self._epochs(), "" if check.abandoned else f" ({check.told})"
+        )
         self._saved = None
         if asked:
             self._stop_at_once(asked)
-        if not check.abandoned:
-            self._store.record("check", check.to_json())
-        if check.differences:
+        if check.differences and not check.is_known:
             self._warn(check.warning(self._shown, self.training.is_on_accelerator))
+        if not check.abandoned:
+            self._store.write_event("check", check.to_json())
 
     def _stop_at_once(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -312,7 +315,7 @@ class Host(OwnLoop):
             self._show_history()
         self._store.finish()
         if self._begun_epochs:
-            self._store.record("end", {"epoch": self._progress.next_epoch})
+            self._store.write_event("end", {"epoch": self._progress.next_epoch})
         else:
             self.training.take_back()
         self._opening.ended(self.training, is_finished=self.finished)
@@ -378,7 +381,9 @@ class Host(OwnLoop):
         if self._signals.pending is None:
             return
         with suppress(FileError):  # closing says what is wrong with the disk
-            self._store.record("signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch})
+            self._store.write_event(
+                "signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch}
+            )
         try:
             self._store.close()
             told = self._told_of_end()
@@ -509,4 +514,4 @@ def _row(epoch: int, logs: Logs) -> dict[str, Any]:
     for name, value in logs.items():
         check_name(name)
         check_metric(value, name, texts=True)
-    return {"epoch": epoch, **plain(logs)}
+    return {"epoch": epoch, **to_python(logs)}

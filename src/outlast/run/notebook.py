@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from outlast.inspect.record import Readable
+from outlast.inspect.saved_run import Readable
 from outlast.views.html import run_table
 
 

@@ -14,11 +14,11 @@ from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import CapabilityError, DamagedFile, RunChanged, UnknownFormat
 from outlast.frameworks.base import Training
-from outlast.inspect.record import decisions_of, rows_of
+from outlast.inspect.saved_run import decisions_of, rows_of
 from outlast.run import diverged, finished_here, settings
-from outlast.run.check import Check, rewound
 from outlast.run.comparison import ROOT, Leaves, leaves, same
 from outlast.run.contents import Contents, frozen
+from outlast.run.resume_check import ResumeCheck, rewound
 from outlast.run.stores import Store
 from outlast.storage.format import layout
 
@@ -63,7 +63,7 @@ class Opening:
     ) -> None:
         self._shown, self._store, self._contents, self._say = shown, store, contents, say
         self._seed, self._accepted, self._resume, self._check = seed, frozenset(accepted), resume, check
-        self.settings: settings.Record = {}
+        self.settings: settings.Settings = {}
         self._notes: list[str] = []  # what the line at the start has to say
         self._wrong: list[str] = []  # values that did not come back as they were saved
         self._first_loader_known = False
@@ -95,7 +95,7 @@ class Opening:
             self.settings = settings.requested(callbacks, training.learning_rates(), self._seed, steps)
             self.description, self.changes = training.description(), 0
             self._store.describe(self.settings)
-            self._store.record("start", {"resume": False, "findings": list(self._store.findings)})
+            self._store.write_event("start", {"resume": False, "findings": list(self._store.findings)})
         else:
             saved = self._go_on(saved, callbacks, training, steps)
         return saved
@@ -127,7 +127,7 @@ class Opening:
         self.changes = saved.changes + bool(changed)
         at = {"epoch": saved.position.next_epoch, "resume_point": self._store.number}
         findings = list(self._store.findings)
-        self._store.record("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
+        self._store.write_event("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
         self._notes = [*findings, *map(str, changed), *self._notes]
         return saved
 
@@ -197,7 +197,7 @@ class Opening:
         """Put back the parts whose moment has come."""
         self._wrong += self._contents.put_back(moment)
 
-    def rewind(self, callbacks: Sequence[Callback], extra: Mapping[str, Any]) -> Check | None:
+    def rewind(self, callbacks: Sequence[Callback], extra: Mapping[str, Any]) -> ResumeCheck | None:
         """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
         if not self._may_check or self._wrong:
             return None
@@ -214,10 +214,10 @@ class Opening:
                 f"what was set since the Run was made counts, and is not what was saved: {named}"
             )
         if check is not None:
-            self._store.record("check begins", {"resume_point": self._store.number})
+            self._store.write_event("check begins", {"resume_point": self._store.number})
         return check
 
-    def end(self, check: Check) -> None:
+    def end(self, check: ResumeCheck) -> None:
         """After the stretch: have all be as the newest resume point says."""
         callbacks = {"callbacks": check.callbacks}  # their kept weights are those that the store knows
         saved = RunState()
@@ -256,7 +256,7 @@ class Opening:
         changed = [] if before == epochs else [f"epochs changed from {before} to {epochs}"]
         self._say("; ".join([f"outlast: {what}, resume point {self._store.number}", *self._notes, *changed]))
 
-    def meet(self, size: settings.Record, known: Mapping[str, Sequence[int]]) -> bool:
+    def meet(self, size: settings.Settings, known: Mapping[str, Sequence[int]]) -> bool:
         """Refuse a start whose first loader has other batches than the run so far.
 
         Where the first loaders of its epochs differ, the script makes them so, and any will do.

@@ -148,7 +148,13 @@ def _collected(part: Any, name: str) -> Any:
         return random_state.of_generator(part)
     state = part.state_dict()
     tree = {"state": state, **(modules.beside(part, state) if modules.is_module(part) else {})}
-    return {**to_arrays(tree, f"state/parts/{name}"), "details": details(tree)}
+    try:
+        return {**to_arrays(tree, f"state/parts/{name}"), "details": details(tree)}
+    except RecursionError:
+        raise CapabilityError(
+            f"The state of the part {name!r} cannot be stored: something in it contains itself, or it is "
+            "nested too deep."
+        ) from None
 
 
 def _load(part: Any, saved: Mapping[str, Any]) -> None:

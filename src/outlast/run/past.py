@@ -7,13 +7,13 @@ from typing import Any
 
 from outlast.exceptions import UsageError
 from outlast.frameworks.base import load_file
-from outlast.inspect.record import Record
+from outlast.inspect.saved_run import SavedRun
 from outlast.run.arguments import folder_path
 from outlast.run.notebook import Shown
 from outlast.storage import blobs
 
 
-class PastRun(Shown, Record):
+class PastRun(Shown, SavedRun):
     """A run, read only: the same properties as :class:`outlast.Run`'s.
 
     Args:

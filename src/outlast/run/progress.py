@@ -9,7 +9,7 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.run_state import START, Position, RunState
-from outlast.inspect.record import decisions_of, rows_of
+from outlast.inspect.saved_run import decisions_of, rows_of
 from outlast.run.staged import StagedOutput
 from outlast.storage import journal
 from outlast.storage.format import layout, limits

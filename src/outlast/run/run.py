@@ -9,21 +9,22 @@ from typing import Any
 
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.core.decision import Action, Decision, Reason
+from outlast.core.numbers import real
 from outlast.core.run_state import START
 from outlast.exceptions import ArgumentError, UsageError, nearest
 from outlast.frameworks.base import Adapter
-from outlast.inspect.record import Best
+from outlast.inspect.saved_run import Best
 from outlast.run import arguments, batches, rehearsal
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
+from outlast.run.folder_store import FolderStore
 from outlast.run.hosting import Host
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
 from outlast.run.parts import CallbacksPart, RandomPart, TrainingPart, UserParts
 from outlast.run.progress import Progress
-from outlast.run.session import FolderStore
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
@@ -261,7 +262,7 @@ class Run(Host, Shown):
                     f"There is no learning rate {name!r}, but {', '.join(names) or 'none at all'}."
                     + nearest(name, names)
                 )
-            self.training.set_learning_rate(name, float(rate))
+            self.training.set_learning_rate(name, real(rate, "learning_rate"))
         if not names:
             raise UsageError("There is no learning rate to set yet: the run has no model with an optimizer.")
         if not self._signals.under_way():

@@ -9,10 +9,10 @@ from typing import Any
 
 from outlast.callbacks.base import Callback
 from outlast.core.decision import Decision
-from outlast.core.numbers import plain
+from outlast.core.numbers import to_python
 from outlast.exceptions import RunChanged
 
-Record = dict[str, Any]
+Settings = dict[str, Any]
 
 # What decides which training it is. Anything else may change, and is said.
 _FIXED_IN_CALLBACKS = ("monitor", "mode")
@@ -76,7 +76,7 @@ def requested(
     rates: Mapping[str, float] | None,
     seed: int | None,
     steps: int | None = None,
-) -> Record:
+) -> Settings:
     """What the code asks for; None where it does not say, or where that is not known any more.
 
     Args:
@@ -87,7 +87,7 @@ def requested(
     """
     by_key = zip(keys(callbacks), callbacks, strict=True)
     return {
-        "callbacks": {key: plain(callback.configuration()) for key, callback in by_key},
+        "callbacks": {key: to_python(callback.configuration()) for key, callback in by_key},
         "learning_rate": rates,
         "seed": seed,
         "steps": steps,
@@ -95,12 +95,12 @@ def requested(
     }
 
 
-def filled_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> Record:
+def filled_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> Settings:
     """What the code asks for; what it does not say is taken from before."""
     return {name: before.get(name) if value is None else value for name, value in now.items()}
 
 
-def of_loader(loader: Any) -> Record:
+def of_loader(loader: Any) -> Settings:
     """What a loader says of its batches; None for what it does not say."""
     try:
         steps = len(loader)
@@ -137,7 +137,7 @@ def check(folder: str, changed: Collection[Change], accepted: Collection[str]) -
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """What differs between two records of settings.
+    """What differs between two settings.
 
     Args:
         before: ``{"callbacks": {key: configuration}, "learning_rate": ..., "steps": ...}``.
@@ -178,7 +178,7 @@ def other_training(before: Mapping[str, str], now: Mapping[str, str]) -> list[Ch
     )
 
 
-def rates_of(rows: Iterable[Record], decisions: Iterable[Decision]) -> list[Record]:
+def rates_of(rows: Iterable[Settings], decisions: Iterable[Decision]) -> list[Settings]:
     """The rates that a run had in its epochs, and those that its decisions set.
 
     Example:
@@ -189,7 +189,7 @@ def rates_of(rows: Iterable[Record], decisions: Iterable[Decision]) -> list[Reco
     return had + [dict(decision.values.get("learning_rate", {})) for decision in decisions]
 
 
-def came_to(rates: Mapping[str, float], had: Iterable[Record]) -> bool:
+def came_to(rates: Mapping[str, float], had: Iterable[Settings]) -> bool:
     """Whether these rates are among those: a model that a run saved, and a script loads, has the run's.
 
     Example:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from outlast.storage.commit import FileChange, Step
+from outlast.storage.commit import Bundle, FileChange
 from outlast.storage.format import layout
 from outlast.storage.logs import Lines
 from outlast.storage.output import Save
@@ -15,7 +15,7 @@ from outlast.storage.output import Save
 class StagedOutput:
     """Takes models and lines; names are relative to the run's folder.
 
-    A model is captured in the hook, and written when the step is committed.
+    A model is captured in the hook, and written when the bundle is committed.
 
     Args:
         folder: the run's, for checking names; None in a run that writes nothing.
@@ -40,11 +40,11 @@ class StagedOutput:
         return default
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file, in the folder or in this step."""
+        """Whether there is such a file, in the folder or in this bundle."""
         return name in self.published
 
     def read(self, name: str) -> bytes | None:
-        """The log as it is after this step."""
+        """The log as it is after this bundle."""
         staged = self._logs.get(name, Lines(b""))
         before = None if staged.replaces else self.read_log(name)
         return staged.data if before is None and name in self._logs else _joined(before, staged.data)
@@ -73,20 +73,20 @@ class StagedOutput:
         self.published.add(target)
 
     def remove(self, name: str) -> None:
-        """Delete a file with this step."""
+        """Delete a file with this bundle."""
         self._files[name] = None
         self.published.discard(name)
 
-    def take_files(self) -> Step:
-        """The models that were saved since the last time, as a step without lines; None are staged then."""
+    def take_files(self) -> Bundle:
+        """The models that were saved since the last time, as a bundle without lines; None are staged then."""
         files, self._files = self._files, {}
-        return Step(files)
+        return Bundle(files)
 
-    def take(self) -> Step:
-        """The step, and begin the next."""
-        step = Step(self._files, self._logs)
+    def take(self) -> Bundle:
+        """The bundle, and begin the next."""
+        bundle = Bundle(self._files, self._logs)
         self._files, self._logs = {}, {}
-        return step
+        return bundle
 
     def begin(self, published: Iterable[str], *, capture: bool = True) -> None:
         """Forget what is staged, and take these files as those in the folder.

@@ -9,7 +9,7 @@ from typing import Any
 from outlast.core.run_state import Position, RunState
 from outlast.exceptions import UsageError
 from outlast.storage import blobs, resume_points
-from outlast.storage.commit import Step
+from outlast.storage.commit import Bundle
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import survey
 
@@ -48,7 +48,7 @@ class Store:
     def describe(self, settings: Mapping[str, Any]) -> None:
         """Keep what was asked for, where people can read it."""
 
-    def record(self, kind: str, content: Mapping[str, Any]) -> None:
+    def write_event(self, kind: str, content: Mapping[str, Any]) -> None:
         """Note that something happened: a start, a resume, an end."""
 
     def keep_results(self, results: Mapping[str, Any], epochs: int) -> None:
@@ -64,7 +64,7 @@ class Store:
         return {}
 
     def log(self, name: str) -> bytes | None:
-        """A log as it is after the last step; None if there is none of that name."""
+        """A log as it is after the last bundle; None if there is none of that name."""
         return None
 
     def model(self, name: str) -> str:
@@ -75,9 +75,9 @@ class Store:
         """The numbers of the resume points that it could go back to, the newest first."""
         return []
 
-    def checks_begun(self) -> Collection[int]:
-        """The numbers of the resume points up to which a start has begun to train again."""
-        return ()
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The last events of a kind, the oldest first."""
+        return []
 
     def load(self, number: int) -> ResumePoint:
         """One of :meth:`points`.
@@ -99,17 +99,17 @@ class Store:
         """When one of :meth:`points` was made, in seconds from any origin."""
         raise NotImplementedError
 
-    def show(self, step: Step) -> None:
+    def show(self, bundle: Bundle) -> None:
         """Put models that were saved inside an epoch where people find them, in the background.
 
         They are safe with the next commit; a resume from the one before may put others in their place.
         """
 
-    def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
-        """Collect the state, copy it, and make the step safe in the background."""
+    def commit(self, bundle: Bundle, collect: Callable[[], RunState]) -> None:
+        """Collect the state, copy it, and make the bundle safe in the background."""
 
     def flush(self) -> None:
-        """Wait until the last step is safe; raise what went wrong."""
+        """Wait until the last bundle is safe; raise what went wrong."""
 
     def finish(self) -> None:
         """At the training's end: flush, and try once more what failed."""

@@ -4,14 +4,14 @@
     b  publish the files that are copies of blobs
     c  append to the published files that are logs
     d  seal the next resume point
-    e  sync the folder: only now is the step safe
+    e  sync the folder: only now is the bundle safe
     f  delete what neither of the two newest resume points names
 
 A crash before ``e`` leaves the resume point before, whole, with all its blobs;
 ``recovery.py`` puts the published files back to it. The first commit has none before it, so
 it syncs the folder between ``c`` and ``d`` too: a power cut then cannot leave a
 resume point without its blobs. The state of the folder is a value, ``Committed``:
-each step takes one and returns the next.
+each commit takes one and returns the next.
 
 Before ``a`` and after ``d`` a commit looks whether the folder is still its own. A
 writer may have slept, in a process that was stopped or on a lock that does not
@@ -44,7 +44,7 @@ FileChange: TypeAlias = "Callable[[str], object] | str | Blob | None"
 
 
 @dataclass(frozen=True)
-class Step:
+class Bundle:
     """What a commit adds.
 
     Args:
@@ -100,24 +100,24 @@ class Committed:
 def commit(
     folder: str,
     committed: Committed,
-    step: Step,
+    bundle: Bundle,
     state: Any,
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
 ) -> Committed:
-    """Make a step safe: all of a to f.
+    """Make a bundle safe: all of a to f.
 
     Args:
         folder: the run's.
         committed: what the call before, or ``recovery.recover``, returned.
-        step: what is new.
+        bundle: what is new.
         state: what the run goes on from, as a draft; or as it is, see ``encoding.encode``.
         drain: does the heavy work, such as ``writer.Writer.drain``.
         say: called with what was wrong in the published files, and is mended.
 
     Returns:
-        What the folder holds now. When the function returns, the step is on the disk.
+        What the folder holds now. When the function returns, the bundle is on the disk.
 
     Raises:
         FileError: the disk refused. The resume point before is whole. Call
@@ -133,11 +133,11 @@ def commit(
         for name, value in drafted.immutables.items()
         if value not in committed.sealed
     }
-    sealer = _sealer(folder, committed, step)
+    sealer = _sealer(folder, committed, bundle)
     sealed = dict(committed.sealed)
     for value, one in drafts.items():
         sealed[value] = immutables.seal(sealer, one, drain)
-    staged = _staged(sealer, committed, step, drain, say)
+    staged = _staged(sealer, committed, bundle, drain, say)
     point = ResumePoint(
         sealer.number,
         drafted,
@@ -163,16 +163,16 @@ def commit(
 def stage(
     folder: str,
     committed: Committed,
-    step: Step,
+    bundle: Bundle,
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
 ) -> Committed:
-    """Show a step to people: a to c alone. It becomes safe with the next commit.
+    """Show a bundle to people: a to c alone. It becomes safe with the next commit.
 
     Arguments and errors are those of :func:`commit`.
     """
-    return _staged(_sealer(folder, committed, step), committed, step, drain, say)
+    return _staged(_sealer(folder, committed, bundle), committed, bundle, drain, say)
 
 
 def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
@@ -226,11 +226,11 @@ def check_place(folder: str, run: str, number: int) -> None:
             )
 
 
-def _sealer(folder: str, committed: Committed, step: Step) -> Sealer:
-    """What seals the blobs of the step, once it is known that they may be written."""
-    for name in step.files:
+def _sealer(folder: str, committed: Committed, bundle: Bundle) -> Sealer:
+    """What seals the blobs of the bundle, once it is known that they may be written."""
+    for name in bundle.files:
         layout.published_path(folder, name)
-    for name, lines in step.logs.items():
+    for name, lines in bundle.logs.items():
         if lines.public:
             layout.log_path(folder, name)
     if committed.number == 0 and not os.path.lexists(os.path.join(folder, layout.IDENTITY)):
@@ -240,15 +240,15 @@ def _sealer(folder: str, committed: Committed, step: Step) -> Sealer:
 
 
 def _staged(
-    sealer: Sealer, committed: Committed, step: Step, drain: Drain, say: Callable[[str], object]
+    sealer: Sealer, committed: Committed, bundle: Bundle, drain: Drain, say: Callable[[str], object]
 ) -> Committed:
     folder = sealer.folder
-    blobs = _sealed_files(sealer, committed, step)
-    logs = {name: _longer(sealer, committed, name, lines) for name, lines in step.logs.items()}
-    for name, change in step.files.items():
+    blobs = _sealed_files(sealer, committed, bundle)
+    logs = {name: _longer(sealer, committed, name, lines) for name, lines in bundle.logs.items()}
+    for name, change in bundle.files.items():
         if change is not None:
             publish(folder, name, blobs[name], drain)
-    for name, lines in step.logs.items():
+    for name, lines in bundle.logs.items():
         finding = lines.public and extend_published(folder, name, committed.logs.get(name), lines)
         if finding:
             say(finding)
@@ -256,17 +256,17 @@ def _staged(
         committed,
         files=blobs,
         logs={**committed.logs, **logs},
-        given_up=(committed.given_up | committed.files.keys() | step.files.keys()) - blobs.keys(),
+        given_up=(committed.given_up | committed.files.keys() | bundle.files.keys()) - blobs.keys(),
     )
 
 
-def _sealed_files(sealer: Sealer, committed: Committed, step: Step) -> dict[str, Blob]:
-    """The blob behind each published file after the step; the new ones are sealed."""
+def _sealed_files(sealer: Sealer, committed: Committed, bundle: Bundle) -> dict[str, Blob]:
+    """The blob behind each published file after the bundle; the new ones are sealed."""
     blobs = dict(committed.files)
-    for name, change in step.files.items():
+    for name, change in bundle.files.items():
         if callable(change):
             blobs[name] = sealer.seal(change, file=name, needed=getattr(change, "needed", None))
-    for name, change in step.files.items():
+    for name, change in bundle.files.items():
         if isinstance(change, str):
             blobs[name] = blobs[change]
         elif isinstance(change, Blob):
@@ -277,7 +277,7 @@ def _sealed_files(sealer: Sealer, committed: Committed, step: Step) -> dict[str,
 
 
 def _longer(sealer: Sealer, committed: Committed, name: str, lines: Lines) -> Log:
-    """The log after the step; lines that are too many for a resume point are sealed."""
+    """The log after the bundle; lines that are too many for a resume point are sealed."""
 
     def seal(old: bytes) -> Blob:
         return sealer.seal(files.Content(old), kind=layout.LINES, needed=len(old))
@@ -285,7 +285,7 @@ def _longer(sealer: Sealer, committed: Committed, name: str, lines: Lines) -> Lo
     log = committed.logs.get(name, Log(lines.public)).after(lines)
     if not log.has_short_tail:
         return log.with_short_tail(seal, seal_all=lines.replaces)
-    return replace(log, published=seal(lines.data)) if lines.replaces and lines.public else log
+    return replace(log, replacement=seal(lines.data)) if lines.replaces and lines.public else log
 
 
 def _check_or_undo(sealer: Sealer) -> None:

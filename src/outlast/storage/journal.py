@@ -1,4 +1,4 @@
-"""Files of JSON lines for people and programs: one record a line, torn lines tolerated.
+"""Files of JSON lines for people and programs: one entry a line, torn lines tolerated.
 
 ``journal.jsonl`` is a log of a run (``logs.py``): its lines go into resume
 points and a resume cuts it back. ``events.jsonl`` is written here alone: it is
@@ -20,13 +20,13 @@ from outlast.storage.disk.reading import ending
 from outlast.storage.format import layout, limits
 
 
-def line(record: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
-    r"""The record as one line of JSON; equal records give equal bytes.
+def line(entry: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
+    r"""The entry as one line of JSON; equal entries give equal bytes.
 
     Infinities and NaN, which JSON lacks, become text.
 
     Args:
-        record: what the line says.
+        entry: what the line says.
         most: bytes that whoever reads the line takes.
 
     Raises:
@@ -36,9 +36,9 @@ def line(record: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
         >>> line({"epoch": 3, "value": float("inf"), "text": "a\nb"})
         b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
     """
-    made = json.dumps(encoded(record), allow_nan=False).encode() + b"\n"
+    made = json.dumps(encoded(entry), allow_nan=False).encode() + b"\n"
     if len(made) > most:
-        what = ", ".join(f"{name} ({_length(value):,})" for name, value in record.items())
+        what = ", ".join(f"{name} ({_length(value):,})" for name, value in entry.items())
         raise ArgumentError(
             f"A line of {len(made):,} bytes is too long for a log, {most:,} are the limit; "
             f"it holds {what[:500]}."
@@ -46,8 +46,8 @@ def line(record: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
     return made
 
 
-def append(path: str, record: Mapping[str, Any]) -> None:
-    """Append one record; a line that a crash left torn stays alone on its line.
+def append(path: str, entry: Mapping[str, Any]) -> None:
+    """Append one entry; a line that a crash left torn stays alone on its line.
 
     What is not a file, or is somebody else's file too, is moved aside first.
 
@@ -57,11 +57,11 @@ def append(path: str, record: Mapping[str, Any]) -> None:
     if os.path.lexists(path) and not _is_ours_alone(path):
         files.move_aside(path, layout.CONFLICT)
     torn = b"" if ending(path, 1) in (None, b"", b"\n") else b"\n"
-    files.append(path, torn + line(record))
+    files.append(path, torn + line(entry))
 
 
 def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
-    """The whole records in the last ``most`` bytes of a file; none of no file.
+    """The whole entries in the last ``most`` bytes of a file; none of no file.
 
     Torn lines are passed over.
 
@@ -69,10 +69,10 @@ def read_end(path: str, most: int = 1 << 20) -> list[dict[str, Any]]:
         FileError: the system does not let us read it.
     """
     lines = (ending(path, most) or b"").split(b"\n")
-    return [record for record in map(_record, lines) if record is not None]
+    return [entry for entry in map(_entry, lines) if entry is not None]
 
 
-def _record(text: bytes) -> dict[str, Any] | None:
+def _entry(text: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(text, parse_constant=str)
     except (ValueError, RecursionError):

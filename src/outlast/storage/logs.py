@@ -59,7 +59,7 @@ class Log:
         public: it is a file for people too.
         segments: its older lines.
         tail: its last lines.
-        published: a copy of the lines that replaced the log when the file for people was
+        replacement: a copy of the lines that replaced the log when the file for people was
             replaced. Should this resume point be lost, the copy says that nobody edited that
             file. It holds nothing that the log does not hold.
     """
@@ -67,12 +67,12 @@ class Log:
     public: bool
     segments: tuple[Blob, ...] = ()
     tail: bytes = b""
-    published: Blob | None = None
+    replacement: Blob | None = None
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
         """All files that it names."""
-        return self.segments if self.published is None else (*self.segments, self.published)
+        return self.segments if self.replacement is None else (*self.segments, self.replacement)
 
     @property
     def size(self) -> int:

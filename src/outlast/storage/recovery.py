@@ -119,7 +119,7 @@ def _mend_published(folder: str, point: ResumePoint, before: ResumePoint | None)
 
 def _seal_published(folder: str, log: Log) -> None:
     """Make the copy of the lines that replaced a log again, which are the first that it has."""
-    blob = log.published
+    blob = log.replacement
     if blob is None or blob.fits(path := os.path.join(folder, blob.name)):
         return
     if os.path.lexists(path):

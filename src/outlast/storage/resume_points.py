@@ -189,11 +189,11 @@ def _read(
 
 
 def _log_to_json(log: Log) -> dict[str, Any]:
-    published = {} if log.published is None else {"published": log.published.to_json()}
-    return {"public": log.public, "segments": [segment.to_json() for segment in log.segments], **published}
+    replacement = {} if log.replacement is None else {"replacement": log.replacement.to_json()}
+    return {"public": log.public, "segments": [segment.to_json() for segment in log.segments], **replacement}
 
 
 def _log_from_json(entry: dict[str, Any], tail: bytes) -> Log:
     segments = tuple(Blob.from_json(segment) for segment in entry["segments"])
-    published = Blob.from_json(entry["published"]) if "published" in entry else None
-    return Log(bool(entry["public"]), segments, tail, published)
+    replacement = Blob.from_json(entry["replacement"]) if "replacement" in entry else None
+    return Log(bool(entry["public"]), segments, tail, replacement)

@@ -47,7 +47,7 @@ def draft(value: object, root: str) -> Draft:
         CapabilityError: it holds what cannot be stored, or too much.
     """
     encoded: Encoded = encode(value, root)
-    text = json.dumps(encoded.plain, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(encoded.json_value, separators=(",", ":"), allow_nan=False)
     if json_text.is_too_large(text.encode()):
         raise CapabilityError(
             f"Cannot store {root}: it has too many values beside its arrays, or too long texts; "

@@ -58,12 +58,12 @@ class Encoded(NamedTuple):
     """A value as it goes into a file.
 
     Args:
-        plain: in JSON's own types.
-        arrays: those that ``plain`` names.
-        immutables: the immutable values that ``plain`` names.
+        json_value: in JSON's own types.
+        arrays: those that ``json_value`` names.
+        immutables: the immutable values that ``json_value`` names.
     """
 
-    plain: Any
+    json_value: Any
     arrays: dict[str, Array]
     immutables: dict[str, Immutable]
 
@@ -80,18 +80,18 @@ def encode(value: object, root: str) -> Encoded:
         CapabilityError: something in it cannot be stored; the text says what, where, and what to do.
 
     Example:
-        >>> encode({"betas": (0.9, 0.999), "best": float("inf")}, "optimizer").plain
+        >>> encode({"betas": (0.9, 0.999), "best": float("inf")}, "optimizer").json_value
         {'betas': {'$tuple': [0.9, 0.999]}, 'best': {'$float': 'inf'}}
     """
     encoder = _Encoder()
-    return Encoded(encoder.plain(value, root, 0), encoder.arrays, encoder.immutables)
+    return Encoded(encoder.to_json(value, root, 0), encoder.arrays, encoder.immutables)
 
 
-def decode(plain: Any, arrays: Mapping[str, Any], immutables: Mapping[str, Any] | None = None) -> Any:
+def decode(json_value: Any, arrays: Mapping[str, Any], immutables: Mapping[str, Any] | None = None) -> Any:
     """The value that was encoded.
 
     Args:
-        plain: what was parsed from JSON.
+        json_value: what was parsed from JSON.
         arrays: by name, what to put where an array was.
         immutables: by name, what to put where an ``Immutable`` was.
 
@@ -103,7 +103,7 @@ def decode(plain: Any, arrays: Mapping[str, Any], immutables: Mapping[str, Any] 
         {'betas': (0.9, 0.999)}
     """
     try:
-        return _Decoder(arrays, immutables or {}).value(plain, 0)
+        return _Decoder(arrays, immutables or {}).value(json_value, 0)
     except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"not an encoded value: {error!r}") from error
 
@@ -115,7 +115,7 @@ class _Encoder:
         self._names: dict[Immutable, str] = {}
         self._twins: Counter[str] = Counter()
 
-    def plain(self, value: Any, path: str, depth: int) -> Any:
+    def to_json(self, value: Any, path: str, depth: int) -> Any:
         """``value`` in JSON's own types."""
         if depth > limits.DEPTH:
             raise CapabilityError(f"Cannot store {path[:500]}...: nested more than {limits.DEPTH} deep.")
@@ -143,18 +143,18 @@ class _Encoder:
     def items(self, values: Iterable[Any], path: str, depth: int) -> list[Any]:
         if all(type(item) is int and item.bit_length() <= limits.INTEGER_BITS for item in values):
             return [*values]  # a random generator's hundreds: no path is made for each
-        return [self.plain(item, f"{path}/{i}", depth + 1) for i, item in enumerate(values)]
+        return [self.to_json(item, f"{path}/{i}", depth + 1) for i, item in enumerate(values)]
 
     def dict(self, value: dict[Any, Any], path: str, depth: int) -> Any:
         if all(type(key) is str and not key.startswith("$") for key in value):
-            return {key: self.plain(item, f"{path}/{key}", depth + 1) for key, item in value.items()}
+            return {key: self.to_json(item, f"{path}/{key}", depth + 1) for key, item in value.items()}
         return {"$dict": self.pairs(value, path, depth)}
 
     def pairs(self, value: Mapping[Any, Any], path: str, depth: int) -> list[Any]:
         return [
             [
-                self.plain(key, f"the key {key!r} of {path}", depth + 1),
-                self.plain(item, f"{path}/{key}", depth + 1),
+                self.to_json(key, f"the key {key!r} of {path}", depth + 1),
+                self.to_json(item, f"{path}/{key}", depth + 1),
             ]
             for key, item in value.items()
         ]
@@ -247,19 +247,19 @@ class _Decoder:
         self.arrays = arrays
         self.immutables = immutables
 
-    def value(self, plain: Any, depth: int) -> Any:
-        """What was encoded as ``plain``."""
-        if not isinstance(plain, list | dict):
-            return plain
+    def value(self, json_value: Any, depth: int) -> Any:
+        """What was encoded as ``json_value``."""
+        if not isinstance(json_value, list | dict):
+            return json_value
         if depth > limits.DEPTH:
             raise ValueError(f"nested more than {limits.DEPTH} deep")
-        if isinstance(plain, list):
-            return self.items(plain, depth)
-        tag = next(iter(plain), "")
+        if isinstance(json_value, list):
+            return self.items(json_value, depth)
+        tag = next(iter(json_value), "")
         if tag.startswith("$"):
-            ((tag, content),) = plain.items()
+            ((tag, content),) = json_value.items()
             return _TAGS[tag](self, content, depth)
-        return {key: self.value(item, depth + 1) for key, item in plain.items()}
+        return {key: self.value(item, depth + 1) for key, item in json_value.items()}
 
     def items(self, content: list[Any], depth: int) -> list[Any]:
         if not isinstance(content, list):

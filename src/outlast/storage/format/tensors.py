@@ -54,7 +54,7 @@ def write(
 
     Raises:
         OSError: as the system says.
-        CapabilityError: an array holds no plain numbers, or there are too many of them.
+        CapabilityError: an array holds no numbers, or there are too many of them.
 
     Example:
         >>> import tempfile, numpy as np
@@ -155,10 +155,10 @@ def _raw(array: Array) -> npt.NDArray[Any]:
     """The array's bytes, little-endian, in C order; a view of it where that can be."""
     import numpy as np
 
-    plain = np.asarray(bits_of(array))
-    if plain.dtype.str[0] == ">":
-        plain = plain.astype(plain.dtype.newbyteorder("<"))
-    return np.ascontiguousarray(plain).reshape(-1).view(np.uint8)
+    bits = np.asarray(bits_of(array))
+    if bits.dtype.str[0] == ">":
+        bits = bits.astype(bits.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(bits).reshape(-1).view(np.uint8)
 
 
 def _buffer() -> npt.NDArray[Any]:

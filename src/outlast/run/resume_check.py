@@ -1,8 +1,8 @@
-"""Check: a resume that proves itself.
+"""ResumeCheck: a resume that proves itself.
 
 The two newest resume points are kept anyway. So a resume can begin at the older one, train the stretch to
 the newer one again, and compare everything with what that holds. Nothing is written meanwhile: while the
-stretch is trained, a ``Check`` stands in for the store.
+stretch is trained, a ``ResumeCheck`` stands in for the store.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import DamagedFile, OutlastError, UnknownFormat
-from outlast.inspect.record import decisions_of, rows_of
-from outlast.run.comparison import Difference, Leaves, Tree, by_how_much, differences, leaves
+from outlast.inspect.saved_run import decisions_of, rows_of
+from outlast.run.comparison import METRIC, ROOT, Difference, Leaves, Tree, by_how_much, differences, leaves
 from outlast.run.contents import Contents, frozen
 from outlast.run.stores import Reader, Store
-from outlast.storage.commit import Step
+from outlast.storage.commit import Bundle
 from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
@@ -28,7 +28,7 @@ _SHARE = 50  # a longer one if the training took so many times as long
 _LOGS = (layout.ROWS, layout.JOURNAL)
 
 
-class Check(Reader):
+class ResumeCheck(Reader):
     """Takes the commits of the stretch, and compares the last with the newest resume point.
 
     Args:
@@ -72,10 +72,10 @@ class Check(Reader):
         self.abandoned = False
         self._told = ""  # how much the first is
 
-    def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
+    def commit(self, bundle: Bundle, collect: Callable[[], RunState]) -> None:
         """Compare, if this is where the newest resume point was made."""
         for name in _LOGS:
-            self._lines[name] += step.logs[name].data if name in step.logs else b""
+            self._lines[name] += bundle.logs[name].data if name in bundle.logs else b""
         state = collect()
         if state.position < self.newest.position:
             return
@@ -102,6 +102,35 @@ class Check(Reader):
         more = f" After that: {', '.join(kinds)}." if kinds else ""
         return f"What differs first is {first.kind.name}: {first.name} ({self._told}).{more}"
 
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that differ, if nothing else does."""
+        found = self.differences or ()
+        if any(one.kind is not METRIC for one in found):
+            return []
+        rows = {name for row in rows_of(self._lines[layout.ROWS]) for name in row}
+        return sorted(
+            {name for name in rows if any(one.name.startswith(f"{ROOT}/row/{name}/") for one in found)}
+        )
+
+    @property
+    def told(self) -> str:
+        """What the line of the resume says of it."""
+        how = "identical"
+        if self.differences:
+            how = (
+                f"identical but for {', '.join(self.metrics)}, as before"
+                if self.is_known
+                else "not identical"
+            )
+        return f"epoch {self.newest.position.next_epoch} trained again as a check: {how}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether only metrics differ that an earlier check has named, such as times."""
+        known = {name for event in self.store.events("check") for name in event.get("metrics") or ()}
+        return bool(self.metrics) and known.issuperset(self.metrics)
+
     def warning(self, shown: str, accelerated: bool) -> str:
         """What to tell the user if the stretch was not the same.
 
@@ -116,8 +145,7 @@ class Check(Reader):
             if accelerated
             else ""
         )
-        only_metrics = all(one.kind.name == "a metric" for one in self.differences)
-        how = "is exact but for a metric" if only_metrics else "is not exact"
+        how = "is exact but for a metric" if self.metrics else "is not exact"
         return (
             f"Resuming {shown} {how}: epoch {self.newest.position.next_epoch} was trained again as a "
             f"check, and is not what was saved. {self.outcome} The likely cause: "
@@ -127,16 +155,17 @@ class Check(Reader):
 
     def to_json(self) -> dict[str, Any]:
         """The event that tells it."""
-        return {"epoch": self.newest.position.epoch, "identical": not self.differences, "found": self.outcome}
+        found = {"found": self.outcome, **({"metrics": self.metrics} if self.metrics else {})}
+        return {"epoch": self.newest.position.epoch, "identical": not self.differences, **found}
 
     def close(self) -> None:
         """Let others have the run's folder."""
         self.is_open = False
         self.store.close()
 
-    def record(self, kind: str, content: Mapping[str, Any]) -> None:
+    def write_event(self, kind: str, content: Mapping[str, Any]) -> None:
         """Note in the run's folder that something happened."""
-        self.store.record(kind, content)
+        self.store.write_event(kind, content)
 
     def _compared(self, state: RunState, lines: Mapping[str, bytes]) -> Leaves:
         found = leaves(compared(state, lines, self._not_compared))
@@ -145,7 +174,7 @@ class Check(Reader):
 
 def rewound(
     store: Store, contents: Contents, wanted: str, extra: Mapping[str, Any], measured: Collection[str]
-) -> tuple[Check | None, list[str]]:
+) -> tuple[ResumeCheck | None, list[str]]:
     """Put back the resume point before the newest, if the stretch between them is to be trained again.
 
     Not if the user has set something since the newest was put back, nor if the older one cannot be had
@@ -171,7 +200,7 @@ def rewound(
         if names or newest.extra != extra:
             return None, names
         callbacks = frozen(contents.collect()["callbacks"])
-        check = Check(store, point, newest, lines, callbacks, measured)
+        check = ResumeCheck(store, point, newest, lines, callbacks, measured)
         if check.before.position >= newest.position or check.before.changes != newest.changes:
             return None, []  # the newest adds a late stop alone, or the user has changed something between
         before = _with_known_loaders(RunState.from_state(point.state).contents, newest.contents)
@@ -201,7 +230,7 @@ def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) 
 def _is_short(store: Store, numbers: Collection[int]) -> bool:
     """Whether it is worth the time; not if a start that did it before was ended in it."""
     newest, before, *_ = numbers
-    if newest in store.checks_begun():
+    if any(event.get("resume_point") == newest for event in store.events("check begins")):
         return False
     seconds = store.made(newest) - store.made(before)
     return seconds < _SHORT or newest > _SHARE

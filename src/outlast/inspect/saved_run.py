@@ -1,4 +1,4 @@
-"""Record: a run, read only; what people and pages look at, no framework needed."""
+"""SavedRun: a run, read only; what people and pages look at, no framework needed."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Readable(ABC):
         return [*found.values()][::-1]
 
 
-class Record(Readable):
+class SavedRun(Readable):
     """What a run's folder holds: the last commit, and nothing that came after.
 
     Args:
@@ -174,7 +174,7 @@ class Record(Readable):
         self._findings = tuple(problems(self.folder, found))
 
     def __repr__(self) -> str:
-        return f"Record({self.folder!r})"
+        return f"SavedRun({self.folder!r})"
 
     @cached_property
     def _state(self) -> RunState:

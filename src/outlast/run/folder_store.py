@@ -1,7 +1,7 @@
 """FolderStore: the open run folder: its lock, its background writer, its committed state.
 
-The training thread hands over a step and goes on; the writer commits it. One step is under way at a time.
-What fails is kept in ``_unsafe`` and is part of the next step, so that nothing is lost while the disk is
+The training thread hands over a bundle and goes on; the writer commits it. One bundle is under way at a time.
+What fails is kept in ``_unsafe`` and is part of the next bundle, so that nothing is lost while the disk is
 full and ``on_save_error="warn"``.
 """
 
@@ -27,7 +27,7 @@ from outlast.run.stores import Store
 from outlast.storage import blobs, commit, journal, recovery, resume_points
 from outlast.storage import results as run_results
 from outlast.storage.blobs import Blob
-from outlast.storage.commit import Committed, Step
+from outlast.storage.commit import Bundle, Committed
 from outlast.storage.disk import files, lock
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.writer import Writer
@@ -59,11 +59,11 @@ class FolderStore(Store):
         self.folder = folder
         self._say, self._on_save_error = say, on_save_error
         self._last = Committed()
-        self._unsafe: list[tuple[Position, Step]] = []  # not known to be on the disk, in their order
+        self._unsafe: list[tuple[Position, Bundle]] = []  # not known to be on the disk, in their order
         self._failed: BaseException | None = None  # why the folder is not in order since
         # Models of the epoch under way that people can find already; None if one was deleted.
         self._shown: dict[str, Blob | None] = {}
-        self._state: Draft | None = None  # of the last step, its arrays copied
+        self._state: Draft | None = None  # of the last bundle, its arrays copied
         self._buffers = Buffers()
         self._writer = Writer()
         self._lock: lock.Lock | None = None
@@ -157,10 +157,10 @@ class FolderStore(Store):
         ours = [number for number in there if resume_points.run_of(self.folder, number) == self._last.run]
         return ours[:2] if ours[:1] == [self.number] else []
 
-    def checks_begun(self) -> Collection[int]:
-        """Those up to which a start has begun to train again, as the events say."""
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The last ones of a kind, as far as they can be read."""
         events = journal.read_end(os.path.join(self.folder, layout.EVENTS))
-        return [event.get("resume_point", 0) for event in events if event.get("event") == "check begins"]
+        return [event for event in events if event.get("event") == kind]
 
     def load(self, number: int) -> ResumePoint:
         """One of :meth:`points`, with all that it names.
@@ -180,33 +180,33 @@ class FolderStore(Store):
             return os.stat(path).st_mtime
 
     def log(self, name: str) -> bytes | None:
-        """A log as it is after the last step; None if there is none of that name."""
+        """A log as it is after the last bundle; None if there is none of that name."""
         self._settle()
-        unsafe = self._unsafe_step().logs.get(name, Lines(b""))
+        unsafe = self._unsafe_bundle().logs.get(name, Lines(b""))
         log = self._last.logs.get(name)
         if log is None and not unsafe.data:
             return None
         before = b"" if log is None or unsafe.replaces else log.content(self.folder)
         return before + unsafe.data
 
-    def show(self, step: Step) -> None:
+    def show(self, bundle: Bundle) -> None:
         """Put models that were saved inside an epoch where people find them, in the background."""
         self._check_lock()
         self._settle()
-        self._unsafe.append((START, step))  # until it is shown, it is part of the next commit
+        self._unsafe.append((START, bundle))  # until it is shown, it is part of the next commit
         if len(self._unsafe) == 1:  # else something failed, and the commit will try again
-            self._writer.submit(partial(self._carry_out_show, step))
+            self._writer.submit(partial(self._carry_out_show, bundle))
 
-    def _carry_out_show(self, step: Step) -> None:
-        self._last = commit.stage(self.folder, self._last, step, drain=self._writer.drain, say=self._say)
-        self._unsafe = [(position, one) for position, one in self._unsafe if one is not step]
-        self._shown |= {name: self._last.files.get(name) for name in step.files}
+    def _carry_out_show(self, bundle: Bundle) -> None:
+        self._last = commit.stage(self.folder, self._last, bundle, drain=self._writer.drain, say=self._say)
+        self._unsafe = [(position, one) for position, one in self._unsafe if one is not bundle]
+        self._shown |= {name: self._last.files.get(name) for name in bundle.files}
 
-    def commit(self, step: Step, collect: Callable[[], RunState]) -> None:
-        """Collect the state, copy it, and make the step safe in the background.
+    def commit(self, bundle: Bundle, collect: Callable[[], RunState]) -> None:
+        """Collect the state, copy it, and make the bundle safe in the background.
 
-        One step is under way at a time: the next waits for it here, and its errors are raised here;
-        or, with ``on_save_error="warn"``, are said, and what was lost is part of this step.
+        One bundle is under way at a time: the next waits for it here, and its errors are raised here;
+        or, with ``on_save_error="warn"``, are said, and what was lost is part of this bundle.
 
         Raises:
             UsageError: the store is closed, or a newer Run has taken the folder.
@@ -214,7 +214,7 @@ class FolderStore(Store):
         self._check_lock()
         self._settle()
         state = collect()
-        self._unsafe.append((state.position, step))
+        self._unsafe.append((state.position, bundle))
         draft = resume_points.draft(state.to_state())
         self._state = replace(draft, arrays=self._buffers.copy(draft.arrays))
         self._submit()
@@ -225,14 +225,14 @@ class FolderStore(Store):
         self._lock.check()
 
     def _submit(self) -> None:
-        step, position = self._unsafe_step(), self._unsafe[-1][0]
-        self._writer.submit(partial(self._carry_out, step, self._state, position))
+        bundle, position = self._unsafe_bundle(), self._unsafe[-1][0]
+        self._writer.submit(partial(self._carry_out, bundle, self._state, position))
 
-    def _carry_out(self, step: Step, state: Any, position: Position) -> None:
-        if self._failed:  # a recovery too: what the step before left is still in the way
+    def _carry_out(self, bundle: Bundle, state: Any, position: Position) -> None:
+        if self._failed:  # a recovery too: what the bundle before left is still in the way
             raise self._failed
         self._last = commit.commit(
-            self.folder, self._last, step, state, drain=self._writer.drain, say=self._say
+            self.folder, self._last, bundle, state, drain=self._writer.drain, say=self._say
         )
         self._is_safe(position)
 
@@ -240,13 +240,13 @@ class FolderStore(Store):
         """All up to there is on the disk."""
         if any(one == position for one, _ in self._unsafe):
             self.committed, self._shown = position, {}
-            self._unsafe = [(one, step) for one, step in self._unsafe if one > position]
+            self._unsafe = [(one, bundle) for one, bundle in self._unsafe if one > position]
 
-    def _unsafe_step(self) -> Step:
-        return reduce(merged, (step for _, step in self._unsafe), Step())
+    def _unsafe_bundle(self) -> Bundle:
+        return reduce(merged, (bundle for _, bundle in self._unsafe), Bundle())
 
     def _settle(self) -> None:
-        """Wait for the step under way; if it failed, put the folder in order for the next."""
+        """Wait for the bundle under way; if it failed, put the folder in order for the next."""
         failure = self._failure()
         if self._failed:
             self._recover()
@@ -255,7 +255,7 @@ class FolderStore(Store):
             warn(f"{failure} Training goes on{again}.")
 
     def _failure(self) -> FileError | None:
-        """Wait for the step under way; returns why it failed, if that is only to be warned of."""
+        """Wait for the bundle under way; returns why it failed, if that is only to be warned of."""
         try:
             self._writer.flush()
         except FileError as error:
@@ -278,10 +278,10 @@ class FolderStore(Store):
         self._failed = None
         shown = {name: blob for name, blob in self._shown.items() if blob is not None}
         self._last = replace(found.committed, files={**found.committed.files, **shown})
-        self._unsafe.insert(0, (START, Step({**self._shown})))
-        if found.state is not None:  # the step may be there after all
+        self._unsafe.insert(0, (START, Bundle({**self._shown})))
+        if found.state is not None:  # the bundle may be there after all
             self._is_safe(self._run_state(found.state).position)
-        self._unsafe = [(position, step) for position, step in self._unsafe if step != Step()]
+        self._unsafe = [(position, bundle) for position, bundle in self._unsafe if bundle != Bundle()]
 
     def _unsaved(self) -> str:
         epochs = [position.epoch + 1 for position, _ in self._unsafe if position != START]
@@ -292,13 +292,13 @@ class FolderStore(Store):
         return f"{named} in memory only"
 
     def flush(self) -> None:
-        """Wait until the last step is on the disk; raise what went wrong."""
+        """Wait until the last bundle is on the disk; raise what went wrong."""
         failure = self._failure()
         if failure is not None:
             raise failure
 
     def finish(self) -> None:
-        """At the training's end: wait for the last step, and try once more if it failed.
+        """At the training's end: wait for the last bundle, and try once more if it failed.
 
         Raises:
             FileError: it failed, with ``on_save_error="raise"``.
@@ -320,7 +320,7 @@ class FolderStore(Store):
         text = json.dumps(encoded(content), indent=2, default=str) + "\n"
         files.publish_bytes(os.path.join(self.folder, layout.RUN), text.encode())
 
-    def record(self, kind: str, content: Mapping[str, Any]) -> None:
+    def write_event(self, kind: str, content: Mapping[str, Any]) -> None:
         """Append to ``events.jsonl``."""
         event = {"event": kind, "time": time.time(), "pid": os.getpid(), **content}
         with self._error_or_warning():
@@ -412,14 +412,14 @@ def _set_aside(folder: str) -> None:
         files.move_aside(path, "")
 
 
-def merged(first: Step, second: Step) -> Step:
-    r"""One step that does what two do, one after the other.
+def merged(first: Bundle, second: Bundle) -> Bundle:
+    r"""One bundle that does what two do, one after the other.
 
     Example:
-        >>> merged(Step(logs={"a": Lines(b"1\n")}), Step(logs={"a": Lines(b"2\n")})).logs["a"].data
+        >>> merged(Bundle(logs={"a": Lines(b"1\n")}), Bundle(logs={"a": Lines(b"2\n")})).logs["a"].data
         b'1\n2\n'
     """
-    # Copies of models that the second step replaces or gives up are written by themselves.
+    # Copies of models that the second bundle replaces or gives up are written by themselves.
     copies = {
         name: first.files[source]
         for name, source in first.files.items()
@@ -431,4 +431,4 @@ def merged(first: Step, second: Step) -> Step:
         if before is not None and not lines.replaces:
             lines = Lines(before.data + lines.data, before.replaces, lines.public)
         logs[name] = lines
-    return Step({**first.files, **copies, **second.files}, logs)
+    return Bundle({**first.files, **copies, **second.files}, logs)

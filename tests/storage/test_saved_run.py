@@ -1,4 +1,4 @@
-"""A record shows a run as its last commit left it, and follows no name out of the folder."""
+"""A saved shows a run as its last commit left it, and follows no name out of the folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from outlast import Best, EarlyStopping, ModelCheckpoint, Run, open_run
 from outlast.core.decision import Action, Decision, Reason
 from outlast.exceptions import ArgumentError, FileError
-from outlast.inspect.record import Record, decision_of
+from outlast.inspect.saved_run import SavedRun, decision_of
 from outlast.storage import journal
-from outlast.storage.commit import Committed, Step, commit
+from outlast.storage.commit import Bundle, Committed, commit
 from outlast.storage.format import layout, limits
 from outlast.storage.logs import Lines
 from outlast.testing import FakeAdapter
@@ -36,11 +36,11 @@ def test_where_nobody_judges_there_is_no_best(tmp_path: Path) -> None:
 
 
 def test_it_knows_how_many_epochs_were_asked_for_and_what_stopped_it(tmp_path: Path) -> None:
-    record = Record(trained(tmp_path / "run", EarlyStopping(patience=1), epochs=9))
-    assert (record.epochs, record.committed) == (9, (3, None))
-    assert record.stop is not None and record.stop.sentence == record.stopped
-    assert record.stop.callback == "EarlyStopping"
-    assert Record(trained(tmp_path / "whole", epochs=2)).stop is None
+    saved = SavedRun(trained(tmp_path / "run", EarlyStopping(patience=1), epochs=9))
+    assert (saved.epochs, saved.committed) == (9, (3, None))
+    assert saved.stop is not None and saved.stop.sentence == saved.stopped
+    assert saved.stop.callback == "EarlyStopping"
+    assert SavedRun(trained(tmp_path / "whole", epochs=2)).stop is None
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../secret.keras", "best.txt"])
@@ -48,8 +48,8 @@ def test_a_best_model_that_the_run_does_not_keep_has_no_path(tmp_path: Path, nam
     values = {"monitor": "val_loss", "value": 1.0, "best": 1.0, "previous": 2.0, "path": name}
     line = journal.line(Decision("ModelCheckpoint", Action.SAVE, Reason.IMPROVED, 3, values=values).to_json())
     state = {"callbacks": {}, "settings": {"callbacks": {}}}
-    commit(str(tmp_path), Committed(), Step({}, {layout.JOURNAL: Lines(line)}), state)
-    assert Record(tmp_path).best == Best(3, "val_loss", 1.0, None)
+    commit(str(tmp_path), Committed(), Bundle({}, {layout.JOURNAL: Lines(line)}), state)
+    assert SavedRun(tmp_path).best == Best(3, "val_loss", 1.0, None)
 
 
 @pytest.mark.parametrize(("epochs", "found"), [(3, True), (9, False)])
@@ -60,15 +60,15 @@ def test_the_best_is_looked_for_from_the_end_and_no_further_than_needed(
     monkeypatch.setattr(limits, "REMAINING_LINES", 1)
     folder = trained(tmp_path / "run", ModelCheckpoint(save_best_only=True), epochs=epochs)
     best = Best(2, "val_loss", 0.5, os.path.join(folder, "best.txt"))
-    record = Record(folder)
-    assert record.best == best
+    saved = SavedRun(folder)
+    assert saved.best == best
     for name in (name for name in os.listdir(folder) if layout.blob_kind(name) == layout.LINES):
         os.unlink(os.path.join(folder, name))
     if found:
-        assert record.best == best
+        assert saved.best == best
     else:
         with pytest.raises(FileError, match="blob-rows"):
-            assert record.best
+            assert saved.best
 
 
 def test_a_decision_of_a_megabyte_is_none() -> None:

@@ -204,6 +204,23 @@ def test_a_planted_fault_is_found_and_what_was_saved_is_put_back(
     assert open_run(folder).history["val_loss"] == list(LOSSES[:5])
 
 
+def test_a_metric_that_has_differed_before_is_named_in_the_line_alone(folder: Path, capsys: Out) -> None:
+    def timed(at: float, until: int) -> None:
+        run = start(folder)
+        train(run, 9, until=until, act=lambda epoch: run.log(seconds=at + epoch))
+
+    timed(0.0, 3)
+    with pytest.warns(OutlastWarning, match="is exact but for a metric.*a metric: state/row/seconds/2"):
+        timed(0.5, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        timed(0.25, 7)
+    assert (
+        "(epoch 5 trained again as a check: identical but for seconds, as before)" in capsys.readouterr().out
+    )
+    assert open_run(folder).history["seconds"] == [0.0, 1.0, 2.0, 3.5, 4.5, 5.25, 6.25]
+
+
 def test_a_callback_that_forgets_is_named(folder: Path) -> None:
     train(start(folder, [Counting()]), 9, until=4)
     with pytest.warns(OutlastWarning, match="a callback: state/callbacks/Counting/state/last"):
