@@ -245,9 +245,9 @@ class Training:
         """What the training depends on that is neither in :meth:`state` nor among the parts of the run."""
         return []
 
-    def changed(self) -> list[str]:
-        """What the training may depend on that is not saved, and has changed since the last call."""
-        return []
+    def changed(self) -> str:
+        """Names, in a sentence, what is not saved and has changed since the last call; "" if nothing has."""
+        return ""
 
     def load_file(self, path: str) -> Any:
         """Load what :meth:`saving` wrote, as the framework's users load it."""

@@ -186,9 +186,15 @@ class TorchTraining(Training):
             for one in attached.holders(optimizer, [*parts, *self._optimizers.values()])
         ]
 
-    def changed(self) -> list[str]:
-        """Numbers and tensors in attributes of the module."""
-        return self._attributes.changed(self.model) if modules.is_module(self.model) else []
+    def changed(self) -> str:
+        """Of numbers and tensors in attributes of the module."""
+        names = self._attributes.changed(self.model) if modules.is_module(self.model) else []
+        named = ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
+        return named and (
+            f"Training changes {named}, which a plain attribute holds and a Run does not save. If a step "
+            "depends on it, a resume is not exact: make it a buffer, "
+            "self.register_buffer(name, torch.tensor(value)), or a part."
+        )
 
     def _gradient_is_used(self) -> Callable[[Any], bool]:
         """Tells of a parameter whether a step has used its gradient."""

@@ -191,7 +191,8 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
-        self._name_what_changed()
+        if (changed := self.training.changed()) and self.folder is not None:
+            warn(changed)  # a resume would not bring it back
         if self._check is not None:
             self._go_on_from(self._check, logs)
         self._under_way = None
@@ -414,16 +415,6 @@ class Host(OwnLoop):
         params = {**(self.params or {}), "through_run": self._data.is_used}
         parts = self.training.unsaved([*self._parts.values()])
         return [*self.training.inexact(params), *parts, *self._lacking_optimizer(), *filter(None, theirs)]
-
-    def _name_what_changed(self) -> None:
-        """Name, the first time that it is seen to change, what a resume would not bring back."""
-        names = self.training.changed()
-        if names and self.folder is not None:
-            warn(
-                f"Training changes {', '.join(names[:5])}{' and more' if len(names) > 5 else ''}, which a "
-                f"plain attribute holds and {self._shown} does not save. If a step depends on it, a resume "
-                "is not exact: make it a buffer, self.register_buffer(name, torch.tensor(value)), or a part."
-            )
 
     def _lacking_optimizer(self) -> list[str]:
         """What is said of a model that is trained without an optimizer that we know."""
