@@ -17,11 +17,10 @@ from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastWarning, UsageError, warn
 from outlast.frameworks import loaders
-from outlast.run import rehearsal, settings
+from outlast.run import beforehand, rehearsal, settings
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
-from outlast.run.foreign import unsaved
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
@@ -103,7 +102,7 @@ class Host(OwnLoop):
         self._or_close(lambda: self._begin(logs))
 
     def _begin(self, logs: Logs | None) -> None:
-        self._check_beside()
+        beforehand.refuse_beside(self)
         if not (self._store.is_open and self._fresh):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
@@ -112,7 +111,7 @@ class Host(OwnLoop):
             self._check = self._opening.rewind(self._ours(), self.extra)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
-        self._refuse_undone_rates()
+        beforehand.refuse_undone_rates(self.training, self._ours(), self._parts)
         super().on_train_begin(logs)
         attributes = self._attributes.begin()
         self.training.leave(known=False)
@@ -166,19 +165,6 @@ class Host(OwnLoop):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Let every callback see the epoch, then commit; an epoch cut short by a signal is discarded."""
         self._or_close(lambda: self._end_epoch(epoch, logs))
-
-    def _check_beside(self) -> None:
-        """Refuse what does a Run's work a second time, in the same training."""
-        beside = [*self.control.beside()]
-        if sum(one is self for one in beside) > 1:
-            raise UsageError(f"{self!r} is in the same training twice: pass it once.")
-        for one in (*self.callbacks, *beside):
-            reason = self.control.refused(one)
-            if isinstance(one, Host) and one is not self:
-                reason = "leave one out: a training is kept in one folder, pass all callbacks to one Run"
-            if reason is not None:
-                name = repr(one) if isinstance(one, Host) else type(one).__name__
-                raise UsageError(f"{name} is in the same training as {self!r}: {reason}.")
 
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
         self._safe_point()
@@ -411,39 +397,9 @@ class Host(OwnLoop):
             self._listener(decision)
 
     def _inexact(self) -> list[str]:
-        theirs = [unsaved(one) for one in self.callbacks if not isinstance(one, Callback)]
         params = {**(self.params or {}), "through_run": self._data.is_used}
-        parts = self.training.unsaved([*self._parts.values()])
-        return [*self.training.inexact(params), *parts, *self._lacking_optimizer(), *filter(None, theirs)]
-
-    def _lacking_optimizer(self) -> list[str]:
-        """What is said of a model that is trained without an optimizer that we know."""
-        known = self.training.optimizers or any(
-            hasattr(part, "param_groups") for part in self._parts.values()
-        )
-        if known or self._given is not None:
-            return []
-        return ["the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer)"]
-
-    def _refuse_undone_rates(self) -> None:
-        """Refuse a callback that sets the rate beside a scheduler that sets it anew in each step."""
-        setting = [type(one).__name__ for one in self._ours() if one.sets_rates]
-        for name, part in self._parts.items() if setting else ():
-            if self.training.sets_rates_anew(part):
-                raise UsageError(
-                    f"{setting[0]} sets the learning rate, but the scheduler {name}={type(part).__name__} "
-                    "sets it again in each of its steps, whatever it is then: leave out one of the two."
-                )
-
-    def _is_known(self, thing: Any) -> bool:
-        """Whether an object is what is trained, or a piece of it, or saved with it."""
-        model = self.model
-        pieces = [*getattr(model, "layers", ()), *(model.modules() if hasattr(model, "modules") else ())]
-        optimizers = self.training.optimizers.values()
-        return any(
-            thing is one
-            for one in (self, model, *pieces, *optimizers, *self._parts.values(), *self.callbacks)
-        )
+        problems = beforehand.inexact(self.training, self.callbacks, self._parts, params)
+        return problems + ([] if self._given else beforehand.lacking_optimizer(self.training, self._parts))
 
     def _ours(self) -> list[Callback]:
         return [callback for callback in self.callbacks if isinstance(callback, Callback)]

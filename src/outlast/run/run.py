@@ -14,7 +14,7 @@ from outlast.core.run_state import START
 from outlast.exceptions import ArgumentError, UsageError, nearest
 from outlast.frameworks.base import Adapter
 from outlast.inspect.saved_run import Best
-from outlast.run import arguments, batches, rehearsal
+from outlast.run import arguments, batches, beforehand, rehearsal
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
@@ -122,7 +122,7 @@ class Run(Host, Shown):
         self._progress = Progress()
         self._loop, self._data = Loop(), Data()
         self._parts = parts
-        self._attributes = AttributesPart(self._ours, self._is_known)
+        self._attributes = AttributesPart(self._ours, lambda thing: beforehand.is_known(thing, self, parts))
         self._contents = Contents(
             [
                 UserParts(parts),
