@@ -309,8 +309,8 @@ def a_torch_loader_with_a_generator(folder: Path, until: int | None) -> Any:
 class Shuffled(keras.utils.PyDataset):
     """Shuffles an array of its own when an epoch ends."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.order = np.arange(24)
 
     def __len__(self) -> int:
@@ -387,3 +387,34 @@ def a_tf_dataset_whose_passes_are_kept_apart_from_validation(folder: Path, until
 @said("run.data(...) saves in Keras's fit")
 def a_dataset_that_shuffles_itself_and_is_given_to_fit(folder: Path, until: int | None) -> Any:
     return train(folder, until, None, Shuffled())
+
+
+@said("the order of the Shuffled, which fit shows nobody: give it model.fit(run.data(...), ...)")
+def a_dataset_that_shuffles_itself_is_named_before_the_first_batch(folder: Path, until: int | None) -> Any:
+    return train(folder, until, None, Shuffled())
+
+
+@said("the order of the generator, which fit shows nobody")
+def a_generator_that_is_given_to_fit(folder: Path, until: int | None) -> Any:
+    def batches() -> Any:
+        while True:
+            yield from pairs(np.arange(24))
+
+    return train(folder, until, None, batches(), steps_per_epoch=3)
+
+
+@said("the workers of Shuffled fetch batches before the run knows where to go on")
+def a_dataset_with_workers(folder: Path, until: int | None) -> Any:
+    return through(folder, until, Shuffled(workers=2))
+
+
+@exact
+def a_dataset_without_an_order_of_its_own(folder: Path, until: int | None) -> Any:
+    class Slices(keras.utils.PyDataset):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> Any:
+            return pairs(np.arange(24))[index]
+
+    return train(folder, until, None, Slices())

@@ -279,6 +279,66 @@ def test_a_callback_of_ones_own_that_is_kerass_is_named_with_its_attributes(
     )
 
 
+class Averaging(keras.callbacks.Callback):
+    """Remembers weights, as averages over epochs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Any] = []
+        self.seen, self.batches = 0, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.kept.append(self.model.get_weights())
+        self.seen += 1
+        self.batches += 6
+
+
+class Stopping(Averaging):
+    """Counts, and decides by it."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seen += 1
+        self.model.stop_training = self.seen == 9
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_kerass_own_callbacks_beside_a_run_are_named_too(
+    model: Any, folder: Path, capsys: Out, first: bool
+) -> None:
+    theirs = keras.callbacks.EarlyStopping("loss", patience=9)
+    run = Run(folder)
+    fit(model, *((theirs, 2, run) if first else (run, 2, theirs)))
+    assert capsys.readouterr().out.splitlines() == [
+        f"outlast: resuming {folder} would not be exact: the state of EarlyStopping is not saved: "
+        "use outlast.EarlyStopping"
+    ]
+
+
+@pytest.mark.parametrize(("kind", "named"), [(Averaging, "kept"), (Stopping, "seen")])
+def test_a_callback_of_ones_own_beside_a_run_is_named_when_it_is_seen_to_change(
+    model: Any, folder: Path, capsys: Out, kind: Any, named: str
+) -> None:
+    fit(model, Run(folder), 3, kind())
+    assert capsys.readouterr().out.splitlines() == [
+        f"outlast: resuming {folder} would not be exact: the state of {kind.__name__} ({named}) is not "
+        "saved: derive it from outlast.Callback, and put it into the Run"
+    ]
+
+
+def test_weights_that_are_swapped_before_the_run_saves_are_named(folder: Path, capsys: Out) -> None:
+    for place, told in ((0, True), (1, False)):
+        callbacks: list[Any] = [Run(folder / str(place))]
+        callbacks.insert(place, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+        keras.utils.set_random_seed(0)
+        network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        network.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
+        network.fit(np.ones((8, 1)), np.ones((8, 1)), epochs=1, verbose=0, callbacks=callbacks)
+        assert ("the state of SwapEMAWeights is not saved" in capsys.readouterr().out) == told
+
+
 def test_kerass_callbacks_whose_state_does_not_matter_are_not_named(
     model: Any, folder: Path, capsys: Out
 ) -> None:

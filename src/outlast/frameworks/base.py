@@ -308,6 +308,10 @@ class Control:
         """All callbacks that the framework's loop calls, as far as that is known."""
         return ()
 
+    def data(self) -> Any:
+        """What the framework's loop trains on, as far as that is known."""
+        return None
+
     def refused(self, callback: Any) -> str | None:
         """Why a callback of the framework's must not be in a training with a Run; None if it may."""
         return None

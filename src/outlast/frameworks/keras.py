@@ -11,14 +11,15 @@ import inspect
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 from outlast.core.monitor import Direction, direction_of
 from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
-from outlast.frameworks import archives, keras_held
+from outlast.frameworks import archives, keras_held, loaders
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, weakly
 from outlast.frameworks.description import settings_of, text
 from outlast.storage.disk.calls import explained
@@ -249,10 +250,16 @@ class KerasTraining(Training):
         import keras
         from keras.src.utils import rng_utils
 
-        if keras.backend.backend() != "tensorflow":
-            return []
+        data = params.get("data")
         found = []
-        if rng_utils.get_random_seed() is None and not params.get("through_run"):
+        if _hidden_order(data) and not params.get("through_run"):
+            found.append(
+                f"the order of the {type(data).__name__}, which fit shows nobody: give it "
+                "model.fit(run.data(...), ...)"
+            )
+        if keras.backend.backend() != "tensorflow":
+            return found
+        if rng_utils.get_random_seed() is None and not (found or params.get("through_run")):
             found.append(
                 "the order of shuffled arrays: call keras.utils.set_random_seed(...) first, or fit "
                 "run.data((x, y), batch_size=...)"
@@ -344,6 +351,28 @@ class KerasTraining(Training):
         return compare
 
 
+def _callers() -> Iterator[FrameType]:
+    """The frames of Keras's own functions that are being executed, the innermost first."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("keras."):
+            yield frame
+        frame = frame.f_back
+
+
+def _hidden_order(data: Any) -> bool:
+    """Whether the order or the draws of data that ``fit`` was given depend on what only they know."""
+    import keras
+
+    base = keras.utils.PyDataset
+    if isinstance(data, base):
+        hooks = ("on_epoch_begin", "on_epoch_end")
+        return data.workers > 1 or any(getattr(type(data), hook) is not getattr(base, hook) for hook in hooks)
+    if hasattr(data, "element_spec") or hasattr(data, "__next__"):  # a tf.data.Dataset, a generator
+        return True
+    return bool(loaders.generators(data)) if hasattr(data, "batch_sampler") else False
+
+
 class KerasControl(Control):
     """``model.fit``, which reads ``stop_training`` after the callbacks of every epoch."""
 
@@ -369,14 +398,12 @@ class KerasControl(Control):
 
         Its list hands itself to none of them, so it is looked for among the callers.
         """
-        frame = inspect.currentframe()
-        while frame is not None:
-            if frame.f_globals.get("__name__", "").startswith("keras."):
-                callbacks = getattr(frame.f_locals.get("self"), "callbacks", None)
-                if isinstance(callbacks, list):
-                    return callbacks
-            frame = frame.f_back
-        return ()
+        lists = (getattr(frame.f_locals.get("self"), "callbacks", None) for frame in _callers())
+        return next((one for one in lists if isinstance(one, list)), ())
+
+    def data(self) -> Any:
+        """The argument ``x`` of ``fit``, looked for among the callers, too."""
+        return next((one.f_locals.get("x") for one in _callers() if one.f_code.co_name == "fit"), None)
 
     def refused(self, callback: Any) -> str | None:
         """Keras's own way to go on after a crash tells ``fit`` another epoch to begin with."""

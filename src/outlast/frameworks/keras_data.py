@@ -63,6 +63,12 @@ class DatasetSource(Source):
         self._began: Any = None
         self._at: State | None = None
         self.for_fit = ForwardedDataset(data, self)
+        self._in_order = data.workers <= 1 and not data.use_multiprocessing
+        if not self._in_order:  # Keras starts them before it tells anybody that training begins
+            self.problem = (
+                f"the workers of {type(data).__name__} fetch batches before the run knows where to go on: "
+                "leave out workers=, or give run.data a PyTorch DataLoader with workers"
+            )
 
     def epoch_ends(self) -> None:
         """Tell the user's dataset, and count."""
@@ -81,7 +87,7 @@ class DatasetSource(Source):
         """A batch of the user's; if they have no end, counted on from where another process was."""
         self._undo_draws()
         batch = self._data[index + self._skipped]
-        if self._data.workers <= 1 and not self._data.use_multiprocessing:  # else they come in any order
+        if self._in_order:
             self.note(batch)
         return batch
 

@@ -14,14 +14,18 @@ def is_module(thing: Any) -> bool:
     return all(hasattr(thing, name) for name in ("named_parameters", "named_buffers", "named_modules"))
 
 
-def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool] = bool) -> dict[str, Any]:
+def _never(parameter: Any) -> bool:
+    return False
+
+
+def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool] = _never) -> dict[str, Any]:
     """What a module depends on beside its state dict.
 
     Args:
         module: of PyTorch's.
         state: its state dict.
-        consumed: whether the gradient of a parameter was used by a step already, so that none is carried
-            over; as it is, that of every parameter.
+        consumed: whether a step has used the gradient of a parameter, so that none is carried over. If
+            nobody knows, all are kept.
     """
     if not is_module(module):
         return {"flags": {}, "buffers": {}, "gradients": {}}

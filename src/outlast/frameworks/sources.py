@@ -26,9 +26,11 @@ class Source:
         for_fit: what the loop is given.
         length: batches in one pass; None if that is unknown, or without end.
         endless: the loop makes one iterator for all epochs, not one for each.
+        problem: why the first epoch after a resume is not exact, and what would make it so.
     """
 
     for_fit: Any
+    problem: str | None = None
     length: int | None = None
     endless = False
 

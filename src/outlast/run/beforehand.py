@@ -8,7 +8,7 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.exceptions import UsageError
 from outlast.frameworks.base import Control, Training
-from outlast.run.foreign import unsaved
+from outlast.run.foreign import unsaved, unsaved_beside
 from outlast.run.own_loop import OwnLoop
 
 
@@ -46,19 +46,18 @@ def refuse_undone_rates(training: Training, callbacks: Iterable[Callback], parts
             )
 
 
-def inexact(
-    training: Training, callbacks: Iterable[Any], parts: Mapping[str, Any], params: Mapping[str, Any]
-) -> list[str]:
+def inexact(run: OwnLoop, parts: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
     """What a resume could not make identical, in phrases, each with its way out.
 
     Args:
-        training: what is trained.
-        callbacks: all of the run's.
+        run: of the training that begins.
         parts: of the user's, by name.
-        params: of the loop, as Keras has them.
+        params: of the loop, as Keras has them, and its ``data``.
     """
-    theirs = [unsaved(one) for one in callbacks if not isinstance(one, Callback)]
-    return [*training.inexact(params), *training.unsaved([*parts.values()]), *filter(None, theirs)]
+    training = run.training
+    theirs = [unsaved(one) for one in run.callbacks if not isinstance(one, Callback)]
+    beside = unsaved_beside(run, [one for one in run.control.beside() if one not in run.callbacks])
+    return [*training.inexact(params), *training.unsaved([*parts.values()]), *filter(None, theirs), *beside]
 
 
 def lacking_optimizer(training: Training, parts: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,10 @@ class Data(AnyPart):
         """Whether there is a source."""
         return bool(self._sources)
 
+    def inexact(self) -> list[str]:
+        """What of the sources a resume cannot bring back, and what would make it so."""
+        return [one.problem for one in self._sources if one.problem]
+
     def add(self, source: Source) -> Any:
         """Take a source; returns what the loop is given. Those of an earlier training are forgotten."""
         if self._begun:

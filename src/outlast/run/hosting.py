@@ -21,6 +21,7 @@ from outlast.run import beforehand, rehearsal, settings
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
+from outlast.run.foreign import Beside
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
@@ -47,6 +48,7 @@ class Host(OwnLoop):
     _attributes: AttributesPart
     _contents: Contents
     _opening: Opening
+    _beside: Beside
     _signals: Signals
 
     _fresh = False  # opened, and not trained since
@@ -111,6 +113,7 @@ class Host(OwnLoop):
             self._check = self._opening.rewind(self._ours(), self.extra)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
+                self._check.abandoned = bool(self._data.inexact())
         beforehand.refuse_undone_rates(self.training, self._ours(), self._parts)
         super().on_train_begin(logs)
         attributes = self._attributes.begin()
@@ -139,6 +142,7 @@ class Host(OwnLoop):
         if finished is None:
             self._data.begin((self.params or {}).get("steps"))
         self._trains = True
+        self._beside.begin()
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
             self.training.changed()
@@ -179,6 +183,9 @@ class Host(OwnLoop):
         self._commit()
         if (changed := self.training.changed()) and self.folder is not None:
             warn(changed)  # a resume would not bring it back
+        beside = [one for one in self.control.beside() if one not in (self, *self.callbacks)]
+        for problem in self._beside.changed(beside) if self.folder is not None else ():
+            self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
         if self._check is not None:
             self._go_on_from(self._check, logs)
         self._under_way = None
@@ -397,8 +404,9 @@ class Host(OwnLoop):
             self._listener(decision)
 
     def _inexact(self) -> list[str]:
-        params = {**(self.params or {}), "through_run": self._data.is_used}
-        problems = beforehand.inexact(self.training, self.callbacks, self._parts, params)
+        data = {"data": self.control.data(), "through_run": self._data.is_used}
+        problems = beforehand.inexact(self, self._parts, {**(self.params or {}), **data})
+        problems += self._data.inexact()
         return problems + ([] if self._given else beforehand.lacking_optimizer(self.training, self._parts))
 
     def _ours(self) -> list[Callback]:

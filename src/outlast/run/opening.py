@@ -119,7 +119,7 @@ class Opening:
         elif now != training.learning_rates() and self._surprises(training, before["learning_rate"], now):
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
         self._changed = bool(changed)
-        self._may_check = not changed and (self._check == "always" or training.left is None)
+        self._may_check = not (changed or others) and (self._check == "always" or training.left is None)
         training.leave(known=False)
         if changed:
             self._store.describe(self.settings)

@@ -19,6 +19,7 @@ from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
 from outlast.run.folder_store import FolderStore
+from outlast.run.foreign import Beside
 from outlast.run.hosting import Host
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
@@ -120,7 +121,7 @@ class Run(Host, Shown):
         )
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
-        self._loop, self._data = Loop(), Data()
+        self._loop, self._data, self._beside = Loop(), Data(), Beside()
         self._parts = parts
         self._attributes = AttributesPart(self._ours, lambda thing: beforehand.is_known(thing, self, parts))
         self._contents = Contents(

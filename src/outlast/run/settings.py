@@ -164,14 +164,30 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
 
 
 def other_training(before: Mapping[str, str], now: Mapping[str, str]) -> list[Change]:
-    """What a training is made of otherwise than the run's; only the user knows what that means."""
+    """What a training is made of otherwise than the run's; only the user knows what that means.
+
+    A layer that is loaded from a file may have attributes that one that was made has not, so of layers that
+    are in both, only what both have is compared.
+
+    Example:
+        >>> before = {"layer 0.rate": "0.1"}
+        >>> print(*other_training(before, {"layer 0.rate": "0.2", "layer 0.is_loaded": "True"}))
+        layer 0.rate changed from 0.1 to 0.2
+    """
+    places = [{name.rpartition(".")[0] for name in side} for side in (before, now)]
     found = [
         Change(name, f"changed from {before[name]} to {value}")
         for name, value in now.items()
         if name in before and before[name] != value
     ]
-    found += [Change(name, "was added") for name in now if before and name not in before]
-    found += [Change(name, "was removed") for name in before if now and name not in now]
+    added = {name: "was added" for name in now if before and name not in before}
+    removed = {name: "was removed" for name in before if now and name not in now}
+    both = set.intersection(*places)
+    found += [
+        Change(name, what)
+        for name, what in {**added, **removed}.items()
+        if "." not in name or name.rpartition(".")[0] not in both
+    ]
     more = len(found) - _MOST_SAID
     return (
         found if more <= 0 else [*found[:_MOST_SAID], Change(f"{more} more settings of the model", "changed")]
