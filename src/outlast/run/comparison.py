@@ -54,14 +54,15 @@ KINDS = (
     Kind(
         "the learning rate",
         ("state/row/learning_rate",),
-        "something sets the rate that is not saved: pass the scheduler to the Run, scheduler=...",
+        "something sets the rate that is not saved: pass the scheduler to the Run, scheduler=..., or keep "
+        "what the rate is computed from, such as a count of steps, in run.extra",
     ),
     Kind(
         "the weights",
         ("state/training", "state/parts"),
-        "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, the order "
-        "of the data, which run.data(...) saves in Keras's fit), or the device computes sums in another "
-        "order each time",
+        "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, a "
+        "variable of the script, which run.extra saves, or the order of the data, which run.data(...) saves "
+        "in Keras's fit), or the device computes sums in another order each time",
     ),
     Kind(
         "a metric",

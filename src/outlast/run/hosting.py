@@ -122,7 +122,7 @@ class Host(OwnLoop):
                 self._opening.dry_run()
                 self._loop.forget()
             for problem in [*self._inexact(), *attributes] if finished is None else ():
-                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+                self._say_inexact(problem)
             if finished is not None and self._saved is not None:
                 self._opening.refuse_another_model(self.training)
             if self._check is None:
@@ -425,9 +425,12 @@ class Host(OwnLoop):
         known = self.training.optimizers or any(
             hasattr(part, "param_groups") for part in self._parts.values()
         )
-        if known or self._given is not None:
+        if known or self._given is not None or self._optimizer is not None:
             return []
-        return ["the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer)"]
+        return [
+            "the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer), or "
+            "optimizer=[] if there is none"
+        ]
 
     def _refuse_undone_rates(self) -> None:
         """Refuse a callback that sets the rate beside a scheduler that sets it anew in each step."""
@@ -473,7 +476,7 @@ class Host(OwnLoop):
         for problem in loaders.inexact(loader) if self.folder is not None else ():
             if problem not in self._told:
                 self._told.add(problem)
-                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+                self._say_inexact(problem)
         self._opening.put_back(Moment.FIRST_BATCH)
 
     def _be_ready(self) -> None:
@@ -495,6 +498,12 @@ class Host(OwnLoop):
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]
         self.control.fill_history(self._progress.columns(), epochs)
+
+    def _say_inexact(self, problem: str) -> None:
+        text = f"resuming {self._shown} would not be exact: {problem}"
+        if self._rehearsal:
+            self._rehearsal.note(text)
+        self._say(f"outlast: {text}")
 
     def _say(self, text: str) -> None:
         self.context.say(text)
