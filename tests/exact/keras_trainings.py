@@ -416,3 +416,14 @@ def a_tf_dataset_whose_passes_are_kept_apart_from_validation(folder: Path, until
 @said("run.data(...) saves in Keras's fit")
 def a_dataset_that_shuffles_itself_and_is_given_to_fit(folder: Path, until: int | None) -> Any:
     return train(folder, until, None, Shuffled())
+
+
+@said("put layers that draw random numbers in the model, not in the map of a tf.data.Dataset")
+def a_layer_that_draws_in_the_map_of_a_tf_dataset(folder: Path, until: int | None) -> Any:
+    tf = pytest.importorskip("tensorflow")
+    flip = keras.layers.RandomFlip("vertical", seed=5)
+
+    def augmented(x: Any, y: Any) -> Any:
+        return tf.squeeze(flip(x[:, :, None, None], training=True), (2, 3)), y
+
+    return through(folder, until, tf_dataset().batch(8).map(augmented))
