@@ -42,9 +42,9 @@ KINDS = (
     Kind(
         "the batches",
         ("state/loop/batches",),
-        "the data came in another order, or with other random numbers, and that is not saved: give the loader "
-        "a generator of its own, or a sampler that depends on the epoch alone; put layers that draw random "
-        "numbers in the model, not in the map of a tf.data.Dataset",
+        "the data came in another order, or with other random numbers, and that is not saved: give the "
+        "loader a generator of its own, or a sampler that depends on the epoch alone; put layers that draw "
+        "random numbers in the model, not in the map of a tf.data.Dataset",
     ),
     Kind(
         "random state",
