@@ -129,6 +129,10 @@ def _rehearse(options: argparse.Namespace) -> int:
         _say(table(cells, ["killed", "resumed at", "in the end"]))
         for row in (row for row in found.rows if not row.identical):
             _say(f"\n{escaped(row.place)}: what differs first is {escaped(row.difference)}.")
+        for cause in dict.fromkeys(row.cause for row in found.rows if row.cause):
+            _say(f"\nThe likely cause: {cause}.")
+        for note in found.notes:
+            _say(f"\nThe script's run said, which a few epochs may not show: {escaped(note)}.")
         if not found.identical:
             _say(f"\nWhat the script printed is in {escaped(found.folder)}.")
     return DONE if found.identical else DAMAGED
@@ -136,7 +140,7 @@ def _rehearse(options: argparse.Namespace) -> int:
 
 def _rehearsed_json(found: Rehearsed) -> dict[str, Any]:
     rows = [{**vars(row), "identical": row.identical} for row in found.rows]
-    return {"identical": found.identical, "folder": found.folder, "tries": rows}
+    return {"identical": found.identical, "folder": found.folder, "tries": rows, "notes": list(found.notes)}
 
 
 def _refused(run: RunStatus) -> bool:

@@ -101,6 +101,35 @@ def train(
     return weights, run.history["loss"], [name for name in run.history.rows[-1] if "rate" in name]
 
 
+# Generators of seeds that the model does not hold.
+
+
+def disturb(model: Any, seeds: Any) -> None:
+    bias = model.layers[-1].bias
+    bias.assign(bias + keras.random.normal(bias.shape, seed=seeds))
+
+
+class Disturbs(outlast.Callback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        disturb(self.model, self.seeds)
+
+
+@exact
+def a_callback_that_draws_with_a_generator_of_seeds(folder: Path, until: int | None) -> Any:
+    return train(folder, until, run=outlast.Run(folder, [Disturbs()]))
+
+
+@exact
+def a_generator_of_seeds_as_a_part(folder: Path, until: int | None) -> Any:
+    model, seeds = compiled(), keras.random.SeedGenerator(3)
+    drawing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: disturb(model, seeds))
+    return train(folder, until, model, run=outlast.Run(folder, [drawing], draws=seeds))
+
+
 # Models that bring their own steps.
 
 
@@ -418,3 +447,14 @@ def a_dataset_without_an_order_of_its_own(folder: Path, until: int | None) -> An
             return pairs(np.arange(24))[index]
 
     return train(folder, until, None, Slices())
+
+
+@said("put layers that draw random numbers in the model, not in the map of a tf.data.Dataset")
+def a_layer_that_draws_in_the_map_of_a_tf_dataset(folder: Path, until: int | None) -> Any:
+    tf = pytest.importorskip("tensorflow")
+    flip = keras.layers.RandomFlip("vertical", seed=5)
+
+    def augmented(x: Any, y: Any) -> Any:
+        return tf.squeeze(flip(x[:, :, None, None], training=True), (2, 3)), y
+
+    return through(folder, until, tf_dataset().batch(8).map(augmented))

@@ -481,8 +481,13 @@ def test_a_model_without_its_optimizer_is_said(folder: Path, capsys: Out) -> Non
     trained(folder, model=model)
     assert capsys.readouterr().out == (
         f"outlast: resuming {folder} would not be exact: the optimizer is not saved, and begins anew: "
-        "pass it, Run(..., optimizer=optimizer)\n"
+        "pass it, Run(..., optimizer=optimizer), or optimizer=[] if there is none\n"
     )
+
+
+def test_that_there_is_no_optimizer_can_be_said(folder: Path, capsys: Out) -> None:
+    trained(folder, model=torch.nn.Linear(2, 1), optimizer=[])
+    assert capsys.readouterr().out == ""
 
 
 def test_an_optimizer_that_is_a_part_is_saved(folder: Path, capsys: Out) -> None:

@@ -59,9 +59,10 @@ def restore(state: dict[str, Any]) -> None:
 
 
 def is_generator(thing: Any) -> bool:
-    """Whether it is a generator of random numbers: Python's, NumPy's or PyTorch's."""
+    """Whether it is a generator of random numbers: Python's, NumPy's, PyTorch's or Keras's of seeds."""
     return (
-        isinstance(thing, random.Random)
+        _is_seed_generator(thing)
+        or isinstance(thing, random.Random)
         or hasattr(thing, "bit_generator")
         or (hasattr(thing, "get_state") and hasattr(thing, "set_state"))
     )
@@ -72,6 +73,10 @@ def of_generator(generator: Any) -> Any:
 
     Python's 625 integers come as an array: a tuple would be walked number by number at every save.
     """
+    if _is_seed_generator(generator):
+        from keras import ops
+
+        return ops.convert_to_numpy(generator.state)
     if hasattr(generator, "getstate"):
         import numpy as np
 
@@ -85,13 +90,20 @@ def of_generator(generator: Any) -> Any:
 
 def set_generator(generator: Any, state: Any) -> None:
     """Set one generator to a state that :func:`of_generator` gave."""
-    if hasattr(generator, "setstate"):
+    if _is_seed_generator(generator):
+        generator.state.assign(state)
+    elif hasattr(generator, "setstate"):
         version, internal, gauss = state
         generator.setstate((version, tuple(map(int, internal)), gauss))
     elif hasattr(generator, "bit_generator"):
         generator.bit_generator.state = state
     else:
         generator.set_state(to_tensor(state))
+
+
+def _is_seed_generator(thing: Any) -> bool:
+    random_of_keras = getattr(sys.modules.get("keras"), "random", None)
+    return random_of_keras is not None and isinstance(thing, random_of_keras.SeedGenerator)
 
 
 def _keras_generator() -> Any:

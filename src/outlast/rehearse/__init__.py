@@ -29,11 +29,13 @@ class Row:
         place: where the script was killed, in words.
         resumed: where it went on, in words; "" if nobody stopped it.
         difference: what differs first from the first time; "" if all is identical.
+        cause: the likely cause of that; "" if none is known.
     """
 
     place: str
     resumed: str
     difference: str
+    cause: str = ""
 
     @property
     def identical(self) -> bool:
@@ -48,10 +50,12 @@ class Rehearsed:
     Args:
         folder: where the runs and the script's output are.
         rows: one for each try.
+        notes: what the script's runs said that they cannot resume exactly. A few epochs may not show it.
     """
 
     folder: str
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:
@@ -88,12 +92,12 @@ def rehearse(
     say("once through: done")
     again = _through(program, Plan(os.path.join(folder, "again"), epochs))
     ignored = unused_generators(first, again)
-    rows = [Row("not killed, a second time", "", difference(first, again, ignored))]
+    rows = [Row("not killed, a second time", "", *difference(first, again, ignored))]
     say("once again: done")
     for number, place in enumerate(places(first.counts, kills, random.Random(seed)), 1):
         rows.append(_killed(program, os.path.join(folder, f"killed-{number}"), epochs, place, first, ignored))
         say(f"killed {place.words}: done")
-    return Rehearsed(folder, tuple(rows))
+    return Rehearsed(folder, tuple(rows), first.notes)
 
 
 def _through(program: Script, plan: Plan) -> Outcome:
@@ -115,4 +119,4 @@ def _killed(
         if not program.run(Plan(folder, epochs, what, number)):
             return Row(place.words, "", "it ended before it could be killed there")
     found = _through(program, Plan(folder, epochs))
-    return Row(place.words, found.resumed, difference(first, found, ignored))
+    return Row(place.words, found.resumed, *difference(first, found, ignored))

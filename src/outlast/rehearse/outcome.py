@@ -10,7 +10,7 @@ from typing import Any
 
 from outlast.core.run_state import RunState
 from outlast.run.comparison import Difference, Tree, by_how_much, differences, leaves
-from outlast.run.rehearsal import COUNTS, RUNS
+from outlast.run.rehearsal import COUNTS, NOTES, RUNS
 from outlast.run.resume_check import compared
 from outlast.storage import journal, resume_points
 from outlast.storage.format import layout
@@ -27,11 +27,13 @@ class Outcome:
         runs: what each of its runs holds, by the name of its folder.
         counts: what happened in the last process.
         resumed: where the last process went on, in words.
+        notes: what the runs of the last process said that they cannot resume exactly.
     """
 
     runs: Mapping[str, Tree]
     counts: Mapping[str, int]
     resumed: str
+    notes: tuple[str, ...]
 
 
 def outcome(folder: str) -> Outcome:
@@ -40,7 +42,8 @@ def outcome(folder: str) -> Outcome:
     names = sorted(os.listdir(place)) if os.path.isdir(place) else []
     runs = {name: tree for name in names if (tree := _held(os.path.join(place, name))) is not None}
     resumed = [_resumed(os.path.join(place, name)) for name in runs]
-    return Outcome(runs, _counts(folder), ", ".join(dict.fromkeys(filter(None, resumed))))
+    counts, notes = _read(folder, COUNTS) or {}, _read(folder, NOTES) or ()
+    return Outcome(runs, counts, ", ".join(dict.fromkeys(filter(None, resumed))), tuple(notes))
 
 
 def unused_generators(first: Outcome, again: Outcome) -> frozenset[str]:
@@ -54,16 +57,16 @@ def unused_generators(first: Outcome, again: Outcome) -> frozenset[str]:
     return frozenset(one.name for one in found)
 
 
-def difference(first: Outcome, other: Outcome, ignored: frozenset[str] = frozenset()) -> str:
-    """What differs first, but for what is ``ignored``; "" if all is identical."""
+def difference(first: Outcome, other: Outcome, ignored: frozenset[str] = frozenset()) -> tuple[str, str]:
+    """What differs first, but for what is ``ignored``, and the likely cause; "" where there is none."""
     for name in {**first.runs, **other.runs}:
         if name not in first.runs or name not in other.runs:
-            return f"the run {name.rpartition('-')[0]} is there in one of them only"
+            return f"the run {name.rpartition('-')[0]} is there in one of them only", ""
         found = [one for one in _differences(first, other, name) if one.name not in ignored]
         if found:
             how = by_how_much(first.runs[name], other.runs[name], found[0].name)
-            return f"{found[0].kind.name}: {found[0].name} ({how})"
-    return ""
+            return f"{found[0].kind.name}: {found[0].name} ({how})", found[0].kind.cause
+    return "", ""
 
 
 def _differences(first: Outcome, other: Outcome, name: str) -> list[Difference]:
@@ -90,10 +93,10 @@ def _resumed(folder: str) -> str:
     return f"epoch {last['epoch'] + 1}" if last["event"] == "resume" else "the beginning"
 
 
-def _counts(folder: str) -> dict[str, int]:
-    path = os.path.join(folder, COUNTS)
+def _read(folder: str, name: str) -> Any:
+    """What a process that ended has kept in a file of its folder; None if there is no such file."""
+    path = os.path.join(folder, name)
     if not os.path.exists(path):
-        return {}
+        return None
     with open(path, encoding="utf-8") as file:
-        counts: dict[str, int] = json.load(file)
-    return counts
+        return json.load(file)

@@ -64,7 +64,10 @@ def lacking_optimizer(training: Training, parts: Mapping[str, Any]) -> list[str]
     """What is said of a model that is trained without an optimizer that we know."""
     if training.optimizers or any(hasattr(part, "param_groups") for part in parts.values()):
         return []
-    return ["the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer)"]
+    return [
+        "the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer), or "
+        "optimizer=[] if there is none"
+    ]
 
 
 def is_known(thing: Any, run: OwnLoop, parts: Mapping[str, Any]) -> bool:

@@ -48,8 +48,9 @@ KINDS = (
     Kind(
         "the batches",
         ("state/loop/batches",),
-        "the data came in another order, so its order is not saved: give the loader a generator of its own, "
-        "or a sampler that depends on the epoch alone",
+        "the data came in another order, or with other random numbers, and that is not saved: give the "
+        "loader a generator of its own, or a sampler that depends on the epoch alone; put layers that draw "
+        "random numbers in the model, not in the map of a tf.data.Dataset",
     ),
     Kind(
         "random state",
@@ -60,14 +61,15 @@ KINDS = (
     Kind(
         "the learning rate",
         ("state/row/learning_rate",),
-        "something sets the rate that is not saved: pass the scheduler to the Run, scheduler=...",
+        "something sets the rate that is not saved: pass the scheduler to the Run, scheduler=..., or keep "
+        "what the rate is computed from, such as a count of steps, in run.extra",
     ),
     Kind(
         "the weights",
         ("state/training", "state/parts"),
-        "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, the order "
-        "of the data, which run.data(...) saves in Keras's fit), or the device computes sums in another "
-        "order each time",
+        "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, a "
+        "variable of the script, which run.extra saves, or the order of the data, which run.data(...) saves "
+        "in Keras's fit), or the device computes sums in another order each time",
     ),
     METRIC,
     Kind(

@@ -124,7 +124,7 @@ class Host(OwnLoop):
                 self._opening.dry_run()
                 self._loop.forget()
             for problem in [*self._inexact(), *attributes] if finished is None else ():
-                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+                self._say_inexact(problem)
             if finished is not None and self._saved is not None:
                 self._opening.refuse_another_model(self.training)
             if self._check is None:
@@ -185,7 +185,7 @@ class Host(OwnLoop):
             warn(changed)  # a resume would not bring it back
         beside = [one for one in self.control.beside() if one not in (self, *self.callbacks)]
         for problem in self._beside.changed(beside) if self.folder is not None else ():
-            self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+            self._say_inexact(problem)
         if self._check is not None:
             self._go_on_from(self._check, logs)
         self._under_way = None
@@ -407,7 +407,8 @@ class Host(OwnLoop):
         data = {"data": self.control.data(), "through_run": self._data.is_used}
         problems = beforehand.inexact(self, self._parts, {**(self.params or {}), **data})
         problems += self._data.inexact()
-        return problems + ([] if self._given else beforehand.lacking_optimizer(self.training, self._parts))
+        known = self._given is not None or self._optimizer is not None  # [] says that there is none
+        return problems + ([] if known else beforehand.lacking_optimizer(self.training, self._parts))
 
     def _ours(self) -> list[Callback]:
         return [callback for callback in self.callbacks if isinstance(callback, Callback)]
@@ -433,7 +434,7 @@ class Host(OwnLoop):
         for problem in loaders.inexact(loader) if self.folder is not None else ():
             if problem not in self._told:
                 self._told.add(problem)
-                self._say(f"outlast: resuming {self._shown} would not be exact: {problem}")
+                self._say_inexact(problem)
         self._opening.put_back(Moment.FIRST_BATCH)
 
     def _be_ready(self) -> None:
@@ -455,6 +456,12 @@ class Host(OwnLoop):
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]
         self.control.fill_history(self._progress.columns(), epochs)
+
+    def _say_inexact(self, problem: str) -> None:
+        text = f"resuming {self._shown} would not be exact: {problem}"
+        if self._rehearsal:
+            self._rehearsal.note(text)
+        self._say(f"outlast: {text}")
 
     def _say(self, text: str) -> None:
         self.context.say(text)

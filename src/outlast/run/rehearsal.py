@@ -19,6 +19,7 @@ from outlast.storage.disk.calls import Calls, calls
 
 VARIABLE = "OUTLAST_REHEARSAL"
 COUNTS = "counts.json"  # what has happened in a process that was not killed
+NOTES = "notes.json"  # what its runs said that they cannot resume exactly
 RUNS = "runs"
 
 BATCH, VALIDATION, CALL = "batch", "validation", "call"
@@ -55,6 +56,7 @@ class Rehearsal:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._counts: Counter[str] = Counter()
+        self._notes: dict[str, None] = {}
         for name in _CHANGING:
             setattr(calls, name, self._counted(getattr(calls, name)))
 
@@ -74,10 +76,15 @@ class Rehearsal:
             flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def note(self, text: str) -> None:
+        """A run says that resuming it would not be exact: a few epochs may not show that."""
+        self._notes[text] = None
+
     def end(self) -> None:
-        """A training has ended: note what has happened so far."""
-        with open(os.path.join(self.plan.folder, COUNTS), "w", encoding="utf-8") as file:
-            json.dump(self._counts, file)
+        """A training has ended: keep what has happened so far."""
+        for name, content in ((COUNTS, self._counts), (NOTES, list(self._notes))):
+            with open(os.path.join(self.plan.folder, name), "w", encoding="utf-8") as file:
+                json.dump(content, file)
 
     def _counted(self, call: Any) -> Any:
         def counted(*arguments: Any, **named: Any) -> Any:

@@ -43,7 +43,7 @@ class Run(Host, Shown):
         callbacks: outlast's, in any order. Keras's own may be among them, but their state is
             not saved. File names in them are relative to the folder and have defaults.
         model: PyTorch's module, for a loop of one's own; Keras's fit brings its model itself.
-        optimizer: PyTorch's optimizer; several in a list or a dict by name.
+        optimizer: PyTorch's optimizer; several in a list or a dict by name; ``[]`` if there is none.
         adapter: how the training is stopped and saved, for a framework of your own.
         seed: the seed that the script uses; compared at a resume.
         resume: ``"auto"``: go on if there is something; ``"must"``: else it is an error; ``"never"``:

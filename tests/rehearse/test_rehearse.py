@@ -16,11 +16,21 @@ import random, sys
 import outlast
 from outlast.testing import FakeAdapter
 
+class Memory: pass
+
+class Remembers(outlast.Callback):
+    def __init__(self):
+        self.memory = Memory()
+
 random.seed(1)
 hidden = random.Random(2)
 run = outlast.Run(
     "runs/mine",
-    [outlast.EarlyStopping("loss"), outlast.ModelCheckpoint("best.txt", "loss", save_best_only=True)],
+    [
+        outlast.EarlyStopping("loss"),
+        outlast.ModelCheckpoint("best.txt", "loss", save_best_only=True),
+        *([Remembers()] if "memory" in sys.argv else []),
+    ],
     adapter=FakeAdapter({"w": [0.0]}),
 )
 for epoch in run.epochs(50):
@@ -61,7 +71,19 @@ def test_a_planted_fault_is_found_and_named(script: str, capsys: Out) -> None:
     rows = [line.split() for line in out.splitlines()]
     assert rows[2][-1] == "identical" and rows[3][-1] == "differs"
     assert "what differs first is the weights: state/training/weights/w/0" in out
+    assert out.count("The likely cause: something that a step depends on is not saved") == 1
     assert "killed in batch" in err
+
+
+def test_what_the_script_s_run_says_that_it_cannot_resume_is_shown_though_all_is_identical(
+    script: str, capsys: Out
+) -> None:
+    assert cli.main(["rehearse", "--kills", "1", script, "memory"]) == 0
+    out = capsys.readouterr().out
+    assert "resuming runs/mine would not be exact: Remembers.memory (Memory) is not saved" in out
+    assert cli.main(["rehearse", "--kills", "1", "--json", script, "memory"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert note in out
 
 
 @pytest.mark.parametrize(
