@@ -11,7 +11,15 @@ import pytest
 import torch
 from tests.run.training import content, go_on, start, train, weight
 
-from outlast import CallbackList, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run
+from outlast import (
+    CallbackList,
+    CSVLogger,
+    EarlyStopping,
+    ModelCheckpoint,
+    OutlastWarning,
+    ReduceLROnPlateau,
+    Run,
+)
 from outlast.exceptions import ArgumentError, RunChanged
 from outlast.testing import FakeAdapter
 
@@ -342,3 +350,18 @@ def test_another_training_of_the_same_shapes_is_said(
     assert "changed" not in capsys.readouterr().out
     one_epoch(folder, **of(**change))
     assert told in capsys.readouterr().out
+
+
+def test_a_model_that_the_script_changes_in_an_epoch_is_named_at_the_change(folder: Path) -> None:
+    parts = module()
+    run = Run(folder, **parts)
+    with pytest.warns(
+        OutlastWarning, match="made of: model.extra is new. A new start of the script"
+    ) as caught:
+        for epoch in run.epochs(4):
+            if epoch >= 2:
+                parts["model"].register_buffer("extra", torch.ones(3))
+            run.log(loss=1.0)
+    assert len(caught) == 1
+    with pytest.raises(RunChanged, match="extra: only in the run"):
+        Run(folder, **module())

@@ -29,6 +29,7 @@ from outlast.run.resume_check import ResumeCheck
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
+from outlast.run.structure import Structure
 from outlast.storage.format import layout
 
 
@@ -49,6 +50,7 @@ class Host(OwnLoop):
     _contents: Contents
     _opening: Opening
     _beside: Beside
+    _structure: Structure
     _signals: Signals
 
     _fresh = False  # opened, and not trained since
@@ -57,6 +59,7 @@ class Host(OwnLoop):
     _may_have_results = False  # a training has been, and is not under way
     _trains = False
     _check: ResumeCheck | None = None  # while the last saved epoch is trained again
+    _restructured = ""  # what to say of it
     _saved: RunState | None = None  # what was found, until it is announced
     _told: set[str]  # what of the loaders is not exact
     _results: dict[str, Any]
@@ -143,6 +146,7 @@ class Host(OwnLoop):
             self._data.begin((self.params or {}).get("steps"))
         self._trains = True
         self._beside.begin()
+        self._structure.begin()
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
             self.training.changed()
@@ -183,6 +187,8 @@ class Host(OwnLoop):
         self._commit()
         if (changed := self.training.changed()) and self.folder is not None:
             warn(changed)  # a resume would not bring it back
+        if self._restructured:
+            self._warn(self._restructured)
         beside = [one for one in self.control.beside() if one not in (self, *self.callbacks)]
         for problem in self._beside.changed(beside) if self.folder is not None else ():
             self._say_inexact(problem)
@@ -276,7 +282,10 @@ class Host(OwnLoop):
             self._store.show(step)
 
     def _state(self) -> RunState:
-        state = self._progress.to_state(self._opening.settings, self._contents.collect())
+        contents = self._contents.collect()
+        if self.folder is not None:
+            self._restructured = self._structure.changed(contents["training"])
+        state = self._progress.to_state(self._opening.settings, contents)
         return replace(state, description=self._opening.description, changes=self._opening.changes)
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:

@@ -206,16 +206,19 @@ class Opening:
             for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
             for name in callback.measured
         ]
-        check, names = rewound(self._store, self._contents, self._check, extra, measured)
-        if names:
+        check = rewound(self._store, self._contents, self._check, extra, measured)
+        if isinstance(check, ResumeCheck):
+            self._store.write_event("check begins", {"resume_point": self._store.number})
+            return check
+        if names := check.set_since:
             self.changes += 1
             named = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
             self._notes.append(
                 f"what was set since the Run was made counts, and is not what was saved: {named}"
             )
-        if check is not None:
-            self._store.write_event("check begins", {"resume_point": self._store.number})
-        return check
+        if check.why:
+            self._notes.append(f"not checked: {check.why}")
+        return None
 
     def end(self, check: ResumeCheck) -> None:
         """After the stretch: have all be as the newest resume point says."""

@@ -7,8 +7,8 @@ stretch is trained, a ``ResumeCheck`` stands in for the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.core.run_state import Moment, RunState
@@ -22,6 +22,7 @@ from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
 _SHORT = 60.0  # seconds of a stretch that is always trained again
+_UNFIT = "the resume point before does not fit"
 _SHARE = 50  # a longer one if the training took so many times as long
 
 # Either decides alike, so the file for people need not be compared; nor does what a commit puts there.
@@ -172,9 +173,22 @@ class ResumeCheck(Reader):
         return {name: leaf for name, leaf in found.items() if name not in self._measured}
 
 
+@dataclass(frozen=True)
+class Unchecked:
+    """There is no check.
+
+    Args:
+        why: in words; "" if the user knows.
+        set_since: names of what the user has set since the newest resume point was put back.
+    """
+
+    why: str = ""
+    set_since: Sequence[str] = ()
+
+
 def rewound(
     store: Store, contents: Contents, wanted: str, extra: Mapping[str, Any], measured: Collection[str]
-) -> tuple[ResumeCheck | None, list[str]]:
+) -> ResumeCheck | Unchecked:
     """Put back the resume point before the newest, if the stretch between them is to be trained again.
 
     Not if the user has set something since the newest was put back, nor if the older one cannot be had
@@ -186,35 +200,36 @@ def rewound(
         wanted: ``"auto"``, ``"always"`` or ``"never"``.
         extra: the user's own values, as they are now.
         measured: names of values that no two trainings share.
-
-    Returns:
-        The check, and the names of what the user has set since.
     """
     numbers = store.points()
-    if wanted == "never" or len(numbers) < 2 or (wanted == "auto" and not _is_short(store, numbers)):
-        return None, []
+    if wanted == "never":
+        return Unchecked()
+    if len(numbers) < 2:
+        return Unchecked("there is one resume point only")
+    if wanted == "auto" and (why := _too_long(store, numbers)):
+        return Unchecked(why)
     try:
         point = store.load(numbers[1])
         newest, lines = _state_and_lines(store, point)
         names = contents.set_since(newest.contents)
         if names or newest.extra != extra:
-            return None, names
+            return Unchecked(set_since=names)
         callbacks = frozen(contents.collect()["callbacks"])
         check = ResumeCheck(store, point, newest, lines, callbacks, measured)
         if check.before.position >= newest.position or check.before.changes != newest.changes:
-            return None, []  # the newest adds a late stop alone, or the user has changed something between
+            return Unchecked()  # the newest adds a late stop alone, or the user has changed something between
         before = _with_known_loaders(RunState.from_state(point.state).contents, newest.contents)
     except (DamagedFile, UnknownFormat, LookupError, TypeError, ValueError):
-        return None, []
+        return Unchecked(_UNFIT)
     try:
         contents.begin(before)
         if not contents.put_back(Moment.OPEN):
-            return check, []
+            return check
     except OutlastError:  # the script changes what it trains on the way
         pass
     contents.begin({**newest.contents, "callbacks": callbacks})
     contents.put_back(Moment.OPEN)
-    return None, []
+    return Unchecked(_UNFIT)
 
 
 def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) -> dict[str, Tree]:
@@ -227,13 +242,13 @@ def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) 
     return {**before, "loop": {**before["loop"], "loaders": loaders}}
 
 
-def _is_short(store: Store, numbers: Collection[int]) -> bool:
-    """Whether it is worth the time; not if a start that did it before was ended in it."""
+def _too_long(store: Store, numbers: Collection[int]) -> str:
+    """Why it is not worth the time; "" if it is. A start that did it before may have been ended in it."""
     newest, before, *_ = numbers
     if any(event.get("resume_point") == newest for event in store.events("check begins")):
-        return False
+        return "an earlier start was ended in its check"
     seconds = store.made(newest) - store.made(before)
-    return seconds < _SHORT or newest > _SHARE
+    return "" if seconds < _SHORT or newest > _SHARE else "the epoch would take a minute or more"
 
 
 def _state_and_lines(store: Store, before: ResumePoint) -> tuple[RunState, dict[str, bytes]]:

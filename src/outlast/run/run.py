@@ -29,6 +29,7 @@ from outlast.run.progress import Progress
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
+from outlast.run.structure import Structure
 
 
 class Run(Host, Shown):
@@ -121,7 +122,7 @@ class Run(Host, Shown):
         )
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
-        self._loop, self._data, self._beside = Loop(), Data(), Beside()
+        self._loop, self._data, self._beside, self._structure = Loop(), Data(), Beside(), Structure()
         self._parts = parts
         self._attributes = AttributesPart(self._ours, lambda thing: beforehand.is_known(thing, self, parts))
         self._contents = Contents(
