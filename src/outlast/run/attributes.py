@@ -70,7 +70,7 @@ class AttributesPart(AnyPart):
             f"{key}.{name} ({type(value).__name__})"
             for key, one in self._watched.items()
             for name, value in one.others.items()
-            if not self._saved_elsewhere(value)
+            if not all(map(self._saved_elsewhere, _members(value)))
         }
         new = sorted(found - self._named)
         self._named |= found
@@ -129,6 +129,15 @@ class _Watched:
             elif may_change(value):
                 self.others[name] = value
         return found
+
+
+def _members(value: Any) -> list[Any]:
+    """The objects in a list or dict that may change; or the value itself."""
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [member for one in value if may_change(one) for member in _members(one)]
+    return [value]
 
 
 def _checksums(form: Any) -> Any:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from outlast.exceptions import CapabilityError
-from outlast.frameworks import random_state
+from outlast.frameworks import loaders, random_state
 from outlast.frameworks.tensors import details, device_names, to_arrays, to_tensors
 from outlast.run.comparison import ROOT
 from outlast.storage.format.encoding import encode
@@ -71,8 +71,8 @@ def may_change(value: Any) -> bool:
 
     Example:
         >>> import pathlib
-        >>> may_change(print), may_change(pathlib.Path("x")), may_change({"a": object()})
-        (False, False, True)
+        >>> may_change(print), may_change(pathlib.Path("x")), may_change([object()]), may_change(iter("ab"))
+        (False, False, True, True)
     """
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         return any(map(may_change, value))
@@ -83,14 +83,25 @@ def may_change(value: Any) -> bool:
             return True
         if hasattr(value, "state_dict"):
             return bool(value.state_dict())
+        is_iterator = hasattr(value, "__next__") and not hasattr(value, "write")  # as files are
+        if is_iterator or loaders.generators(value):
+            return True  # it stands at some place
     except Exception:  # of code of the user's, which looking at a callback must not stop
         return True
     is_code = isroutine(value) or callable(value) or isinstance(value, (type, ModuleType, partial))
     is_data = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+    is_output = any(hasattr(value, name) for name in _OUTPUTS)
     hashed: Any = type(value).__hash__
     is_compared_by_value = hashed not in (object.__hash__, None)
-    is_output = any(hasattr(value, name) for name in _OUTPUTS)
-    return not (is_code or is_data or is_compared_by_value or is_output)
+    return not (is_code or is_data or is_compared_by_value or is_output or _is_constant(value))
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether it is pickled as a mere name, as ``torch.float32`` is."""
+    try:
+        return isinstance(value.__reduce_ex__(2), str)
+    except Exception:  # it cannot be pickled at all
+        return False
 
 
 def _comes_back(value: Any) -> bool:
