@@ -363,15 +363,20 @@ def test_a_difference_ends_no_training_where_warnings_are_errors(folder: Path, c
     assert "outlast: Resuming" in capsys.readouterr().out
 
 
-def test_it_can_be_left_out_and_is_left_out_where_it_takes_long(folder: Path) -> None:
+def test_it_can_be_left_out_and_is_left_out_where_it_takes_long(folder: Path, capsys: Out) -> None:
     left(folder, 4)
     assert train(start(folder, callbacks(), check_resume="never"), 9, until=5) == [4, 5]
     points = sorted(folder.glob("resume-*"))
     os.utime(points[0], (1e9, 1e9))  # more than a minute before the other
+    capsys.readouterr()
     assert train(start(folder, callbacks()), 9, until=6) == [5, 6]
+    assert capsys.readouterr().out.endswith("; not checked: the epoch would take a minute or more\n")
     points = sorted(folder.glob("resume-*"))
     os.utime(points[0], (1e9, 1e9))
+    capsys.readouterr()
     assert train(start(folder, callbacks(), check_resume="always"), 9, until=7) == [5, 6, 7]
+    first, _ = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"outlast: resuming {folder}: epoch 6 is trained again as a check, about ")
     with pytest.raises(ArgumentError, match="check_resume must be 'auto', 'always' or 'never'"):
         start(folder, check_resume="sometimes")
 

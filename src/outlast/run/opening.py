@@ -27,6 +27,7 @@ _SETTABLE = {
     **{"model": "weights", "weights": "weights", "buffers": "buffers", "flags": "flags"},
     **{"optimizer": "optimizer", "optimizers": "optimizer", "members": "optimizer"},
 }
+_LONG = 10  # seconds; for a shorter check the line after it is enough
 _COUNTS = {"buffers", "flags"}  # an evaluation may have changed them: what is there counts, and is said
 
 
@@ -209,6 +210,9 @@ class Opening:
         check = rewound(self._store, self._contents, self._check, extra, measured)
         if isinstance(check, ResumeCheck):
             self._store.write_event("check begins", {"resume_point": self._store.number})
+            if check.seconds > _LONG:
+                again = f"epoch {check.newest.position.next_epoch} is trained again as a check"
+                self._say(f"outlast: resuming {self._shown}: {again}, about {check.seconds:.0f} s")
             return check
         if names := check.set_since:
             self.changes += 1

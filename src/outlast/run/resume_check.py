@@ -44,9 +44,10 @@ class ResumeCheck(Reader):
         store: the run's.
         before: where the run was at ``point``.
         newest: where it was at the newest.
-        callbacks: as above.
+        callbacks: what the callbacks remember there.
         differences: what is not the same; None as long as the stretch is trained.
         abandoned: there is nothing to compare: the user asked for something else meanwhile.
+        seconds: that the stretch took when it was trained first.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class ResumeCheck(Reader):
         self.differences: list[Difference] | None = None
         self.abandoned = False
         self._told = ""  # how much the first is
+        self.seconds = store.made(store.number) - store.made(point.number)
 
     def commit(self, bundle: Bundle, collect: Callable[[], RunState]) -> None:
         """Compare, if this is where the newest resume point was made."""
