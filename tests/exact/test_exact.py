@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import torch
 from tests.exact.trainings import CASES, UNTIL, Training
 
 from outlast import OutlastWarning
+
+torch.set_num_threads(1)  # before a process is forked
 
 
 def process(training: Training, folder: Path, until: int | None = None) -> tuple[object, list[str]]:
@@ -25,6 +29,26 @@ def process(training: Training, folder: Path, until: int | None = None) -> tuple
     return ended, [str(one.message) for one in caught if issubclass(one.category, OutlastWarning)]
 
 
+def killed(training: Training, folder: Path, until: int) -> None:
+    """Train in a child, which SIGKILL ends in the middle of an epoch."""
+    child = os.fork()
+    if not child:
+        try:
+            process(training, folder, until)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.text is None])
+def test_a_training_that_is_killed_with_one_resume_point_is_exact(folder: Path, name: str) -> None:
+    """Nothing can be checked then, so nothing would be said."""
+    training = CASES[name].training
+    whole, _ = process(training, folder / "whole")
+    killed(training, folder / "left", 1)
+    assert process(training, folder / "left") == (whole, [])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_resume_is_exact_or_a_message_names_what_is_not(
     folder: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -34,7 +58,7 @@ def test_a_resume_is_exact_or_a_message_names_what_is_not(
     again, _ = process(case.training, folder / "again")
     assert whole == again  # it is deterministic at all
     assert [text for text in nothing if case.text is None or case.text not in text] == []
-    process(case.training, folder / "left", UNTIL)
+    killed(case.training, folder / "left", UNTIL)
     capsys.readouterr()
     resumed, warned = process(case.training, folder / "left")
     out = capsys.readouterr().out

@@ -49,6 +49,15 @@ def test_a_resume_in_fit_is_exact_or_a_message_names_what_is_not(
         assert any(case.text in text for text in (*warned, *said)), (warned, said, resumed == whole)
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.text is None])
+def test_a_fit_that_is_left_with_one_resume_point_is_exact(folder: Path, name: str) -> None:
+    """Nothing can be checked then, so nothing would be said."""
+    training = CASES[name].training
+    whole, _ = process(training, folder / "whole")
+    process(training, folder / "left", 1)
+    assert process(training, folder / "left") == (whole, [])
+
+
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # what Keras says of every Dataset
 def test_the_example_of_the_page_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

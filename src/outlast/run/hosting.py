@@ -436,8 +436,11 @@ class Host(OwnLoop):
     def _meet(self, loader: Any) -> None:
         if self.folder is not None and self._loop.begins_epoch:
             size = settings.of_loader(loader)
-            changed = self._opening.meet(size, self._loop.first_sizes)
+            epoch, known = self._progress.next_epoch, self._loop.first_sizes
+            changed = self._opening.meet(size, known, epoch)
             self._loop.note_first(size, anew=changed)
+            if not changed and known not in ({}, self._loop.first_sizes):  # a start must know in this epoch
+                self._store.write_event("other loader", {"epoch": epoch, **size})
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
         for problem in loaders.inexact(loader) if self.folder is not None else ():

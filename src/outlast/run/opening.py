@@ -263,7 +263,7 @@ class Opening:
         changed = [] if before == epochs else [f"epochs changed from {before} to {epochs}"]
         self._say("; ".join([f"outlast: {what}, resume point {self._store.number}", *self._notes, *changed]))
 
-    def meet(self, size: settings.Settings, known: Mapping[str, Sequence[int]]) -> bool:
+    def meet(self, size: settings.Settings, known: Mapping[str, Sequence[int]], epoch: int) -> bool:
         """Refuse a start whose first loader has other batches than the run so far.
 
         Where the first loaders of its epochs differ, the script makes them so, and any will do.
@@ -271,6 +271,7 @@ class Opening:
         Args:
             size: of the first loader.
             known: the sizes of the first loaders of all epochs, each once.
+            epoch: that is under way; a start that was killed in it may have met another loader there.
 
         Returns:
             Whether it has other batches, which are accepted.
@@ -281,7 +282,9 @@ class Opening:
         if self._first_loader_known:
             return False
         self._first_loader_known = True
-        told = {name: value for name, value in size.items() if len(known.get(name, ())) < 2}
+        met = [one for one in self._store.events("other loader") if one.get("epoch") == epoch]
+        sizes = {name: {*values, *(one.get(name) for one in met)} - {None} for name, values in known.items()}
+        told = {name: value for name, value in size.items() if len(sizes.get(name, ())) < 2}
         now = settings.filled_in(self.settings, {**self.settings, **told})
         changed = settings.changes(self.settings, now)
         settings.check(self._shown, changed, self._accepted)
