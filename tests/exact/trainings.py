@@ -24,6 +24,7 @@ from torch.utils.data import (
     DistributedSampler,
     RandomSampler,
     Sampler,
+    Subset,
     TensorDataset,
     WeightedRandomSampler,
 )
@@ -346,6 +347,138 @@ def a_list_that_a_generator_shuffles_which_is_a_part(folder: Path, until: int | 
     return train(folder, until, loader=loader, rng=rng)
 
 
+class Attributed(dict[str, Any]):
+    """A dict that is read by attributes, and says KeyError where others say AttributeError."""
+
+    __getattr__ = dict.__getitem__
+    __setattr__ = dict.__setitem__  # type: ignore[assignment]
+
+
+@exact
+def batches_that_are_read_by_attributes(folder: Path, until: int | None) -> Any:
+    def collate(samples: Any) -> Any:
+        x, y = torch.utils.data.default_collate(samples)
+        return Attributed(x=x, y=y)
+
+    def batches(run: Any, loader: Any) -> Iterator[Any]:
+        return ((batch.x, batch.y) for batch in run.batches(loader))
+
+    return train(
+        folder, until, loader=DataLoader(dataset(), 8, shuffle=True, collate_fn=collate), batches=batches
+    )
+
+
+def nested(folder: Path, until: int | None, layout: Any) -> Any:
+    """Rows of other lengths in one tensor."""
+
+    def collate(samples: Any) -> Any:
+        x, y = torch.utils.data.default_collate(samples)
+        rows = [x[i].repeat(1 + i % 3, 1) for i in range(len(x))]
+        return torch.nested.nested_tensor(rows, layout=layout), y
+
+    def batch(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        return step(model, optimizer, torch.stack([rows.mean(0) for rows in x.unbind()]), y)
+
+    loader = DataLoader(dataset(), 8, shuffle=True, collate_fn=collate)
+    return train(folder, until, loader=loader, batch=batch)
+
+
+@exact
+def batches_of_nested_tensors(folder: Path, until: int | None) -> Any:
+    return nested(folder, until, torch.strided)
+
+
+@exact
+def batches_of_jagged_tensors(folder: Path, until: int | None) -> Any:
+    return nested(folder, until, torch.jagged)
+
+
+@exact
+def weights_of_a_sampler_that_training_changes(folder: Path, until: int | None) -> Any:
+    model, (x, y) = network(), dataset().tensors
+    sampler = WeightedRandomSampler(torch.ones(24), 16)
+
+    def after(epoch: int) -> None:
+        with torch.no_grad():
+            sampler.weights = 0.5 * sampler.weights + (model(x) - y).pow(2).flatten().double()
+
+    return train(folder, until, model=model, loader=DataLoader(dataset(), 8, sampler=sampler), after=after)
+
+
+@exact
+def indices_of_a_subset_that_training_adds_to(folder: Path, until: int | None) -> Any:
+    pool = Subset(dataset(), list(range(8)))
+
+    def after(epoch: int) -> None:
+        pool.indices += [8 + 2 * epoch, 9 + 2 * epoch]  # type: ignore[operator]
+
+    return train(folder, until, loader=lambda epoch: DataLoader(pool, 4, shuffle=True), after=after)
+
+
+@exact
+def indices_of_a_subset_in_a_tensor(folder: Path, until: int | None) -> Any:
+    pool = Subset(dataset(), torch.arange(8))  # type: ignore[arg-type]
+
+    def after(epoch: int) -> None:
+        pool.indices = torch.cat([pool.indices, pool.indices[:2] + 8 + epoch])  # type: ignore
+
+    return train(folder, until, loader=lambda epoch: DataLoader(pool, 4, shuffle=True), after=after)
+
+
+class Cached(Dataset[Any]):
+    """Keeps the first augmentation of each sample."""
+
+    def __init__(self) -> None:
+        self.cache: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> Any:
+        x, y = dataset()[index]
+        if index not in self.cache:
+            self.cache[index] = x + torch.randn(4) / 10
+        return self.cache[index], y
+
+
+@said("the data came in another order or had other contents")
+def a_dataset_that_caches_random_augmentation(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=DataLoader(Cached(), 8, shuffle=True))
+
+
+@said("What differs first is the number of batches")
+def a_list_of_data_that_grows(folder: Path, until: int | None) -> Any:
+    data = list(DataLoader(dataset(), 8))
+    return train(folder, until, loader=lambda epoch: data, after=lambda epoch: data.append(data[epoch % 3]))
+
+
+@said("an iterator such as cycle(loader) that a new start begins again")
+def an_endless_iterator_that_is_made_once(folder: Path, until: int | None) -> Any:
+    def cycle(loader: Any) -> Iterator[Any]:
+        while True:
+            yield from loader
+
+    endless = cycle(DataLoader(dataset(), 6, shuffle=True))
+
+    def batches(run: Any, loader: Any) -> Iterator[Any]:
+        return (next(endless) for _ in run.batches(range(5)))
+
+    return train(folder, until, batches=batches)
+
+
+@said("a replay buffer")
+def a_replay_buffer_that_is_not_saved(folder: Path, until: int | None) -> Any:
+    buffer: deque[Any] = deque(maxlen=100)
+
+    def replayed(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        buffer.append((x + random.random(), y))
+        if len(buffer) < 8:
+            return 0.0
+        return step(model, optimizer, *random.choice(buffer))
+
+    return train(folder, until, batch=replayed)
+
+
 @exact
 def data_that_grow(folder: Path, until: int | None) -> Any:
     return train(
@@ -366,7 +499,7 @@ def two_tasks_in_turn(folder: Path, until: int | None) -> Any:
     return train(folder, until, loader=lambda epoch: tasks[epoch % 2])
 
 
-@said("What differs first is the batches")
+@said("What differs first is the number of batches")
 def a_validation_before_the_first_epoch_of_each_start(folder: Path, until: int | None) -> Any:
     model = network()
     checked = []
@@ -506,6 +639,43 @@ def a_tensor_in_an_attribute_that_training_changes(folder: Path, until: int | No
         return step(model, optimizer, x - model.mean, y)
 
     return train(folder, until, model=model, batch=centred)
+
+
+class Bank(torch.nn.Module):
+    """A memory of a thousand rows, of which each step writes a few."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.bank = torch.nn.Linear(4, 1), torch.zeros(1000, 4)
+
+    def forward(self, x: Any) -> Any:
+        self.bank[3:5] = 0.5 * self.bank[3:5] + 0.5 * x[:2].detach()
+        return self.inner(x + self.bank[3])
+
+
+@said("Training changes bank")
+def a_memory_bank_in_an_attribute(folder: Path, until: int | None) -> Any:
+    torch.manual_seed(1)
+    return train(folder, until, model=Bank())
+
+
+class Drawing(torch.nn.Module):
+    """Noise from generators of its own, one of them shared with another module."""
+
+    def __init__(self, shared: Any) -> None:
+        super().__init__()
+        self.generator, self.shared = torch.Generator().manual_seed(3), shared
+        self.rng, self.python = np.random.default_rng(3), random.Random(3)
+
+    def forward(self, x: Any) -> Any:
+        noise = torch.rand(x.shape, generator=self.generator) + float(self.shared.normal())
+        return x + (noise + float(self.rng.normal()) + self.python.random()) / 10
+
+
+@exact
+def generators_in_attributes_of_modules(folder: Path, until: int | None) -> Any:
+    shared = np.random.RandomState(4)
+    return train(folder, until, model=network(Drawing(shared), torch.nn.Dropout(0.2), Drawing(shared)))
 
 
 @exact
@@ -871,6 +1041,21 @@ def a_callback_that_draws_from_a_generator_of_its_own(folder: Path, until: int |
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     return train(folder, until, model=model, optimizer=optimizer, callbacks=[Jitter()])
+
+
+@exact
+def a_callback_with_a_dict_that_is_read_by_attributes(folder: Path, until: int | None) -> Any:
+    class Halving(outlast.Callback):
+        def __init__(self) -> None:
+            self.cfg = Attributed(rate=0.1)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.cfg.rate /= 2
+            optimizer.param_groups[0]["lr"] = self.cfg.rate
+
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    return train(folder, until, model=model, optimizer=optimizer, callbacks=[Halving()])
 
 
 class Averaged:

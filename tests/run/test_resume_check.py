@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.run.training import LOSSES, content
 
 from outlast import (
@@ -126,6 +127,44 @@ class Counting(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.count += 1
         self.last = self.count
+
+
+def cooling(folder: Path, until: int, depends: bool = False) -> None:
+    """A training that changes an attribute of its module; its steps may depend on it."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(2, 1)
+    model.temperature = 1.0
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    run = Run(folder, model=model, optimizer=optimizer)
+    for epoch in run.epochs(9):
+        if epoch == until:
+            return
+        for x in run.batches([torch.ones(1, 2)]):
+            model.temperature *= 0.9
+            loss = model(x * (model.temperature if depends else 1.0)).sum()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            run.log(loss=loss)
+
+
+def test_an_attribute_that_changes_is_not_named_once_a_resume_was_identical(
+    folder: Path, capsys: Out
+) -> None:
+    with pytest.warns(OutlastWarning, match="Training changes temperature"):
+        cooling(folder, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cooling(folder, 5)  # as the check of this start shows
+        cooling(folder, 7)  # as that of an earlier one has shown
+    assert capsys.readouterr().out.count("trained again as a check: identical") == 2
+
+
+def test_an_attribute_that_changes_is_named_again_after_a_resume_that_differs(folder: Path) -> None:
+    for until in (3, 5):
+        with pytest.warns(OutlastWarning) as caught:
+            cooling(folder, until, depends=True)
+        assert any("Training changes temperature" in str(one.message) for one in caught)
 
 
 class Faults:

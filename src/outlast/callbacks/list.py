@@ -11,6 +11,7 @@ from outlast.callbacks.context import Context
 from outlast.callbacks.history import History
 from outlast.callbacks.hooks import HOOKS, HookFromTable, Hooks, is_unused
 from outlast.callbacks.progress_line import ProgressLine
+from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
 from outlast.exceptions import ArgumentError, UsageError
@@ -221,7 +222,7 @@ def _flat(callbacks: Any) -> list[Any]:
         return []
     if isinstance(callbacks, (list, tuple)):
         return [one for item in callbacks for one in _flat(item)]
-    if not callable(getattr(callbacks, "on_epoch_end", None)):
+    if not callable(asked(callbacks, "on_epoch_end")):
         raise ArgumentError(
             f"callbacks must be callbacks, such as outlast.EarlyStopping(), but one is {callbacks!r}"
             + (": call the class." if isinstance(callbacks, type) else ".")
@@ -239,8 +240,8 @@ def is_own(callback: Any) -> bool:
 def _hears(callback: Any, hook: str) -> bool:
     """Whether it has the hook; a batch's hook of the older name is called through the newer one."""
     names = (hook, hook.replace("train_batch", "batch"))
-    there = getattr(callback, hook, None) is not None
-    return there and not all(is_unused(getattr(callback, name)) for name in names)
+    there = asked(callback, hook) is not None
+    return there and not all(is_unused(asked(callback, name)) for name in names)
 
 
 def _calling(heard: tuple[tuple[Any, Listener], ...]) -> Listener:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from outlast.core.asking import asked, has
 from outlast.core.text import no_formula
 from outlast.exceptions import ArgumentError
 
@@ -26,9 +27,9 @@ def cell(value: Any) -> Any:
         >>> cell([1.0, 2.0]), cell(0.5), cell("x")
         ('[1.0, 2.0]', 0.5, 'x')
     """
-    if isinstance(value, str) or not hasattr(value, "__iter__") or getattr(value, "shape", None) == ():
+    if isinstance(value, str) or not has(value, "__iter__") or asked(value, "shape") == ():
         return value
-    listed = value.tolist() if hasattr(value, "tolist") else value
+    listed = value.tolist() if has(value, "tolist") else value
     return f"[{', '.join(map(str, listed))}]"
 
 

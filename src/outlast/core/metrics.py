@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from outlast.core.asking import has
 from outlast.core.html_table import html_table
 from outlast.core.numbers import number
 from outlast.core.text import with_formula
@@ -110,7 +111,7 @@ class Metrics(Mapping[str, list[float]]):
             [nan, 4.0, nan, 3.0]
         """
         for name, column in columns.items():
-            if not hasattr(column, "__len__"):
+            if not has(column, "__len__"):
                 raise ArgumentError(
                     f"{name} must be a list with one value for each epoch, but is {column!r}."
                 )

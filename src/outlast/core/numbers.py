@@ -13,6 +13,7 @@ from decimal import Decimal
 from numbers import Number, Real
 from typing import Any
 
+from outlast.core.asking import asked, has
 from outlast.exceptions import ArgumentError, MetricError
 
 _VALUES = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
@@ -43,7 +44,7 @@ def number(value: Any, name: str = "the metric") -> float:
 
 def _described(value: Any) -> str:
     """Its type, and its shape or how it is written."""
-    shape = getattr(value, "shape", None)
+    shape = asked(value, "shape")
     if shape is not None:
         return f"{type(value).__name__} of shape {tuple(shape)}"
     try:
@@ -115,7 +116,7 @@ def _refused(value: Any, name: str, problem: str) -> MetricError:
 
 def _problem(value: Any) -> str | None:
     """Why a value cannot be a metric, and what can; None if it can."""
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
+    if has(value, "dtype") and has(value, "shape"):
         return _problem_of_array(value)
     if isinstance(value, (Number, Decimal)):
         return _problem_of_number(value)
@@ -125,11 +126,11 @@ def _problem(value: Any) -> str | None:
         return "a text can be kept in run.extra"
     if value is None or isinstance(value, Mapping):
         return None
-    return _problem_of_number(value) if hasattr(value, "__float__") else "log a number that tells it"
+    return _problem_of_number(value) if has(value, "__float__") else "log a number that tells it"
 
 
 def _problem_of_array(value: Any) -> str | None:
-    dtype = str(getattr(value.dtype, "name", value.dtype)).rpartition(".")[2]
+    dtype = str(asked(value.dtype, "name", value.dtype)).rpartition(".")[2]
     if not dtype.startswith(_NUMERIC):
         return f"its type is {dtype}; log real numbers, such as abs(...)"
     return "it has no element" if 0 in tuple(value.shape) else None
@@ -149,27 +150,29 @@ def _is_plain(value: Any) -> bool:
     """Whether it is a real number of Python's or NumPy's, or a list of these."""
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
-    of_numpy = hasattr(value, "__array_interface__") and not getattr(value, "shape", (0,))
+    of_numpy = has(value, "__array_interface__") and not asked(value, "shape", (0,))
     return (isinstance(value, Real) or of_numpy) and _problem(value) is None
 
 
 def kept(value: Any) -> Any:
     """The value as it is now, whatever is done in place to what was given; a tensor without its graph."""
-    if hasattr(value, "detach"):
+    if has(value, "detach"):
         return value.detach().clone()
-    return copy.deepcopy(value) if isinstance(value, (list, Mapping)) or hasattr(value, "dtype") else value
+    if isinstance(value, (list, Mapping)):  # whose own way of being copied may fail
+        return map_leaves(value, kept)
+    return copy.deepcopy(value) if has(value, "dtype") else value
 
 
 def _one_element(value: Any) -> Any:
     """Take the number out of an array with axes; ``float()`` itself accepts one without."""
-    if getattr(value, "requires_grad", False):
+    if asked(value, "requires_grad", False):
         value = value.detach()
-    return value.item() if getattr(value, "shape", ()) else value
+    return value.item() if asked(value, "shape", ()) else value
 
 
 def is_scalar(value: Any) -> bool:
     """Whether the value has no axes; an array of shape (1,) has one."""
-    return not getattr(value, "shape", ())
+    return not asked(value, "shape", ())
 
 
 def count(value: Any, name: str, least: int = 0) -> int | float:
@@ -239,7 +242,7 @@ def settle(rule: Any, kind: Callable[[Any, str], Any], *names: str, optional: bo
 
 
 def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
+    return isinstance(value, bool) or str(asked(value, "dtype", "")) == "bool"
 
 
 def to_python(value: Any) -> Any:
@@ -261,9 +264,9 @@ def to_python(value: Any) -> Any:
     for kind in (bool, int, float):  # NumPy's float64 is a subclass of Python's float
         if isinstance(value, kind):
             return kind(value)
-    if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow's
+    if has(value, "numpy") and not has(value, "tolist"):  # TensorFlow's
         value = value.numpy()
-    return to_python(value.tolist()) if hasattr(value, "tolist") else value
+    return to_python(value.tolist()) if has(value, "tolist") else value
 
 
 def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:

@@ -7,9 +7,29 @@ change in training are named.
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-_LOOKED_AT = 64  # numbers of a tensor
+from outlast.core.asking import asked
+
+_FEW = 1 << 16  # numbers of a tensor that nobody seems to have touched
+_MANY = 1 << 20  # of one that was touched, such as a memory bank of which a step writes a few rows
+
+
+class _Seen(NamedTuple):
+    """What was seen of an attribute.
+
+    Args:
+        kind: the class of its module, which changes if that was a lazy one.
+        touched: the same as long as its memory was not written to, as far as it knows; None if it does not.
+        few: a checksum of some of its numbers.
+        value: what it is; of an array its shape and a checksum of many of its numbers.
+    """
+
+    kind: type
+    touched: Any
+    few: Any
+    value: Any
 
 
 class Attributes:
@@ -21,7 +41,7 @@ class Attributes:
 
     def changed(self, module: Any) -> list[str]:
         """Names of attributes that are not what they were; each is named once."""
-        now = dict(_found(module))
+        now = dict(_found(module, self._seen))
         names = [name for name, value in now.items() if _differs(self._seen.get(name), value)]
         new = [name for name in names if name not in self._named]
         self._seen = now
@@ -29,37 +49,63 @@ class Attributes:
         return new
 
 
-def _differs(before: Any, now: Any) -> bool:
+def _differs(before: _Seen | None, now: _Seen) -> bool:
     """Whether it changed while the module was of one class, which a lazy one is not."""
-    return before is not None and before[0] is now[0] and before != now
+    return before is not None and before.kind is now.kind and before.value != now.value
 
 
-def _found(module: Any) -> Any:
-    import numpy as np
+def _found(module: Any, seen: dict[str, _Seen]) -> Iterator[tuple[str, _Seen]]:
     import torch
 
     usual = vars(torch.nn.Module()).keys()
     for path, inner in module.named_modules():
         kind = type(inner)
         for name, value in vars(inner).items():
-            if name in usual or (name.startswith("_") and kind.__module__.startswith("torch.")):
-                continue
-            if isinstance(value, torch.Tensor):
-                if value.grad_fn is None:  # else it is a result of the last batch
-                    yield _name(path, name), (kind, _checksum(value))
-            elif isinstance(value, (int, float, complex, np.generic, np.ndarray)):
-                numbers = value if not isinstance(value, np.ndarray) else torch.from_numpy(value)
-                yield _name(path, name), (kind, repr(value) if numbers is value else _checksum(numbers))
+            if name not in usual and not (name.startswith("_") and kind.__module__.startswith("torch.")):
+                full = f"{path}.{name}" if path else name
+                if (now := _looked(kind, value, seen.get(full))) is not None:
+                    yield full, now
 
 
-def _name(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _looked(kind: type, value: Any, before: _Seen | None) -> _Seen | None:
+    """What is seen of an attribute now; None if it holds no numbers, or the result of the last batch."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return _of_array(kind, value, before) if value.grad_fn is None else None
+    if isinstance(value, np.ndarray):
+        return None if value.dtype.hasobject else _of_array(kind, value, before)
+    if isinstance(value, (int, float, complex, np.generic)):
+        return _Seen(kind, None, None, repr(value))
+    return None
 
 
-def _checksum(tensor: Any) -> Any:
-    """Of a few numbers; of a tensor that has none at hand, how often it was changed."""
-    if str(tensor.layout) != "torch.strided" or tensor.is_quantized or tensor.is_meta:
-        return tensor._version
-    flat = tensor.detach().reshape(-1)
-    few = flat[:: flat.numel() // _LOOKED_AT or 1]
-    return tuple(tensor.shape), zlib.crc32(repr(few.tolist()).encode())
+def _of_array(kind: type, array: Any, before: _Seen | None) -> _Seen:
+    """Many of its numbers are looked at only if it was written to, or a few of them are others already."""
+    version = asked(array, "_version")
+    touched = None if version is None else (id(array), version)
+    try:
+        few = tuple(array.shape), _checksum(array, _FEW)
+        if touched and before and (before.kind, before.touched, before.few) == (kind, touched, few):
+            return before
+        return _Seen(kind, touched, few, (few, _checksum(array, _MANY)))
+    except Exception:  # it has no numbers at hand: a sparse, quantised or nested one, or one on "meta"
+        return _Seen(kind, touched, None, version)
+
+
+def _checksum(array: Any, at_most: int) -> int:
+    """Of about so many of its numbers, evenly spread; of all if it has no more."""
+    import numpy as np
+    import torch
+
+    if isinstance(array, torch.Tensor):
+        if array.layout != torch.strided or array.is_quantized:
+            raise TypeError(f"the numbers of a tensor of {array.layout} are not at hand")
+        flat = array.detach().reshape(-1)
+        some = flat[:: -(-flat.numel() // at_most) or 1].resolve_conj().resolve_neg()
+        data = some.contiguous().view(torch.uint8).cpu().numpy()
+    else:
+        flat = array.reshape(-1)
+        data = np.ascontiguousarray(flat[:: -(-flat.size // at_most) or 1]).view(np.uint8)
+    return zlib.crc32(data)

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from outlast.core.asking import has
 from outlast.frameworks import random_state
 from outlast.frameworks.sources import Source, State, Stream, stream
 from outlast.frameworks.tensors import to_arrays
@@ -58,7 +59,7 @@ class DatasetSource(Source):
     def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
         super().__init__(checksum)
         self._data = data
-        self._has_state = hasattr(data, "state_dict") and hasattr(data, "load_state_dict")
+        self._has_state = has(data, "state_dict") and has(data, "load_state_dict")
         self._ended = self._taken = self._skipped = 0
         self._began: Any = None
         self._at: State | None = None

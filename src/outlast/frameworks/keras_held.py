@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from outlast.core.asking import asked
 from outlast.exceptions import RunChanged
 from outlast.frameworks.tensors import to_tensor
 
@@ -113,7 +114,7 @@ def _kind(cls: type) -> str | None:
 def _items(thing: Any, kind: str) -> Iterable[tuple[Any, Any]]:
     """What is in a container, or in the attributes of what a user may have made or written to."""
     if kind == "attributes":
-        attributes = getattr(thing, "__dict__", {})
+        attributes = asked(thing, "__dict__", {})
         items = [(name, one) for name, one in attributes.items() if not name.startswith("_self_")]
         return sorted(items, key=lambda item: item[0].startswith("_"))  # names that people know come first
     if len(thing) > _AT_MOST:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from outlast.core.asking import asked, has
 from outlast.frameworks import random_state
 from outlast.frameworks.base import weakly
 from outlast.frameworks.tensors import to_array, to_tensor
@@ -56,13 +57,13 @@ def _within(thing: Any, begun: bool, depth: int, seen: set[int]) -> Iterator[Fou
 def _is_loader(thing: Any) -> bool:
     if isinstance(thing, (type, dict, list, tuple)) or hasattr(type(thing), "__next__"):
         return False
-    return any(hasattr(thing, name) for name in ("sampler", "batch_sampler")) or bool(generators(thing))
+    return any(has(thing, name) for name in ("sampler", "batch_sampler")) or bool(generators(thing))
 
 
 def _may_wrap(thing: Any) -> bool:
     if isinstance(thing, (dict, list, tuple)):
         return len(thing) <= _WIDTH
-    if isinstance(thing, (type, str, bytes, set, frozenset)) or hasattr(thing, "__array__"):
+    if isinstance(thing, (type, str, bytes, set, frozenset)) or has(thing, "__array__"):
         return False
     return hasattr(type(thing), "__iter__")
 
@@ -72,7 +73,7 @@ def _holders(loader: Any) -> Iterator[tuple[str, Any]]:
     for place in _PLACES:
         holder = loader
         for name in filter(None, place.split(".")):
-            holder = getattr(holder, name, None)
+            holder = asked(holder, name)
         if holder is not None and not any(holder is one for one in seen):
             seen.append(holder)
             yield place, holder
@@ -85,7 +86,7 @@ def generators(loader: Any) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for place, holder in _holders(loader):
-        attributes = {"generator": getattr(holder, "generator", None), **_attributes(holder)}
+        attributes = {"generator": asked(holder, "generator"), **_attributes(holder)}
         for name, value in attributes.items():
             if _is_generator(value) and not any(value is known for known in found.values()):
                 found[place if name == "generator" else f"{place}.{name}"] = value
@@ -93,13 +94,18 @@ def generators(loader: Any) -> dict[str, Any]:
 
 
 def plain(loader: Any) -> dict[str, Plain]:
-    """The plain attributes of what is not PyTorch's own, by place."""
+    """The plain attributes that change as a loader is used, by place."""
     holders = {place: one for place, one in _holders(loader) if _attributes(one)}
     return {
-        f"{place}:plain": Plain(one, lists=place != "dataset")
+        f"{place}:plain": Plain(one, numbers=not _is_torchs(one), lists=place != "dataset" or _is_torchs(one))
         for place, one in holders.items()
-        if not type(one).__module__.startswith(_TORCHS) or hasattr(one, "set_epoch")
+        if not _is_torchs(one) or any(map(_is_order, _attributes(one).values()))
     }
+
+
+def _is_torchs(holder: Any) -> bool:
+    """Whether it is one of PyTorch's own, of which only lists change: indices, weights of a sampler."""
+    return type(holder).__module__.startswith(_TORCHS) and not has(holder, "set_epoch")
 
 
 class Plain:
@@ -107,11 +113,12 @@ class Plain:
 
     Args:
         holder: held weakly.
-        lists: look at lists and arrays too.
+        numbers: look at numbers.
+        lists: look at lists and arrays; not in a dataset of the user's, where they are the data.
     """
 
-    def __init__(self, holder: Any, lists: bool) -> None:
-        self._holder, self._lists = weakly(holder), lists
+    def __init__(self, holder: Any, numbers: bool, lists: bool) -> None:
+        self._holder, self._numbers, self._lists = weakly(holder), numbers, lists
         self._born = self._now()
 
     def is_of(self, other: Any) -> bool:
@@ -123,10 +130,10 @@ class Plain:
             name: copy.copy(value)
             if isinstance(value, list)
             else to_array(value).copy()
-            if hasattr(value, "shape")
+            if has(value, "shape")
             else value
             for name, value in _attributes(self._holder()).items()
-            if _is_number(value) or (self._lists and _is_order(value))
+            if (self._numbers and _is_number(value)) or (self._lists and _is_order(value))
         }
 
     def state(self) -> dict[str, Any]:
@@ -153,7 +160,7 @@ class Plain:
 
 
 def _attributes(holder: Any) -> dict[str, Any]:
-    found = getattr(holder, "__dict__", {})
+    found = asked(holder, "__dict__", {})
     return found if isinstance(found, dict) and not isinstance(holder, type) else {}
 
 
@@ -166,27 +173,33 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_order(value: Any) -> bool:
-    if isinstance(value, list):
-        return len(value) <= _LENGTH and all(map(_is_number, value))
-    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
-    return kind.startswith(("int", "float3", "float6", "bool")) and 0 < sum(value.shape) <= _LENGTH
+    if isinstance(value, list):  # by its types, which are few
+        return len(value) <= _LENGTH and all(issubclass(one, (int, float)) for one in set(map(type, value)))
+    kind = str(asked(value, "dtype", "")).removeprefix("torch.")
+    if not kind.startswith(("int", "float3", "float6", "bool")):
+        return False
+    size = asked(value, "numel") or asked(value, "size")
+    size = size() if callable(size) else size
+    return isinstance(size, int) and 0 < size <= _LENGTH
 
 
 def _same(one: Any, other: Any) -> bool:
     import numpy as np
 
-    return type(one) is type(other) and bool(np.array_equal(one, other))
+    if type(one) is not type(other):
+        return False
+    return one == other if isinstance(one, list) else bool(np.array_equal(one, other))
 
 
 def _set(holder: Any, name: str, value: Any) -> None:
     """In place where it is a list or an array, which others may hold."""
     live = getattr(holder, name)
-    if hasattr(live, "shape") and live.shape == value.shape:
-        live[...] = to_tensor(value) if hasattr(live, "detach") else value
+    if has(live, "shape") and live.shape == value.shape:
+        live[...] = to_tensor(value) if has(live, "detach") else value
     elif isinstance(live, list):
         live[:] = value
     else:
-        setattr(holder, name, value)
+        setattr(holder, name, to_tensor(value) if has(live, "detach") else value)
 
 
 def states(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,7 +222,7 @@ def restore(found: Mapping[str, Any], saved: Mapping[str, Any], *, anyway: bool 
 def begin_again(found: Found) -> None:
     """Draw what an iterator that was made already has drawn, now that the generators are where they were."""
     loader = _loader_of(found)
-    if loader is not None and not getattr(loader, "num_workers", None):
+    if loader is not None and not asked(loader, "num_workers"):
         before = random_state.collect()
         iter(loader)
         random_state.restore(before)
@@ -231,7 +244,7 @@ def begin_workers(loader: Any) -> None:
 
     They draw their seed once, when they start, and the run that is resumed had started them already.
     """
-    if getattr(loader, "persistent_workers", False) and getattr(loader, "_iterator", None) is None:
+    if asked(loader, "persistent_workers", False) and asked(loader, "_iterator") is None:
         before = random_state.collect()
         iter(loader)
         random_state.restore(before)
@@ -242,12 +255,12 @@ def inexact(iterable: Any) -> list[str]:
     told = []
     for found in within(iterable):
         loader = _loader_of(found) if found.begun else found.holder
-        if found.begun and getattr(loader, "num_workers", None):
+        if found.begun and asked(loader, "num_workers"):
             told.append(
                 "the workers of a DataLoader began before run.batches saw it; put run.batches inside, as in "
                 "enumerate(run.batches(loader))"
             )
-        elif getattr(loader, "persistent_workers", False):
+        elif asked(loader, "persistent_workers", False):
             told.append(
                 "persistent workers of a DataLoader go on with random numbers of their own, if the dataset "
                 "draws any (augmentation); leave out persistent_workers=True, or seed each draw by epoch and "

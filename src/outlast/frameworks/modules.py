@@ -1,17 +1,22 @@
 """Modules: what a PyTorch module depends on beside its state dict.
 
-These are flags (``requires_grad``, ``training``), buffers that are not persistent, and gradients.
+These are flags (``requires_grad``, ``training``), buffers that are not persistent, gradients, and random
+generators in attributes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
+
+from outlast.core.asking import has
+from outlast.frameworks import random_state
 
 
 def is_module(thing: Any) -> bool:
     """Whether it is a module of PyTorch's, wrapped or not."""
-    return all(hasattr(thing, name) for name in ("named_parameters", "named_buffers", "named_modules"))
+    return all(has(thing, name) for name in ("named_parameters", "named_buffers", "named_modules"))
 
 
 def _never(parameter: Any) -> bool:
@@ -28,11 +33,12 @@ def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool
             nobody knows, all are kept.
     """
     if not is_module(module):
-        return {"flags": {}, "buffers": {}, "gradients": {}}
+        return {"flags": {}, "buffers": {}, "gradients": {}, "generators": {}}
     return {
         "flags": _flags(module),
         "buffers": _left_out(module, state),
         "gradients": _gradients(module, consumed),
+        "generators": {name: random_state.of_generator(one) for name, one in _generators(module).items()},
     }
 
 
@@ -52,6 +58,9 @@ def put_back(module: Any, saved: Mapping[str, Any]) -> None:
         gradient = saved["gradients"].get(name)
         if gradient is not None or parameter.grad is not None:
             parameter.grad = None if gradient is None else gradient.to(parameter.device)
+    for name, generator in _generators(module).items():
+        if name in saved["generators"]:
+            random_state.set_generator(generator, saved["generators"][name])
 
 
 def set_tensor(module: Any, name: str, tensor: Any) -> None:
@@ -103,6 +112,16 @@ def _set_flags(module: Any, saved: Mapping[str, Any]) -> None:
             one.training = name not in evaluating
 
 
+def _generators(module: Any) -> dict[str, Any]:
+    """Those that it holds in attributes, by name; one that several modules share under the first."""
+    found: dict[int, tuple[str, Any]] = {}
+    for path, inner in module.named_modules():
+        for name, value in vars(inner).items():
+            if random_state.is_generator(value) and not isinstance(value, ModuleType):
+                found.setdefault(id(value), (f"{path}.{name}" if path else name, value))
+    return dict(found.values())
+
+
 def _left_out(module: Any, state: Mapping[str, Any]) -> dict[str, Any]:
     """Buffers and trained parameters that the state dict does not have."""
     tensors = dict(module.named_buffers())
@@ -115,7 +134,7 @@ def _left_out(module: Any, state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _memory(tensor: Any) -> Any:
-    if not hasattr(tensor, "data_ptr") or is_lazy(tensor) or not _is_strided(tensor) or not tensor.numel():
+    if not has(tensor, "data_ptr") or is_lazy(tensor) or not _is_strided(tensor) or not tensor.numel():
         return None
     return tensor.data_ptr(), tuple(tensor.shape)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from outlast.core.asking import has
+
 Members = Sequence[Sequence[str]]  # names of the parameters of each group; "" if the model has it not
 
 
 def is_optimizer(thing: Any) -> bool:
     """Whether it has parameter groups and a state, as PyTorch's have."""
-    return all(hasattr(thing, name) for name in ("param_groups", "state", "load_state_dict", "state_dict"))
+    return all(has(thing, name) for name in ("param_groups", "state", "load_state_dict", "state_dict"))
 
 
 def members(optimizer: Any, model: Any) -> list[list[str]]:

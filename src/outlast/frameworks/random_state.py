@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import sys
+from types import ModuleType
 from typing import Any
 
+from outlast.core.asking import has
 from outlast.frameworks.tensors import to_array, to_tensor
 
 
@@ -59,12 +61,16 @@ def restore(state: dict[str, Any]) -> None:
 
 
 def is_generator(thing: Any) -> bool:
-    """Whether it is a generator of random numbers: Python's, NumPy's, PyTorch's or Keras's of seeds."""
+    """Whether it is a generator of random numbers: Python's, NumPy's, PyTorch's or Keras's of seeds.
+
+    Its class is asked: some objects, such as a dict that is read by attributes, say yes to every name.
+    """
+    kind = thing if isinstance(thing, ModuleType) else type(thing)
     return (
         _is_seed_generator(thing)
         or isinstance(thing, random.Random)
-        or hasattr(thing, "bit_generator")
-        or (hasattr(thing, "get_state") and hasattr(thing, "set_state"))
+        or has(kind, "bit_generator")
+        or (has(kind, "get_state") and has(kind, "set_state"))
     )
 
 
@@ -77,25 +83,25 @@ def of_generator(generator: Any) -> Any:
         from keras import ops
 
         return ops.convert_to_numpy(generator.state)
-    if hasattr(generator, "getstate"):
+    if has(generator, "getstate"):
         import numpy as np
 
         version, internal, gauss = generator.getstate()
         return version, np.array(internal, np.uint32), gauss
-    if hasattr(generator, "bit_generator"):
+    if has(generator, "bit_generator"):
         return generator.bit_generator.state
     state = generator.get_state()
-    return to_array(state).copy() if hasattr(state, "detach") else state
+    return to_array(state).copy() if has(state, "detach") else state
 
 
 def set_generator(generator: Any, state: Any) -> None:
     """Set one generator to a state that :func:`of_generator` gave."""
     if _is_seed_generator(generator):
         generator.state.assign(state)
-    elif hasattr(generator, "setstate"):
+    elif has(generator, "setstate"):
         version, internal, gauss = state
         generator.setstate((version, tuple(map(int, internal)), gauss))
-    elif hasattr(generator, "bit_generator"):
+    elif has(generator, "bit_generator"):
         generator.bit_generator.state = state
     else:
         generator.set_state(to_tensor(state))

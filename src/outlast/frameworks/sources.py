@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
+from outlast.core.asking import has
 from outlast.exceptions import ArgumentError, UsageError
 from outlast.frameworks import loaders, random_state
 
@@ -196,7 +197,7 @@ def stream(
     Raises:
         ArgumentError: it is something else.
     """
-    if isinstance(source, tuple) and all(hasattr(one, "shape") for one in source):
+    if isinstance(source, tuple) and all(has(one, "shape") for one in source):
         count = len(source[0])
         pieces = -(-count // batch_size)
         return Stream(checksum, lambda epoch: _of_arrays(source, count, batch_size, shuffle, epoch), pieces)

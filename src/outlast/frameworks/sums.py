@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from functools import cache, lru_cache
 from typing import Any, Protocol, cast
 
+from outlast.core.asking import asked, has
 from outlast.exceptions import MetricError
 
 
@@ -47,7 +48,7 @@ class Sum:
         Raises:
             MetricError: the value has another shape than those before it.
         """
-        shape = getattr(value, "shape", ())
+        shape = asked(value, "shape", ())
         if shape != self._shape:
             self._check_shape(tuple(shape))
         kind = _kind(value)
@@ -68,7 +69,7 @@ class Sum:
     def read(self) -> Any:
         """The sum, as a float or a NumPy array of float64; waits for the devices."""
         total = sum(part.read() for part in self._parts.values())
-        return total if getattr(total, "size", 1) > 1 else float(getattr(total, "item", lambda: total)())
+        return total if asked(total, "size", 1) > 1 else float(asked(total, "item", lambda: total)())
 
 
 def of_one_kind(value: Any, weight: Any) -> bool:
@@ -112,7 +113,7 @@ class _OnHost:
 
 
 def _float64(value: Any) -> Any:
-    if not hasattr(value, "shape"):
+    if not has(value, "shape"):
         return float(value)
     import numpy as np
 
@@ -149,7 +150,7 @@ class _OnDevice:
     def read(self) -> Any:
         import numpy as np
 
-        total = self.total.cpu() if hasattr(self.total, "cpu") else self.total
+        total = self.total.cpu() if has(self.total, "cpu") else self.total
         return np.asarray(total).astype(np.float64)
 
 

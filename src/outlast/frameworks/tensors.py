@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
 from outlast.storage.format.dtypes import Bits
 
@@ -34,7 +35,7 @@ def to_arrays(tree: Any, name: str) -> Any:
         try:
             return to_array(value)
         except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-            kind = f"a tensor of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+            kind = f"a tensor of {value.dtype}" if has(value, "dtype") else type(value).__name__
             raise CapabilityError(
                 f"Cannot store {name}: {kind} is not supported ({str(error).splitlines()[0]:.200}). Keep it "
                 "as a tensor of plain numbers, or in an attribute that is no buffer and never changes."
@@ -55,7 +56,7 @@ def details(tree: Any) -> dict[str, Any]:
             found["types"][name] = f"{type(container).__module__}.{type(container).__qualname__}"
         if hasattr(container, "_metadata"):  # where PyTorch keeps the versions of modules
             found["metadata"][name] = {key: dict(one) for key, one in container._metadata.items()}
-        found["arrays"] += [f"{name}/{k}" for k, v in _items(container) if hasattr(v, "__array_interface__")]
+        found["arrays"] += [f"{name}/{k}" for k, v in _items(container) if has(v, "__array_interface__")]
     return found
 
 
@@ -64,7 +65,7 @@ def device_names(tree: Any) -> dict[str, str]:
     found: dict[str, str] = {}
 
     def note(value: Any, name: str) -> None:
-        if hasattr(value, "detach") and value.device.type != "cpu":
+        if has(value, "detach") and value.device.type != "cpu":
             found[name] = str(value.device)
 
     _mapped(tree, note, "")
@@ -121,7 +122,7 @@ def _items(container: Any) -> Iterable[tuple[Any, Any]]:
 
 def to_array(value: Any) -> Any:
     """A tensor as a NumPy array that shares its memory where it can; anything else as it is."""
-    if not hasattr(value, "detach"):
+    if not has(value, "detach"):
         return value
     import torch
 

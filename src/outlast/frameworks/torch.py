@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
+from outlast.core.asking import asked, has
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives, attached, modules, optimizers
 from outlast.frameworks.attributes import Attributes
@@ -129,7 +130,7 @@ class TorchTraining(Training):
 
     def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
         """The state dict's tensors, by their names."""
-        others = [k for k, v in snapshot.weights.items() if not hasattr(v, "detach")]
+        others = [k for k, v in snapshot.weights.items() if not has(v, "detach")]
         if others:
             raise CapabilityError(
                 f"The state of {', '.join(others)} is not a tensor and cannot be stored; leave it out of "
@@ -290,7 +291,7 @@ class _StateWriter:
     @property
     def needed(self) -> int:
         """Bytes that the file will take, or a little more."""
-        return sum(getattr(value, "nbytes", 0) for value in self.state.values())
+        return sum(asked(value, "nbytes", 0) for value in self.state.values())
 
     def __call__(self, path: str) -> None:
         import torch
@@ -322,7 +323,7 @@ def _ignores_rates(scheduler: Any) -> bool:
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
     copied = {
-        name: value.detach().clone() if hasattr(value, "detach") else copy.deepcopy(value)
+        name: value.detach().clone() if has(value, "detach") else copy.deepcopy(value)
         for name, value in state.items()
     }
     return _versioned(copied, _versions(state))

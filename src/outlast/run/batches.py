@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any
+
+from outlast.core.asking import asked, has
 
 _LOOKED_AT = 64  # numbers of an array
 _KEPT = 4096  # checksums of batches; later ones are in one for all
@@ -69,7 +72,7 @@ def _looked_at(batch: Any) -> bytes:
         return repr(batch).encode() if isinstance(batch, (int, float, str, bytes)) else b""
     array = _in_memory(first)
     if array is None or array.dtype.hasobject or not array.size:
-        return repr((*first.shape,)).encode()
+        return repr(_sizes(first)).encode()
     if not array.flags.c_contiguous:
         array = array[(0,) * max(array.ndim - 1, 0)]
     flat = array.reshape(-1)
@@ -78,7 +81,7 @@ def _looked_at(batch: Any) -> bytes:
 
 
 def _first_array(batch: Any) -> Any:
-    if hasattr(batch, "shape"):
+    if has(batch, "shape"):
         return batch
     inner: Iterable[Any] = ()
     if isinstance(batch, (list, tuple)):
@@ -93,11 +96,21 @@ def _first_array(batch: Any) -> Any:
 
 def _in_memory(array: Any) -> Any:
     """As a NumPy array, if that costs no copy of it; else None."""
-    if hasattr(array, "flags"):
+    import numpy as np
+
+    if isinstance(array, (np.ndarray, np.generic)):
         return array
-    if not getattr(array, "is_cpu", False):  # as PyTorch's tensors say
+    if not asked(array, "is_cpu", False):  # as PyTorch's tensors say
         return None
     try:
         return array.detach().numpy()
-    except (AttributeError, TypeError, RuntimeError):  # a type that NumPy lacks, a sparse one
+    except Exception:  # a type that NumPy lacks, a sparse or a nested one, a class of the user's
         return None
+
+
+def _sizes(array: Any) -> tuple[int | None, ...]:
+    """The shape, as far as it is the same in every process: a jagged tensor has a symbol for a size."""
+    try:
+        return tuple(int(size) if isinstance(size, Integral) else None for size in array.shape)
+    except Exception:  # a shape that is no tuple, or of no known length
+        return ()

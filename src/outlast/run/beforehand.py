@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from outlast.callbacks.base import Callback
+from outlast.core.asking import has
 from outlast.exceptions import UsageError
 from outlast.frameworks.base import Control, Training
 from outlast.run.foreign import unsaved, unsaved_beside
@@ -62,7 +63,7 @@ def inexact(run: OwnLoop, parts: Mapping[str, Any], params: Mapping[str, Any]) -
 
 def lacking_optimizer(training: Training, parts: Mapping[str, Any]) -> list[str]:
     """What is said of a model that is trained without an optimizer that we know."""
-    if training.optimizers or any(hasattr(part, "param_groups") for part in parts.values()):
+    if training.optimizers or any(has(part, "param_groups") for part in parts.values()):
         return []
     return [
         "the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer), or "

@@ -19,6 +19,7 @@ Leaves = dict[str, Any]
 
 # Of a package that is imported later, or of a loader that is not used in every epoch, only one may know.
 _RANDOM = ("state/random", "state/loop/loaders")
+_RANDOM_STATE = (*_RANDOM, "state/training/generators")
 
 ROOT = "state"  # what names in errors begin with, as the format's do
 
@@ -46,17 +47,25 @@ METRIC = Kind(
 )
 KINDS = (
     Kind(
+        "the number of batches",
+        ("state/loop/batches/count",),
+        "how many data there are depends on something that is not saved, such as a list that grows or a "
+        "validation at each start. Make them from the epoch, or pass what holds them to the Run as a part",
+    ),
+    Kind(
         "the batches",
         ("state/loop/batches",),
-        "the data came in another order, or with other random numbers, and that is not saved: give the "
-        "loader a generator of its own, or a sampler that depends on the epoch alone; put layers that draw "
-        "random numbers in the model, not in the map of a tf.data.Dataset",
+        "the data came in another order or had other contents: a shuffle, a split or an augmentation without "
+        "a seed, a cache, a dataset or a sampler that training changes. Seed each by the epoch, or pass what "
+        "holds them to the Run as a part; put layers that draw random numbers in the model, not in the map "
+        "of a tf.data.Dataset",
     ),
     Kind(
         "random state",
-        _RANDOM,
-        "random numbers were drawn from a generator that is not put back, or by another process or thread: "
-        "pass the generator to the Run as a part",
+        _RANDOM_STATE,
+        "more or fewer random numbers were drawn, since what decides how many is not saved (a replay buffer, "
+        "an iterator such as cycle(loader) that a new start begins again), or a generator is not put back. "
+        "Pass it to the Run as a part, or make it in each epoch",
     ),
     Kind(
         "the learning rate",
@@ -67,9 +76,10 @@ KINDS = (
     Kind(
         "the weights",
         ("state/training", "state/parts"),
-        "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, a "
-        "variable of the script, which run.extra saves, or the order of the data, which run.data(...) saves "
-        "in Keras's fit), or the device computes sums in another order each time",
+        "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, labels "
+        "that training changes, a variable of the script, which run.extra saves, a random generator of your "
+        "own, or the order of the data, which run.data(...) saves in Keras's fit), or the device computes "
+        "sums in another order each time",
     ),
     METRIC,
     Kind(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from outlast.core.asking import has
 from outlast.frameworks import loaders
 from outlast.frameworks.base import weakly
 
@@ -131,4 +132,4 @@ def _plain(state: Any) -> Any:
         return {key: _plain(value) for key, value in state.items()}
     if isinstance(state, tuple | list):
         return [_plain(value) for value in state]
-    return state.tobytes() if hasattr(state, "tobytes") else state
+    return state.tobytes() if has(state, "tobytes") else state

@@ -185,8 +185,7 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
-        if (changed := self.training.changed()) and self.folder is not None:
-            warn(changed)  # a resume would not bring it back
+        changed = self.training.changed()
         if self._restructured:
             self._warn(self._restructured)
         beside = [one for one in self.control.beside() if one not in (self, *self.callbacks)]
@@ -194,10 +193,16 @@ class Host(OwnLoop):
             self._say_inexact(problem)
         if self._check is not None:
             self._go_on_from(self._check, logs)
+        if changed and self.folder is not None and not self._has_proved_exact():
+            warn(changed)  # a resume would not bring it back
         self._under_way = None
         if self._rehearsal and self._progress.finished:
             self.control.stop("the rehearsal has trained its epochs")
         self._safe_point()
+
+    def _has_proved_exact(self) -> bool:
+        """Whether a resume was identical already: what changes and is not saved made no difference."""
+        return any(event.get("identical") for event in self._store.events("check"))
 
     def _commit(self) -> None:
         self._store.commit(self._staged.take(), self._state)

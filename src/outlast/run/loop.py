@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlast.core.asking import has
 from outlast.core.logs import validation_name
 from outlast.core.numbers import check_name
 from outlast.core.run_state import Moment
@@ -223,7 +224,7 @@ class Loop(AnyPart):
 
 def _nothing_came(who: str, loader: Any) -> ArgumentError:
     kind = type(loader).__name__
-    if hasattr(loader, "__next__"):
+    if has(loader, "__next__"):
         told = (
             f"this {kind} is an iterator, which can be gone through once. Pass what it was made from, "
             f"{who}(loader) instead of {who}(iter(loader)), or make a new one in each epoch."

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from outlast.core.asking import asked
 from outlast.core.numbers import check_metric, check_number, kept, number
 from outlast.exceptions import MetricError, warn
 from outlast.frameworks.sums import Sum, of_one_kind
@@ -111,7 +112,7 @@ _WEIGHTS = "a weight must be a finite number, at least 0, such as the batch's si
 def _checked_weight(weight: Any) -> Any:
     """As a float; a tensor as it is, for which nothing waits."""
     check_number(weight, "weight")
-    if any(size != 1 for size in getattr(weight, "shape", ())):
+    if any(size != 1 for size in asked(weight, "shape", ())):
         raise MetricError(f"weight has the shape {tuple(weight.shape)}: {_WEIGHTS}.")
     return weight if of_one_kind(weight, weight) else _countable(number(weight, "weight"))
 

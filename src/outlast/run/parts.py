@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlast.callbacks.base import Callback
+from outlast.core.asking import has
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks import modules, optimizers, random_state
@@ -190,4 +191,4 @@ class RandomPart(AnyPart):
 
 def is_stateful(thing: Any) -> bool:
     """Whether it saves and loads itself as PyTorch's objects do."""
-    return hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
+    return has(thing, "state_dict") and has(thing, "load_state_dict")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from functools import partial
 from inspect import isroutine
 from types import ModuleType
 from typing import Any
 
+from outlast.core.asking import asked, has
 from outlast.exceptions import CapabilityError
 from outlast.frameworks import loaders, random_state
 from outlast.frameworks.tensors import details, device_names, to_arrays, to_tensors
@@ -35,7 +36,7 @@ def stored(value: Any) -> Any:
         if random_state.is_generator(value) and not isinstance(value, ModuleType):
             form = {"generator": random_state.of_generator(value)}
         else:
-            value = dict(value) if type(value) is defaultdict else value  # it is changed in place
+            value = dict(value) if _is_own_dict(value) else value  # it is changed in place
             if not _comes_back(value):
                 return None
             form = {
@@ -59,7 +60,7 @@ def put(thing: Any, name: str, form: Mapping[str, Any]) -> None:
     if type(new) in (list, deque) and type(old) is type(new):
         old.clear()
         old.extend(new)
-    elif type(new) in (dict, set) and type(old) in (type(new), defaultdict):
+    elif (type(new) in (dict, set) and type(old) is type(new)) or (type(new) is dict and _is_own_dict(old)):
         old.clear()
         old.update(new)
     else:
@@ -79,18 +80,18 @@ def may_change(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(may_change, value.values()))
     try:
-        if hasattr(value, "__array__") or any(getattr(value, one, None) for one in ("variables", "weights")):
+        if has(value, "__array__") or any(asked(value, one) for one in ("variables", "weights")):
             return True
-        if hasattr(value, "state_dict"):
+        if has(value, "state_dict"):
             return bool(value.state_dict())
-        is_iterator = hasattr(value, "__next__") and not hasattr(value, "write")  # as files are
+        is_iterator = has(value, "__next__") and not has(value, "write")  # as files are
         if is_iterator or loaders.generators(value):
             return True  # it stands at some place
     except Exception:  # of code of the user's, which looking at a callback must not stop
         return True
     is_code = isroutine(value) or callable(value) or isinstance(value, (type, ModuleType, partial))
-    is_data = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
-    is_output = any(hasattr(value, name) for name in _OUTPUTS)
+    is_data = has(value, "__iter__") or has(value, "__getitem__")
+    is_output = any(has(value, name) for name in _OUTPUTS)
     hashed: Any = type(value).__hash__
     is_compared_by_value = hashed not in (object.__hash__, None)
     return not (is_code or is_data or is_compared_by_value or is_output or _is_constant(value))
@@ -104,6 +105,11 @@ def _is_constant(value: Any) -> bool:
         return False
 
 
+def _is_own_dict(value: Any) -> bool:
+    """Whether it is a dict of another class, such as a defaultdict, or one that is read by attributes."""
+    return isinstance(value, dict) and type(value) not in _CONTAINERS
+
+
 def _comes_back(value: Any) -> bool:
     """Whether all parts of a value come back as what they are."""
     if isinstance(value, (Mapping, list, tuple, set, frozenset, deque)) and type(value) not in _CONTAINERS:
@@ -112,4 +118,4 @@ def _comes_back(value: Any) -> bool:
         return all(map(_comes_back, value.values()))
     if isinstance(value, (list, tuple, deque)):
         return all(map(_comes_back, value))
-    return not hasattr(value, "detach") or (type(value).__name__ == "Tensor" and not value.requires_grad)
+    return not has(value, "detach") or (type(value).__name__ == "Tensor" and not value.requires_grad)

@@ -166,6 +166,10 @@ class ResumeCheck(Reader):
         self.is_open = False
         self.store.close()
 
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Those of the run's folder."""
+        return self.store.events(kind)
+
     def write_event(self, kind: str, content: Mapping[str, Any]) -> None:
         """Note in the run's folder that something happened."""
         self.store.write_event(kind, content)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.callbacks.base import Callback
+from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.numbers import to_python
 from outlast.exceptions import RunChanged
@@ -104,9 +105,9 @@ def of_loader(loader: Any) -> Settings:
     """What a loader says of its batches; None for what it does not say."""
     try:
         steps = len(loader)
-    except TypeError:  # of a stream
+    except Exception:  # TypeError of a stream; anything of a class of the user's
         steps = None
-    size = getattr(loader, "batch_size", None)
+    size = asked(loader, "batch_size")
     return {"steps": steps, "batch_size": size if isinstance(size, int) else None}
 
 

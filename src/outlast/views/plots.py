@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from outlast.core.asking import asked
 from outlast.core.metrics import Metrics
 from outlast.exceptions import ArgumentError, FileError, MissingExtra
 from outlast.storage.disk.calls import explained
@@ -129,9 +130,9 @@ def _metrics(source: Any) -> Metrics:
         return source
     if isinstance(source, Mapping):
         return Metrics.from_columns(source)
-    history = getattr(source, "history", None)
+    history = asked(source, "history")
     if isinstance(history, Mapping) and not isinstance(history, Metrics):
-        return Metrics.from_columns(history, getattr(source, "epoch", None))
+        return Metrics.from_columns(history, asked(source, "epoch"))
     if history is None:
         raise ArgumentError(
             "plot_history takes the path of a CSV, a Metrics, what Keras's fit returns, or a dict of "

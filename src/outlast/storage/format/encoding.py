@@ -15,6 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
 from outlast.storage.format import limits
 from outlast.storage.format.dtypes import Array, Bits, as_array, name_of
@@ -229,7 +230,7 @@ def _way_out(value: object) -> str:
     for base in (str, int, float, bytes, tuple, list, dict, set, frozenset):
         if isinstance(value, base):
             return f"convert it with {base.__name__}()"
-    if hasattr(value, "__array__"):
+    if has(value, "__array__"):
         return "convert it with np.asarray"
     return "store numbers, text, bytes, arrays, or dicts, lists, tuples and sets of these in its place"
 

@@ -1,0 +1,37 @@
+"""Asking: what an object of the user's has, whatever its own code does when it is asked.
+
+``hasattr`` and ``getattr`` catch AttributeError alone, and other people's classes raise more than that. The
+idiom ``__getattr__ = dict.__getitem__`` raises KeyError; a nested tensor that is asked for its shape raises
+RuntimeError. No training may end because we looked at something.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NOTHING = object()
+
+
+def asked(thing: Any, name: str, default: Any = None) -> Any:
+    """An attribute of an object; ``default`` if it has none, or raises anything when it is asked.
+
+    Example:
+        >>> class Config(dict):
+        ...     __getattr__ = dict.__getitem__
+        >>> asked(Config(rate=0.1), "rate"), asked(Config(), "shape")
+        (0.1, None)
+    """
+    try:
+        return getattr(thing, name, default)
+    except Exception:  # of its own code
+        return default
+
+
+def has(thing: Any, name: str) -> bool:
+    """Whether an object has an attribute.
+
+    Example:
+        >>> has([], "append"), has([], "shape")
+        (True, False)
+    """
+    return asked(thing, name, _NOTHING) is not _NOTHING

@@ -1,0 +1,84 @@
+"""Which plain attributes of a module are said to change in training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from outlast.frameworks.attributes import Attributes
+
+
+def holding(value: Any) -> torch.nn.Module:
+    module = torch.nn.Linear(2, 2)
+    module.held = value
+    return module
+
+
+def one_row(module: Any) -> None:
+    module.held[777] += 1
+
+
+def one_row_behind_the_back(module: Any) -> None:
+    module.held.data[777] += 1
+
+
+def the_same_values(module: Any) -> None:
+    module.held[:] = module.held.clone() if hasattr(module.held, "clone") else module.held.copy()
+
+
+def a_copy(module: Any) -> None:
+    module.held = module.held.clone()
+
+
+def one_of_many(module: Any) -> None:
+    module.held.view(-1)[65_537 * 8] += 1
+
+
+CHANGES: list[tuple[Any, Callable[[Any], None], bool]] = [
+    (torch.zeros(1000, 8), one_row, True),
+    (torch.zeros(1000, 8, dtype=torch.bfloat16), one_row, True),
+    (torch.zeros(8, 1000, dtype=torch.cfloat).T.conj(), one_row, True),
+    (np.zeros((1000, 8)), one_row, True),
+    (torch.zeros(1000, 8), one_row_behind_the_back, True),
+    (torch.zeros(1 << 20), one_of_many, True),
+    (torch.zeros(1000, 8), the_same_values, False),
+    (torch.full((1000, 8), torch.nan), the_same_values, False),
+    (np.zeros((1000, 8)), the_same_values, False),
+    (torch.zeros(1000, 8), a_copy, False),
+]
+
+
+@pytest.mark.parametrize(("value", "change", "expected"), CHANGES)
+def test_a_tensor_is_named_if_some_of_its_numbers_are_others(
+    value: Any, change: Callable[[Any], None], expected: bool
+) -> None:
+    module, attributes = holding(value), Attributes()
+    assert attributes.changed(module) == attributes.changed(module) == []
+    change(module)
+    assert attributes.changed(module) == ["held"] * expected
+    assert attributes.changed(module) == []
+
+
+def without_numbers() -> list[Any]:
+    with warnings.catch_warnings(action="ignore"), torch.inference_mode():
+        rows = [torch.ones(2, 3), torch.ones(4, 3)]
+        return [
+            torch.nested.nested_tensor(rows),
+            torch.nested.nested_tensor(rows, layout=torch.jagged),
+            torch.ones(2, 3).to_sparse(),
+            torch.ones(2, device="meta"),
+            torch.ones(0),
+            np.array(["a", None], dtype=object),
+            np.array(["a", "b"]),
+        ]
+
+
+@pytest.mark.parametrize("value", without_numbers())
+def test_what_has_no_numbers_at_hand_is_looked_at_without_an_error(value: Any) -> None:
+    module, attributes = holding(value), Attributes()
+    assert attributes.changed(module) == attributes.changed(module) == []
