@@ -619,6 +619,43 @@ def a_teacher_in_evaluation_that_is_a_part(folder: Path, until: int | None) -> A
     return train(folder, until, model=model, before=before, batch=distil, teacher=teacher)
 
 
+@exact
+def observers_of_quantisation_that_resize_their_buffers(folder: Path, until: int | None) -> Any:
+    kinds = torch.ao.quantization
+    model = torch.nn.Sequential(kinds.QuantStub(), *network(torch.nn.ReLU()), kinds.DeQuantStub())
+    model.qconfig = kinds.get_default_qat_qconfig("fbgemm")
+    kinds.prepare_qat(model.train(), inplace=True)
+    stopping = outlast.EarlyStopping("loss", patience=EPOCHS, restore_best_weights=True)
+    return train(folder, until, model=model, callbacks=[stopping])
+
+
+class Widening(torch.nn.Module):
+    """Resizes the memory of buffers that have numbers already, and keeps one that it is given to load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+        self.register_buffer("left_out", torch.ones(1), persistent=False)
+        self.register_buffer("seen", torch.ones(1))
+
+    def forward(self, x: Any) -> Any:
+        for one in (self.left_out, self.seen):
+            one.resize_(2 * len(one))[len(one) // 2 :] = x.mean()
+        return self.inner(x) * self.left_out.mean() * self.seen.mean()
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *others: Any) -> None:
+        self.seen = state[f"{prefix}seen"]
+        super()._load_from_state_dict(state, prefix, *others)
+
+
+@exact
+def buffers_whose_memory_the_model_resizes(folder: Path, until: int | None) -> Any:
+    model = Widening()
+    loader = DataLoader(dataset(), 24, shuffle=True)
+    ended = train(folder, until, model=model, loader=loader)
+    return ended and [ended, model.left_out.tolist()]
+
+
 # The optimizer.
 
 

@@ -5,6 +5,7 @@ These are flags (``requires_grad``, ``training``), buffers that are not persiste
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,6 +73,33 @@ def set_sparse(module: Any, state: Mapping[str, Any]) -> None:
     for name in buffers.keys() & state.keys():
         if not _is_strided(state[name]):
             set_tensor(module, name, state[name])
+
+
+def takes_shape(module: Any, name: str, state: Mapping[str, Any], versions: Mapping[str, Any]) -> bool:
+    """Whether the module that has a tensor loads it itself and takes another shape, as observers do.
+
+    A copy of that module is asked.
+
+    Args:
+        module: of PyTorch's.
+        name: of the tensor.
+        state: the saved tensors of that module, with their full names.
+        versions: those of all modules, by their names.
+    """
+    import torch
+
+    path = name.rpartition(".")[0]
+    try:
+        owner = module.get_submodule(path)
+        if type(owner)._load_from_state_dict is torch.nn.Module._load_from_state_dict:
+            return False
+        errors: list[str] = []
+        asked = copy.deepcopy(owner)
+        prefix = f"{path}." if path else ""
+        asked._load_from_state_dict(dict(state), prefix, dict(versions.get(path, {})), True, [], [], errors)
+    except Exception:  # it is no module, cannot be copied, or does not take them
+        return False
+    return not errors
 
 
 def is_lazy(tensor: Any) -> bool:

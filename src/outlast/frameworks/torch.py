@@ -227,6 +227,7 @@ class TorchTraining(Training):
             f"{name}: {described(there[name])} in the run, {described(here[name])} in this code"
             for name in there
             if name in here and described(there[name]) != described(here[name])
+            if not self._takes_shape(name, state)
         ]
         if state["members"].keys() != self._optimizers.keys():
             names = sorted(state["members"]), sorted(self._optimizers)
@@ -236,6 +237,12 @@ class TorchTraining(Training):
             differences += [f"{name}: {text}" for name, text in told.items() if text]
         if differences:
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
+
+    def _takes_shape(self, name: str, state: Mapping[str, Any]) -> bool:
+        path = name.rpartition(".")[0]
+        names = [one for one in state["model"] if one.rpartition(".")[0] == path]
+        tensors = {one: to_tensor(state["model"][one]) for one in names}
+        return modules.takes_shape(self.model, name, tensors, state["versions"])
 
     def _misfit(self, name: str, saved: Sequence[Sequence[str]]) -> str:
         live = optimizers.members(self._optimizers[name], self.model)
