@@ -9,6 +9,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from outlast.exceptions import CapabilityError
+
 
 def is_module(thing: Any) -> bool:
     """Whether it is a module of PyTorch's, wrapped or not."""
@@ -100,6 +102,52 @@ def takes_shape(module: Any, name: str, state: Mapping[str, Any], versions: Mapp
     except Exception:  # it is no module, cannot be copied, or does not take them
         return False
     return not errors
+
+
+def refuse_unsavable(module: Any, tensors: Mapping[str, Any], owner: str) -> None:
+    """Refuse tensors without values, and those that nothing can be written into.
+
+    Args:
+        module: has them; or another object with a state dict.
+        tensors: those that are to be saved, by name.
+        owner: what the module is called in an error.
+
+    Raises:
+        CapabilityError: there is one; the text says why, and what to do.
+    """
+    for name, tensor in tensors.items():
+        reason = "" if is_lazy(tensor) else _why_unsavable(tensor)
+        if reason:
+            kind = _kind(module, name)
+            raise CapabilityError(f"Cannot save the {kind} {name!r} of {owner}: {reason}")
+
+
+def _why_unsavable(tensor: Any) -> str:
+    if getattr(tensor, "is_meta", False):
+        return (
+            "it is on the device 'meta', so it has no values. Give it some before training, such as "
+            "module.to_empty(device='cpu') and an initialisation or a load_state_dict, or take it out of "
+            "the model."
+        )
+    if _is_overlapping(tensor):
+        return (
+            f"{tuple(tensor.shape)} numbers share the memory of fewer, as expand() makes them, so that a "
+            "resume could not write them back. Give it memory of its own: tensor.expand(...).clone()"
+        )
+    return ""
+
+
+def _is_overlapping(tensor: Any) -> bool:
+    """Whether a dimension is repeated without memory of its own."""
+    if not hasattr(tensor, "stride") or not _is_strided(tensor):
+        return False
+    return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
+
+
+def _kind(module: Any, name: str) -> str:
+    if not is_module(module):
+        return "tensor"
+    return "parameter" if name in dict(module.named_parameters(remove_duplicate=False)) else "buffer"
 
 
 def is_lazy(tensor: Any) -> bool:

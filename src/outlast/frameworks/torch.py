@@ -152,6 +152,7 @@ class TorchTraining(Training):
             "members": {name: optimizers.members(one, self.model) for name, one in self._optimizers.items()},
             **modules.beside(self.model, weights, self._gradient_is_used()),
         }
+        modules.refuse_unsavable(self.model, {**tree["model"], **tree["buffers"]}, "the model")
         return {**to_arrays(tree, "state/training"), "details": details(tree)}
 
     def load_state(self, state: Any) -> None:

@@ -146,8 +146,10 @@ class UserParts(AnyPart):
 def _collected(part: Any, name: str) -> Any:
     if not is_stateful(part):
         return random_state.of_generator(part)
-    state = part.state_dict()
-    tree = {"state": state, **(modules.beside(part, state) if modules.is_module(part) else {})}
+    tree = {"state": part.state_dict()}
+    if modules.is_module(part):
+        tree |= modules.beside(part, tree["state"])
+        modules.refuse_unsavable(part, {**tree["state"], **tree["buffers"]}, f"the part {name!r}")
     try:
         return {**to_arrays(tree, f"state/parts/{name}"), "details": details(tree)}
     except RecursionError:
