@@ -245,9 +245,17 @@ class Training:
         """What the training depends on that is neither in :meth:`state` nor among the parts of the run."""
         return []
 
-    def changed(self) -> str:
-        """Names, in a sentence, what is not saved and has changed since the last call; "" if nothing has."""
+    def changed(self, parts: Collection[Any] = ()) -> str:
+        """Names, in sentences, what is not saved and has changed since the last call; "" if nothing has.
+
+        Args:
+            parts: of the user's, which are saved.
+        """
         return ""
+
+    def gradient_is_used(self) -> Callable[[Any], bool]:
+        """Tells of a parameter whether a step has used its gradient; else it is carried over, and saved."""
+        return lambda parameter: False
 
     def load_file(self, path: str) -> Any:
         """Load what :meth:`saving` wrote, as the framework's users load it."""

@@ -17,14 +17,14 @@ def is_module(thing: Any) -> bool:
     return all(hasattr(thing, name) for name in ("named_parameters", "named_buffers", "named_modules"))
 
 
-def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool] = bool) -> dict[str, Any]:
+def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool]) -> dict[str, Any]:
     """What a module depends on beside its state dict.
 
     Args:
         module: of PyTorch's.
         state: its state dict.
         consumed: whether the gradient of a parameter was used by a step already, so that none is carried
-            over; as it is, that of every parameter.
+            over.
     """
     if not is_module(module):
         return {"flags": {}, "buffers": {}, "gradients": {}}

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
-from outlast.frameworks import archives, attached, modules, optimizers
+from outlast.frameworks import archives, attached, modules, nested, optimizers
 from outlast.frameworks.attributes import Attributes
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
 from outlast.frameworks.description import settings_of, text
+from outlast.frameworks.steps import Activity, Steps
 from outlast.frameworks.tensors import described, details, to_array, to_arrays, to_tensor, to_tensors
 
 # What changes in training, or is no setting.
@@ -60,7 +61,9 @@ class TorchTraining(Training):
         super().__init__(model)
         self._optimizers = optimizers_by_name(optimizer)
         self._attributes = Attributes()
-        self._steps: dict[str, optimizers.Steps] = {}  # by optimizer, once there is something to save
+        self._steps: dict[str, Steps] = {}  # by optimizer, once there is something to save
+        self._steps_of_parts: list[tuple[Any, Steps]] = []
+        self._activity = Activity()
         self._own: dict[str, list[int]] = {}  # sizes of groups that the script made, if others were added
         can: set[Capability] = set()
         if model is not None:
@@ -124,6 +127,7 @@ class TorchTraining(Training):
 
     def restore_weights(self, snapshot: Snapshot) -> None:
         """Put a state dict back."""
+        self._activity.forget()
         modules.set_sparse(self.model, snapshot.weights)
         self.model.load_state_dict(snapshot.weights)
 
@@ -145,18 +149,23 @@ class TorchTraining(Training):
     def state(self) -> Any:
         """The state dicts of the module and of each optimizer, and what the module has beside."""
         weights = self.model.state_dict()
+        states = {name: optimizers.state_of(one, name) for name, one in self._optimizers.items()}
         tree = {
             "model": {name: value for name, value in weights.items() if not modules.is_lazy(value)},
             "versions": dict(_versions(weights)),
-            "optimizers": {name: one.state_dict() for name, one in self._optimizers.items()},
+            "optimizers": states,
             "members": {name: optimizers.members(one, self.model) for name, one in self._optimizers.items()},
-            **modules.beside(self.model, weights, self._gradient_is_used()),
+            "inner": {
+                name: nested.inner_states(one, states[name], name) for name, one in self._optimizers.items()
+            },
+            **modules.beside(self.model, weights, self.gradient_is_used()),
         }
         modules.refuse_unsavable(self.model, {**tree["model"], **tree["buffers"]}, "the model")
         return {**to_arrays(tree, "state/training"), "details": details(tree)}
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
+        self._activity.forget()
         state = to_tensors(state, state["details"])
         weights = {**_lazy(self.model.state_dict()), **state["model"]}
         modules.set_sparse(self.model, weights)
@@ -167,6 +176,7 @@ class TorchTraining(Training):
                 self._own.setdefault(name, [len(group) for group in live])
                 optimizers.fit(optimizer, saved, state["optimizers"][name]["param_groups"], self.model)
             optimizers.load(optimizer, state["optimizers"][name])
+            nested.load_inner(optimizer, state.get("inner", {}).get(name, {}))
         modules.put_back(self.model, state)
 
     def take_back(self) -> None:
@@ -187,25 +197,51 @@ class TorchTraining(Training):
             for one in attached.holders(optimizer, [*parts, *self._optimizers.values()])
         ]
 
-    def changed(self) -> str:
-        """Of numbers and tensors in attributes of the module."""
-        names = self._attributes.changed(self.model) if modules.is_module(self.model) else []
+    def changed(self, parts: Collection[Any] = ()) -> str:
+        """Numbers and tensors in attributes of the module, and weights that another optimizer changes."""
+        if not modules.is_module(self.model):
+            return ""
+        names = self._attributes.changed(self.model)
         named = ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
-        return named and (
+        attributes = named and (
             f"Training changes {named}, which a plain attribute holds and a Run does not save. If a step "
             "depends on it, a resume is not exact: make it a buffer, "
             "self.register_buffer(name, torch.tensor(value)), or a part."
         )
+        return " ".join(filter(None, (attributes, self._stepped_by_others(parts))))
 
-    def _gradient_is_used(self) -> Callable[[Any], bool]:
-        """Tells of a parameter whether a step has used its gradient."""
+    def _stepped_by_others(self, parts: Collection[Any]) -> str:
+        """Tells once that the optimizers stopped stepping, but the weights go on changing."""
+        given = [one for one in parts if optimizers.is_optimizer(one)]
+        watched = [*self._watched(), *self._watched_parts(given)]
+        if not self._activity.is_taken_over(watched, self.model):
+            return ""
+        names = ", ".join([*self._optimizers, *(type(one).__name__ for one in given)])
+        return (
+            f"None of the optimizers that the Run has ({names}) took a step in this epoch, but the weights "
+            "changed. If another optimizer trains them now, its state is not saved, and a resume is not "
+            "exact: change the groups of the one that the Run has (group['lr'] = ...), or end this Run and "
+            "give the new one to another Run."
+        )
+
+    def _watched(self) -> list[Steps]:
         for name, optimizer in self._optimizers.items():
             if name not in self._steps:
-                self._steps[name] = optimizers.Steps(optimizer)
+                self._steps[name] = Steps(optimizer)
+        return [self._steps[name] for name in self._optimizers]
+
+    def _watched_parts(self, given: Collection[Any]) -> list[Steps]:
+        known = {id(one): steps for one, steps in self._steps_of_parts}
+        self._steps_of_parts = [(one, known.get(id(one)) or Steps(one)) for one in given]
+        return [steps for _, steps in self._steps_of_parts]
+
+    def gradient_is_used(self) -> Callable[[Any], bool]:
+        """Tells it of the parameters of the run's optimizers, and of those that are parts."""
+        watched = [*zip(self._optimizers.values(), self._watched(), strict=True), *self._steps_of_parts]
         used = {
             id(one)
-            for name, optimizer in self._optimizers.items()
-            if self._steps[name].used()
+            for optimizer, steps in watched
+            if steps.used()
             for group in optimizer.param_groups
             for one in group["params"]
         }

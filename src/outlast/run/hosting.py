@@ -141,7 +141,7 @@ class Host(OwnLoop):
         self._trains = True
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
-            self.training.changed()
+            self.training.changed([*self._parts.values()])
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -177,7 +177,7 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
-        if (changed := self.training.changed()) and self.folder is not None:
+        if (changed := self.training.changed([*self._parts.values()])) and self.folder is not None:
             warn(changed)  # a resume would not bring it back
         if self._check is not None:
             self._go_on_from(self._check, logs)
