@@ -820,6 +820,56 @@ def gradients_that_are_carried_over_in_a_module_that_is_a_part(folder: Path, unt
     return train(folder, until, model=model, optimizer=optimizer, batch=both, **parts)
 
 
+def weighting(folder: Path, until: int | None, logs: Any, **parts: Any) -> Any:
+    """A loss with parameters of its own, which the optimizer trains with the model's."""
+    model = network()
+    optimizer = torch.optim.Adam([*model.parameters(), logs], 0.01)
+
+    def weighted(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        errors = torch.stack([(model(x) - y).square().mean(), (model(x) - y).abs().mean()])
+        loss = (errors * (-logs).exp() + logs).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    ended = train(folder, until, model=model, optimizer=optimizer, batch=weighted, **parts)
+    return ended and [ended, logs.tolist()]
+
+
+@said(
+    "adam trains parameters that neither the model nor a part has, so they are not saved: number 4 of shape"
+)
+def parameters_of_a_loss_that_the_run_was_not_given(folder: Path, until: int | None) -> Any:
+    return weighting(folder, until, torch.zeros(2, requires_grad=True))
+
+
+@exact
+def parameters_of_a_loss_in_a_module_that_is_a_part(folder: Path, until: int | None) -> Any:
+    head = torch.nn.ParameterList([torch.zeros(2)])
+    return weighting(folder, until, head[0], head=head)
+
+
+class Kept:
+    """Saves a copy of a parameter."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def state_dict(self) -> Any:
+        return {"values": [self.value.detach().clone()], "name": "logs"}
+
+    def load_state_dict(self, state: Any) -> None:
+        with torch.no_grad():
+            self.value.copy_(state["values"][0])
+
+
+@exact
+def parameters_of_a_loss_in_a_part_that_copies_them(folder: Path, until: int | None) -> Any:
+    logs = torch.zeros(2, requires_grad=True)
+    return weighting(folder, until, logs, kept=Kept(logs))
+
+
 @exact
 def a_group_of_parameters_that_is_added_in_an_epoch(folder: Path, until: int | None) -> Any:
     model = network()

@@ -16,6 +16,7 @@ from outlast.frameworks.attributes import Attributes
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
 from outlast.frameworks.description import settings_of, text
 from outlast.frameworks.steps import Activity, Steps
+from outlast.frameworks.strays import strays
 from outlast.frameworks.tensors import described, details, to_array, to_arrays, to_tensor, to_tensors
 
 # What changes in training, or is no setting.
@@ -189,12 +190,22 @@ class TorchTraining(Training):
         self._own = {}
 
     def unsaved(self, parts: Collection[Any]) -> list[str]:
-        """Schedulers, which the run was not given."""
-        return [
+        """Schedulers that the run was not given, and parameters that it does not have."""
+        schedulers = [
             f"{type(one).__name__} acts on {name}, and its state is not saved; pass it to the Run: "
             "Run(..., scheduler=scheduler)"
             for name, optimizer in self._optimizers.items()
             for one in attached.holders(optimizer, [*parts, *self._optimizers.values()])
+        ]
+        given = [(type(one).__name__, one) for one in parts if optimizers.is_optimizer(one)]
+        saved = [self.model, *parts]
+        trained = {name: strays(one, saved) for name, one in (*self.optimizers.items(), *given)}
+        return schedulers + [
+            f"{name} trains parameters that neither the model nor a part has, so they are not saved: "
+            f"{', '.join(found)}. Put them in the model, or pass the module that has them as a part: "
+            "Run(..., head=head)"
+            for name, found in trained.items()
+            if found
         ]
 
     def changed(self, parts: Collection[Any] = ()) -> str:
