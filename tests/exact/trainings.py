@@ -44,10 +44,12 @@ class Case:
     Args:
         training: the program.
         text: what a message must have in it; None if the resume is exact.
+        then: what one at the resume must have in it, if that is another.
     """
 
     training: Training
     text: str | None = None
+    then: str | None = None
 
 
 CASES: dict[str, Case] = {}
@@ -58,9 +60,9 @@ def exact(training: Training) -> Training:
     return training
 
 
-def said(text: str) -> Callable[[Training], Training]:
+def said(text: str, then: str | None = None) -> Callable[[Training], Training]:
     def add(training: Training) -> Training:
-        CASES[training.__name__] = Case(training, text)
+        CASES[training.__name__] = Case(training, text, then)
         return training
 
     return add
@@ -789,7 +791,253 @@ def a_teacher_in_evaluation_that_is_a_part(folder: Path, until: int | None) -> A
     return train(folder, until, model=model, before=before, batch=distil, teacher=teacher)
 
 
+@exact
+def observers_of_quantisation_that_resize_their_buffers(folder: Path, until: int | None) -> Any:
+    kinds = torch.ao.quantization
+    model = torch.nn.Sequential(kinds.QuantStub(), *network(torch.nn.ReLU()), kinds.DeQuantStub())
+    model.qconfig = kinds.get_default_qat_qconfig("fbgemm")
+    kinds.prepare_qat(model.train(), inplace=True)
+    stopping = outlast.EarlyStopping("loss", patience=EPOCHS, restore_best_weights=True)
+    return train(folder, until, model=model, callbacks=[stopping])
+
+
+class Widening(torch.nn.Module):
+    """Resizes the memory of buffers that have numbers already, and keeps one that it is given to load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+        self.register_buffer("left_out", torch.ones(1), persistent=False)
+        self.register_buffer("seen", torch.ones(1))
+
+    def forward(self, x: Any) -> Any:
+        for one in (self.left_out, self.seen):
+            one.resize_(2 * len(one))[len(one) // 2 :] = x.mean()
+        return self.inner(x) * self.left_out.mean() * self.seen.mean()
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *others: Any) -> None:
+        self.seen = state[f"{prefix}seen"]
+        super()._load_from_state_dict(state, prefix, *others)
+
+
+@exact
+def buffers_whose_memory_the_model_resizes(folder: Path, until: int | None) -> Any:
+    model = Widening()
+    loader = DataLoader(dataset(), 24, shuffle=True)
+    ended = train(folder, until, model=model, loader=loader)
+    return ended and [ended, model.left_out.tolist()]
+
+
 # The optimizer.
+
+
+class Around(torch.optim.Optimizer):
+    """Passes everything on to another optimizer and does not begin as one, as Accelerate's does."""
+
+    param_groups = property(lambda self: self.optimizer.param_groups)  # type: ignore[assignment]
+    state = property(lambda self: self.optimizer.state)  # type: ignore[assignment]
+    defaults = property(lambda self: self.optimizer.defaults)  # type: ignore[assignment]
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.optimizer.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+    def state_dict(self) -> Any:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+@exact
+def an_optimizer_around_another_whose_steps_cannot_be_seen(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = Around(torch.optim.Adam(model.parameters(), 0.01))
+    return train(folder, until, model=model, optimizer=optimizer)
+
+
+@exact
+def gradients_that_are_carried_over_in_an_optimizer_around_another(folder: Path, until: int | None) -> Any:
+    model, batch = network(), accumulating(4)
+    optimizer = Around(torch.optim.Adam(model.parameters(), 0.01))
+    counter = Counter(batch.progress)  # type: ignore[attr-defined]
+    return train(folder, until, model=model, optimizer=optimizer, batch=batch, counter=counter)
+
+
+class Slow(Around):
+    """Follows another optimizer slowly, as Lookahead does, and saves both."""
+
+    state: Any = None
+
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer)
+        self.state, self.steps = collections.defaultdict(dict), 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        self.steps += 1
+        for one in self.param_groups[0]["params"] if self.steps % 2 else ():
+            slow = self.state[one].setdefault("slow", one.clone())
+            one.copy_(slow.lerp_(one, 0.5))
+
+    def state_dict(self) -> Any:
+        slow = [self.state[one].get("slow") for one in self.param_groups[0]["params"]]
+        return {"fast": super().state_dict(), "slow": slow, "steps": self.steps}
+
+    def load_state_dict(self, state: Any) -> None:
+        super().load_state_dict(state["fast"])
+        self.steps = state["steps"]
+        for one, slow in zip(self.param_groups[0]["params"], state["slow"], strict=True):
+            self.state[one] = {} if slow is None else {"slow": slow.clone()}
+
+
+@exact
+def an_optimizer_that_follows_another_slowly(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = Slow(torch.optim.Adam(model.parameters(), 0.01))
+    return train(folder, until, model=model, optimizer=optimizer)
+
+
+class Sam(torch.optim.Optimizer):
+    """Steps with an optimizer that its own state dict does not have, with one list of groups for both."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.05})
+        self.base = torch.optim.SGD(self.param_groups, lr=0.05, momentum=0.9)
+        self.param_groups = self.base.param_groups
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        assert self.param_groups is self.base.param_groups
+        for one in self.param_groups[0]["params"]:
+            self.state[one]["steps"] = self.state[one].get("steps", torch.zeros(())) + 1
+        self.base.step()
+
+    def load_state_dict(self, state: Any) -> None:
+        super().load_state_dict(state)
+        self.base.param_groups = self.param_groups
+
+
+@exact
+def an_optimizer_inside_another_that_does_not_save_it(folder: Path, until: int | None) -> Any:
+    model = network()
+    cut = outlast.ReduceLROnPlateau("loss", patience=0, factor=0.5, min_delta=1.0)
+    return train(folder, until, model=model, optimizer=Sam(model.parameters()), callbacks=[cut])
+
+
+@exact
+def an_optimizer_inside_another_that_is_a_part(folder: Path, until: int | None) -> Any:
+    model = network()
+    sam = Sam(model[2].parameters())
+
+    def both(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        loss = torch.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        for one in (optimizer, sam):
+            one.step()
+            one.zero_grad()
+        return loss
+
+    optimizer = torch.optim.Adam(model[0].parameters(), 0.01)
+    return train(folder, until, model=model, optimizer=optimizer, batch=both, sam=sam)
+
+
+@said("None of the optimizers that the Run has (adam) took a step", then="What differs first is the weights")
+def an_optimizer_that_is_replaced_in_an_epoch(folder: Path, until: int | None) -> Any:
+    model = network()
+    used = [torch.optim.Adam(model.parameters(), 0.01)]
+
+    def before(epoch: int) -> None:
+        if epoch == 2:
+            used.append(torch.optim.SGD(model.parameters(), 0.01, momentum=0.9))
+
+    def batch(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        return step(model, used[-1], x, y)
+
+    return train(folder, until, model=model, optimizer=used[0], before=before, batch=batch)
+
+
+@exact
+def an_optimizer_that_is_a_part_and_replaces_the_first(folder: Path, until: int | None) -> Any:
+    model = network()
+    first = torch.optim.Adam(model.parameters(), 0.01)
+    second = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    epochs: list[int] = []
+
+    def batch(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        return step(model, first if epochs[-1] < 2 else second, x, y)
+
+    return train(
+        folder, until, model=model, optimizer=first, before=epochs.append, batch=batch, second=second
+    )
+
+
+@exact
+def gradients_that_are_carried_over_in_a_module_that_is_a_part(folder: Path, until: int | None) -> Any:
+    model, head, batch = network(), torch.nn.Linear(4, 1), accumulating(4)
+    optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], 0.01)
+
+    def both(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        return batch(lambda x: model(x) + head(x), optimizer, x, y)
+
+    counter = Counter(batch.progress)  # type: ignore[attr-defined]
+    parts = {"head": head, "counter": counter}
+    return train(folder, until, model=model, optimizer=optimizer, batch=both, **parts)
+
+
+def weighting(folder: Path, until: int | None, logs: Any, **parts: Any) -> Any:
+    """A loss with parameters of its own, which the optimizer trains with the model's."""
+    model = network()
+    optimizer = torch.optim.Adam([*model.parameters(), logs], 0.01)
+
+    def weighted(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        errors = torch.stack([(model(x) - y).square().mean(), (model(x) - y).abs().mean()])
+        loss = (errors * (-logs).exp() + logs).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    ended = train(folder, until, model=model, optimizer=optimizer, batch=weighted, **parts)
+    return ended and [ended, logs.tolist()]
+
+
+@said(
+    "adam trains parameters that neither the model nor a part has, so they are not saved: number 4 of shape"
+)
+def parameters_of_a_loss_that_the_run_was_not_given(folder: Path, until: int | None) -> Any:
+    return weighting(folder, until, torch.zeros(2, requires_grad=True))
+
+
+@exact
+def parameters_of_a_loss_in_a_module_that_is_a_part(folder: Path, until: int | None) -> Any:
+    head = torch.nn.ParameterList([torch.zeros(2)])
+    return weighting(folder, until, head[0], head=head)
+
+
+class Kept:
+    """Saves a copy of a parameter."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def state_dict(self) -> Any:
+        return {"values": [self.value.detach().clone()], "name": "logs"}
+
+    def load_state_dict(self, state: Any) -> None:
+        with torch.no_grad():
+            self.value.copy_(state["values"][0])
+
+
+@exact
+def parameters_of_a_loss_in_a_part_that_copies_them(folder: Path, until: int | None) -> Any:
+    logs = torch.zeros(2, requires_grad=True)
+    return weighting(folder, until, logs, kept=Kept(logs))
 
 
 @exact

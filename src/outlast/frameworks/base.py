@@ -249,6 +249,10 @@ class Training:
         """Names, in a sentence, what is not saved and has changed since the last call; "" if nothing has."""
         return ""
 
+    def taken_over(self, parts: Collection[Any]) -> str:
+        """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
+        return ""
+
     def load_file(self, path: str) -> Any:
         """Load what :meth:`saving` wrote, as the framework's users load it."""
         raise NotImplementedError

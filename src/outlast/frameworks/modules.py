@@ -6,11 +6,13 @@ generators in attributes.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from outlast.core.asking import has
+from outlast.exceptions import CapabilityError
 from outlast.frameworks import random_state
 
 
@@ -19,18 +21,14 @@ def is_module(thing: Any) -> bool:
     return all(has(thing, name) for name in ("named_parameters", "named_buffers", "named_modules"))
 
 
-def _never(parameter: Any) -> bool:
-    return False
-
-
-def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool] = _never) -> dict[str, Any]:
+def beside(module: Any, state: Mapping[str, Any], consumed: Callable[[Any], bool]) -> dict[str, Any]:
     """What a module depends on beside its state dict.
 
     Args:
         module: of PyTorch's.
         state: its state dict.
-        consumed: whether a step has used the gradient of a parameter, so that none is carried over. If
-            nobody knows, all are kept.
+        consumed: whether the gradient of a parameter was used by a step already, so that none is carried
+            over.
     """
     if not is_module(module):
         return {"flags": {}, "buffers": {}, "gradients": {}, "generators": {}}
@@ -85,6 +83,79 @@ def set_sparse(module: Any, state: Mapping[str, Any]) -> None:
     for name in buffers.keys() & state.keys():
         if not _is_strided(state[name]):
             set_tensor(module, name, state[name])
+
+
+def takes_shape(module: Any, name: str, state: Mapping[str, Any], versions: Mapping[str, Any]) -> bool:
+    """Whether the module that has a tensor loads it itself and takes another shape, as observers do.
+
+    A copy of that module is asked.
+
+    Args:
+        module: of PyTorch's.
+        name: of the tensor.
+        state: the saved tensors of that module, with their full names.
+        versions: those of all modules, by their names.
+    """
+    import torch
+
+    path = name.rpartition(".")[0]
+    try:
+        owner = module.get_submodule(path)
+        if type(owner)._load_from_state_dict is torch.nn.Module._load_from_state_dict:
+            return False
+        errors: list[str] = []
+        asked = copy.deepcopy(owner)
+        prefix = f"{path}." if path else ""
+        asked._load_from_state_dict(dict(state), prefix, dict(versions.get(path, {})), True, [], [], errors)
+    except Exception:  # it is no module, cannot be copied, or does not take them
+        return False
+    return not errors
+
+
+def refuse_unsavable(module: Any, tensors: Mapping[str, Any], owner: str) -> None:
+    """Refuse tensors without values, and those that nothing can be written into.
+
+    Args:
+        module: has them; or another object with a state dict.
+        tensors: those that are to be saved, by name.
+        owner: what the module is called in an error.
+
+    Raises:
+        CapabilityError: there is one; the text says why, and what to do.
+    """
+    for name, tensor in tensors.items():
+        reason = "" if is_lazy(tensor) else _why_unsavable(tensor)
+        if reason:
+            kind = _kind(module, name)
+            raise CapabilityError(f"Cannot save the {kind} {name!r} of {owner}: {reason}")
+
+
+def _why_unsavable(tensor: Any) -> str:
+    if getattr(tensor, "is_meta", False):
+        return (
+            "it is on the device 'meta', so it has no values. Give it some before training, such as "
+            "module.to_empty(device='cpu') and an initialisation or a load_state_dict, or take it out of "
+            "the model."
+        )
+    if _is_overlapping(tensor):
+        return (
+            f"{tuple(tensor.shape)} numbers share the memory of fewer, as expand() makes them, so that a "
+            "resume could not write them back. Give it memory of its own: tensor.expand(...).clone()"
+        )
+    return ""
+
+
+def _is_overlapping(tensor: Any) -> bool:
+    """Whether a dimension is repeated without memory of its own."""
+    if not hasattr(tensor, "stride") or not _is_strided(tensor):
+        return False
+    return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
+
+
+def _kind(module: Any, name: str) -> str:
+    if not is_module(module):
+        return "tensor"
+    return "parameter" if name in dict(module.named_parameters(remove_duplicate=False)) else "buffer"
 
 
 def is_lazy(tensor: Any) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from outlast.core.asking import has
+from outlast.exceptions import CapabilityError
 
 Members = Sequence[Sequence[str]]  # names of the parameters of each group; "" if the model has it not
 
@@ -77,40 +78,30 @@ def fit(optimizer: Any, saved: Members, groups: Sequence[Mapping[str, Any]], mod
     del live[len(saved) :]
 
 
-class Steps:
-    """Knows whether an optimizer has used the gradients that are there, or whether they are carried over.
-
-    A few small gradients tell: they are still those of the last step, and nothing was added since.
+def state_of(optimizer: Any, name: str) -> Any:
+    """The state dict of an optimizer.
 
     Args:
         optimizer: of PyTorch's.
+        name: what it is called in an error.
+
+    Raises:
+        CapabilityError: it has none, since parameters were taken out of it.
     """
-
-    _LOOKED_AT = 16
-
-    def __init__(self, optimizer: Any) -> None:
-        self._few: tuple[int, list[Any]] = (0, [])
-        self._seen: list[tuple[Any, Any, int]] = []  # parameter, its gradient, how often that was changed
-        if hasattr(optimizer, "register_step_post_hook"):
-            optimizer.register_step_post_hook(self._stepped)
-
-    def _stepped(self, optimizer: Any, *arguments: Any) -> None:
-        parameters = [one for group in optimizer.param_groups for one in group["params"]]
-        if self._few[0] != len(parameters):
-            self._few = len(parameters), self._chosen(parameters)
-        self._seen = [(one, one.grad, one.grad._version) for one in self._few[1] if one.grad is not None]
-
-    def _chosen(self, parameters: Sequence[Any]) -> list[Any]:
-        """The smallest of each stretch: they stay in memory until the next step."""
-        length = len(parameters) // self._LOOKED_AT + 1
-        stretches = [parameters[i : i + length] for i in range(0, len(parameters), length)]
-        return [min(stretch, key=lambda one: one.numel()) for stretch in stretches]
-
-    def used(self) -> bool:
-        """Whether no gradient was added to since the last step."""
-        return bool(self._seen) and all(
-            one.grad is gradient and gradient._version == version for one, gradient, version in self._seen
-        )
+    try:
+        return optimizer.state_dict()
+    except KeyError as error:  # torch's own way to say it
+        held = {id(one) for group in optimizer.param_groups for one in group["params"]}
+        lost = [tuple(one.shape) for one in optimizer.state if hasattr(one, "shape") and id(one) not in held]
+        if not lost:
+            raise
+        raise CapabilityError(
+            f"Cannot save the optimizer {name} ({type(optimizer).__name__}): it has a state for "
+            f"{len(lost)} parameters that none of its groups has any more, of the shapes "
+            f"{', '.join(map(str, lost[:3]))}{', ...' if len(lost) > 3 else ''}. Was a group removed from "
+            "param_groups, or a parameter from a group? Leave it there, and freeze the parameters: "
+            "requires_grad_(False) and grad = None, with which no step changes them."
+        ) from error
 
 
 def load(optimizer: Any, state: Any) -> None:

@@ -12,6 +12,7 @@ from outlast.storage.format.dtypes import Bits
 
 _SPARSE = "sparse tensor"  # the key of a dict that a sparse tensor is stored as
 _USUAL = (dict, list, tuple, Counter, OrderedDict, deque)  # containers that come back as what they were
+_NOT_PASSED_ON = (AttributeError, BufferError, RuntimeError, TypeError)  # a type that older versions do not
 _COMPRESSED = {  # the layout of a compressed sparse tensor, and its methods for the two kinds of indices
     "torch.sparse_csr": ("crow_indices", "col_indices"),
     "torch.sparse_bsr": ("crow_indices", "col_indices"),
@@ -131,11 +132,36 @@ def to_array(value: Any) -> Any:
     tensor = value.detach().cpu().contiguous().resolve_conj().resolve_neg()
     name = str(tensor.dtype).removeprefix("torch.")
     if not name.startswith(("bfloat", "float8", "complex32")):
-        return tensor.numpy()
+        return _seen(tensor)
     if name == "complex32":  # which no format knows: its real numbers in pairs, under its name
-        return {_SPARSE: name, "values": torch.view_as_real(tensor).numpy()}
+        return {_SPARSE: name, "values": _seen(torch.view_as_real(tensor))}
     bits = {1: torch.uint8, 2: torch.uint16}[tensor.element_size()]
-    return Bits(name, tensor.view(bits).numpy())
+    return Bits(name, _seen(tensor.view(bits)))
+
+
+def _seen(tensor: Any) -> Any:
+    """The array of a tensor, in its memory.
+
+    ``Tensor.numpy()`` would have PyTorch refuse ever after to resize that memory, as observers of
+    quantisation do with their buffers. So the array must be gone before the tensor is resized.
+    """
+    import numpy as np
+
+    try:
+        array = np.from_dlpack(tensor)
+    except _NOT_PASSED_ON:
+        return tensor.numpy()
+    return array if array.flags.writeable else tensor.numpy()
+
+
+def _owned(array: Any) -> Any:
+    """A tensor of an array's numbers, in memory of PyTorch's, which a module that keeps it may resize."""
+    import numpy as np
+    import torch
+
+    tensor = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype)
+    np.copyto(_seen(tensor), array)
+    return tensor
 
 
 def to_tensor(value: Any) -> Any:
@@ -146,8 +172,8 @@ def to_tensor(value: Any) -> Any:
     if isinstance(value, Mapping) and _SPARSE in value:
         return _sparse_from_arrays(value)
     if isinstance(value, Bits):
-        return torch.from_numpy(value.array.copy()).view(getattr(torch, value.dtype))
-    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+        return _owned(value.array).view(getattr(torch, value.dtype))
+    return _owned(value) if isinstance(value, np.ndarray) else value
 
 
 def described(stored: Any) -> str:

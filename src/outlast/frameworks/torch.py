@@ -12,10 +12,12 @@ from typing import Any, cast
 
 from outlast.core.asking import asked, has
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
-from outlast.frameworks import archives, attached, modules, optimizers
+from outlast.frameworks import archives, attached, modules, nested, optimizers
 from outlast.frameworks.attributes import Attributes
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
 from outlast.frameworks.description import settings_of, text
+from outlast.frameworks.steps import Activity, Steps
+from outlast.frameworks.strays import strays
 from outlast.frameworks.tensors import described, details, to_array, to_arrays, to_tensor, to_tensors
 
 # What changes in training, or is no setting.
@@ -61,7 +63,9 @@ class TorchTraining(Training):
         super().__init__(model)
         self._optimizers = optimizers_by_name(optimizer)
         self._attributes = Attributes()
-        self._steps: dict[str, optimizers.Steps] = {}  # by optimizer, once there is something to save
+        self._steps: dict[str, Steps] = {}  # by optimizer, once there is something to save
+        self._steps_of_parts: list[tuple[Any, Steps]] = []
+        self._activity = Activity()
         self._own: dict[str, list[int]] = {}  # sizes of groups that the script made, if others were added
         can: set[Capability] = set()
         if model is not None:
@@ -125,6 +129,7 @@ class TorchTraining(Training):
 
     def restore_weights(self, snapshot: Snapshot) -> None:
         """Put a state dict back."""
+        self._activity.forget()
         modules.set_sparse(self.model, snapshot.weights)
         self.model.load_state_dict(snapshot.weights)
 
@@ -146,17 +151,23 @@ class TorchTraining(Training):
     def state(self) -> Any:
         """The state dicts of the module and of each optimizer, and what the module has beside."""
         weights = self.model.state_dict()
+        states = {name: optimizers.state_of(one, name) for name, one in self._optimizers.items()}
         tree = {
             "model": {name: value for name, value in weights.items() if not modules.is_lazy(value)},
             "versions": dict(_versions(weights)),
-            "optimizers": {name: one.state_dict() for name, one in self._optimizers.items()},
+            "optimizers": states,
             "members": {name: optimizers.members(one, self.model) for name, one in self._optimizers.items()},
-            **modules.beside(self.model, weights, self._gradient_is_used()),
+            "inner": {
+                name: nested.inner_states(one, states[name], name) for name, one in self._optimizers.items()
+            },
+            **modules.beside(self.model, weights, self.gradient_is_used()),
         }
+        modules.refuse_unsavable(self.model, {**tree["model"], **tree["buffers"]}, "the model")
         return {**to_arrays(tree, "state/training"), "details": details(tree)}
 
     def load_state(self, state: Any) -> None:
         """Load the state dicts."""
+        self._activity.forget()
         state = to_tensors(state, state["details"])
         weights = {**_lazy(self.model.state_dict()), **state["model"]}
         modules.set_sparse(self.model, weights)
@@ -167,6 +178,7 @@ class TorchTraining(Training):
                 self._own.setdefault(name, [len(group) for group in live])
                 optimizers.fit(optimizer, saved, state["optimizers"][name]["param_groups"], self.model)
             optimizers.load(optimizer, state["optimizers"][name])
+            nested.load_inner(optimizer, state.get("inner", {}).get(name, {}))
         modules.put_back(self.model, state)
 
     def take_back(self) -> None:
@@ -179,12 +191,22 @@ class TorchTraining(Training):
         self._own = {}
 
     def unsaved(self, parts: Collection[Any]) -> list[str]:
-        """Schedulers, which the run was not given."""
-        return [
+        """Schedulers that the run was not given, and parameters that it does not have."""
+        schedulers = [
             f"{type(one).__name__} acts on {name}, and its state is not saved; pass it to the Run: "
             "Run(..., scheduler=scheduler)"
             for name, optimizer in self._optimizers.items()
             for one in attached.holders(optimizer, [*parts, *self._optimizers.values()])
+        ]
+        given = [(type(one).__name__, one) for one in parts if optimizers.is_optimizer(one)]
+        saved = [self.model, *parts]
+        trained = {name: strays(one, saved) for name, one in (*self.optimizers.items(), *given)}
+        return schedulers + [
+            f"{name} trains parameters that neither the model nor a part has, so they are not saved: "
+            f"{', '.join(found)}. Put them in the model, or pass the module that has them as a part: "
+            "Run(..., head=head)"
+            for name, found in trained.items()
+            if found
         ]
 
     def changed(self) -> str:
@@ -197,15 +219,40 @@ class TorchTraining(Training):
             "self.register_buffer(name, torch.tensor(value)), or a part."
         )
 
-    def _gradient_is_used(self) -> Callable[[Any], bool]:
-        """Tells of a parameter whether a step has used its gradient."""
+    def taken_over(self, parts: Collection[Any]) -> str:
+        """Tells once that the optimizers stopped stepping, but the weights go on changing."""
+        if not modules.is_module(self.model):
+            return ""
+        given = [one for one in parts if optimizers.is_optimizer(one)]
+        watched = [*self._watched(), *self._watched_parts(given)]
+        if not self._activity.is_taken_over(watched, self.model):
+            return ""
+        names = ", ".join([*self._optimizers, *(type(one).__name__ for one in given)])
+        return (
+            f"None of the optimizers that the Run has ({names}) took a step in this epoch, but the weights "
+            "changed. If another optimizer trains them now, its state is not saved, and a resume is not "
+            "exact: change the groups of the one that the Run has (group['lr'] = ...), or end this Run and "
+            "give the new one to another Run."
+        )
+
+    def _watched(self) -> list[Steps]:
         for name, optimizer in self._optimizers.items():
             if name not in self._steps:
-                self._steps[name] = optimizers.Steps(optimizer)
+                self._steps[name] = Steps(optimizer)
+        return [self._steps[name] for name in self._optimizers]
+
+    def _watched_parts(self, given: Collection[Any]) -> list[Steps]:
+        known = {id(one): steps for one, steps in self._steps_of_parts}
+        self._steps_of_parts = [(one, known.get(id(one)) or Steps(one)) for one in given]
+        return [steps for _, steps in self._steps_of_parts]
+
+    def gradient_is_used(self) -> Callable[[Any], bool]:
+        """Tells it of the parameters of the run's optimizers, and of those that are parts."""
+        watched = [*zip(self._optimizers.values(), self._watched(), strict=True), *self._steps_of_parts]
         used = {
             id(one)
-            for name, optimizer in self._optimizers.items()
-            if self._steps[name].used()
+            for optimizer, steps in watched
+            if steps.used()
             for group in optimizer.param_groups
             for one in group["params"]
         }
@@ -228,6 +275,7 @@ class TorchTraining(Training):
             f"{name}: {described(there[name])} in the run, {described(here[name])} in this code"
             for name in there
             if name in here and described(there[name]) != described(here[name])
+            if not self._takes_shape(name, state)
         ]
         if state["members"].keys() != self._optimizers.keys():
             names = sorted(state["members"]), sorted(self._optimizers)
@@ -237,6 +285,12 @@ class TorchTraining(Training):
             differences += [f"{name}: {text}" for name, text in told.items() if text]
         if differences:
             raise RunChanged("the model or optimizer is another one: " + "; ".join(differences[:5]))
+
+    def _takes_shape(self, name: str, state: Mapping[str, Any]) -> bool:
+        path = name.rpartition(".")[0]
+        names = [one for one in state["model"] if one.rpartition(".")[0] == path]
+        tensors = {one: to_tensor(state["model"][one]) for one in names}
+        return modules.takes_shape(self.model, name, tensors, state["versions"])
 
     def _misfit(self, name: str, saved: Sequence[Sequence[str]]) -> str:
         live = optimizers.members(self._optimizers[name], self.model)

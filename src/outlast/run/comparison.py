@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from outlast.storage.format.dtypes import Bits
 from outlast.storage.format.encoding import encode
@@ -20,6 +20,9 @@ Leaves = dict[str, Any]
 # Of a package that is imported later, or of a loader that is not used in every epoch, only one may know.
 _RANDOM = ("state/random", "state/loop/loaders")
 _RANDOM_STATE = (*_RANDOM, "state/training/generators")
+
+_ARRAYS = ("$tensor", "$scalar", "$bytes", "$bytearray")  # what stands for an array, in JSON
+_NOTHING = object()
 
 ROOT = "state"  # what names in errors begin with, as the format's do
 
@@ -81,6 +84,13 @@ KINDS = (
         "own, or the order of the data, which run.data(...) saves in Keras's fit), or the device computes "
         "sums in another order each time",
     ),
+    Kind(
+        "carried gradients",
+        ("state/training/gradients",),
+        "at the epoch's end there were gradients that no step of the Run's optimizers had used. If another "
+        "optimizer steps now, its state is not saved: give it to another Run, or change the groups of the "
+        "one that the Run has",
+    ),
     METRIC,
     Kind(
         "a callback",
@@ -108,6 +118,11 @@ class Difference:
     name: str
 
 
+class _Array(NamedTuple):
+    tag: str
+    of: Any
+
+
 def leaves(tree: Tree) -> Leaves:
     """Every value of a tree by its name; of an array its type, shape and checksum.
 
@@ -115,13 +130,7 @@ def leaves(tree: Tree) -> Leaves:
         >>> leaves({"a": [1, 2.5]})
         {'state/a': 2, 'state/a/0': 1, 'state/a/1': 2.5}
     """
-    encoded = encode(tree, ROOT)
-    found = dict(_flat(encoded.json_value, ROOT))
-    for name, array in encoded.arrays.items():
-        found[name] = _described(array)
-    for name, immutable in encoded.immutables.items():
-        found |= {f"{name}{key[len(ROOT) :]}": leaf for key, leaf in leaves(immutable.value).items()}
-    return found
+    return {name: _described(value) for name, value in _values(tree)}
 
 
 def differences(before: Leaves, now: Leaves) -> list[Difference]:
@@ -136,15 +145,9 @@ def by_how_much(before: Tree, now: Tree, name: str) -> str:
     """How two trees differ in the value ``name``, as a phrase."""
     import numpy as np
 
-    values = []
-    for tree in (before, now):
-        encoded = encode(tree, ROOT)
-        found = {**dict(_flat(encoded.json_value, ROOT)), **encoded.arrays}
-        value = found.get(name, "nothing")
-        values.append(value.numpy() if isinstance(value, Bits) else value)
-    first, second = values
+    first, second = (_plain(dict(_values(tree)).get(name, _NOTHING)) for tree in (before, now))
     if not (isinstance(first, np.ndarray) and isinstance(second, np.ndarray)):
-        return f"{_short(first)} was saved, and it is {_short(second)} now"
+        return f"{_short(first)} was saved, and {_now(second)}"
     if first.shape != second.shape or first.dtype != second.dtype:
         return f"{first.dtype} {first.shape} was saved, and it is {second.dtype} {second.shape} now"
     differ = first != second
@@ -156,17 +159,44 @@ def by_how_much(before: Tree, now: Tree, name: str) -> str:
     return f"{count}, by up to {most:.3g}"
 
 
+def _plain(value: Any) -> Any:
+    value = value.of if isinstance(value, _Array) else value
+    return value.numpy() if isinstance(value, Bits) else value
+
+
+def _now(value: Any) -> str:
+    return "there is nothing now" if value is _NOTHING else f"it is {_short(value)} now"
+
+
 def _short(value: Any) -> str:
-    return value if value == "nothing" else f"{value!r:.40}"
+    if value is _NOTHING:
+        return "nothing"
+    is_array = hasattr(value, "shape") and hasattr(value, "dtype")
+    return f"an array {value.dtype} {value.shape}" if is_array else f"{value!r:.40}"
 
 
 def _kind(name: str) -> Kind | None:
-    return next((kind for kind in KINDS if name.startswith(kind.places)), None)
+    """The kind whose place says most: gradients lie within what else is of the training."""
+    fitting = [(len(place), kind) for kind in KINDS for place in kind.places if name.startswith(place)]
+    return max(fitting, key=lambda one: one[0])[1] if fitting else None
 
 
 def same(one: Any, other: Any) -> bool:
     """Whether two leaves are the same, their types too."""
     return type(one) is type(other) and bool(one == other)
+
+
+def _values(tree: Tree, root: str = ROOT) -> Iterator[tuple[str, Any]]:
+    """Every value by its name, in the order in which they are stored; arrays as they are."""
+    encoded = encode(tree, root)
+    for name, value in _flat(encoded.json_value, root):
+        tag = name.rpartition("/")[2]
+        if tag in _ARRAYS:
+            yield value, _Array(tag, encoded.arrays[value])
+        else:
+            yield name, value
+    for name, immutable in encoded.immutables.items():
+        yield from _values(immutable.value, name)
 
 
 def _flat(json_value: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -183,10 +213,13 @@ def _flat(json_value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield from _flat(value, f"{name}/{key}")
 
 
-def _described(array: Any) -> tuple[str, tuple[int, ...], int]:
+def _described(value: Any) -> Any:
+    """A value as it is compared; of an array its kind, type, shape and checksum."""
+    if not isinstance(value, _Array):
+        return value
     import numpy as np
 
-    bits = array.array if isinstance(array, Bits) else array
-    dtype = array.dtype if isinstance(array, Bits) else str(array.dtype)
+    bits = value.of.array if isinstance(value.of, Bits) else value.of
+    dtype = value.of.dtype if isinstance(value.of, Bits) else str(value.of.dtype)
     data = np.ascontiguousarray(bits).reshape(-1).view(np.uint8)
-    return dtype, bits.shape, zlib.crc32(data.data)
+    return value.tag, dtype, bits.shape, zlib.crc32(data.data)

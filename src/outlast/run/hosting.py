@@ -149,7 +149,7 @@ class Host(OwnLoop):
         self._structure.begin()
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
-            self.training.changed()
+            self.training.changed(), self.training.taken_over([*self._parts.values()])
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -186,15 +186,16 @@ class Host(OwnLoop):
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
         changed = self.training.changed()
-        if self._restructured:
-            self._warn(self._restructured)
+        for warning in (self._restructured, self.training.taken_over([*self._parts.values()])):
+            if warning and self.folder is not None:
+                self._warn(warning)
         beside = [one for one in self.control.beside() if one not in (self, *self.callbacks)]
         for problem in self._beside.changed(beside) if self.folder is not None else ():
             self._say_inexact(problem)
         if self._check is not None:
             self._go_on_from(self._check, logs)
         if changed and self.folder is not None and not self._has_proved_exact():
-            warn(changed)  # a resume would not bring it back
+            self._warn(changed)  # a resume would not bring it back
         self._under_way = None
         if self._rehearsal and self._progress.finished:
             self.control.stop("the rehearsal has trained its epochs")

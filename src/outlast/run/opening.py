@@ -25,7 +25,7 @@ from outlast.storage.format import layout
 # What a training calls the pieces of its state that a user may set between two trainings.
 _SETTABLE = {
     **{"model": "weights", "weights": "weights", "buffers": "buffers", "flags": "flags"},
-    **{"optimizer": "optimizer", "optimizers": "optimizer", "members": "optimizer"},
+    **{"optimizer": "optimizer", "optimizers": "optimizer", "members": "optimizer", "inner": "optimizer"},
 }
 _LONG = 10  # seconds; for a shorter check the line after it is enough
 _COUNTS = {"buffers", "flags"}  # an evaluation may have changed them: what is there counts, and is said

@@ -9,7 +9,7 @@ from outlast.callbacks.base import Callback
 from outlast.core.asking import has
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, RunChanged
-from outlast.frameworks import modules, optimizers, random_state
+from outlast.frameworks import modules, nested, optimizers, random_state
 from outlast.frameworks.base import Snapshot, Training
 from outlast.frameworks.tensors import details, to_arrays, to_tensors
 from outlast.run import settings
@@ -114,12 +114,13 @@ class UserParts(AnyPart):
 
     name, moment = "parts", Moment.OPEN
 
-    def __init__(self, parts: Mapping[str, Any]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Mapping[str, Any], training: Callable[[], Training]) -> None:
+        self._parts, self._training = parts, training
 
     def collect(self) -> dict[str, Any]:
         """Their state dicts, tensors as arrays, and what else there is to know."""
-        return {name: _collected(part, name) for name, part in self._parts.items()}
+        consumed = self._training().gradient_is_used()
+        return {name: _collected(part, name, consumed) for name, part in self._parts.items()}
 
     def check(self, saved: Mapping[str, Any]) -> None:
         """Whether there are the same parts."""
@@ -144,11 +145,14 @@ class UserParts(AnyPart):
                 ) from error
 
 
-def _collected(part: Any, name: str) -> Any:
+def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
     if not is_stateful(part):
         return random_state.of_generator(part)
-    state = part.state_dict()
-    tree = {"state": state, **(modules.beside(part, state) if modules.is_module(part) else {})}
+    whose = f"the part {name!r}"
+    tree = _of_optimizer(part, whose) if optimizers.is_optimizer(part) else {"state": part.state_dict()}
+    if modules.is_module(part):
+        tree |= modules.beside(part, tree["state"], consumed)
+        modules.refuse_unsavable(part, {**tree["state"], **tree["buffers"]}, whose)
     try:
         return {**to_arrays(tree, f"state/parts/{name}"), "details": details(tree)}
     except RecursionError:
@@ -158,9 +162,15 @@ def _collected(part: Any, name: str) -> Any:
         ) from None
 
 
+def _of_optimizer(part: Any, whose: str) -> dict[str, Any]:
+    state = optimizers.state_of(part, whose)
+    return {"state": state, "inner": nested.inner_states(part, state, whose)}
+
+
 def _load(part: Any, saved: Mapping[str, Any]) -> None:
     if optimizers.is_optimizer(part):
         optimizers.load(part, saved["state"])
+        nested.load_inner(part, saved.get("inner", {}))
     else:
         part.load_state_dict(saved["state"])
     if modules.is_module(part):

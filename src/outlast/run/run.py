@@ -127,7 +127,7 @@ class Run(Host, Shown):
         self._attributes = AttributesPart(self._ours, lambda thing: beforehand.is_known(thing, self, parts))
         self._contents = Contents(
             [
-                UserParts(parts),
+                UserParts(parts, lambda: self.training),
                 CallbacksPart(self._ours, lambda: self.training),
                 self._attributes,
                 self._loop,

@@ -1,0 +1,35 @@
+"""Two states are compared by names that people know, the likely cause first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from outlast.run.comparison import by_how_much, differences, leaves
+
+
+def test_a_difference_in_an_array_names_the_array_and_says_what_became_of_it() -> None:
+    def told(before: Any, now: Any) -> tuple[str, str, str]:
+        trees = [{"training": before}, {"training": now}]
+        first, *_ = differences(*map(leaves, trees))
+        return first.kind.name, first.name, by_how_much(*trees, first.name)
+
+    one, name = np.ones((1, 4), "float32"), "state/training/gradients/w"
+    gone = "an array float32 (1, 4) was saved, and there is nothing now"
+    assert told({"gradients": {"w": one}}, {"gradients": {}}) == ("carried gradients", name, gone)
+    new = "nothing was saved, and it is an array float32 (1, 4) now"
+    assert told({"gradients": {}}, {"gradients": {"w": one}}) == ("carried gradients", name, new)
+    more = "3 of 4 numbers differ, by up to 2"
+    other = np.array([[1, 2, 3, 2]], "float32")
+    assert told({"model": {"w": one}}, {"model": {"w": other}})[1:] == ("state/training/model/w", more)
+    text = "an array float32 (1, 4) was saved, and it is 'b' now"
+    assert told({"model": {"w": one}}, {"model": {"w": "b"}})[1:] == ("state/training/model/w", text)
+    assert told({"a": b"one"}, {"a": np.frombuffer(b"one", "uint8")})[0] == "the weights"
+
+
+def test_weights_that_differ_are_named_before_the_gradients_that_come_of_it() -> None:
+    before = {"training": {"gradients": {"w": np.ones(1)}, "model": {"w": np.ones(1)}}}
+    now = {"training": {"gradients": {}, "model": {"w": np.zeros(1)}}}
+    names = [one.kind.name for one in differences(leaves(before), leaves(now))]
+    assert names == ["the weights", "carried gradients"]
