@@ -7,13 +7,20 @@ fetched, and which can be brought to where another process was.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
 from typing import Any
 
+from outlast.core import numbers
 from outlast.exceptions import ArgumentError, UsageError
 from outlast.frameworks import loaders, random_state
 
 State = dict[str, Any]
+
+_TAKEN = (
+    "run.data() takes a tf.data.Dataset, a keras.utils.PyDataset, a DataLoader or another iterable of "
+    "batches, arrays in a tuple, or a function that makes a generator"
+)
 
 
 class Source:
@@ -83,7 +90,7 @@ class Stream(Source):
 
     Args:
         checksum: of a batch.
-        make: called with the number of iterators made before; returns an iterator.
+        make: called with the number of iterators made before; returns what gives one.
         length: batches of each, if that is known.
         replayed: call it as often as before, for what it may count.
         holder: of random generators; a data loader.
@@ -92,7 +99,7 @@ class Stream(Source):
     def __init__(
         self,
         checksum: Callable[[Any], int],
-        make: Callable[[int], Iterator[Any]],
+        make: Callable[[int], Iterable[Any]],
         length: int | None,
         *,
         replayed: bool = False,
@@ -131,7 +138,7 @@ class Stream(Source):
 
     def _next_iterator(self) -> None:
         self._began = {"global": random_state.collect(), "generators": self._generators()}
-        self._iterator = self._make(self._made)
+        self._iterator = _iterator(self._make(self._made))
         self._made, self._taken, self._calls = self._made + 1, 0, self._calls + 1
 
     def _generators(self) -> State:
@@ -148,7 +155,7 @@ class Stream(Source):
         self._iterator, self._fetched, self._places = None, [], []
         self._made, self._at = at["made"] - (at["taken"] > 0), at
         while self._replayed and self._calls < at["calls"] - (at["taken"] > 0):
-            self._make(self._calls)
+            _iterator(self._make(self._calls))
             self._calls += 1
         loaders.begin_workers(self._holder)
         self._goes_on = at["taken"] > 0 and self.endless
@@ -179,6 +186,26 @@ class Stream(Source):
         return batches
 
 
+def checked(steps: Any, batch_size: Any, shuffle: Any) -> tuple[int | None, int, bool]:
+    """The arguments of ``run.data`` beside the source, as what they stand for.
+
+    Raises:
+        ArgumentError: one cannot work.
+    """
+    return (
+        None if steps is None else _whole(steps, "steps of run.data()"),
+        _whole(batch_size, "batch_size of run.data()"),
+        numbers.flag(shuffle, "shuffle of run.data()"),
+    )
+
+
+def _whole(value: Any, name: str) -> int:
+    result = numbers.count(value, name, least=1)
+    if not isinstance(result, int):  # infinity is a count, too
+        raise ArgumentError(f"{name} must be a whole number, at least 1, but is {value!r}.")
+    return result
+
+
 def stream(
     source: Any, checksum: Callable[[Any], int], steps: int | None, batch_size: int, shuffle: bool
 ) -> Stream:
@@ -194,8 +221,8 @@ def stream(
     Raises:
         ArgumentError: it is something else.
     """
-    if isinstance(source, tuple) and all(hasattr(one, "shape") for one in source):
-        count = len(source[0])
+    if isinstance(source, tuple) and any(hasattr(one, "shape") for one in source):
+        count = _rows(source)
         pieces = -(-count // batch_size)
         return Stream(checksum, lambda epoch: _of_arrays(source, count, batch_size, shuffle, epoch), pieces)
     if isinstance(source, Iterator):
@@ -203,17 +230,54 @@ def stream(
             "run.data() was given an iterator, which cannot be begun again: pass the function that makes it, "
             "run.data(lambda: batches())."
         )
+    _refuse_no_batches(source)
     if isinstance(source, Iterable):
         length = len(source) if isinstance(source, Sized) else None
-        return Stream(checksum, lambda _: iter(source), length or steps, holder=source)
+        return Stream(checksum, lambda _: source, length or steps, holder=source)
     if not callable(source):
-        raise ArgumentError(
-            "run.data() takes a tf.data.Dataset, a keras.utils.PyDataset, a DataLoader or another iterable "
-            f"of batches, arrays in a tuple, or a function that makes a generator, but got {source!r:.100}."
-        )
+        raise ArgumentError(f"{_TAKEN}, but got {source!r:.100}.")
     if _takes_one(source):
-        return Stream(checksum, lambda epoch: iter(source(epoch)), None)
-    return Stream(checksum, lambda epoch: iter(source()), None, replayed=True)
+        return Stream(checksum, source, None)
+    return Stream(checksum, lambda epoch: source(), None, replayed=True)
+
+
+def _rows(arrays: tuple[Any, ...]) -> int:
+    """How many rows the arrays have, each as many as the others."""
+    other = next((one for one in arrays if not hasattr(one, "shape")), None)
+    if other is not None:
+        raise ArgumentError(
+            f"run.data() was given a tuple of arrays with {_kind(other)} in it: convert that to an array, or "
+            "pass a function that makes a generator of batches."
+        )
+    rows = [one.shape[0] if one.shape else None for one in arrays]
+    if len({*rows}) > 1 or not rows[0]:
+        shapes = ", ".join(str(tuple(one.shape)) for one in arrays)
+        raise ArgumentError(
+            "run.data() takes arrays with the same number of rows, at least one, but got arrays of the "
+            f"shapes {shapes}."
+        )
+    return int(rows[0])
+
+
+def _refuse_no_batches(source: Any) -> None:
+    """Refuse what can be iterated over, but not batch by batch."""
+    if hasattr(source, "shape"):
+        way_out = "pass arrays in a tuple, run.data((x, y)) or run.data((x,))"
+    elif isinstance(source, list) and any(hasattr(one, "shape") for one in source):
+        way_out = (
+            "pass a tuple of arrays, run.data((x, y)); in a list of batches, each batch must be a tuple too"
+        )
+    elif isinstance(source, (Mapping, str, bytes)):
+        way_out = "pass arrays in a tuple, run.data((x, y)), or a function that makes a generator of batches"
+    else:
+        return
+    raise ArgumentError(f"{_TAKEN}, but got {_kind(source)}: {way_out}.")
+
+
+def _kind(thing: Any) -> str:
+    if isinstance(thing, list) and any(hasattr(one, "shape") for one in thing):
+        return "a list of arrays"
+    return "None" if thing is None else f"a value of type {type(thing).__name__}"
 
 
 def _of_arrays(arrays: Any, count: int, batch_size: int, shuffle: bool, epoch: int) -> Iterator[Any]:
@@ -225,11 +289,27 @@ def _of_arrays(arrays: Any, count: int, batch_size: int, shuffle: bool, epoch: i
         yield tuple(np.asarray(array)[chosen] for array in arrays)
 
 
-def _takes_one(function: Callable[..., Any]) -> bool:
+def _iterator(made: Any) -> Iterator[Any]:
     try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return True
-    except ValueError:  # a builtin without a signature
+        return iter(made)
+    except TypeError as error:
+        raise ArgumentError(
+            "The function given to run.data() must return a generator of batches, but returned "
+            f"{made!r:.100}."
+        ) from error
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Whether the function takes one argument, and not none."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a builtin without one
         return False
-    return False
+    for arguments in ((), (0,)):
+        with suppress(TypeError):
+            signature.bind(*arguments)
+            return len(arguments) == 1
+    raise ArgumentError(
+        "run.data() takes a function of no argument, or of one, the number of generators before, but "
+        f"{getattr(function, '__name__', function)!s:.100} takes {signature}."
+    )
