@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.exact.trainings import CASES, UNTIL, Training
+from tests.exact.trainings import CASES, REFUSED, UNTIL, Training
 
-from outlast import OutlastWarning
+from outlast import OutlastError, OutlastWarning
 
 
 def process(training: Training, folder: Path, until: int | None = None) -> tuple[object, list[str]]:
@@ -45,3 +45,12 @@ def test_a_resume_is_exact_or_a_message_names_what_is_not(
         assert (resumed == whole, warned, said) == (True, [], [])
     else:
         assert any(case.text in text for text in (*warned, *said)), (warned, said, resumed == whole)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_exact_is_refused_before_the_first_batch(folder: Path, name: str) -> None:
+    case = REFUSED[name]
+    assert case.text is not None
+    with pytest.raises(OutlastError) as caught:
+        process(case.training, folder, 0)  # which would end it in its first batch
+    assert case.text in str(caught.value)
