@@ -39,7 +39,7 @@ def test_a_resume_is_exact_or_a_message_names_what_is_not(
     resumed, warned = process(case.training, folder / "left")
     out = capsys.readouterr().out
     assert "changed from" not in out.replace("epochs changed from", "")
-    marks = ("would not be exact", "is not what was saved")
+    marks = ("would not be exact", "are kept instead of what was saved")
     said = [line for line in out.splitlines() if any(mark in line for mark in marks)]
     if case.text is None:
         assert (resumed == whole, warned, said) == (True, [], [])

@@ -563,7 +563,10 @@ def a_layer_that_is_thawed_in_an_epoch(folder: Path, until: int | None) -> Any:
     return train(folder, until, model=model, before=before)
 
 
-@said("what was set since the Run was made counts, and is not what was saved: state/training/flags/frozen")
+@said(
+    "these were set after the Run was made, and are kept instead of what was saved: "
+    "state/training/flags/frozen"
+)
 def a_layer_that_is_frozen_after_the_run_was_made(folder: Path, until: int | None) -> Any:
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 0.01)

@@ -1,7 +1,7 @@
 """Sources: data for a loop that fetches its batches itself, at a position that is known.
 
-``fit`` shows its callbacks no batch and no iterator. So it is given a source of ours, which counts what is
-fetched, and which can be brought to where another process was.
+``fit`` shows its callbacks neither batches nor iterators. So it is given a source of ours, which counts what
+is fetched, and which a resume can bring to where another process was.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Source:
         self._fetched.append(self._checksum(batch))
 
     def begin_epoch(self) -> None:
-        """An epoch begins: if its iterator had begun before, what making one draws must be undone."""
+        """An epoch begins. If its iterator began in another process, undo what making a new one draws."""
         self._random = random_state.collect() if self._goes_on else None
         self._goes_on = False
 
@@ -66,7 +66,7 @@ class Source:
     def begin(self, state: State | None) -> None:
         """Training begins: at a position, or for the first time.
 
-        What was fetched before was to see how the data look. Random state may be changed.
+        What was fetched before does not count: the loop only looked at the data. May draw random numbers.
         """
         raise NotImplementedError
 
@@ -169,7 +169,7 @@ class Stream(Source):
             loaders.restore(loaders.generators(self._holder), at["generators"])
 
     def end_epoch(self, steps: int | None) -> list[int]:
-        """As said there; fetched ahead or not, the position is that after the last step."""
+        """The epoch's checksums. The position is that after its last step, whatever was fetched ahead."""
         batches = super().end_epoch(steps)
         if not batches:
             return batches
@@ -187,7 +187,7 @@ class Stream(Source):
 
 
 def checked(steps: Any, batch_size: Any, shuffle: Any) -> tuple[int | None, int, bool]:
-    """The arguments of ``run.data`` beside the source, as what they stand for.
+    """Check the arguments of ``run.data`` beside the source; 8.0 becomes 8, and 1 becomes True.
 
     Raises:
         ArgumentError: one cannot work.

@@ -211,7 +211,7 @@ class Opening:
             self.changes += 1
             named = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
             self._notes.append(
-                f"what was set since the Run was made counts, and is not what was saved: {named}"
+                f"these were set after the Run was made, and are kept instead of what was saved: {named}"
             )
         if check is not None:
             self._store.write_event("check begins", {"resume_point": self._store.number})
@@ -240,8 +240,8 @@ class Opening:
         if self._wrong:
             named = ", ".join(self._wrong[:5]) + (" and more" if len(self._wrong) > 5 else "")
             self._say(
-                f"outlast: resuming {self._shown} would not be exact: loading does not bring back what was "
-                f"saved of {named}"
+                f"outlast: resuming {self._shown} would not be exact: after loading, these are not as they "
+                f"were saved: {named}"
             )
         if saved is None:
             if self._store.findings:
