@@ -53,6 +53,7 @@ class Part:
     name: str
     commands: tuple[tuple[str, ...], ...]
     env: dict[str, str] = field(default_factory=dict)
+    has_tests: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ def but(*paths: str) -> Iterator[str]:
 
 # Two at a time, so what takes longest is spread over several parts, and the longest come first.
 PARTS = [
-    Part("checks", (python("ruff", "check"), python("ruff", "format", "--check"), python("mypy"))),
+    Part(
+        "checks",
+        (python("ruff", "check"), python("ruff", "format", "--check"), python("mypy")),
+        has_tests=False,
+    ),
     tests("core", *CORE),
     tests("crashes", *CRASHES),
     tests("faults", *FAULTS),
@@ -113,7 +118,8 @@ def run(part: Part) -> Result:
     ]
     output = "".join(process.stdout for process in done)
     ok = all(process.returncode == 0 for process in done)
-    return Result(part, ok, output, time.monotonic() - started, count(output, ok))
+    counts = count(output, ok) if part.has_tests else Counter[str]()
+    return Result(part, ok, output, time.monotonic() - started, counts)
 
 
 def count(output: str, ok: bool) -> Counter[str]:
@@ -143,11 +149,23 @@ def run_all(parts: list[Part]) -> list[Result]:
 def sum_up(results: list[Result]) -> None:
     print("\n=== all parts ===")
     for result in results:
-        state = "ok" if result.ok else "FAILED"
         numbers = ", ".join(f"{n} {word}" for word, n in result.counts.items() if n)
-        print(f"{result.part.name:<14}{state:<8}{result.seconds:6.0f} s  {numbers}")
-    total = sum((result.counts for result in results), Counter[str]())
-    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+        print(f"{result.part.name:<14}{state(result):<8}{result.seconds:6.0f} s  {numbers}")
+    print(in_all(results))
+
+
+def in_all(results: list[Result]) -> str:
+    """The last line: what came of the tests, and of parts that have none."""
+    said = []
+    if any(result.part.has_tests for result in results):
+        total = sum((result.counts for result in results), Counter[str]())
+        said = [f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"]
+    without = [result for result in results if not result.part.has_tests]
+    return "; ".join([*said, *(f"{result.part.name} {state(result)}" for result in without)])
+
+
+def state(result: Result) -> str:
+    return "ok" if result.ok else "FAILED"
 
 
 def main(names: list[str]) -> int:

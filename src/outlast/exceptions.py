@@ -112,14 +112,18 @@ class MissingExtra(OutlastError, ImportError):
         package: the package, such as ``"matplotlib"``.
         extra: the extra of outlast that installs it, such as ``"plot"``.
         purpose: what needs it, as the subject of a sentence.
+        instead: another way out, if there is one.
 
     Example:
         >>> print(MissingExtra("matplotlib", extra="plot", purpose="A picture"))
         A picture needs matplotlib, which is not installed: pip install "outlast[plot]"
     """
 
-    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs {package}, which is not installed: pip install "outlast[{extra}]"')
+    def __init__(self, package: str, *, extra: str, purpose: str, instead: str = "") -> None:
+        super().__init__(
+            f'{purpose} needs {package}, which is not installed: pip install "outlast[{extra}]"'
+            + (f", or {instead}" if instead else "")
+        )
         self.name = package
 
     def __reduce__(self) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from keras.src.backend.common import global_state
+from keras.src.utils import rng_utils
 from tests.exact.trainings import Case, Training
 
 import outlast
@@ -458,3 +462,76 @@ def a_layer_that_draws_in_the_map_of_a_tf_dataset(folder: Path, until: int | Non
         return tf.squeeze(flip(x[:, :, None, None], training=True), (2, 3)), y
 
     return through(folder, until, tf_dataset().batch(8).map(augmented))
+
+
+# TensorFlow.
+
+
+@contextmanager
+def without_a_seed() -> Iterator[None]:
+    """As in a script that calls no ``set_random_seed``."""
+    name = rng_utils.GLOBAL_RANDOM_SEED
+    seed = global_state.get_global_attribute(name)
+    assert seed is not None
+    global_state.set_global_attribute(name, None)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(name, seed)
+
+
+@only("tensorflow")
+@said("the order of shuffled arrays: call keras.utils.set_random_seed")
+def arrays_that_are_shuffled_without_a_seed(folder: Path, until: int | None) -> Any:
+    with without_a_seed():
+        return train(folder, until)
+
+
+@only("tensorflow")
+@said("the last step of epochs of unknown length")
+def an_epoch_of_unknown_length(folder: Path, until: int | None) -> Any:
+    data = tf_dataset().batch(8).filter(lambda x, y: True)  # of which nobody knows how many it leaves
+    return train(folder, until, None, data)
+
+
+class Noisy(keras.layers.Layer):
+    """Adds noise that it gets from a function of TensorFlow's."""
+
+    def __init__(self, draw: Any) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def call(self, x: Any) -> Any:
+        return x + 0.1 * self.draw((8, 3))
+
+
+def with_noise(folder: Path, until: int | None, draw: Any) -> Any:
+    model = keras.Sequential([keras.Input((3,), batch_size=8), Noisy(draw), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=True)
+    return train(folder, until, model)
+
+
+@only("tensorflow")
+@said("What differs first is the weights")
+def noise_of_a_function_of_tensorflows(folder: Path, until: int | None) -> Any:
+    import tensorflow as tf
+
+    return with_noise(folder, until, tf.random.normal)
+
+
+@only("tensorflow")
+@exact
+def noise_of_tensorflows_global_generator(folder: Path, until: int | None) -> Any:
+    import tensorflow as tf
+
+    tf.random.set_global_generator(tf.random.Generator.from_seed(3))
+    return with_noise(folder, until, lambda shape: tf.random.get_global_generator().normal(shape))
+
+
+# Callbacks of Keras's own.
+
+
+@said("the state of ReduceLROnPlateau is not saved: use outlast.ReduceLROnPlateau")
+def a_callback_of_kerass_in_the_run(folder: Path, until: int | None) -> Any:
+    run = outlast.Run(folder, [keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=10.0)])
+    return train(folder, until, run=run)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.exact.trainings import CASES, UNTIL, Training
+from tests.exact.trainings import CASES, REFUSED, UNTIL, Training
 
-from outlast import OutlastWarning
+from outlast import OutlastError, OutlastWarning
 
 torch.set_num_threads(1)  # before a process is forked
 
@@ -63,10 +63,19 @@ def test_a_resume_is_exact_or_a_message_names_what_is_not(
     resumed, warned = process(case.training, folder / "left")
     out = capsys.readouterr().out
     assert "changed from" not in out.replace("epochs changed from", "")
-    marks = ("would not be exact", "is not what was saved")
+    marks = ("would not be exact", "are kept instead of what was saved")
     said = [line for line in out.splitlines() if any(mark in line for mark in marks)]
     if case.text is None:
         assert (resumed == whole, warned, said) == (True, [], [])
     else:
         text = case.then or case.text
         assert any(text in one for one in (*warned, *said)), (warned, said, resumed == whole)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_exact_is_refused_before_the_first_batch(folder: Path, name: str) -> None:
+    case = REFUSED[name]
+    assert case.text is not None
+    with pytest.raises(OutlastError) as caught:
+        process(case.training, folder, 0)  # which would end it in its first batch
+    assert case.text in str(caught.value)

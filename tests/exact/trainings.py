@@ -2,7 +2,8 @@
 
 A training is a function of the folder and of the epoch in which it is left; it returns what a user would
 look at in the end. ``@exact`` says that a resume gives the same bits, ``@said(text)`` that a message names
-what does not: nothing else is allowed. A new case is one more function.
+what does not, ``@refused(text)`` that an error does so before the first batch: nothing else is allowed. A new
+case is one more function.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Case:
 
 
 CASES: dict[str, Case] = {}
+REFUSED: dict[str, Case] = {}  # what no run is begun with
 
 
 def exact(training: Training) -> Training:
@@ -63,6 +65,14 @@ def exact(training: Training) -> Training:
 def said(text: str, then: str | None = None) -> Callable[[Training], Training]:
     def add(training: Training) -> Training:
         CASES[training.__name__] = Case(training, text, then)
+        return training
+
+    return add
+
+
+def refused(text: str) -> Callable[[Training], Training]:
+    def add(training: Training) -> Training:
+        REFUSED[training.__name__] = Case(training, text)
         return training
 
     return add
@@ -725,7 +735,10 @@ def a_layer_that_is_thawed_in_an_epoch(folder: Path, until: int | None) -> Any:
     return train(folder, until, model=model, before=before)
 
 
-@said("what was set since the Run was made counts, and is not what was saved: state/training/flags/frozen")
+@said(
+    "these were set after the Run was made, and are kept instead of what was saved: "
+    "state/training/flags/frozen"
+)
 def a_layer_that_is_frozen_after_the_run_was_made(folder: Path, until: int | None) -> Any:
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
@@ -766,6 +779,22 @@ def buffers_that_are_not_in_the_state_dict(folder: Path, until: int | None) -> A
     model = Scaled()
     ended = train(folder, until, model=model, batch=lambda *a: step(*a) + model.count)
     return ended and [model.count.item(), model.cache.item(), ended[-1], *result(model.inner)]
+
+
+class Quantised(torch.nn.Module):
+    """Looks things up in a table of eight bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.quantize_per_tensor(torch.ones(8), 0.1, 0, torch.qint8))
+
+    def forward(self, x: Any) -> Any:
+        return x * self.table.dequantize()
+
+
+@refused("table")
+def a_quantised_tensor_in_a_buffer(folder: Path, until: int | None) -> Any:
+    return train(folder, until, model=network(Quantised()))
 
 
 @exact
@@ -1214,6 +1243,15 @@ def a_rate_that_is_cut_beside_a_scheduler_that_multiplies(folder: Path, until: i
         callbacks=[outlast.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0)],
         after=lambda epoch: scheduler.step(),
     )
+
+
+@refused("sets the learning rate, but the scheduler scheduler=LambdaLR sets it again in each of its steps")
+def a_rate_that_is_cut_beside_a_scheduler_that_sets_it_anew(folder: Path, until: int | None) -> Any:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
+    callbacks = [outlast.ReduceLROnPlateau("loss")]
+    return train(folder, until, model=model, optimizer=optimizer, scheduler=scheduler, callbacks=callbacks)
 
 
 @exact

@@ -141,10 +141,16 @@ def test_interrupted_run_again_killed_and_run_again_a_notebook_ends_as_if_nobody
     with again.kernel():
         resumed = again.run_training()
         undisturbed = again.run(3)
-    assert {output.name for output in [*resumed, *undisturbed]} == {"stdout"}, "something is complained of"
+        once_more = again.run(2)
+    assert {output.name for output in [*resumed, *undisturbed, *once_more]} == {"stdout"}, (
+        "something is complained of"
+    )
     said, result = "".join(output.text for output in resumed).splitlines()
     assert said.startswith("outlast: resumed run at epoch ")
     assert result == "".join(output.text for output in undisturbed).strip()
+    finished, same = "".join(output.text for output in once_more).splitlines()
+    assert finished.startswith("outlast: run is finished (all 12 epochs are done)")
+    assert same == result
     assert views(tmp_path / "run").keys() == views(tmp_path / "undisturbed").keys()
     for name in ("history.csv", "journal.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()

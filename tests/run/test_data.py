@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
-from outlast.exceptions import ArgumentError, UsageError
+from outlast import Run
+from outlast.exceptions import ArgumentError, MissingExtra, UnknownArgument, UsageError
 from outlast.frameworks.sources import Source, stream
 from outlast.run.batches import checksum
 from outlast.run.data import Data
@@ -93,3 +98,108 @@ def test_data_without_a_length_or_without_a_batch_are_refused() -> None:
         source([]).fetch()
     with pytest.raises(ArgumentError, match="cannot be begun again"):
         source(iter([1]))
+
+
+X, Y = np.zeros((8, 2)), np.zeros((8, 1))
+OF_DATA = (
+    "run.data() takes a tf.data.Dataset, a keras.utils.PyDataset, a DataLoader or another iterable of "
+    "batches, arrays in a tuple, or a function that makes a generator, but got "
+)
+ROWS = "run.data() takes arrays with the same number of rows, at least one, but got arrays of the shapes "
+A_TUPLE = "pass arrays in a tuple, run.data((x, y))"
+
+
+@pytest.mark.parametrize(
+    ("made_of", "told"),
+    [
+        (
+            [X, Y],
+            OF_DATA + "a list of arrays: pass a tuple of arrays, run.data((x, y)); in a list of batches",
+        ),
+        (X, OF_DATA + f"a value of type ndarray: {A_TUPLE} or run.data((x,))."),
+        ({"x": X}, OF_DATA + f"a value of type dict: {A_TUPLE}, or a function that makes a generator"),
+        ("data.csv", OF_DATA + f"a value of type str: {A_TUPLE}, or a function that makes a generator"),
+        (None, OF_DATA + "None."),
+        ((X, Y[:3]), ROWS + "(8, 2), (3, 1)."),
+        ((X[:0], Y[:0]), ROWS + "(0, 2), (0, 1)."),
+        ((X, np.float32(1)), ROWS + "(8, 2), ()."),
+        (
+            (X, [0.0] * 8),
+            "run.data() was given a tuple of arrays with a value of type list in it: convert that",
+        ),
+        (
+            lambda a, b: [],
+            "run.data() takes a function of no argument, or of one, the number of generators before, but "
+            "<lambda> takes (a, b).",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_no_data_is_refused_with_what_to_pass(made_of: Any, told: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Run(None).data(made_of)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, "8", 2.5, float("inf"), True])
+def test_a_count_that_cannot_be_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Run(None).data((X, Y), **{name: value})
+    assert str(caught.value) == f"{name} of run.data() must be a whole number, at least 1, but is {value!r}."
+
+
+def test_a_misspelt_argument_and_arrays_without_a_tuple_are_told_what_was_meant() -> None:
+    run: Any = Run(None)
+    with pytest.raises(
+        UnknownArgument, match=r"^run.data\(\) has no argument 'batchsize'. Did you mean 'batch_size'"
+    ):
+        run.data((X, Y), batchsize=4)
+    with pytest.raises(
+        ArgumentError, match=r"^run.data\(\) takes one source, but got 2: pass arrays in a tuple"
+    ):
+        run.data(X, Y)
+    with pytest.raises(ArgumentError, match=r"^shuffle of run.data\(\) must be True or False, but is 'no'"):
+        run.data((X, Y), shuffle="no")
+
+
+def test_a_function_that_returns_no_generator_is_named_when_it_is_called() -> None:
+    with pytest.raises(ArgumentError, match=r"must return a generator of batches, but returned None\.$"):
+        source(lambda: None).fetch()
+
+
+def test_without_keras_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)  # what Python itself takes for "not there"
+    monkeypatch.delitem(sys.modules, "outlast.frameworks.keras_data", raising=False)
+    monkeypatch.delattr("outlast.frameworks.keras_data", raising=False)
+    with pytest.raises(MissingExtra) as caught:
+        Run(None).data((X, Y))
+    assert str(caught.value) == (
+        'run.data() needs keras, which is not installed: pip install "outlast[keras]"'
+    )
+
+
+def test_without_a_backend_of_keras_the_ways_out_are_named() -> None:
+    script = """
+import sys
+sys.modules["tensorflow"] = None
+import outlast
+from outlast.frameworks.base import load_file
+for use in (lambda: outlast.Run(None).data(lambda: iter([])), lambda: load_file("best.keras")):
+    try:
+        use()
+    except outlast.MissingExtra as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ways_out = (
+        'needs tensorflow, which is not installed: pip install "outlast[tensorflow]", or set KERAS_BACKEND '
+        "to a backend that is installed, before Keras is imported"
+    )
+    assert done.stdout.splitlines() == [f"run.data() {ways_out}", f"Loading best.keras {ways_out}"]

@@ -359,7 +359,7 @@ def test_a_change_on_purpose_is_no_difference_in_the_next_start(folder: Path, wh
         run.training.weights["w"][1] = 7.0
     assert train(run, 9, until=4) == [3, 4]
     out = capsys.readouterr().out
-    assert what in ("a callback", "a rate") or "what was set since the Run was made counts" in out
+    assert what in ("a callback", "a rate") or "these were set after the Run was made, and are kept" in out
     again = start(folder, [EarlyStopping("val_loss", patience=9)] if what == "a callback" else [])
     if what == "a rate":
         again.learning_rate = 0.01

@@ -180,6 +180,31 @@ def test_loaders_one_after_the_other_are_counted_on(folder: Path) -> None:
     assert [one for one in ear.heard if one != {}] == [0, 1, 2, 3, 4] * 2
 
 
+def test_two_loaders_in_a_zip_of_batches_are_told_to_be_zipped_inside(folder: Path) -> None:
+    run = start(folder)
+    with pytest.raises(UsageError, match=r"For two loaders side by side use run\.batches\(zip\(a, b\)\)"):
+        for _ in run.epochs(1):
+            for _ in zip(run.batches([1, 2]), run.batches([3, 4]), strict=True):
+                pass
+    run = start(folder)
+    with pytest.raises(UsageError, match=r"use run\.validation\(zip\(a, b\)\)"):
+        for _ in run.epochs(1):
+            for _ in zip(run.validation([1, 2]), run.validation([3, 4]), strict=True):
+                pass
+
+
+@pytest.mark.parametrize("name", ["batches", "validation"])
+@pytest.mark.parametrize("loader", [3, None, 1.5, len])
+def test_what_is_no_loader_is_refused(folder: Path, name: str, loader: Any) -> None:
+    run = start(folder)
+    for _ in run.epochs(1):
+        with pytest.raises(ArgumentError) as caught:
+            next(getattr(run, name)(loader))
+    assert str(caught.value) == (
+        f"run.{name} takes a loader of batches, such as a DataLoader or a list, but got {loader!r}."
+    )
+
+
 @pytest.mark.parametrize("name", ["batches", "validation"])
 @pytest.mark.parametrize("loader", [[], iter([]), (x for x in ()), DataLoader(range(0))])
 def test_a_loader_that_gives_nothing_is_an_error_in_that_epoch(folder: Path, name: str, loader: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Moment, Position
-from outlast.exceptions import ArgumentError, CapabilityError
+from outlast.exceptions import ArgumentError, CapabilityError, MissingExtra
 from outlast.storage.output import Save
 
 Capability = Literal["learning_rate", "weights", "saving", "state"]
@@ -253,6 +253,10 @@ class Training:
         """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
         return ""
 
+    def gradient_is_used(self) -> Callable[[Any], bool]:
+        """Tells of a parameter whether a step has used its gradient; else it is carried over, and saved."""
+        return lambda parameter: False
+
     def load_file(self, path: str) -> Any:
         """Load what :meth:`saving` wrote, as the framework's users load it."""
         raise NotImplementedError
@@ -383,10 +387,12 @@ def load_file(path: str) -> Any:
 
     Raises:
         ArgumentError: no framework writes files with this ending.
+        MissingExtra: the framework, or Keras's backend, is not installed.
     """
     for ending, module in _FILES.items():
         if path.endswith(ending):
-            return _module(module).load(path)
+            with _missing_named(f"Loading {path}", module):
+                return _module(module).load(path)
     raise ArgumentError(f"{path} cannot be loaded: expected a file that ends in {' or '.join(_FILES)}.")
 
 
@@ -413,8 +419,34 @@ def is_of_framework(cls: type) -> bool:
     return cls.__module__.partition(".")[0] in _FRAMEWORKS
 
 
+def data_for_fit() -> Any:
+    """The module for the data of Keras's ``fit``; Keras is imported now.
+
+    Raises:
+        MissingExtra: Keras, or its backend, is not installed.
+    """
+    with _missing_named("run.data()", "keras"):
+        return _module("keras_data")
+
+
 def _module(name: str) -> Any:
     return import_module(f"outlast.frameworks.{name}")
+
+
+@contextmanager
+def _missing_named(purpose: str, module: str) -> Iterator[None]:
+    """Name the extra, if a framework is not installed; each has one of its own name."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in PACKAGES:
+            raise
+        is_backend = module == "keras" != package
+        instead = "set KERAS_BACKEND to a backend that is installed, before Keras is imported"
+        raise MissingExtra(
+            package, extra=package, purpose=purpose, instead=instead if is_backend else ""
+        ) from error
 
 
 def optimizers_by_name(optimizer: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Data for Keras's ``fit``, on every backend, at a position that is known.
 
-A ``tf.data.Dataset`` stays one: another is put around it, which says when an iterator begins, and in which
-a resumed one leaves out what had been trained. Everything else becomes a ``PyDataset``.
+A ``tf.data.Dataset`` is wrapped in another one, which notes when an iterator begins, and skips what was
+trained before a resume. Everything else becomes a ``PyDataset``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class StreamDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has n
 
     @property
     def num_batches(self) -> int | None:
-        """Of an epoch; None if ``fit`` has to say."""
+        """Batches of an epoch; None if ``fit`` has to say."""
         return self._steps
 
     def __getitem__(self, index: int) -> Any:
@@ -50,10 +50,10 @@ class StreamDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has n
 
 
 class DatasetSource(Source):
-    """A ``PyDataset`` of the user's.
+    """A ``PyDataset`` that the user wrote.
 
-    It is brought to a position by its ``state_dict`` and ``load_state_dict``, or else by calling its
-    ``on_epoch_end`` as often as before, with random state as it was before the first.
+    A resume brings it to its position with its ``load_state_dict``. If it has none, ``on_epoch_end`` is
+    called as often as before, from the random state that the first training began with.
     """
 
     def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
@@ -72,7 +72,7 @@ class DatasetSource(Source):
             )
 
     def epoch_ends(self) -> None:
-        """Tell the user's dataset, and count."""
+        """Tell the user's dataset that an epoch has ended, and count it."""
         self._data.on_epoch_end()
         self._ended += 1
 
@@ -85,7 +85,7 @@ class DatasetSource(Source):
         return {"ended": self._ended, "taken": self._taken, "began": self._began, "own": saved}
 
     def fetch(self, index: int) -> Any:
-        """A batch of the user's; if they have no end, counted on from where another process was."""
+        """A batch of the user's dataset; in one without an end, counted on from where another process was."""
         self._undo_draws()
         batch = self._data[index + self._skipped]
         if self._in_order:
@@ -93,7 +93,7 @@ class DatasetSource(Source):
         return batch
 
     def begin(self, state: State | None) -> None:
-        """Load its state, or go through the ends of epochs."""
+        """Load the dataset's state, or let it end as many epochs as before."""
         self._fetched = []
         if state is None or state["began"] is None:
             self._began = random_state.collect()
@@ -113,14 +113,14 @@ class DatasetSource(Source):
             self.epoch_ends()
 
     def end_epoch(self, steps: int | None) -> list[int]:
-        """As said there."""
+        """The epoch's checksums; counts the batches of a dataset without an end."""
         self._taken += (steps or 0) if self._data.num_batches is None else 0
         self._at = self._state()
         return super().end_epoch(steps)
 
 
 class ForwardedDataset(keras.utils.PyDataset):  # type: ignore[misc]
-    """A user's ``PyDataset``, whose source hears of batches and of epochs."""
+    """A user's ``PyDataset``, as ``fit`` is given it: every call goes on to it, and its source is told."""
 
     def __init__(self, data: Any, source: DatasetSource) -> None:
         super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
@@ -128,7 +128,7 @@ class ForwardedDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     @property
     def num_batches(self) -> int | None:
-        """The user's."""
+        """How many batches the user's dataset has; None if it has no end."""
         count: int | None = self._data.num_batches
         return count
 
@@ -136,16 +136,16 @@ class ForwardedDataset(keras.utils.PyDataset):  # type: ignore[misc]
         return self._source.fetch(index)
 
     def on_epoch_begin(self) -> None:
-        """The user's."""
+        """Pass it on to the user's dataset."""
         self._data.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """The user's, counted."""
+        """Pass it on to the user's dataset, which may shuffle itself here, and count it."""
         self._source.epoch_ends()
 
 
 class TensorFlowSource(Source):
-    """A ``tf.data.Dataset``: its iterators are counted, for each has an order of its own."""
+    """A ``tf.data.Dataset``. Its iterators are counted, because each has an order of its own."""
 
     def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
         super().__init__(checksum)
@@ -203,7 +203,7 @@ class TensorFlowSource(Source):
             self._begun += 1
 
     def end_epoch(self, steps: int | None) -> list[int]:
-        """As said there. Without steps that somebody gave each epoch has an iterator of its own."""
+        """The epoch's checksums. Where nobody gave a number of steps, each epoch has its own iterator."""
         self._taken += steps or 0
         ended = steps is None or (self.length is not None and self._taken >= self.length)
         self._at = {"begun": self._begun, "taken": 0 if ended else self._taken}

@@ -1,20 +1,27 @@
 """Sources: data for a loop that fetches its batches itself, at a position that is known.
 
-``fit`` shows its callbacks no batch and no iterator. So it is given a source of ours, which counts what is
-fetched, and which can be brought to where another process was.
+``fit`` shows its callbacks neither batches nor iterators. So it is given a source of ours, which counts what
+is fetched, and which a resume can bring to where another process was.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
 from typing import Any
 
+from outlast.core import numbers
 from outlast.core.asking import has
 from outlast.exceptions import ArgumentError, UsageError
 from outlast.frameworks import loaders, random_state
 
 State = dict[str, Any]
+
+_TAKEN = (
+    "run.data() takes a tf.data.Dataset, a keras.utils.PyDataset, a DataLoader or another iterable of "
+    "batches, arrays in a tuple, or a function that makes a generator"
+)
 
 
 class Source:
@@ -46,7 +53,7 @@ class Source:
         self._fetched.append(self._checksum(batch))
 
     def begin_epoch(self) -> None:
-        """An epoch begins: if its iterator had begun before, what making one draws must be undone."""
+        """An epoch begins. If its iterator began in another process, undo what making a new one draws."""
         self._random = random_state.collect() if self._goes_on else None
         self._goes_on = False
 
@@ -62,7 +69,7 @@ class Source:
     def begin(self, state: State | None) -> None:
         """Training begins: at a position, or for the first time.
 
-        What was fetched before was to see how the data look. Random state may be changed.
+        What was fetched before does not count: the loop only looked at the data. May draw random numbers.
         """
         raise NotImplementedError
 
@@ -86,7 +93,7 @@ class Stream(Source):
 
     Args:
         checksum: of a batch.
-        make: called with the number of iterators made before; returns an iterator.
+        make: called with the number of iterators made before; returns what gives one.
         length: batches of each, if that is known.
         replayed: call it as often as before, for what it may count.
         holder: of random generators; a data loader.
@@ -95,7 +102,7 @@ class Stream(Source):
     def __init__(
         self,
         checksum: Callable[[Any], int],
-        make: Callable[[int], Iterator[Any]],
+        make: Callable[[int], Iterable[Any]],
         length: int | None,
         *,
         replayed: bool = False,
@@ -134,7 +141,7 @@ class Stream(Source):
 
     def _next_iterator(self) -> None:
         self._began = {"global": random_state.collect(), "generators": self._generators()}
-        self._iterator = self._make(self._made)
+        self._iterator = _iterator(self._make(self._made))
         self._made, self._taken, self._calls = self._made + 1, 0, self._calls + 1
 
     def _generators(self) -> State:
@@ -151,7 +158,7 @@ class Stream(Source):
         self._iterator, self._fetched, self._places = None, [], []
         self._made, self._at = at["made"] - (at["taken"] > 0), at
         while self._replayed and self._calls < at["calls"] - (at["taken"] > 0):
-            self._make(self._calls)
+            _iterator(self._make(self._calls))
             self._calls += 1
         loaders.begin_workers(self._holder)
         self._goes_on = at["taken"] > 0 and self.endless
@@ -165,7 +172,7 @@ class Stream(Source):
             loaders.restore(loaders.generators(self._holder), at["generators"])
 
     def end_epoch(self, steps: int | None) -> list[int]:
-        """As said there; fetched ahead or not, the position is that after the last step."""
+        """The epoch's checksums. The position is that after its last step, whatever was fetched ahead."""
         batches = super().end_epoch(steps)
         if not batches:
             return batches
@@ -180,6 +187,26 @@ class Stream(Source):
             "generators": self._generators(),
         }
         return batches
+
+
+def checked(steps: Any, batch_size: Any, shuffle: Any) -> tuple[int | None, int, bool]:
+    """Check the arguments of ``run.data`` beside the source; 8.0 becomes 8, and 1 becomes True.
+
+    Raises:
+        ArgumentError: one cannot work.
+    """
+    return (
+        None if steps is None else _whole(steps, "steps of run.data()"),
+        _whole(batch_size, "batch_size of run.data()"),
+        numbers.flag(shuffle, "shuffle of run.data()"),
+    )
+
+
+def _whole(value: Any, name: str) -> int:
+    result = numbers.count(value, name, least=1)
+    if not isinstance(result, int):  # infinity is a count, too
+        raise ArgumentError(f"{name} must be a whole number, at least 1, but is {value!r}.")
+    return result
 
 
 def stream(
@@ -197,8 +224,8 @@ def stream(
     Raises:
         ArgumentError: it is something else.
     """
-    if isinstance(source, tuple) and all(has(one, "shape") for one in source):
-        count = len(source[0])
+    if isinstance(source, tuple) and any(has(one, "shape") for one in source):
+        count = _rows(source)
         pieces = -(-count // batch_size)
         return Stream(checksum, lambda epoch: _of_arrays(source, count, batch_size, shuffle, epoch), pieces)
     if isinstance(source, Iterator):
@@ -206,17 +233,54 @@ def stream(
             "run.data() was given an iterator, which cannot be begun again: pass the function that makes it, "
             "run.data(lambda: batches())."
         )
+    _refuse_no_batches(source)
     if isinstance(source, Iterable):
         length = len(source) if isinstance(source, Sized) else None
-        return Stream(checksum, lambda _: iter(source), length or steps, holder=source)
+        return Stream(checksum, lambda _: source, length or steps, holder=source)
     if not callable(source):
-        raise ArgumentError(
-            "run.data() takes a tf.data.Dataset, a keras.utils.PyDataset, a DataLoader or another iterable "
-            f"of batches, arrays in a tuple, or a function that makes a generator, but got {source!r:.100}."
-        )
+        raise ArgumentError(f"{_TAKEN}, but got {source!r:.100}.")
     if _takes_one(source):
-        return Stream(checksum, lambda epoch: iter(source(epoch)), None)
-    return Stream(checksum, lambda epoch: iter(source()), None, replayed=True)
+        return Stream(checksum, source, None)
+    return Stream(checksum, lambda epoch: source(), None, replayed=True)
+
+
+def _rows(arrays: tuple[Any, ...]) -> int:
+    """How many rows the arrays have, each as many as the others."""
+    other = next((one for one in arrays if not hasattr(one, "shape")), None)
+    if other is not None:
+        raise ArgumentError(
+            f"run.data() was given a tuple of arrays with {_kind(other)} in it: convert that to an array, or "
+            "pass a function that makes a generator of batches."
+        )
+    rows = [one.shape[0] if one.shape else None for one in arrays]
+    if len({*rows}) > 1 or not rows[0]:
+        shapes = ", ".join(str(tuple(one.shape)) for one in arrays)
+        raise ArgumentError(
+            "run.data() takes arrays with the same number of rows, at least one, but got arrays of the "
+            f"shapes {shapes}."
+        )
+    return int(rows[0])
+
+
+def _refuse_no_batches(source: Any) -> None:
+    """Refuse what can be iterated over, but not batch by batch."""
+    if hasattr(source, "shape"):
+        way_out = "pass arrays in a tuple, run.data((x, y)) or run.data((x,))"
+    elif isinstance(source, list) and any(hasattr(one, "shape") for one in source):
+        way_out = (
+            "pass a tuple of arrays, run.data((x, y)); in a list of batches, each batch must be a tuple too"
+        )
+    elif isinstance(source, (Mapping, str, bytes)):
+        way_out = "pass arrays in a tuple, run.data((x, y)), or a function that makes a generator of batches"
+    else:
+        return
+    raise ArgumentError(f"{_TAKEN}, but got {_kind(source)}: {way_out}.")
+
+
+def _kind(thing: Any) -> str:
+    if isinstance(thing, list) and any(hasattr(one, "shape") for one in thing):
+        return "a list of arrays"
+    return "None" if thing is None else f"a value of type {type(thing).__name__}"
 
 
 def _of_arrays(arrays: Any, count: int, batch_size: int, shuffle: bool, epoch: int) -> Iterator[Any]:
@@ -228,11 +292,27 @@ def _of_arrays(arrays: Any, count: int, batch_size: int, shuffle: bool, epoch: i
         yield tuple(np.asarray(array)[chosen] for array in arrays)
 
 
-def _takes_one(function: Callable[..., Any]) -> bool:
+def _iterator(made: Any) -> Iterator[Any]:
     try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return True
-    except ValueError:  # a builtin without a signature
+        return iter(made)
+    except TypeError as error:
+        raise ArgumentError(
+            "The function given to run.data() must return a generator of batches, but returned "
+            f"{made!r:.100}."
+        ) from error
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Whether the function takes one argument, and not none."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a builtin without one
         return False
-    return False
+    for arguments in ((), (0,)):
+        with suppress(TypeError):
+            signature.bind(*arguments)
+            return len(arguments) == 1
+    raise ArgumentError(
+        "run.data() takes a function of no argument, or of one, the number of generators before, but "
+        f"{getattr(function, '__name__', function)!s:.100} takes {signature}."
+    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
 from outlast.frameworks.random_state import is_generator
 from outlast.run.parts import is_stateful
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 _KNOWN = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "on_save_error", "adapter")
 _LATER = ("state", "weights", "learning_rate", "seeds", "augmentation")
 
@@ -53,6 +56,32 @@ def check_save_every(save_every: Any) -> None:
             f"save_every must be 'epoch', but is {save_every!r}: resume points inside an epoch are not "
             "made yet."
         )
+
+
+def naming_the_nearest(way_out: str) -> Callable[[_Method], _Method]:
+    """Let a method of a Run answer an unknown argument with the nearest, and too many with a way out.
+
+    Args:
+        way_out: what to do with several that have no name, where one is taken.
+    """
+
+    def checking(method: _Method) -> _Method:
+        names = [*inspect.signature(method).parameters][1:]
+
+        @functools.wraps(method)
+        def checked(run: Any, *args: Any, **kwargs: Any) -> Any:
+            who = f"run.{method.__name__}()"
+            for name in kwargs.keys() - names:
+                raise UnknownArgument(
+                    f"{who} has no argument {name!r}.{nearest(name, names)} It takes: {', '.join(names)}."
+                )
+            if len(args) > 1:
+                raise ArgumentError(f"{who} takes one {names[0]}, but got {len(args)}: {way_out}.")
+            return method(run, *args, **kwargs)
+
+        return cast(_Method, checked)
+
+    return checking
 
 
 def _typo(name: str) -> str | None:

@@ -129,7 +129,7 @@ class Host(OwnLoop):
             for problem in [*self._inexact(), *attributes] if finished is None else ():
                 self._say_inexact(problem)
             if finished is not None and self._saved is not None:
-                self._opening.refuse_another_model(self.training)
+                self._opening.refuse_if_finished_here(self.training)
             if self._check is None:
                 self._opening.announce(self._saved, finished, self._epochs())
                 self._saved = None

@@ -122,9 +122,9 @@ class Loop(AnyPart):
 
         Raises:
             UsageError: no epoch is under way, or a batch is.
-            ArgumentError: the loader gives nothing.
+            ArgumentError: the loader gives nothing, or is none.
         """
-        self._check("run.batches")
+        self._check("run.batches", loader)
         meet(loader)
         self._generators.meet(loader)
         before = self._count
@@ -152,9 +152,9 @@ class Loop(AnyPart):
 
         Raises:
             UsageError: no epoch is under way, or another validation is.
-            ArgumentError: the loader gives nothing.
+            ArgumentError: the loader gives nothing, or is none.
         """
-        self._check("run.validation")
+        self._check("run.validation", loader)
         begin(loader)
         self._validation = scope = Validation(self.last, random_state.collect(), self._generators.state())
         self._of_validations.meet(loader)
@@ -183,18 +183,25 @@ class Loop(AnyPart):
         ended, self._ended = self._ended, None
         return None if ended is None else ended.means
 
-    def _check(self, who: str) -> None:
+    def _check(self, who: str, loader: Any) -> None:
+        if not any(hasattr(type(loader), name) for name in ("__iter__", "__getitem__")):
+            raise ArgumentError(
+                f"{who} takes a loader of batches, such as a DataLoader or a list, but got {loader!r:.100}."
+            )
         if not self.in_epoch:
             raise UsageError(
                 f"{who} was called outside an epoch: use it in the loop, for epoch in run.epochs(...)."
             )
         if self._validation is not None:
-            raise UsageError(f"{who} was called inside run.validation: leave that loop first.")
+            raise UsageError(
+                f"{who} was called inside run.validation: leave that loop first. For two loaders side by "
+                "side use run.validation(zip(a, b))."
+            )
         if self._in_batch and who == "run.batches":
             raise UsageError(
-                "run.batches was called inside a batch of run.batches. For a validation inside the epoch use "
-                "run.validation(loader); to go through a second loader of the training, go through it "
-                "without run.batches."
+                "run.batches was called inside a batch of run.batches. For two loaders side by side use "
+                "run.batches(zip(a, b)); for a validation inside the epoch run.validation(loader); and go "
+                "through a second loader inside each batch without run.batches."
             )
 
     def collect(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import CapabilityError, DamagedFile, RunChanged, UnknownFormat
-from outlast.frameworks.base import Training
+from outlast.frameworks.base import Adapter, Training
 from outlast.inspect.saved_run import decisions_of, rows_of
 from outlast.run import diverged, finished_here, settings
 from outlast.run.comparison import ROOT, Leaves, leaves, same
@@ -218,7 +218,7 @@ class Opening:
             self.changes += 1
             named = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
             self._notes.append(
-                f"what was set since the Run was made counts, and is not what was saved: {named}"
+                f"these were set after the Run was made, and are kept instead of what was saved: {named}"
             )
         if check.why:
             self._notes.append(f"not checked: {check.why}")
@@ -247,8 +247,8 @@ class Opening:
         if self._wrong:
             named = ", ".join(self._wrong[:5]) + (" and more" if len(self._wrong) > 5 else "")
             self._say(
-                f"outlast: resuming {self._shown} would not be exact: loading does not bring back what was "
-                f"saved of {named}"
+                f"outlast: resuming {self._shown} would not be exact: after loading, these are not as they "
+                f"were saved: {named}"
             )
         if saved is None:
             if self._store.findings:
@@ -298,13 +298,13 @@ class Opening:
 
     # What the user sets between two trainings of one Run.
 
-    def refuse_another_model(self, training: Training) -> None:
-        """Before a finished run is given to a model: refuse one of another training in this program.
+    def refuse_if_finished_here(self, training: Training) -> None:
+        """Before a finished run is given to a model: refuse it to the program that has just finished it.
 
         Raises:
-            UsageError: it is one.
+            UsageError: it is that program.
         """
-        finished_here.check(self._store.folder, self._shown, self._place, self._initial, training.model)
+        finished_here.check(self._store.folder, self._shown, self._place, self._initial, _trained(training))
 
     def ended(self, training: Training, *, is_finished: bool) -> None:
         """Remember how the run leaves the model.
@@ -318,7 +318,7 @@ class Opening:
         with suppress(CapabilityError, NotImplementedError):  # who keeps what cannot be stored names it
             self._left = training, _checksums(training)
         if is_finished and self._store.folder:
-            finished_here.note(self._store.folder, self._place, self._initial, training.model)
+            finished_here.note(self._store.folder, self._place, self._initial, _trained(training))
 
     def set_through_run(self, name: str) -> None:
         """The user sets it through the Run, so the next training takes it."""
@@ -354,6 +354,11 @@ class Opening:
         for name, rate in rates.items():
             training.set_learning_rate(name, rate)
         return found
+
+
+def _trained(training: Training) -> Any:
+    """What tells two trainings of a program apart: the model, or the user's own adapter."""
+    return training if isinstance(training, Adapter) else training.model
 
 
 def _since(piece: str, before: Leaves, now: Leaves) -> settings.Change:

@@ -89,7 +89,8 @@ class OwnLoop(CallbackList):
 
         Raises:
             UsageError: it is called outside an epoch, or inside a batch: see :meth:`validation`.
-            ArgumentError: the loader gives nothing, such as an iterator that was gone through before.
+            ArgumentError: it is no loader, or gives nothing, such as an iterator that was gone through
+                before.
 
         Example:
             >>> import outlast
@@ -125,7 +126,7 @@ class OwnLoop(CallbackList):
 
         Raises:
             UsageError: it is called outside an epoch, or inside another validation.
-            ArgumentError: the loader gives nothing.
+            ArgumentError: it is no loader, or gives nothing.
 
         Example:
             >>> import outlast

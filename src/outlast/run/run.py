@@ -12,7 +12,8 @@ from outlast.core.decision import Action, Decision, Reason
 from outlast.core.numbers import real
 from outlast.core.run_state import START
 from outlast.exceptions import ArgumentError, UsageError, nearest
-from outlast.frameworks.base import Adapter
+from outlast.frameworks import sources
+from outlast.frameworks.base import Adapter, data_for_fit
 from outlast.inspect.saved_run import Best
 from outlast.run import arguments, batches, beforehand, rehearsal
 from outlast.run.attributes import AttributesPart
@@ -284,6 +285,7 @@ class Run(Host, Shown):
         self.control.stop(decision.sentence)
         self._note(decision)
 
+    @arguments.naming_the_nearest("pass arrays in a tuple, run.data((x, y))")
     def data(
         self, source: Any, *, steps: int | None = None, batch_size: int = 32, shuffle: bool = True
     ) -> Any:
@@ -303,7 +305,9 @@ class Run(Host, Shown):
             shuffle: arrays, in an order that depends on the epoch alone.
 
         Raises:
-            ArgumentError: it is none of these, or an iterator that cannot be begun again.
+            ArgumentError, UnknownArgument: it is none of these, or an iterator that cannot be begun again; or
+                another argument cannot work.
+            MissingExtra: Keras, or its backend, is not installed.
 
         Example:
             .. code-block:: python
@@ -312,9 +316,8 @@ class Run(Host, Shown):
                 data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(1000, seed=3).batch(32)
                 model.fit(run.data(data), epochs=10, callbacks=[run])
         """
-        from outlast.frameworks import keras_data
-
-        return self._data.add(keras_data.source(source, batches.checksum, steps, batch_size, shuffle))
+        options = sources.checked(steps, batch_size, shuffle)
+        return self._data.add(data_for_fit().source(source, batches.checksum, *options))
 
     def flush(self) -> None:
         """Wait until what is committed is on the disk.
