@@ -268,14 +268,14 @@ def test_who_ignores_ctrl_c_for_us_is_obeyed() -> None:
 def test_a_file_that_does_not_hold_the_best_model_is_an_exit_code_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = training.FileCheck(loss=0.7, accuracy=0.9, best=BestEpoch(0, "val_loss", 0.6))
+    other = training.Check(loss=0.7, accuracy=0.9, best=BestEpoch(0, "val_loss", 0.6))
     monkeypatch.setattr(the_demo, "evaluate", lambda result: other)
     assert cli.main(["demo", "--epochs", "1"]) == 1
     assert capsys.readouterr().out.endswith("NOT the same\n")
 
 
 def test_a_loss_that_differs_by_rounding_alone_holds() -> None:
-    check = training.FileCheck(loss=0.6000000001, accuracy=0.9, best=BestEpoch(0, "val_loss", 0.6))
+    check = training.Check(loss=0.6000000001, accuracy=0.9, best=BestEpoch(0, "val_loss", 0.6))
     assert check.holds and not check.exact
     assert telling.proof(check).endswith("the same, but for rounding")
 

@@ -232,7 +232,8 @@ def test_a_planted_fault_is_found_and_what_was_saved_is_put_back(
         train(again, 5, act=act)
     assert len([one for one in caught if "trained again" in str(one.message)]) == 1
     text = str(caught[0].message)
-    assert ("is exact but for a metric" if fault == "metric" else "is not exact") in text
+    aside = {"metric": "is exact but for a metric", "extra": "is exact but for run.extra"}
+    assert aside.get(fault, "is not exact") in text
     assert f"What differs first is {FAULTS[fault]}" in text and "likely cause" in text
     assert seen[1] == (4, saved, extra)  # as it was saved
     assert again._rows[:4] == rows
@@ -241,6 +242,20 @@ def test_a_planted_fault_is_found_and_what_was_saved_is_put_back(
     (check,) = [event for event in events if event["event"] == "check"]
     assert not check["identical"] and FAULTS[fault] in check["found"]
     assert open_run(folder).history["val_loss"] == list(LOSSES[:5])
+
+
+def test_what_a_callback_of_ones_own_remembers_is_compared(folder: Path) -> None:
+    class Counting(Callback):
+        def __init__(self, begins_with: int) -> None:
+            self.total, self.begins_with = 0, begins_with
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.total = self.begins_with + epoch
+
+    train(start(folder, [Counting(0)]), 9, until=4)
+    told = r"what a callback remembers: state/attributes/Counting/total/value \(3 was saved, and"
+    with pytest.warns(OutlastWarning, match=f"is exact but for what a callback remembers.*{told}"):
+        train(start(folder, [Counting(5)]), 5)
 
 
 def test_a_metric_that_has_differed_before_is_named_in_the_line_alone(folder: Path, capsys: Out) -> None:

@@ -6,6 +6,7 @@ docs/exact.md has the causes at length.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ Tree = Any  # dicts, lists and tuples of numbers, text, bytes and arrays
 Leaves = dict[str, Any]
 
 # Of a package that is imported later, or of a loader that is not used in every epoch, only one may know.
-_RANDOM = ("state/random", "state/loop/loaders")
+_RANDOM = ("state/random", "state/loop/loaders", "state/loop/validation_loaders")
 _RANDOM_STATE = (*_RANDOM, "state/training/generators")
 
 _ARRAYS = ("$tensor", "$scalar", "$bytes", "$bytearray")  # what stands for an array, in JSON
 _NOTHING = object()
+_BATCHES = "state/loop/batches"
+_EPOCH = re.compile(r"(/\d+)+$")  # with the place in an array
 
 ROOT = "state"  # what names in errors begin with, as the format's do
 
@@ -41,12 +44,30 @@ class Kind:
     places: tuple[str, ...]
     cause: str
 
+    def place_of(self, name: str) -> int:
+        """Which of its places a value is in: what is in a later one may follow from an earlier."""
+        return next(index for index, place in enumerate(self.places) if name.startswith(place))
 
-METRIC = Kind(
-    "a metric",
-    ("state/row/",),
-    "it is computed from something that is not saved, or from the time; later checks name it in their "
-    "line alone",
+
+# What no step depends on: if only these differ, the training itself is the same.
+_ASIDE = (
+    Kind(
+        "a metric",
+        ("state/row/",),
+        "it is computed from something that is not saved, or from the time; later checks name it in their "
+        "line alone",
+    ),
+    Kind(
+        "what a callback remembers",
+        ("state/attributes",),
+        "it counts on from something that is not saved, or holds a time; later checks name it in their line "
+        "alone",
+    ),
+    Kind(
+        "run.extra",
+        ("state/extra",),
+        "the script puts something in it that is different in each start",
+    ),
 )
 KINDS = (
     Kind(
@@ -57,7 +78,7 @@ KINDS = (
     ),
     Kind(
         "the batches",
-        ("state/loop/batches",),
+        ("state/loop/batches", "state/loop/sizes", "state/data"),
         "the data came in another order or had other contents: a shuffle, a split or an augmentation without "
         "a seed, a cache, a dataset or a sampler that training changes. Seed each by the epoch, or pass what "
         "holds them to the Run as a part; put layers that draw random numbers in the model, not in the map "
@@ -91,17 +112,12 @@ KINDS = (
         "optimizer steps now, its state is not saved: give it to another Run, or change the groups of the "
         "one that the Run has",
     ),
-    METRIC,
     Kind(
         "a callback",
         ("state/callbacks", "state/decisions"),
         "it remembers something that is not in its state_dict()",
     ),
-    Kind(
-        "run.extra",
-        ("state/extra",),
-        "the script puts something in it that is different in each start",
-    ),
+    *_ASIDE,
 )
 
 
@@ -116,6 +132,21 @@ class Difference:
 
     kind: Kind
     name: str
+
+    @property
+    def aside(self) -> str:
+        """The name of a thing that no step depends on; "" of others.
+
+        Example:
+            >>> [*differences({"state/row/seconds/5": 1.5}, {"state/row/seconds/5": 2.5})][0].aside
+            'seconds'
+        """
+        if self.kind not in _ASIDE:
+            return ""
+        _, kind, *path = self.name.split("/")
+        if kind == "attributes":
+            return ".".join(path[:2])
+        return _EPOCH.sub("", "/".join(path)) if kind == "row" else self.kind.name
 
 
 class _Array(NamedTuple):
@@ -138,7 +169,7 @@ def differences(before: Leaves, now: Leaves) -> list[Difference]:
     names = [name for name in {**before, **now} if not same(before.get(name), now.get(name))]
     names = [name for name in names if not name.startswith(_RANDOM) or (name in before and name in now)]
     found = [Difference(kind, name) for name in names if (kind := _kind(name))]
-    return sorted(found, key=lambda one: KINDS.index(one.kind))
+    return sorted(found, key=lambda one: (KINDS.index(one.kind), one.kind.place_of(one.name)))
 
 
 def by_how_much(before: Tree, now: Tree, name: str) -> str:
@@ -151,6 +182,8 @@ def by_how_much(before: Tree, now: Tree, name: str) -> str:
     if first.shape != second.shape or first.dtype != second.dtype:
         return f"{first.dtype} {first.shape} was saved, and it is {second.dtype} {second.shape} now"
     differ = first != second
+    if name.startswith(_BATCHES):
+        return f"{int(differ.sum())} of {first.size} batches, the first is batch {int(differ.argmax()) + 1}"
     count = f"{int(differ.sum())} of {first.size} numbers differ"
     if first.dtype.kind not in "fiu" and first.dtype.name != "bfloat16":
         return count

@@ -7,14 +7,14 @@ stretch is trained, a ``ResumeCheck`` stands in for the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.core.run_state import Moment, RunState
 from outlast.exceptions import DamagedFile, OutlastError, UnknownFormat
 from outlast.inspect.saved_run import decisions_of, rows_of
-from outlast.run.comparison import METRIC, ROOT, Difference, Leaves, Tree, by_how_much, differences, leaves
+from outlast.run.comparison import Difference, Leaves, Tree, by_how_much, differences, leaves
 from outlast.run.contents import Contents, frozen
 from outlast.run.stores import Reader, Store
 from outlast.storage.commit import Bundle
@@ -106,15 +106,10 @@ class ResumeCheck(Reader):
         return f"What differs first is {first.kind.name}: {first.name} ({self._told}).{more}"
 
     @property
-    def metrics(self) -> list[str]:
-        """The metrics that differ, if nothing else does."""
-        found = self.differences or ()
-        if any(one.kind is not METRIC for one in found):
-            return []
-        rows = {name for row in rows_of(self._lines[layout.ROWS]) for name in row}
-        return sorted(
-            {name for name in rows if any(one.name.startswith(f"{ROOT}/row/{name}/") for one in found)}
-        )
+    def aside(self) -> list[str]:
+        """What differs, if no step depends on any of it: metrics, what callbacks remember, ``run.extra``."""
+        names = [one.aside for one in self.differences or ()]
+        return sorted({*names}) if all(names) else []
 
     @property
     def told(self) -> str:
@@ -122,17 +117,15 @@ class ResumeCheck(Reader):
         how = "identical"
         if self.differences:
             how = (
-                f"identical but for {', '.join(self.metrics)}, as before"
-                if self.is_known
-                else "not identical"
+                f"identical but for {', '.join(self.aside)}, as before" if self.is_known else "not identical"
             )
         return f"epoch {self.newest.position.next_epoch} trained again as a check: {how}"
 
     @property
     def is_known(self) -> bool:
-        """Whether only metrics differ that an earlier check has named, such as times."""
-        known = {name for event in self.store.events("check") for name in event.get("metrics") or ()}
-        return bool(self.metrics) and known.issuperset(self.metrics)
+        """Whether an earlier check has named all that differs, and no step depends on it."""
+        known = {name for event in self.store.events("check") for name in event.get("aside") or ()}
+        return bool(self.aside) and known.issuperset(self.aside)
 
     def warning(self, shown: str, accelerated: bool) -> str:
         """What to tell the user if the stretch was not the same.
@@ -148,7 +141,7 @@ class ResumeCheck(Reader):
             if accelerated
             else ""
         )
-        how = "is exact but for a metric" if self.metrics else "is not exact"
+        how = f"is exact but for {self.differences[0].kind.name}" if self.aside else "is not exact"
         return (
             f"Resuming {shown} {how}: epoch {self.newest.position.next_epoch} was trained again as a "
             f"check, and is not what was saved. {self.outcome} The likely cause: "
@@ -158,7 +151,7 @@ class ResumeCheck(Reader):
 
     def to_json(self) -> dict[str, Any]:
         """The event that tells it."""
-        found = {"found": self.outcome, **({"metrics": self.metrics} if self.metrics else {})}
+        found = {"found": self.outcome, **({"aside": self.aside} if self.aside else {})}
         return {"epoch": self.newest.position.epoch, "identical": not self.differences, **found}
 
     def close(self) -> None:
@@ -273,17 +266,19 @@ def compared(state: RunState, lines: Mapping[str, bytes], but_decisions_of: Coll
     for row in rows_of(lines[layout.ROWS]):
         for name in row.keys() - {"epoch"}:
             rows.setdefault(name, {})[str(row["epoch"])] = row[name]
-    contents = {**state.contents, "loop": _with_loaders_by_seed(state.contents["loop"])}
+    loop = state.contents["loop"]
+    loaders = {name: _by_seed(loop[name]) for name in ("loaders", "validation_loaders")}
+    contents = {**state.contents, "loop": {**loop, **loaders}}
     decisions = [decision.to_json() for decision in decisions_of(lines[layout.JOURNAL])]
     decisions = [one for one in decisions if one["callback"] not in but_decisions_of]
     return {**contents, "extra": state.extra, "row": rows, "decisions": decisions}
 
 
-def _with_loaders_by_seed(loop: Mapping[str, Any]) -> Tree:
+def _by_seed(loaders: Iterable[Mapping[str, Any]]) -> Tree:
     """Loaders by what they were when made: their order and kind depend on when they are seen."""
     by_seed: dict[str, Any] = {}
-    for loader in loop["loaders"]:
+    for loader in loaders:
         if loader["states"]:
             name = str(loader["born"])
             by_seed[name if name not in by_seed else f"{name}_{len(by_seed)}"] = loader["states"]
-    return {**loop, "loaders": by_seed}
+    return by_seed
