@@ -417,7 +417,7 @@ def a_tf_dataset_whose_passes_are_kept_apart_from_validation(folder: Path, until
     return train(folder, until, None, data, run=run, validation_data=validation)
 
 
-@said("run.data(...) saves in Keras's fit")
+@said("the weights: state/training/model/0, sequential")  # the path of the variable
 def a_dataset_that_shuffles_itself_and_is_given_to_fit(folder: Path, until: int | None) -> Any:
     return train(folder, until, None, Shuffled())
 

@@ -249,6 +249,14 @@ class Training:
         """Names, in a sentence, what is not saved and has changed since the last call; "" if nothing has."""
         return ""
 
+    def takes_any_shape(self, name: str) -> bool:
+        """Whether a value of the model's state, by its name there, may come back in another shape."""
+        return False
+
+    def label(self, place: str) -> str:
+        """What the framework's users call a value of :meth:`state`, which has this place in a run's state."""
+        return place
+
     def taken_over(self, parts: Collection[Any]) -> str:
         """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
         return ""

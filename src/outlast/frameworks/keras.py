@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -188,6 +189,14 @@ class KerasTraining(Training):
             "optimizers": {place: saved(one) for place, one in held.optimizers.items()},
             "held": {place: ops.convert_to_numpy(one) for place, one in held.variables.items()},
         }
+
+    def label(self, place: str) -> str:
+        """With the path of the variable, since the state has a number only."""
+        found = re.search(r"training/(model|optimizer/variables)/(\d+)", place)
+        if not found:
+            return place
+        variables = (self.model if found[1] == "model" else self.model.optimizer).variables
+        return f"{place}, {variables[int(found[2])].path}"
 
     def settable(self) -> Any:
         """The weights, without the seeds that a prediction may draw from, and the optimizer."""

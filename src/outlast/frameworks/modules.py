@@ -85,6 +85,17 @@ def set_sparse(module: Any, state: Mapping[str, Any]) -> None:
             set_tensor(module, name, state[name])
 
 
+def loads_itself(module: Any, name: str) -> bool:
+    """Whether the module that has a tensor loads it in a way of its own, as observers do."""
+    import torch
+
+    try:
+        owner = module.get_submodule(name.rpartition(".")[0])
+        return type(owner)._load_from_state_dict is not torch.nn.Module._load_from_state_dict
+    except AttributeError:  # it is no module, or has no such tensor
+        return False
+
+
 def takes_shape(module: Any, name: str, state: Mapping[str, Any], versions: Mapping[str, Any]) -> bool:
     """Whether the module that has a tensor loads it itself and takes another shape, as observers do.
 
@@ -96,18 +107,15 @@ def takes_shape(module: Any, name: str, state: Mapping[str, Any], versions: Mapp
         state: the saved tensors of that module, with their full names.
         versions: those of all modules, by their names.
     """
-    import torch
-
     path = name.rpartition(".")[0]
+    if not loads_itself(module, name):
+        return False
     try:
-        owner = module.get_submodule(path)
-        if type(owner)._load_from_state_dict is torch.nn.Module._load_from_state_dict:
-            return False
         errors: list[str] = []
-        asked = copy.deepcopy(owner)
+        asked = copy.deepcopy(module.get_submodule(path))
         prefix = f"{path}." if path else ""
         asked._load_from_state_dict(dict(state), prefix, dict(versions.get(path, {})), True, [], [], errors)
-    except Exception:  # it is no module, cannot be copied, or does not take them
+    except Exception:  # it cannot be copied, or does not take them
         return False
     return not errors
 

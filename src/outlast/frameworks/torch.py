@@ -209,6 +209,10 @@ class TorchTraining(Training):
             if found
         ]
 
+    def takes_any_shape(self, name: str) -> bool:
+        """Of a module that loads it in a way of its own."""
+        return modules.loads_itself(self.model, name)
+
     def changed(self) -> str:
         """Of numbers and tensors in attributes of the module."""
         names = self._attributes.changed(self.model) if modules.is_module(self.model) else []

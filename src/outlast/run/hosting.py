@@ -117,6 +117,7 @@ class Host(OwnLoop):
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
                 self._check.abandoned = bool(self._data.inexact())
+                self._check.label = self.training.label
         beforehand.refuse_undone_rates(self.training, self._ours(), self._parts)
         super().on_train_begin(logs)
         attributes = self._attributes.begin()
@@ -290,7 +291,7 @@ class Host(OwnLoop):
     def _state(self) -> RunState:
         contents = self._contents.collect()
         if self.folder is not None:
-            self._restructured = self._structure.changed(contents["training"])
+            self._restructured = self._structure.changed(contents["training"], self.training.takes_any_shape)
         state = self._progress.to_state(self._opening.settings, contents)
         return replace(state, description=self._opening.description, changes=self._opening.changes)
 

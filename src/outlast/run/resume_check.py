@@ -48,6 +48,7 @@ class ResumeCheck(Reader):
         differences: what is not the same; None as long as the stretch is trained.
         abandoned: there is nothing to compare: the user asked for something else meanwhile.
         seconds: that the stretch took when it was trained first.
+        label: tells what the framework's users call a value.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class ResumeCheck(Reader):
         self._expected = self._compared(newest, new_lines)
         self.differences: list[Difference] | None = None
         self.abandoned = False
+        self.label: Callable[[str], str] = str
         self._told = ""  # how much the first is
         self.seconds = store.made(store.number) - store.made(point.number)
 
@@ -103,7 +105,7 @@ class ResumeCheck(Reader):
         first = self.differences[0]
         kinds = [*dict.fromkeys(one.kind.name for one in self.differences[1:] if one.kind is not first.kind)]
         more = f" After that: {', '.join(kinds)}." if kinds else ""
-        return f"What differs first is {first.kind.name}: {first.name} ({self._told}).{more}"
+        return f"What differs first is {first.kind.name}: {self.label(first.name)} ({self._told}).{more}"
 
     @property
     def aside(self) -> list[str]:

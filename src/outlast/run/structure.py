@@ -5,7 +5,7 @@ A new start of the script makes the model as it was at first, and weights of oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _MOST_NAMED = 3
@@ -23,21 +23,27 @@ class Structure:
         """A training begins. Its first epoch may still build the model."""
         self._first, self._told = {}, False
 
-    def changed(self, state: Any) -> str:
+    def changed(self, state: Any, takes_any_shape: Callable[[str], bool]) -> str:
         """What is not as it was after the first epoch, as a warning; "" if all is, or once it was told.
 
         Args:
             state: of the training, as ``Training.state`` gives it.
+            takes_any_shape: as ``Training`` has it.
         """
         now = dict(_shapes(state))
         before = self._first = self._first or now
         if now == before or self._told:
             return ""
-        self._told = True
         found = [f"{name} is new" for name in now if name not in before]
         found += [f"{name} is gone" for name in before if name not in now]
-        other = [name for name in now if name in before and now[name] != before[name]]
-        found += [f"{name} was {before[name]} and is {now[name]}" for name in other]
+        found += [
+            f"{name} was {before[name]} and is {now[name]}"
+            for name in sorted(before.keys() & now.keys())
+            if before[name] != now[name] and not takes_any_shape(name.partition(".")[2])
+        ]
+        self._told = bool(found)
+        if not found:
+            return ""
         named = ", ".join(found[:_MOST_NAMED]) + (" and more" if len(found) > _MOST_NAMED else "")
         return (
             f"Training has changed what the model is made of: {named}. A new start of the script makes it as "
