@@ -16,19 +16,22 @@ from typing import Any
 
 from outlast import __version__, demo
 from outlast.core.numbers import encoded
-from outlast.exceptions import OutlastError
+from outlast.exceptions import OutlastError, nearest
 from outlast.inspect.details import details
 from outlast.inspect.finding import find
 from outlast.inspect.folders import LEVELS
 from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
-from outlast.rehearse import Rehearsed, rehearse
+from outlast.rehearse import Rehearsed, Row, rehearse
+from outlast.rehearse.script import ScriptFailed
 from outlast.views.runs import overview, page, verdict
 from outlast.views.table import table
 from outlast.views.text import escaped, terminal_width
 
 DONE, DAMAGED, BAD_INPUT, NO_RUN, OTHER_FORMAT = range(5)
 INTERRUPTED, NO_READER = 130, 141
+
+REHEARSE_OPTIONS = ("--kills", "--epochs", "--seed", "--keep", "--json")
 
 CODES = (
     "exit codes: 0 done; 1 a check does not hold, or a run is damaged; 2 cannot work as asked; "
@@ -114,33 +117,72 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
-    found = rehearse(
-        options.script,
-        options.arguments,
-        kills=options.kills,
-        epochs=options.epochs,
-        seed=options.seed,
-        say=_complain,
-    )
+    _hint_at_options_of_ours(options)
+    try:
+        found = rehearse(
+            options.script,
+            options.arguments,
+            kills=options.kills,
+            epochs=options.epochs,
+            seed=options.seed,
+            keep=options.keep,
+            say=_complain,
+        )
+    except ScriptFailed as error:
+        _complain(str(error))
+        for line in error.output:
+            print(f"  {escaped(line)}", file=sys.stderr)
+        if error.hint:
+            _complain(error.hint)
+        return BAD_INPUT
     if options.json:
         _say_json(_rehearsed_json(found))
     else:
-        cells = [(row.place, row.resumed, "identical" if row.identical else "differs") for row in found.rows]
-        _say(table(cells, ["killed", "resumed at", "in the end"]))
-        for row in (row for row in found.rows if not row.identical):
-            _say(f"\n{escaped(row.place)}: what differs first is {escaped(row.difference)}.")
-        for cause in dict.fromkeys(row.cause for row in found.rows if row.cause):
-            _say(f"\nThe likely cause: {cause}.")
-        for note in found.notes:
-            _say(f"\nThe script's run said, which a few epochs may not show: {escaped(note)}.")
-        if not found.identical:
-            _say(f"\nWhat the script printed is in {escaped(found.folder)}.")
+        _say_rehearsed(found)
     return DONE if found.identical else DAMAGED
 
 
+def _hint_at_options_of_ours(options: argparse.Namespace) -> None:
+    """Say which options went to the script, though we have ones of these names."""
+    words = [word.partition("=")[0] for word in options.arguments]
+    for word in dict.fromkeys(word for word in words if word in REHEARSE_OPTIONS):
+        _complain(f"{word} follows {options.script}, so the script gets it; to set outlast's, put it before.")
+
+
+def _say_rehearsed(found: Rehearsed) -> None:
+    cells = [(row.place, row.resumed, "identical" if row.identical else "differs") for row in found.rows]
+    _say(table(cells, ["killed", "resumed at", "in the end"]))
+    if found.repeatable:
+        _say_differences(found.rows)
+    else:
+        _say(
+            "\nYour script gives other results each time, even if nobody kills it, so the other lines "
+            f"prove nothing. What differs first is {escaped(found.rows[0].difference)}. Seed it, as "
+            "with torch.manual_seed(0) or keras.utils.set_random_seed(0), and rehearse it again. "
+            "docs/exact.md#what-differs-first has other causes."
+        )
+    for note in found.notes:
+        _say(f"\nThe script's run said, which a few epochs may not show: {escaped(note)}.")
+    if found.folder:
+        names = [os.path.basename(row.folder) for row in found.rows if row.folder]
+        _say(
+            f"\nWhat the script printed, saved and wrote is kept in {escaped(found.folder)}: first, "
+            f"{', '.join(names)}."
+        )
+
+
+def _say_differences(rows: Iterable[Row]) -> None:
+    differing = [row for row in rows if not row.identical]
+    for row in differing:
+        _say(f"\n{escaped(row.place)}: what differs first is {escaped(row.difference)}.")
+    for cause in dict.fromkeys(row.cause for row in differing if row.cause):
+        _say(f"\nThe likely cause: {cause}.")
+
+
 def _rehearsed_json(found: Rehearsed) -> dict[str, Any]:
-    rows = [{**vars(row), "identical": row.identical} for row in found.rows]
-    return {"identical": found.identical, "folder": found.folder, "tries": rows, "notes": list(found.notes)}
+    rows = [{**vars(row), "folder": row.folder or None, "identical": row.identical} for row in found.rows]
+    folder = found.folder or None
+    return {"identical": found.identical, "folder": folder, "tries": rows, "notes": list(found.notes)}
 
 
 def _refused(run: RunStatus) -> bool:
@@ -170,8 +212,21 @@ def _complain(text: str) -> None:
     print(f"outlast: {escaped(text)}", file=sys.stderr)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the option that was probably meant. Its commands have parsers of this class, too."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but an option that the command does not have is an error of the command."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            hints = (nearest(word.partition("=")[0], self._option_string_actions) for word in unknown)
+            hint = next(filter(None, hints), "")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint and '.' + hint}")
+        return found, unknown
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="outlast",
         description="Keras's training callbacks for any loop, and runs that resume after a crash.",
         epilog=CODES,
@@ -184,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = "train a small network with four callbacks, and show what they did"
     command = _add(commands, "demo", text, _demo)
     text = "where the files go (default: %(default)s)"
@@ -196,7 +251,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--epochs", type=partial(_whole, least=1), default=demo.EPOCHS, help=text)
 
 
-def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_runs(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = f"a table of the runs in a folder and up to {LEVELS} levels below it"
     ls = _add(commands, "ls", text, _ls)
     ls.add_argument("folder", metavar="DIR", nargs="?", type=_path, default=".", help="default: %(default)s")
@@ -210,7 +265,7 @@ def _add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         command.add_argument("runs", metavar="RUN", nargs="+", type=_path, help="a run's folder")
 
 
-def _add_rehearse(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_rehearse(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = (
         "run your own script for a few epochs, kill it at several places, start it again, and compare; the "
         "options come before the script"
@@ -223,10 +278,12 @@ def _add_rehearse(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     text = "how many epochs a training has at most (default: %(default)s)"
     command.add_argument("--epochs", type=partial(_whole, least=2), default=3, help=text)
     command.add_argument("--seed", type=_whole, default=0, help="of the places (default: %(default)s)")
+    text = "keep the files of every try, not only of those that differ"
+    command.add_argument("--keep", action="store_true", help=text)
 
 
 def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[_Parser],
     name: str,
     text: str,
     work: Callable[[argparse.Namespace], int],

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.run_state import RunState
 from outlast.run.comparison import Difference, Tree, by_how_much, differences, leaves
-from outlast.run.rehearsal import COUNTS, NOTES, RUNS
+from outlast.run.rehearsal import REPORT, RUNS, Report
 from outlast.run.resume_check import compared
 from outlast.storage import journal, resume_points
 from outlast.storage.format import layout
+from outlast.storage.resume_points import ResumePoint
 
 _LOGS = (layout.ROWS, layout.JOURNAL)
 _MEASURED = "/state/elapsed"  # the time of a TimeLimit
@@ -25,25 +27,28 @@ class Outcome:
 
     Args:
         runs: what each of its runs holds, by the name of its folder.
-        counts: what happened in the last process.
+        report: what happened in the last process.
         resumed: where the last process went on, in words.
-        notes: what the runs of the last process said that they cannot resume exactly.
     """
 
     runs: Mapping[str, Tree]
-    counts: Mapping[str, int]
+    report: Report
     resumed: str
-    notes: tuple[str, ...]
 
 
 def outcome(folder: str) -> Outcome:
     """What a script has left in the folder of its rehearsal."""
     place = os.path.join(folder, RUNS)
-    names = sorted(os.listdir(place)) if os.path.isdir(place) else []
-    runs = {name: tree for name in names if (tree := _held(os.path.join(place, name))) is not None}
-    resumed = [_resumed(os.path.join(place, name)) for name in runs]
-    counts, notes = _read(folder, COUNTS) or {}, _read(folder, NOTES) or ()
-    return Outcome(runs, counts, ", ".join(dict.fromkeys(filter(None, resumed))), tuple(notes))
+    names = sorted(filter(_is_in_use, os.listdir(place))) if os.path.isdir(place) else []
+    states = {name: state for name in names if (state := _state(os.path.join(place, name))) is not None}
+    runs = {name: _held(os.path.join(place, name), state) for name, state in states.items()}
+    resumed = [_resumed(os.path.join(place, name), state) for name, state in states.items()]
+    return Outcome(runs, _report(folder), ", ".join(dict.fromkeys(filter(None, resumed))))
+
+
+def _is_in_use(name: str) -> bool:
+    """Whether a run has its folder still, and was not set aside by one with ``resume="never"``."""
+    return re.fullmatch(r".*-[0-9a-f]{8}", name, re.DOTALL) is not None
 
 
 def unused_generators(first: Outcome, again: Outcome) -> frozenset[str]:
@@ -61,7 +66,8 @@ def difference(first: Outcome, other: Outcome, ignored: frozenset[str] = frozens
     """What differs first, but for what is ``ignored``, and the likely cause; "" where there is none."""
     for name in {**first.runs, **other.runs}:
         if name not in first.runs or name not in other.runs:
-            return f"the run {name.rpartition('-')[0]} is there in one of them only", ""
+            whose = "this time" if name in other.runs else "the first time"
+            return f"a run: {run_name(name)} is there only {whose}", ""
         found = [one for one in _differences(first, other, name) if one.name not in ignored]
         if found:
             how = by_how_much(first.runs[name], other.runs[name], found[0].name)
@@ -69,34 +75,52 @@ def difference(first: Outcome, other: Outcome, ignored: frozenset[str] = frozens
     return "", ""
 
 
+def run_name(folder: str) -> str:
+    """What the script calls a run that is kept in ``folder``.
+
+    Example:
+        >>> run_name("digits-0a1b2c3d")
+        'digits'
+    """
+    return folder.rpartition("-")[0]
+
+
 def _differences(first: Outcome, other: Outcome, name: str) -> list[Difference]:
     found = differences(leaves(first.runs[name]), leaves(other.runs[name]))
     return [one for one in found if not one.name.endswith(_MEASURED)]
 
 
-def _held(folder: str) -> Tree | None:
+def _state(folder: str) -> tuple[ResumePoint, RunState] | None:
     numbers = resume_points.numbers(folder)
     if not numbers:
         return None
     point = resume_points.load(folder, numbers[0])
+    return point, RunState.from_state(point.state)
+
+
+def _held(folder: str, newest: tuple[ResumePoint, RunState]) -> Tree:
+    point, state = newest
     lines = {name: point.logs[name].content(folder) if name in point.logs else b"" for name in _LOGS}
-    return compared(RunState.from_state(point.state), lines)
+    return compared(state, lines)
 
 
-def _resumed(folder: str) -> str:
+def _resumed(folder: str, newest: tuple[ResumePoint, RunState]) -> str:
     """Where the last process that opened the run went on."""
     events = journal.read_end(os.path.join(folder, layout.EVENTS))
     opened: list[Mapping[str, Any]] = [one for one in events if one.get("event") in ("start", "resume")]
     if not opened:
         return ""
     last = opened[-1]
-    return f"epoch {last['epoch'] + 1}" if last["event"] == "resume" else "the beginning"
+    if last["event"] == "start":
+        return "the beginning"
+    _, state = newest
+    return "the end" if last["epoch"] >= state.position.next_epoch else f"epoch {last['epoch'] + 1}"
 
 
-def _read(folder: str, name: str) -> Any:
-    """What a process that ended has kept in a file of its folder; None if there is no such file."""
-    path = os.path.join(folder, name)
+def _report(folder: str) -> Report:
+    """What the last process that ended has said; nothing if none did."""
+    path = os.path.join(folder, REPORT)
     if not os.path.exists(path):
-        return None
+        return Report()
     with open(path, encoding="utf-8") as file:
-        return json.load(file)
+        return Report(**json.load(file))

@@ -10,16 +10,16 @@ import os
 import signal
 import zlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
 from outlast.storage.disk.calls import Calls, calls
+from outlast.storage.format import layout
 
 VARIABLE = "OUTLAST_REHEARSAL"
-COUNTS = "counts.json"  # what has happened in a process that was not killed
-NOTES = "notes.json"  # what its runs said that they cannot resume exactly
+REPORT = "report.json"  # a Report: what has happened in a process that was not killed
 RUNS = "runs"
 
 BATCH, VALIDATION, CALL = "batch", "validation", "call"
@@ -46,6 +46,23 @@ class Plan:
         return {VARIABLE: json.dumps(asdict(self))}
 
 
+@dataclass(frozen=True)
+class Report:
+    """What happened in a process that ended.
+
+    Args:
+        counts: how many of each kind began: ``BATCH``, ``VALIDATION``, ``CALL``.
+        saves: for each resume point, how many calls had begun when it got its name.
+        notes: what the runs said that they cannot resume exactly.
+        never: names of the runs with ``resume="never"``.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    saves: Sequence[int] = ()
+    notes: Sequence[str] = ()
+    never: Sequence[str] = ()
+
+
 class Rehearsal:
     """Counts what happens in this process, and kills it at its place.
 
@@ -56,13 +73,17 @@ class Rehearsal:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._counts: Counter[str] = Counter()
+        self._saves: list[int] = []
         self._notes: dict[str, None] = {}
+        self._never: dict[str, None] = {}
         for name in _CHANGING:
             setattr(calls, name, self._counted(getattr(calls, name)))
 
-    def folder(self, folder: str) -> str:
-        """The folder of a Run, in the rehearsal's own."""
+    def folder(self, folder: str, resume: str) -> str:
+        """The folder of a Run with this ``resume``, in the rehearsal's own."""
         name = f"{os.path.basename(folder) or 'run'}-{zlib.crc32(folder.encode()):08x}"
+        if resume == "never":
+            self._never[name] = None
         return os.path.join(self.plan.folder, RUNS, name)
 
     def epochs(self, asked: int | None) -> int:
@@ -82,19 +103,25 @@ class Rehearsal:
 
     def end(self) -> None:
         """A training has ended: keep what has happened so far."""
-        for name, content in ((COUNTS, self._counts), (NOTES, list(self._notes))):
-            with open(os.path.join(self.plan.folder, name), "w", encoding="utf-8") as file:
-                json.dump(content, file)
+        report = Report(dict(self._counts), self._saves, list(self._notes), list(self._never))
+        with open(os.path.join(self.plan.folder, REPORT), "w", encoding="utf-8") as file:
+            json.dump(asdict(report), file)
 
     def _counted(self, call: Any) -> Any:
         def counted(*arguments: Any, **named: Any) -> Any:
             self.count(CALL)
+            if call.__name__ == Calls.link.__name__ and _names_resume_point(*arguments):
+                self._saves.append(self._counts[CALL])
             return call(*arguments, **named)
 
         return counted
 
 
 _CHANGING = [name for name in vars(Calls) if name[0] != "_" and name != "close"]
+
+
+def _names_resume_point(source: str, target: str) -> bool:
+    return layout.resume_number(os.path.basename(target)) is not None
 
 
 @cache

@@ -114,7 +114,7 @@ class Run(Host, Shown):
         self._shown = "" if folder is None else os.fspath(folder)
         self._rehearsal = rehearsal.current()
         if self._rehearsal and self.folder is not None:
-            self.folder = self._rehearsal.folder(self.folder)
+            self.folder = self._rehearsal.folder(self.folder, resume)
         self._listener = listen
         self._store = (
             Store()
