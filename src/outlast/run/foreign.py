@@ -66,20 +66,20 @@ class Beside:
     """Watches the attributes of a user's own callbacks that stand beside a run in ``fit``."""
 
     def __init__(self) -> None:
+        self._watched: list[tuple[Any, type | None]] = []
         self._seen: dict[tuple[int, str], Any] = {}
         self._told: set[str] = set()
 
-    def begin(self) -> None:
-        """A training begins."""
+    def begin(self, callbacks: Iterable[Any]) -> None:
+        """A training begins, with these callbacks beside the run."""
+        theirs = [(one, next(filter(is_of_framework, type(one).__mro__), None)) for one in callbacks]
+        self._watched = [(one, base) for one, base in theirs if base not in (None, type(one))]
         self._seen = {}
 
-    def changed(self, callbacks: Iterable[Any]) -> list[str]:
+    def changed(self) -> list[str]:
         """After an epoch: what is lost of those that are not what they were after the one before."""
         found = []
-        for one in callbacks:
-            theirs = next(filter(is_of_framework, type(one).__mro__), None)
-            if theirs is None or theirs is type(one):
-                continue
+        for one, theirs in self._watched:
             now = {name: _glance(getattr(one, name)) for name in _attributes(one, theirs)}
             before = {name: self._seen.get((id(one), name)) for name in now}
             names = [name for name in now if before[name] is not None and before[name] != now[name]]

@@ -146,7 +146,7 @@ class Host(OwnLoop):
         if finished is None:
             self._data.begin((self.params or {}).get("steps"))
         self._trains = True
-        self._beside.begin()
+        self._beside.begin(one for one in self.control.beside() if one not in (self, *self.callbacks))
         self._structure.begin()
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
@@ -190,8 +190,7 @@ class Host(OwnLoop):
         for warning in (self._restructured, self.training.taken_over([*self._parts.values()])):
             if warning and self.folder is not None:
                 self._warn(warning)
-        beside = [one for one in self.control.beside() if one not in (self, *self.callbacks)]
-        for problem in self._beside.changed(beside) if self.folder is not None else ():
+        for problem in self._beside.changed() if self.folder is not None else ():
             self._say_inexact(problem)
         if self._check is not None:
             self._go_on_from(self._check, logs)
