@@ -144,7 +144,11 @@ def _facts(run: Details, now: float) -> dict[str, list[str]]:
         "open in": "" if status.holder is None else _holder(status),
         "command": " ".join(run.command),
         "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
-        **{str(name).replace("_", " "): _plain(value) for name, value in settings.items()},
+        **{
+            str(name).replace("_", " "): _plain(value)
+            for name, value in settings.items()
+            if value is not None
+        },
         **(callbacks if isinstance(callbacks, Mapping) else {}),
     }
     return {
