@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,13 @@ def process(training: Training, folder: Path, until: int | None = None) -> tuple
     return ended, [str(one.message) for one in caught if issubclass(one.category, OutlastWarning)]
 
 
+@cache
+def uninterrupted(name: str) -> tuple[object, list[str]]:
+    """What the training ends with that never stopped."""
+    with tempfile.TemporaryDirectory() as place:
+        return process(CASES[name].training, Path(place) / "run")
+
+
 def killed(training: Training, folder: Path, until: int) -> None:
     """Train in a child, which SIGKILL ends in the middle of an epoch."""
     child = os.fork()
@@ -44,7 +53,7 @@ def killed(training: Training, folder: Path, until: int) -> None:
 def test_a_training_that_is_killed_with_one_resume_point_is_exact(folder: Path, name: str) -> None:
     """Nothing can be checked then, so nothing would be said."""
     training = CASES[name].training
-    whole, _ = process(training, folder / "whole")
+    whole, _ = uninterrupted(name)
     killed(training, folder / "left", 1)
     assert process(training, folder / "left") == (whole, [])
 
@@ -54,7 +63,7 @@ def test_a_resume_is_exact_or_a_message_names_what_is_not(
     folder: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = CASES[name]
-    whole, nothing = process(case.training, folder / "whole")
+    whole, nothing = uninterrupted(name)
     again, _ = process(case.training, folder / "again")
     assert whole == again  # it is deterministic at all
     assert [text for text in nothing if case.text is None or case.text not in text] == []

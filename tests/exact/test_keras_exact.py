@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -28,12 +30,19 @@ def process(training: Training, folder: Path, until: int | None = None) -> tuple
     return ended, [str(one.message) for one in caught if issubclass(one.category, OutlastWarning)]
 
 
+@cache
+def uninterrupted(name: str) -> tuple[object, list[str]]:
+    """What the training ends with that never stopped."""
+    with tempfile.TemporaryDirectory() as place:
+        return process(CASES[name].training, Path(place) / "run")
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_resume_in_fit_is_exact_or_a_message_names_what_is_not(
     folder: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = CASES[name]
-    whole, nothing = process(case.training, folder / "whole")
+    whole, nothing = uninterrupted(name)
     assert nothing == []
     process(case.training, folder / "left", UNTIL)
     capsys.readouterr()
@@ -53,7 +62,7 @@ def test_a_resume_in_fit_is_exact_or_a_message_names_what_is_not(
 def test_a_fit_that_is_left_with_one_resume_point_is_exact(folder: Path, name: str) -> None:
     """Nothing can be checked then, so nothing would be said."""
     training = CASES[name].training
-    whole, _ = process(training, folder / "whole")
+    whole, _ = uninterrupted(name)
     process(training, folder / "left", 1)
     assert process(training, folder / "left") == (whole, [])
 

@@ -78,7 +78,7 @@ KINDS = (
     ),
     Kind(
         "the batches",
-        ("state/loop/batches", "state/loop/sizes"),
+        ("state/loop/batches",),
         "the data came in another order or had other contents: a shuffle, a split or an augmentation without "
         "a seed, a cache, a dataset or a sampler that training changes. Seed each by the epoch, or pass what "
         "holds them to the Run as a part; put layers that draw random numbers in the model, not in the map "

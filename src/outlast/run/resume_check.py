@@ -270,7 +270,7 @@ def compared(state: RunState, lines: Mapping[str, bytes], but_decisions_of: Coll
             rows.setdefault(name, {})[str(row["epoch"])] = row[name]
     loop = state.contents["loop"]
     loaders = {name: _by_seed(loop[name]) for name in ("loaders", "validation_loaders")}
-    contents = {**state.contents, "loop": {**loop, **loaders}}
+    contents = {**state.contents, "loop": {"batches": loop["batches"], **loaders}}
     contents.pop("data", None)  # how far ahead they are is the loop's affair; the batches tell where they are
     decisions = [decision.to_json() for decision in decisions_of(lines[layout.JOURNAL])]
     decisions = [one for one in decisions if one["callback"] not in but_decisions_of]
