@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from tests.run.training import start
+from torch.utils.data import DataLoader
 
-from outlast.run.comparison import by_how_much, differences, leaves
+from outlast import Callback, EarlyStopping
+from outlast.core.run_state import RunState
+from outlast.run.comparison import _kind, by_how_much, differences, leaves
+from outlast.run.resume_check import compared
+from outlast.storage import resume_points
+from outlast.storage.format import layout
 
 
 def test_a_difference_in_an_array_names_the_array_and_says_what_became_of_it() -> None:
@@ -33,3 +42,20 @@ def test_weights_that_differ_are_named_before_the_gradients_that_come_of_it() ->
     now = {"training": {"gradients": {}, "model": {"w": np.zeros(1)}}}
     names = [one.kind.name for one in differences(leaves(before), leaves(now))]
     assert names == ["the weights", "carried gradients"]
+
+
+def test_every_value_that_is_compared_is_of_a_kind(folder: Path) -> None:
+    class Counting(Callback):
+        def __init__(self) -> None:
+            self.seen = [0]
+
+    run = start(folder, [EarlyStopping(patience=9), Counting()], generator=torch.Generator())
+    for epoch in run.epochs(3):
+        for _ in run.batches(DataLoader(range(4), generator=torch.Generator())):  # type: ignore[arg-type]
+            run.log(loss=1.0)
+        run.extra["epoch"] = epoch
+        run.log(val_loss=1.0 / (epoch + 1))
+    point = resume_points.load(str(folder), 3)
+    lines = {layout.ROWS: b'{"epoch":0,"loss":1.0}\n', layout.JOURNAL: b""}
+    names = leaves(compared(RunState.from_state(point.state), lines))
+    assert [name for name in names if _kind(name) is None] == []
