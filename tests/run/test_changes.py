@@ -365,3 +365,22 @@ def test_a_model_that_the_script_changes_in_an_epoch_is_named_at_the_change(fold
     assert len(caught) == 1
     with pytest.raises(RunChanged, match="extra: only in the run"):
         Run(folder, **module())
+
+
+def test_a_model_that_its_own_code_changes_in_the_first_epoch_is_named(folder: Path) -> None:
+    parts = module()
+    run = Run(folder, **parts)
+    with pytest.warns(OutlastWarning, match="made of: model.scale is new"):
+        for _ in run.epochs(2):
+            parts["model"].register_buffer("scale", torch.ones(1))
+            run.log(loss=1.0)
+
+
+def test_attributes_of_modules_among_the_parts_are_watched_too(folder: Path) -> None:
+    parts = {**module(), "ema": torch.nn.Linear(1, 1)}
+    parts["ema"].updates = 0
+    run = Run(folder, **parts)
+    with pytest.warns(OutlastWarning, match="^Training changes ema.updates, which a plain attribute holds"):
+        for _ in run.epochs(2):
+            parts["ema"].updates += 1
+            run.log(loss=1.0)

@@ -328,6 +328,46 @@ def test_a_callback_of_ones_own_beside_a_run_is_named_when_it_is_seen_to_change(
     ]
 
 
+class Shrinking(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.optimizer.learning_rate.assign(0.001)
+
+
+def test_what_a_callback_changes_after_the_run_has_saved_is_named(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    def shrink(epoch: int, logs: Any) -> None:
+        model.optimizer.learning_rate = 0.001
+
+    told = (
+        "changes when an epoch ends comes after the Run has saved it: put the Run last, callbacks=[..., run]"
+    )
+    for name, one in (
+        ("Shrinking", Shrinking()),
+        ("LambdaCallback", keras.callbacks.LambdaCallback(on_epoch_end=shrink)),
+    ):
+        run = Run(folder / name)
+        fit(model, run, 1, one)
+        assert capsys.readouterr().out.endswith(f"would not be exact: what {name} {told}\n")
+        model.fit(X, Y, epochs=1, verbose=0, callbacks=[one, Run(folder / f"{name}-last")])
+        assert capsys.readouterr().out == ""
+
+
+def test_a_variable_that_a_callback_beside_the_run_holds_is_watched(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    class Weighing(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = keras.Variable(1.0)
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.weight.assign(self.weight * 0.5)
+
+    fit(model, Run(folder), 3, Weighing())
+    assert "the state of Weighing (weight) is not saved" in capsys.readouterr().out
+
+
 def test_weights_that_are_swapped_before_the_run_saves_are_named(folder: Path, capsys: Out) -> None:
     for place, told in ((0, True), (1, False)):
         callbacks: list[Any] = [Run(folder / str(place))]
@@ -336,7 +376,7 @@ def test_weights_that_are_swapped_before_the_run_saves_are_named(folder: Path, c
         network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
         network.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
         network.fit(np.ones((8, 1)), np.ones((8, 1)), epochs=1, verbose=0, callbacks=callbacks)
-        assert ("the state of SwapEMAWeights is not saved" in capsys.readouterr().out) == told
+        assert ("the state of SwapEMAWeights is not saved: put it" in capsys.readouterr().out) == told
 
 
 def test_kerass_callbacks_whose_state_does_not_matter_are_not_named(

@@ -245,9 +245,18 @@ class Training:
         """What the training depends on that is neither in :meth:`state` nor among the parts of the run."""
         return []
 
-    def changed(self) -> str:
-        """Names, in a sentence, what is not saved and has changed since the last call; "" if nothing has."""
+    def changed(self, parts: Mapping[str, Any]) -> str:
+        """Names, in a sentence, what is not saved and has changed since the last call; "" if nothing has.
+
+        Args:
+            parts: of the user's, which may hold such things too.
+        """
         return ""
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the model has all its weights; some get them from the first batch."""
+        return True
 
     def takes_any_shape(self, name: str) -> bool:
         """Whether a value of the model's state, by its name there, may come back in another shape."""

@@ -190,6 +190,12 @@ class KerasTraining(Training):
             "held": {place: ops.convert_to_numpy(one) for place, one in held.variables.items()},
         }
 
+    @property
+    def is_built(self) -> bool:
+        """Not if TensorFlow builds it, or its optimizer, at the first batch."""
+        optimizer = getattr(self.model, "optimizer", None)
+        return bool(self.model.built and (optimizer is None or optimizer.built))
+
     def label(self, place: str) -> str:
         """With the path of the variable, since the state has a number only."""
         found = re.search(r"training/(model|optimizer/variables)/(\d+)", place)

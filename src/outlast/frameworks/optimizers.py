@@ -118,7 +118,8 @@ def load(optimizer: Any, state: Any) -> None:
             group.clear()
             group.update(loaded[index])
             loaded[index] = group
-    _undo_casts(state.get("state"), optimizer.state_dict().get("state"))
+    if isinstance(state, Mapping):
+        _undo_casts(state.get("state"), optimizer.state_dict().get("state"))
 
 
 def _for(optimizer: Any, state: Any) -> Any:

@@ -62,7 +62,7 @@ class TorchTraining(Training):
     def __init__(self, model: Any, optimizer: Any = None) -> None:
         super().__init__(model)
         self._optimizers = optimizers_by_name(optimizer)
-        self._attributes = Attributes()
+        self._attributes: dict[str, Attributes] = {}  # of the model, and of each part
         self._steps: dict[str, Steps] = {}  # by optimizer, once there is something to save
         self._steps_of_parts: list[tuple[Any, Steps]] = []
         self._activity = Activity()
@@ -209,13 +209,24 @@ class TorchTraining(Training):
             if found
         ]
 
+    @property
+    def is_built(self) -> bool:
+        """Not if a weight gets its shape from the first batch."""
+        return not any(map(modules.is_lazy, self.model.state_dict().values()))
+
     def takes_any_shape(self, name: str) -> bool:
         """Of a module that loads it in a way of its own."""
         return modules.loads_itself(self.model, name)
 
-    def changed(self) -> str:
-        """Of numbers and tensors in attributes of the module."""
-        names = self._attributes.changed(self.model) if modules.is_module(self.model) else []
+    def changed(self, parts: Mapping[str, Any]) -> str:
+        """Of numbers and tensors in attributes of the module, and of modules among the parts."""
+        watched = {"": self.model, **{f"{name}.": part for name, part in parts.items()}}
+        names = [
+            f"{prefix}{name}"
+            for prefix, module in watched.items()
+            if modules.is_module(module)
+            for name in self._attributes.setdefault(prefix, Attributes()).changed(module)
+        ]
         named = ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
         return named and (
             f"Training changes {named}, which a plain attribute holds and a Run does not save. If a step "

@@ -57,7 +57,7 @@ def inexact(run: OwnLoop, parts: Mapping[str, Any], params: Mapping[str, Any]) -
     """
     training = run.training
     theirs = [unsaved(one) for one in run.callbacks if not isinstance(one, Callback)]
-    beside = unsaved_beside(run, [one for one in run.control.beside() if one not in run.callbacks])
+    beside = unsaved_beside(run, run.control.beside())
     return [*training.inexact(params), *training.unsaved([*parts.values()]), *filter(None, theirs), *beside]
 
 

@@ -7,7 +7,9 @@ user's own is named if an attribute with weights is seen to change, or any if it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dis
+import zlib
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from outlast.frameworks.base import is_of_framework
@@ -21,12 +23,9 @@ _WITHOUT_STATE = {
 _OURS_TOO = {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"}
 _BASE = "Callback"
 
-# It puts back in the next epoch's beginning what it changed at this one's end: no matter if a run, which
-# is called before, saves without it.
-_UNDONE_AT_EPOCH_BEGIN = {"SwapEMAWeights"}
-
-# Names in the code of a callback that stops the training, sets a rate or changes weights.
-_ACTING = {"stop_training", "learning_rate", "lr", "set_weights", "assign", "set_value", "trainable"}
+# What code sets or calls that sets a rate or changes weights.
+_SET = {"learning_rate", "lr", "trainable"}
+_CALLED = {"assign", "assign_add", "assign_sub", "set_weights", "set_value", "load_weights"}
 
 _LOOKED_AT = 8
 
@@ -51,15 +50,33 @@ def unsaved(callback: Any) -> str | None:
 def unsaved_beside(run: Any, callbacks: Sequence[Any]) -> list[str]:
     """What is lost of Keras's own callbacks that stand beside a run in ``fit``, as phrases.
 
+    So is what a callback that is called after the run changes when an epoch ends: the run has saved then.
+
     Args:
         run: that stands among them.
         callbacks: of ``fit``, in the order in which they are called.
     """
-    own = [one for one in callbacks if is_of_framework(type(one))]
     place = next((index for index, one in enumerate(callbacks) if one is run), len(callbacks))
-    later = [id(one) for one in callbacks[place:] if type(one).__name__ in _UNDONE_AT_EPOCH_BEGIN]
-    told = {id(one): unsaved(one) for one in own if id(one) not in later}
-    return [text for text in told.values() if text]
+    told = [
+        _swapped(one) if type(one).__name__ == "SwapEMAWeights" else unsaved(one)
+        for index, one in enumerate(callbacks)
+        if is_of_framework(type(one)) and not (index > place and type(one).__name__ == "SwapEMAWeights")
+    ]
+    told += [
+        f"what {type(one).__name__} changes when an epoch ends comes after the Run has saved it: put the Run "
+        "last, callbacks=[..., run]"
+        for one in callbacks[place + 1 :]
+        if _acts_in(getattr(one, "on_epoch_end", None))
+        and (not is_of_framework(type(one)) or "on_epoch_end" in vars(one))
+    ]
+    return [text for text in told if text]
+
+
+def _swapped(callback: Any) -> str | None:
+    """It swaps back in the next epoch's beginning, or after each validation if it was told so."""
+    if not getattr(callback, "swap_on_epoch", True):
+        return None
+    return "the state of SwapEMAWeights is not saved: put it after the Run, callbacks=[run, ...]"
 
 
 class Beside:
@@ -96,10 +113,20 @@ class Beside:
 
 
 def _acts(cls: type) -> bool:
-    """Whether the code of a callback mentions what it would act with."""
+    """Whether the code of a callback acts on the training."""
     own = [one for one in cls.__mro__ if one is not object and not is_of_framework(one)]
-    codes = (getattr(function, "__code__", None) for one in own for function in vars(one).values())
-    return any(not _ACTING.isdisjoint(code.co_names) for code in codes if code)
+    functions = [function for one in own for function in vars(one).values()]
+    return any(_acts_in(function, {*_SET, "stop_training"}) for function in functions)
+
+
+def _acts_in(function: Any, setting: Collection[str] = _SET) -> bool:
+    """Whether a function sets one of these attributes, or changes weights, as its own code says."""
+    code = getattr(function, "__code__", None)
+    return code is not None and any(
+        one.argval in (setting if one.opname == "STORE_ATTR" else _CALLED)
+        for one in dis.get_instructions(code)
+        if one.opname in ("STORE_ATTR", "LOAD_ATTR", "LOAD_METHOD")
+    )
 
 
 def _has_weights(value: Any) -> bool:
@@ -117,6 +144,8 @@ def _glance(value: Any) -> Any:
         return len(value), [*map(id, value[-_LOOKED_AT:])]
     if isinstance(value, (dict, set)):
         return len(value)
+    if hasattr(type(value), "assign") and hasattr(type(value), "__array__"):  # a Variable
+        return id(value), zlib.crc32(str(value).encode())
     return value if isinstance(value, (bool, int, float, complex, str, bytes)) else id(value)
 
 

@@ -150,7 +150,9 @@ class Host(OwnLoop):
         self._structure.begin()
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
-            self.training.changed(), self.training.taken_over([*self._parts.values()])
+            if self.training.is_built:
+                self._structure.changed(self.training.state(), self.training.takes_any_shape)
+            self.training.changed(self._parts), self.training.taken_over([*self._parts.values()])
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -186,7 +188,7 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
-        changed = self.training.changed()
+        changed = self.training.changed(self._parts)
         for warning in (self._restructured, self.training.taken_over([*self._parts.values()])):
             if warning and self.folder is not None:
                 self._warn(warning)

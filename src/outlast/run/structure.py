@@ -13,18 +13,18 @@ _LOOKED_AT = ("model", "optimizer")  # what other pieces of a training's state a
 
 
 class Structure:
-    """Knows what a training was made of when it was looked at first."""
+    """Knows what a training was made of at the first look: before its first batch, if it was built then."""
 
     def __init__(self) -> None:
         self._first: dict[str, str] = {}
         self._told = False
 
     def begin(self) -> None:
-        """A training begins. Its first epoch may still build the model."""
+        """A training begins; if it is not built, its first epoch does that."""
         self._first, self._told = {}, False
 
     def changed(self, state: Any, takes_any_shape: Callable[[str], bool]) -> str:
-        """What is not as it was after the first epoch, as a warning; "" if all is, or once it was told.
+        """What is not as it was at the first look, as a warning; "" if all is, or once it was told.
 
         Args:
             state: of the training, as ``Training.state`` gives it.
