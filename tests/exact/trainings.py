@@ -1442,3 +1442,52 @@ def a_validation_with_a_generator_of_its_own(folder: Path, until: int | None) ->
     rng = torch.Generator().manual_seed(7)
     sampler = RandomSampler(range(16), num_samples=5, generator=rng)
     return validating(folder, until, DataLoader(dataset(16), 5, sampler=sampler), between=True)
+
+
+class Compose:
+    """Transforms one after the other, as torchvision has it."""
+
+    def __init__(self, *transforms: Any) -> None:
+        self.transforms = transforms
+
+    def __call__(self, x: Any) -> Any:
+        for transform in self.transforms:
+            x = transform(x)
+        return x
+
+
+class Jitter:
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, x: Any) -> Any:
+        return x + 0.1 * float(self.rng.normal())
+
+
+@exact
+def generators_in_a_list_of_transforms_of_a_dataset(folder: Path, until: int | None) -> Any:
+    class Augmented(Dataset[Any]):
+        def __init__(self) -> None:
+            self.data, self.transform = dataset(), Compose(Jitter(1), Jitter(2))
+
+        def __len__(self) -> int:
+            return len(self.data)
+
+        def __getitem__(self, index: int) -> Any:
+            x, y = self.data[index]
+            return self.transform(x), y
+
+    return train(folder, until, loader=DataLoader(Augmented(), 8))
+
+
+@exact
+def generators_in_a_list_and_an_object_of_a_module(folder: Path, until: int | None) -> Any:
+    class Noisy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.noises, self.by_name = [Jitter(1)], {"last": torch.Generator().manual_seed(2)}
+
+        def forward(self, x: Any) -> Any:
+            return self.noises[0](x) + 0.1 * torch.randn(1, generator=self.by_name["last"])
+
+    return train(folder, until, model=network(Noisy()))

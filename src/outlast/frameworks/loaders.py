@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.asking import asked, has
-from outlast.frameworks import random_state
+from outlast.frameworks import held_generators, random_state
 from outlast.frameworks.base import weakly
 from outlast.frameworks.tensors import to_array, to_tensor
 
@@ -80,15 +80,17 @@ def _holders(loader: Any) -> Iterator[tuple[str, Any]]:
 
 
 def generators(loader: Any) -> dict[str, Any]:
-    """Every different generator by place: Python's, NumPy's or PyTorch's; and plain attributes.
+    """Every different generator by place, also within what a holder holds, such as a list of transforms.
 
     An attribute named ``generator`` is known by the place of its holder alone.
     """
     found: dict[str, Any] = {}
     for place, holder in _holders(loader):
-        attributes = {"generator": asked(holder, "generator"), **_attributes(holder)}
-        for name, value in attributes.items():
-            if _is_generator(value) and not any(value is known for known in found.values()):
+        inner = {name: f"{place}.{name}".lstrip(".") for name in _attributes(holder)}
+        own = {name: one for name, one in _attributes(holder).items() if inner[name] not in _PLACES}
+        attributes = {"generator": asked(holder, "generator"), **own}
+        for name, value in held_generators.held(attributes):
+            if not any(value is known for known in found.values()):
                 found[place if name == "generator" else f"{place}.{name}"] = value
     return found
 
@@ -162,10 +164,6 @@ class Plain:
 def _attributes(holder: Any) -> dict[str, Any]:
     found = asked(holder, "__dict__", {})
     return found if isinstance(found, dict) and not isinstance(holder, type) else {}
-
-
-def _is_generator(value: Any) -> bool:
-    return value is not None and not isinstance(value, type) and random_state.is_generator(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from types import ModuleType
+from functools import cache
 from typing import Any
 
 from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
-from outlast.frameworks import random_state
+from outlast.frameworks import held_generators, random_state
 
 
 def is_module(thing: Any) -> bool:
@@ -192,13 +192,22 @@ def _set_flags(module: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _generators(module: Any) -> dict[str, Any]:
-    """Those that it holds in attributes, by name; one that several modules share under the first."""
+    """Those that it and what it holds have, by name; one that several modules share under the first."""
     found: dict[int, tuple[str, Any]] = {}
+    usual = _usual_attributes()
     for path, inner in module.named_modules():
-        for name, value in vars(inner).items():
-            if random_state.is_generator(value) and not isinstance(value, ModuleType):
-                found.setdefault(id(value), (f"{path}.{name}" if path else name, value))
+        own = {name: value for name, value in vars(inner).items() if name not in usual}
+        for name, one in held_generators.held(own):
+            found.setdefault(id(one), (f"{path}.{name}" if path else name, one))
     return dict(found.values())
+
+
+@cache
+def _usual_attributes() -> frozenset[str]:
+    """Those of every module: its parameters, hooks and inner modules."""
+    import torch
+
+    return frozenset(vars(torch.nn.Module()))
 
 
 def _left_out(module: Any, state: Mapping[str, Any]) -> dict[str, Any]:
