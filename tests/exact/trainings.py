@@ -1491,3 +1491,28 @@ def generators_in_a_list_and_an_object_of_a_module(folder: Path, until: int | No
             return self.noises[0](x) + 0.1 * torch.randn(1, generator=self.by_name["last"])
 
     return train(folder, until, model=network(Noisy()))
+
+
+class Grouped(Sampler[int]):
+    """Shuffles lists in a dict in place, and counts in a list of lists."""
+
+    def __init__(self) -> None:
+        self.groups = {name: list(range(name, 24, 3)) for name in range(3)}
+        self.seen: list[list[int]] = [[0], [0], [0]]
+        self.held = self.groups[1]
+
+    def __len__(self) -> int:
+        return 24
+
+    def __iter__(self) -> Iterator[int]:
+        for name, group in self.groups.items():
+            self.seen[name].append(len(self.seen[name]))
+            random.Random(sum(self.seen[name])).shuffle(group)
+        yield from (
+            index for turn in zip(self.groups[0], self.held, self.groups[2], strict=True) for index in turn
+        )
+
+
+@exact
+def lists_in_a_dict_of_a_sampler(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=DataLoader(dataset(), 8, sampler=Grouped()))

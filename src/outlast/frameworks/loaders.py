@@ -6,7 +6,6 @@ its passes or shuffle a list. All of this is found through what wraps the loader
 
 from __future__ import annotations
 
-import copy
 import gc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -129,8 +128,8 @@ class Plain:
 
     def _now(self) -> dict[str, Any]:
         return {
-            name: copy.copy(value)
-            if isinstance(value, list)
+            name: _copied(value)
+            if isinstance(value, (list, dict))
             else to_array(value).copy()
             if has(value, "shape")
             else value
@@ -171,8 +170,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_order(value: Any) -> bool:
-    if isinstance(value, list):  # by its types, which are few
-        return len(value) <= _LENGTH and all(issubclass(one, (int, float)) for one in set(map(type, value)))
+    if isinstance(value, (list, dict)):
+        return _numbers_in(value) <= _LENGTH
     kind = str(asked(value, "dtype", "")).removeprefix("torch.")
     if not kind.startswith(("int", "float3", "float6", "bool")):
         return False
@@ -181,12 +180,50 @@ def _is_order(value: Any) -> bool:
     return isinstance(size, int) and 0 < size <= _LENGTH
 
 
+def _numbers_in(value: Any, depth: int = 3) -> int:
+    """How many numbers are in a list, or in a list or dict of such; too many if there is something else."""
+    if isinstance(value, dict) and not all(isinstance(key, (str, int)) for key in value):
+        return _LENGTH + 1
+    members = [*value.values()] if isinstance(value, dict) else value
+    kinds = set(map(type, members))  # which are few
+    if len(members) > _LENGTH or not depth:
+        return _LENGTH + 1
+    if all(issubclass(one, (int, float)) for one in kinds):
+        return len(members)
+    if not kinds <= {list, dict}:
+        return _LENGTH + 1
+    return sum(_numbers_in(one, depth - 1) for one in members)
+
+
+def _copied(value: Any) -> Any:
+    """A list or dict, and those in it, copied; numbers need no copy, which takes time in a long list."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [*map(_copied, value)] if value and isinstance(value[0], (list, dict)) else value[:]
+    return value
+
+
 def _same(one: Any, other: Any) -> bool:
     import numpy as np
 
     if type(one) is not type(other):
         return False
-    return one == other if isinstance(one, list) else bool(np.array_equal(one, other))
+    return one == other if isinstance(one, (list, dict)) else bool(np.array_equal(one, other))
+
+
+def _fill(live: Any, value: Any) -> None:
+    """Change a list or dict in place, and those in it."""
+    for key in value if isinstance(live, dict) else range(len(value)):
+        inner = live.get(key) if isinstance(live, dict) else (live[key] if key < len(live) else None)
+        if isinstance(inner, (list, dict)) and type(inner) is type(value[key]):
+            _fill(inner, value[key])
+            value[key] = inner
+    if isinstance(live, dict):
+        live.clear()
+        live.update(value)
+    else:
+        live[:] = value
 
 
 def _set(holder: Any, name: str, value: Any) -> None:
@@ -194,8 +231,8 @@ def _set(holder: Any, name: str, value: Any) -> None:
     live = getattr(holder, name)
     if has(live, "shape") and live.shape == value.shape:
         live[...] = to_tensor(value) if has(live, "detach") else value
-    elif isinstance(live, list):
-        live[:] = value
+    elif isinstance(live, (list, dict)):
+        _fill(live, value)
     else:
         setattr(holder, name, to_tensor(value) if has(live, "detach") else value)
 
