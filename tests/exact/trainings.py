@@ -1516,3 +1516,18 @@ class Grouped(Sampler[int]):
 @exact
 def lists_in_a_dict_of_a_sampler(folder: Path, until: int | None) -> Any:
     return train(folder, until, loader=DataLoader(dataset(), 8, sampler=Grouped()))
+
+
+@exact
+def two_phases_whose_loader_has_a_generator_that_is_a_part(folder: Path, until: int | None) -> Any:
+    model, generator = network(), torch.Generator().manual_seed(1)
+    loader = DataLoader(dataset(), 8, shuffle=True, generator=generator)
+    for phase, part in enumerate((model[-1], model)):
+        optimizer = torch.optim.Adam(part.parameters(), 0.01)
+        run = outlast.Run(folder / str(phase), model=model, optimizer=optimizer, rng=generator)
+        for epoch in run.epochs(3):
+            for x, y in run.batches(loader):
+                run.log(loss=step(model, optimizer, x, y))
+                if 3 * phase + epoch == until:
+                    return None
+    return result(model)
