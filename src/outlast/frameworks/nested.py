@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from outlast.frameworks import optimizers
+from outlast.frameworks.tensors import values_in
 
 
 def inner_states(optimizer: Any, state: Any, name: str) -> dict[str, Any]:
@@ -76,10 +77,6 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
 
 def _memories(tree: Any) -> Iterator[int]:
     """Where the tensors in a tree lie."""
-    if isinstance(tree, Mapping):
-        tree = [*tree.values()]
-    if isinstance(tree, (list, tuple)):
-        for one in tree:
-            yield from _memories(one)
-    elif hasattr(tree, "data_ptr") and str(tree.layout) == "torch.strided":
-        yield tree.data_ptr()
+    for one in values_in(tree):
+        if hasattr(one, "data_ptr") and str(one.layout) == "torch.strided":
+            yield one.data_ptr()

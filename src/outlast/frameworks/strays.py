@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from outlast.frameworks.modules import is_lazy, is_module
 from outlast.frameworks.optimizers import is_optimizer
+from outlast.frameworks.tensors import values_in
 
 _NAMED = 3  # at most
 
@@ -57,13 +58,9 @@ def _state_of(thing: Any) -> list[Any]:
 def _leaves(tree: Any) -> Iterator[Any]:
     import numpy as np
 
-    if isinstance(tree, Mapping):
-        tree = [*tree.values()]
-    if isinstance(tree, (list, tuple)):
-        for one in tree:
-            yield from _leaves(one)
-    elif hasattr(tree, "detach") or (isinstance(tree, np.ndarray) and tree.dtype.kind in "fiubc"):
-        yield tree
+    for one in values_in(tree):
+        if hasattr(one, "detach") or (isinstance(one, np.ndarray) and one.dtype.kind in "fiubc"):
+            yield one
 
 
 def _is(parameter: Any, thing: Any, value: Any) -> bool:

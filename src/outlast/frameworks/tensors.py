@@ -117,6 +117,17 @@ def _containers(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
                 yield from _containers(value, f"{name}/{key}")
 
 
+def values_in(tree: Any) -> Iterator[Any]:
+    """What is in a tree of mappings, lists and tuples, without names."""
+    if isinstance(tree, Mapping):
+        tree = [*tree.values()]
+    if isinstance(tree, (list, tuple)):
+        for one in tree:
+            yield from values_in(one)
+    else:
+        yield tree
+
+
 def _items(container: Any) -> Iterable[tuple[Any, Any]]:
     return container.items() if isinstance(container, Mapping) else enumerate(container)
 

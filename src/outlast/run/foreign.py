@@ -58,9 +58,9 @@ def unsaved_beside(run: Any, callbacks: Sequence[Any]) -> list[str]:
     """
     place = next((index for index, one in enumerate(callbacks) if one is run), len(callbacks))
     told = [
-        _swapped(one) if type(one).__name__ == "SwapEMAWeights" else unsaved(one)
+        _swapped(one, index < place) if type(one).__name__ == "SwapEMAWeights" else unsaved(one)
         for index, one in enumerate(callbacks)
-        if is_of_framework(type(one)) and not (index > place and type(one).__name__ == "SwapEMAWeights")
+        if is_of_framework(type(one))
     ]
     told += [
         f"what {type(one).__name__} changes when an epoch ends comes after the Run has saved it: put the Run "
@@ -72,9 +72,9 @@ def unsaved_beside(run: Any, callbacks: Sequence[Any]) -> list[str]:
     return [text for text in told if text]
 
 
-def _swapped(callback: Any) -> str | None:
+def _swapped(callback: Any, is_before: bool) -> str | None:
     """It swaps back in the next epoch's beginning, or after each validation if it was told so."""
-    if not getattr(callback, "swap_on_epoch", True):
+    if not (is_before and getattr(callback, "swap_on_epoch", True)):
         return None
     return "the state of SwapEMAWeights is not saved: put it after the Run, callbacks=[run, ...]"
 
@@ -83,24 +83,26 @@ class Beside:
     """Watches the attributes of a user's own callbacks that stand beside a run in ``fit``."""
 
     def __init__(self) -> None:
-        self._watched: list[tuple[Any, type | None]] = []
+        self._watched: list[tuple[Any, type | None, bool]] = []  # its framework's class; whether it acts
         self._seen: dict[tuple[int, str], Any] = {}
         self._told: set[str] = set()
 
     def begin(self, callbacks: Iterable[Any]) -> None:
         """A training begins, with these callbacks beside the run."""
         theirs = [(one, next(filter(is_of_framework, type(one).__mro__), None)) for one in callbacks]
-        self._watched = [(one, base) for one, base in theirs if base not in (None, type(one))]
+        self._watched = [
+            (one, base, _acts(type(one))) for one, base in theirs if base not in (None, type(one))
+        ]
         self._seen = {}
 
     def changed(self) -> list[str]:
         """After an epoch: what is lost of those that are not what they were after the one before."""
         found = []
-        for one, theirs in self._watched:
+        for one, theirs, acts in self._watched:
             now = {name: _glance(getattr(one, name)) for name in _attributes(one, theirs)}
             before = {name: self._seen.get((id(one), name)) for name in now}
             names = [name for name in now if before[name] is not None and before[name] != now[name]]
-            if not _acts(type(one)):
+            if not acts:
                 names = [name for name in names if _has_weights(getattr(one, name))]
             self._seen |= {(id(one), name): glance for name, glance in now.items()}
             if names and type(one).__name__ not in self._told:

@@ -188,20 +188,28 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
-        changed = self.training.changed(self._parts)
-        for warning in (self._restructured, self.training.taken_over([*self._parts.values()])):
-            if warning and self.folder is not None:
-                self._warn(warning)
-        for problem in self._beside.changed() if self.folder is not None else ():
-            self._say_inexact(problem)
+        changed = self._name_what_changed() if self.folder is not None else ""
         if self._check is not None:
             self._go_on_from(self._check, logs)
-        if changed and self.folder is not None and not self._has_proved_exact():
+        if changed and not self._has_proved_exact():
             self._warn(changed)  # a resume would not bring it back
         self._under_way = None
         if self._rehearsal and self._progress.finished:
             self.control.stop("the rehearsal has trained its epochs")
         self._safe_point()
+
+    def _name_what_changed(self) -> str:
+        """After an epoch: name what a resume would not bring back.
+
+        Returns:
+            A warning that is not given if a check shows that what changed makes no difference.
+        """
+        for warning in (self._restructured, self.training.taken_over([*self._parts.values()])):
+            if warning:
+                self._warn(warning)
+        for problem in self._beside.changed():
+            self._say_inexact(problem)
+        return self.training.changed(self._parts)
 
     def _has_proved_exact(self) -> bool:
         """Whether a resume was identical already: what changes and is not saved made no difference."""

@@ -22,8 +22,8 @@ from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
 
 _SHORT = 60.0  # seconds of a stretch that is always trained again
-_UNFIT = "the resume point before does not fit"
 _SHARE = 50  # a longer one if the training took so many times as long
+_UNFIT = "the resume point before does not fit"
 
 # Either decides alike, so the file for people need not be compared; nor does what a commit puts there.
 _LOGS = (layout.ROWS, layout.JOURNAL)
