@@ -85,6 +85,7 @@ def train(
     *data: Any,
     run: Any = None,
     beside: Any = (),
+    epochs: int = EPOCHS,
     **fit: Any,
 ) -> Any:
     """The usual fit, in which a case changes one thing; what a user would look at in the end."""
@@ -93,7 +94,7 @@ def train(
     try:
         model.fit(
             *(data or (X, Y)),
-            epochs=EPOCHS,
+            epochs=epochs,
             callbacks=[run, *beside, Left(until)],
             verbose=0,
             **({"batch_size": 8} if not data else {}),
@@ -329,14 +330,17 @@ def arrays_through_the_run(folder: Path, until: int | None) -> Any:
     return through(folder, until, (X, Y), {"batch_size": 8})
 
 
-@exact
-def a_torch_loader_with_a_generator(folder: Path, until: int | None) -> Any:
+def torch_loader() -> Any:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
     data = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
-    loader = DataLoader(data, 8, shuffle=True, generator=torch.Generator().manual_seed(3))
-    return through(folder, until, loader)
+    return DataLoader(data, 8, shuffle=True, generator=torch.Generator().manual_seed(3))
+
+
+@exact
+def a_torch_loader_with_a_generator(folder: Path, until: int | None) -> Any:
+    return through(folder, until, torch_loader())
 
 
 class Shuffled(keras.utils.PyDataset):
@@ -535,3 +539,18 @@ def noise_of_tensorflows_global_generator(folder: Path, until: int | None) -> An
 def a_callback_of_kerass_in_the_run(folder: Path, until: int | None) -> Any:
     run = outlast.Run(folder, [keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=10.0)])
     return train(folder, until, run=run)
+
+
+# Not a case of the list: two trainings with one source of data.
+
+
+def two_phases(folder: Path, until: int | None, source: Any) -> Any:
+    model, found = compiled(), []
+    for phase in range(2):
+        run = outlast.Run(folder / str(phase))
+        model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+        left = None if until is None else until - 2 * phase
+        found.append(train(folder, left, model, run.data(source), run=run, epochs=2))
+        if found[-1] is None:
+            return None
+    return found

@@ -58,6 +58,19 @@ def test_a_training_that_is_killed_with_one_resume_point_is_exact(folder: Path, 
     assert process(training, folder / "left") == (whole, [])
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("two_phases")])
+def test_a_second_phase_that_is_killed_before_its_first_commit_is_exact_or_named(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training, text = CASES[name].training, CASES[name].text
+    whole, _ = uninterrupted(name)
+    killed(training, folder / "left", 3)
+    capsys.readouterr()
+    resumed, _ = process(training, folder / "left")
+    said = [line for line in capsys.readouterr().out.splitlines() if "would not be exact" in line]
+    assert (resumed == whole, said) == (True, []) if text is None else text in said[0]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_resume_is_exact_or_a_message_names_what_is_not(
     folder: Path, name: str, capsys: pytest.CaptureFixture[str]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from tests.exact.keras_trainings import CASES
+from tests.exact.keras_trainings import CASES, Shuffled, tf_dataset, torch_loader, train, two_phases
 from tests.exact.trainings import Training
 
 import outlast
@@ -65,6 +65,43 @@ def test_a_fit_that_is_left_with_one_resume_point_is_exact(folder: Path, name: s
     whole, _ = uninterrupted(name)
     process(training, folder / "left", 1)
     assert process(training, folder / "left") == (whole, [])
+
+
+SOURCES = {"tf.data": lambda: tf_dataset().batch(8), "PyDataset": Shuffled, "DataLoader": torch_loader}
+
+
+@pytest.mark.parametrize("until", [2, 3])  # before and after the first commit of the second phase
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_second_phase_with_the_same_data_is_exact(folder: Path, kind: str, until: int) -> None:
+    def training(place: Path, until: int | None) -> object:
+        return two_phases(place, until, SOURCES[kind]())
+
+    whole, _ = process(training, folder / "whole")
+    process(training, folder / "left", until)
+    assert process(training, folder / "left") == (whole, [])
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_data_that_an_interrupted_fit_has_used_are_brought_back_or_named(
+    folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a notebook, where only the cell with the training is run again."""
+
+    def training(place: Path, until: int | None, data: object = None) -> object:
+        run = outlast.Run(place)
+        return train(place, until, None, run.data(data or SOURCES[kind]()), run=run)
+
+    whole, _ = process(training, folder / "whole")
+    data = SOURCES[kind]()
+    process(partial(training, data=data), folder / "left", UNTIL)
+    capsys.readouterr()
+    resumed, warned = process(partial(training, data=data), folder / "left")
+    out = capsys.readouterr().out
+    assert warned == []
+    if kind != "DataLoader":  # the epoch that was left began an iterator; fit looks at a dataset before
+        assert "was used for more epochs in this process than are saved" in out
+    else:
+        assert (resumed, "would not be exact" in out) == (whole, False)
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # what Keras says of every Dataset

@@ -12,7 +12,7 @@ import collections
 import itertools
 import random
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -433,6 +433,20 @@ def indices_of_a_subset_in_a_tensor(folder: Path, until: int | None) -> Any:
 
     def after(epoch: int) -> None:
         pool.indices = torch.cat([pool.indices, pool.indices[:2] + 8 + epoch])  # type: ignore
+
+    return train(folder, until, loader=lambda epoch: DataLoader(pool, 4, shuffle=True), after=after)
+
+
+class Pool(Subset[Any]):
+    """The samples that were chosen so far."""
+
+
+@exact
+def indices_of_a_subset_of_ones_own(folder: Path, until: int | None) -> Any:
+    pool = Pool(dataset(), list(range(8)))
+
+    def after(epoch: int) -> None:
+        pool.indices += [8 + 2 * epoch, 9 + 2 * epoch]  # type: ignore[operator]
 
     return train(folder, until, loader=lambda epoch: DataLoader(pool, 4, shuffle=True), after=after)
 
@@ -1518,16 +1532,57 @@ def lists_in_a_dict_of_a_sampler(folder: Path, until: int | None) -> Any:
     return train(folder, until, loader=DataLoader(dataset(), 8, sampler=Grouped()))
 
 
-@exact
-def two_phases_whose_loader_has_a_generator_that_is_a_part(folder: Path, until: int | None) -> Any:
-    model, generator = network(), torch.Generator().manual_seed(1)
-    loader = DataLoader(dataset(), 8, shuffle=True, generator=generator)
-    for phase, part in enumerate((model[-1], model)):
+def _phases(folder: Path, until: int | None, loaders: Iterable[Any], **parts: Any) -> Any:
+    """Two Runs one after the other, each with a loader of these, which may be the same."""
+    model = network()
+    for phase, (part, loader) in enumerate(zip((model[-1], model), loaders, strict=True)):
         optimizer = torch.optim.Adam(part.parameters(), 0.01)
-        run = outlast.Run(folder / str(phase), model=model, optimizer=optimizer, rng=generator)
+        run = outlast.Run(folder / str(phase), model=model, optimizer=optimizer, **parts)
         for epoch in run.epochs(3):
             for x, y in run.batches(loader):
                 run.log(loss=step(model, optimizer, x, y))
                 if 3 * phase + epoch == until:
                     return None
     return result(model)
+
+
+def _shuffled(generator: Any) -> Any:
+    return DataLoader(dataset(), 8, shuffle=True, generator=generator)
+
+
+@exact
+def two_phases_whose_loader_has_a_generator_that_is_a_part(folder: Path, until: int | None) -> Any:
+    generator = torch.Generator().manual_seed(1)
+    loader = _shuffled(generator)
+    return _phases(folder, until, [loader, loader], rng=generator)
+
+
+@exact
+def two_phases_with_one_loader(folder: Path, until: int | None) -> Any:
+    loader = _shuffled(torch.Generator().manual_seed(1))
+    _other = _shuffled(torch.Generator().manual_seed(2))
+    return _phases(folder, until, [loader, loader])
+
+
+@exact
+def two_phases_with_one_generator_in_two_loaders(folder: Path, until: int | None) -> Any:
+    generator = torch.Generator().manual_seed(1)
+    return _phases(folder, until, [_shuffled(generator), _shuffled(generator)])
+
+
+@exact
+def two_phases_with_one_counting_sampler(folder: Path, until: int | None) -> Any:
+    loader = DataLoader(dataset(), 8, sampler=Passing())
+    return _phases(folder, until, [loader, loader])
+
+
+@exact
+def two_phases_that_each_make_a_loader_of_the_same_seed(folder: Path, until: int | None) -> Any:
+    made = (_shuffled(torch.Generator().manual_seed(1)) for _ in range(2))
+    return _phases(folder, until, made)
+
+
+@said("it is not known where that left it")
+def two_phases_with_two_loaders_of_the_same_seed(folder: Path, until: int | None) -> Any:
+    loaders = [_shuffled(torch.Generator().manual_seed(1)) for _ in range(2)]
+    return _phases(folder, until, loaders)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,18 @@ def one_of_many(module: Any) -> None:
     module.held.view(-1)[65_537 * 8] += 1
 
 
+def newest_of_a_queue(module: Any) -> None:
+    module.held.append(module.held[-1] + 1)
+
+
+def of_a_key(module: Any) -> None:
+    module.held["memory"] = module.held["memory"] + 1
+
+
+def a_note(module: Any) -> None:
+    module.held.append(0.5)
+
+
 CHANGES: list[tuple[Any, Callable[[Any], None], bool]] = [
     (torch.zeros(1000, 8), one_row, True),
     (torch.zeros(1000, 8, dtype=torch.bfloat16), one_row, True),
@@ -50,6 +63,10 @@ CHANGES: list[tuple[Any, Callable[[Any], None], bool]] = [
     (torch.full((1000, 8), torch.nan), the_same_values, False),
     (np.zeros((1000, 8)), the_same_values, False),
     (torch.zeros(1000, 8), a_copy, False),
+    (deque([torch.zeros(8)] * 100, maxlen=100), newest_of_a_queue, True),
+    ([np.zeros(8)], newest_of_a_queue, True),
+    ({"memory": torch.zeros(8)}, of_a_key, True),
+    ([0.7], a_note, False),
 ]
 
 

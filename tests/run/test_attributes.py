@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import random
 from collections import Counter, defaultdict, deque
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ class WarmUp(outlast.Callback):
         self.count, self._best, self.last = 0, None, {}
         self.losses: list[float] = []
         self.by_class: Any = defaultdict(list)
+        self.nested: Any = {"names": defaultdict(int)}
+        self.held = self.nested["names"]
         self.window: Any = deque(maxlen=2)
         self.names = {"a"}
         self.counter: Any = Counter()
@@ -46,6 +49,7 @@ class WarmUp(outlast.Callback):
         self.last = {"epoch": epoch, 3: (1, None)}
         self.losses.append(logs["val_loss"])
         self.by_class[epoch % 2].append(epoch)
+        self.held[str(epoch)] += 1
         self.window.append(epoch)
         self.names.add(str(epoch))
         self.counter["epochs"] += 1
@@ -80,6 +84,29 @@ def test_all_plain_attributes_come_back_as_what_they_were(folder: Path, capsys: 
     assert again.losses is losses and again.by_class is by_class
     again.by_class["new"].append(1)
     assert "not saved" not in capsys.readouterr().out
+
+
+class Phase(enum.Enum):
+    WARM, HOT = 1, 2
+
+
+class Best(NamedTuple):
+    epoch: int
+
+
+def test_what_is_set_to_a_value_that_cannot_be_saved_is_named(folder: Path) -> None:
+    class Phases(outlast.Callback):
+        def __init__(self) -> None:
+            self.phase, self.best, self.constant = Phase.WARM, None, Phase.HOT
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch:
+                self.phase, self.best = Phase.HOT, Best(epoch)
+
+    with pytest.warns(outlast.OutlastWarning) as caught:
+        go_on(start(folder, [Phases()]), 3)
+    told = [str(one.message).partition(" is ")[0] for one in caught]
+    assert told == ["Phases.best (Best)", "Phases.phase (Phase)"]
 
 
 def test_a_setting_that_the_script_changes_counts_and_state_does_not(folder: Path) -> None:

@@ -1,18 +1,20 @@
 """Attributes: plain numbers and tensors of a module, which its state dict does not have.
 
-Which of them are state and which are notes, nobody can tell from outside: so none is saved, and those that
-change in training are named.
+Tensors in lists and dicts are looked at, too. Which attributes are state and which are notes, nobody can tell
+from outside: so none is saved, and those that change in training are named.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from outlast.core.asking import asked
 
 _FEW = 1 << 16  # numbers of a tensor that nobody seems to have touched
+_ENDS = 8  # members at either end of a list, such as the newest of a queue
 _MANY = 1 << 20  # of one that was touched, such as a memory bank of which a step writes a few rows
 
 
@@ -78,7 +80,23 @@ def _looked(kind: type, value: Any, before: _Seen | None) -> _Seen | None:
         return None if value.dtype.hasobject else _of_array(kind, value, before)
     if isinstance(value, (int, float, complex, np.generic)):
         return _Seen(kind, None, None, repr(value))
+    if isinstance(value, (list, tuple, deque, dict)):
+        return _of_container(kind, value)
     return None
+
+
+def _of_container(kind: type, value: Any) -> _Seen | None:
+    """Of one that holds tensors or arrays, or nothing yet; a list of numbers is mostly a note of losses."""
+    import numpy as np
+    import torch
+
+    members = [*(value.values() if isinstance(value, dict) else value)]
+    if len(members) > 2 * _ENDS:
+        members = members[:_ENDS] + members[-_ENDS:]
+    if members and not any(isinstance(one, (torch.Tensor, np.ndarray)) for one in members):
+        return None
+    looked = [_looked(kind, one, None) for one in members]
+    return _Seen(kind, None, None, (len(value), [one and one.value for one in looked]))
 
 
 def _of_array(kind: type, array: Any, before: _Seen | None) -> _Seen:

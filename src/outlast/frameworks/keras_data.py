@@ -14,7 +14,7 @@ import keras
 
 from outlast.core.asking import has
 from outlast.frameworks import random_state
-from outlast.frameworks.sources import Source, State, Stream, stream
+from outlast.frameworks.sources import Source, State, Stream, Uses, stream
 from outlast.frameworks.tensors import to_arrays
 
 
@@ -60,21 +60,29 @@ class DatasetSource(Source):
         super().__init__(checksum)
         self._data = data
         self._has_state = has(data, "state_dict") and has(data, "load_state_dict")
-        self._ended = self._taken = self._skipped = 0
+        self._ended = Uses.of(data)  # epochs
+        self._taken = self._skipped = 0
         self._began: Any = None
         self._at: State | None = None
         self.for_fit = ForwardedDataset(data, self)
         self._in_order = data.workers <= 1 and not data.use_multiprocessing
-        if not self._in_order:  # Keras starts them before it tells anybody that training begins
-            self.problem = (
-                f"the workers of {type(data).__name__} fetch batches before the run knows where to go on: "
+
+    def problem(self, state: State | None) -> str | None:
+        """Workers, which Keras starts before it tells anybody that training begins; too many epochs."""
+        kind = type(self._data).__name__
+        if not self._in_order:
+            return (
+                f"the workers of {kind} fetch batches before the run knows where to go on: "
                 "leave out workers=, or give run.data a PyTorch DataLoader with workers"
             )
+        if state is not None and not self._has_state and self._ended.count > state["ended"]:
+            return _used(kind)
+        return None
 
     def epoch_ends(self) -> None:
         """Tell the user's dataset that an epoch has ended, and count it."""
         self._data.on_epoch_end()
-        self._ended += 1
+        self._ended.count += 1
 
     def state(self) -> State:
         """How often an epoch ended, and what the dataset says of itself."""
@@ -82,7 +90,7 @@ class DatasetSource(Source):
 
     def _state(self) -> State:
         saved = to_arrays(self._data.state_dict(), "state/data") if self._has_state else None
-        return {"ended": self._ended, "taken": self._taken, "began": self._began, "own": saved}
+        return {"ended": self._ended.count, "taken": self._taken, "began": self._began, "own": saved}
 
     def fetch(self, index: int) -> Any:
         """A batch of the user's dataset; in one without an end, counted on from where another process was."""
@@ -102,13 +110,16 @@ class DatasetSource(Source):
         self._began, self._at = state["began"], state
         self._taken = self._skipped = state["taken"]
         self._goes_on = self._taken > 0
+        self.hand_on(state)
+
+    def hand_on(self, state: State) -> None:
+        """Load the dataset's state, or let it end as many epochs as before."""
         if self._has_state:
             self._data.load_state_dict(state["own"])
-            self._ended = state["ended"]
-            return
-        if self._ended < state["ended"]:
-            random_state.restore(self._began)
-        while self._ended < state["ended"]:
+            self._ended.count = state["ended"]
+        elif self._ended.count < state["ended"]:
+            random_state.restore(state["began"])
+        while self._ended.count < state["ended"]:
             self._data.on_epoch_begin()
             self.epoch_ends()
 
@@ -150,7 +161,8 @@ class TensorFlowSource(Source):
     def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
         super().__init__(checksum)
         self._data = data
-        self._begun = self._taken = self._left_out = 0
+        self._begun = Uses.of(data)  # iterators
+        self._taken = self._left_out = 0
         self._at: State = {"begun": 0, "taken": 0}
         cardinality = int(data.cardinality())
         self.length = cardinality if cardinality >= 0 else None
@@ -184,7 +196,8 @@ class TensorFlowSource(Source):
 
         self._undo_draws()
         left_out, self._left_out = self._left_out, 0
-        self._begun, self._taken, self._fetched = self._begun + 1, left_out, []
+        self._begun.count += 1
+        self._taken, self._fetched = left_out, []
         return np.int64(left_out)
 
     def state(self) -> State:
@@ -197,14 +210,34 @@ class TensorFlowSource(Source):
         self._fetched, self._left_out = [], self._at["taken"]
         self._goes_on = self._left_out > 0
         if state is None:
-            self._at = {"begun": self._begun, "taken": 0}
-        while self._begun < self._at["begun"] - (self._at["taken"] > 0):
+            self._at = {"begun": self._begun.count, "taken": 0}
+        self.hand_on(self._at)
+
+    def problem(self, state: State | None) -> str | None:
+        """Too many iterators were begun already."""
+        return _used("tf.data.Dataset") if state and self._begun.count > _ended(state) else None
+
+    def hand_on(self, state: State) -> None:
+        """Begin as many iterators as before, but for one that goes on."""
+        while self._begun.count < _ended(state):
             iter(self._data)
-            self._begun += 1
+            self._begun.count += 1
 
     def end_epoch(self, steps: int | None) -> list[int]:
         """The epoch's checksums. Where nobody gave a number of steps, each epoch has its own iterator."""
         self._taken += steps or 0
         ended = steps is None or (self.length is not None and self._taken >= self.length)
-        self._at = {"begun": self._begun, "taken": 0 if ended else self._taken}
+        self._at = {"begun": self._begun.count, "taken": 0 if ended else self._taken}
         return super().end_epoch(steps)
+
+
+def _ended(at: State) -> int:
+    """How many iterators have begun and ended."""
+    return int(at["begun"] - (at["taken"] > 0))
+
+
+def _used(kind: str) -> str:
+    return (
+        f"this {kind} was used for more epochs in this process than are saved, and cannot be brought back: "
+        "make it again, in a notebook by running its cell too"
+    )

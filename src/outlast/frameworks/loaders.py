@@ -53,6 +53,19 @@ def _within(thing: Any, begun: bool, depth: int, seen: set[int]) -> Iterator[Fou
             yield from _within(inner, begun, depth - 1, seen)
 
 
+def alive() -> list[Any]:
+    """All loaders that this process holds at the moment, as far as their attributes tell."""
+    return [one for one in gc.get_objects() if _may_be_loader(one) and _is_loader(one)]
+
+
+def _may_be_loader(thing: Any) -> bool:
+    """Without asking it for what it may compute: it may be anybody's."""
+    if isinstance(thing, (type, dict, list, tuple)) or not hasattr(type(thing), "__iter__"):
+        return False
+    held = _attributes(thing)
+    return any(name in held for name in ("sampler", "batch_sampler")) or any(held_generators.held(held, 2))
+
+
 def _is_loader(thing: Any) -> bool:
     if isinstance(thing, (type, dict, list, tuple)) or hasattr(type(thing), "__next__"):
         return False
@@ -98,7 +111,7 @@ def plain(loader: Any) -> dict[str, Plain]:
     """The plain attributes that change as a loader is used, by place."""
     holders = {place: one for place, one in _holders(loader) if _attributes(one)}
     return {
-        f"{place}:plain": Plain(one, numbers=not _is_torchs(one), lists=place != "dataset" or _is_torchs(one))
+        f"{place}:plain": Plain(one, numbers=not _is_torchs(one), lists=place != "dataset" or _has_order(one))
         for place, one in holders.items()
         if not _is_torchs(one) or any(map(_is_order, _attributes(one).values()))
     }
@@ -107,6 +120,12 @@ def plain(loader: Any) -> dict[str, Plain]:
 def _is_torchs(holder: Any) -> bool:
     """Whether it is one of PyTorch's own, of which only lists change: indices, weights of a sampler."""
     return type(holder).__module__.startswith(_TORCHS) and not has(holder, "set_epoch")
+
+
+def _has_order(dataset: Any) -> bool:
+    """Whether a dataset is what PyTorch makes of an order, as a Subset with its indices is."""
+    kinds = [kind for kind in type(dataset).__mro__ if kind.__module__.startswith(_TORCHS)]
+    return any("__getitem__" in vars(kind) and "__init__" in vars(kind) for kind in kinds)
 
 
 class Plain:
@@ -145,6 +164,11 @@ class Plain:
             for name, before in self._born.items()
             if name in now and not _same(before, now[name])
         }
+
+    def is_as_before(self, saved: Mapping[str, Any]) -> bool:
+        """Whether all that a :meth:`state` has as changed is here, and has not changed."""
+        now = self._now()
+        return all(name in now and _same(now[name], before) for name, (before, _) in saved.items())
 
     def restore(self, saved: Mapping[str, Any], *, anyway: bool) -> None:
         """Set what was changed, unless this start has set it to another value itself.
@@ -252,6 +276,13 @@ def restore(found: Mapping[str, Any], saved: Mapping[str, Any], *, anyway: bool 
             one.restore(saved[place], anyway=anyway)
         elif place in saved:
             random_state.set_generator(one, saved[place])
+
+
+def are_as_before(found: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether the plain attributes among them are what they were before those changed that are saved."""
+    return all(
+        one.is_as_before(saved.get(place, {})) for place, one in found.items() if isinstance(one, Plain)
+    )
 
 
 def begin_again(found: Found) -> None:

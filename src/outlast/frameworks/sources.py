@@ -7,9 +7,10 @@ is fetched, and which a resume can bring to where another process was.
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from outlast.core import numbers
 from outlast.core.asking import has
@@ -24,6 +25,25 @@ _TAKEN = (
 )
 
 
+class Uses:
+    """How often a thing of the user's was used in this process, by whichever source."""
+
+    _known: ClassVar[dict[int, tuple[Callable[[], Any], Uses]]] = {}
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @classmethod
+    def of(cls, thing: Any) -> Uses:
+        """Those of a thing; those of nothing else if it cannot be recognised."""
+        known, uses = cls._known.get(id(thing), (None, cls()))
+        if known is None or known() is not thing:
+            uses = cls()
+            with suppress(TypeError):  # no weak reference can be had
+                cls._known[id(thing)] = weakref.ref(thing), uses
+        return uses
+
+
 class Source:
     """What all sources have in common.
 
@@ -34,11 +54,9 @@ class Source:
         for_fit: what the loop is given.
         length: batches in one pass; None if that is unknown, or without end.
         endless: the loop makes one iterator for all epochs, not one for each.
-        problem: why the first epoch after a resume is not exact, and what would make it so.
     """
 
     for_fit: Any
-    problem: str | None = None
     length: int | None = None
     endless = False
 
@@ -73,6 +91,14 @@ class Source:
         """
         raise NotImplementedError
 
+    def problem(self, state: State | None) -> str | None:
+        """Why the first epoch from a position on is not exact, and what would make it so; None if it is."""
+        return None
+
+    def hand_on(self, state: State) -> None:
+        """Bring the user's data to a position, as far as another source of them depends on it."""
+        raise NotImplementedError
+
     def end_epoch(self, steps: int | None) -> list[int]:
         """An epoch has ended: the checksums of its batches.
 
@@ -95,7 +121,7 @@ class Stream(Source):
         checksum: of a batch.
         make: called with the number of iterators made before; returns what gives one.
         length: batches of each, if that is known.
-        replayed: call it as often as before, for what it may count.
+        counted: the user's function, called as often as before for what it may count; None if it need not.
         holder: of random generators; a data loader.
     """
 
@@ -105,12 +131,13 @@ class Stream(Source):
         make: Callable[[int], Iterable[Any]],
         length: int | None,
         *,
-        replayed: bool = False,
+        counted: Any = None,
         holder: Any = None,
     ) -> None:
         super().__init__(checksum)
-        self._make, self.length, self._replayed, self._holder = make, length, replayed, holder
-        self._calls = 0  # of make
+        self._make, self.length, self._holder = make, length, holder
+        self._is_counted = counted is not None
+        self._calls = Uses.of(counted)  # of make
         self._iterator: Iterator[Any] | None = None
         self._made = self._taken = 0
         self._began: Any = None  # random state when the iterator began
@@ -142,7 +169,8 @@ class Stream(Source):
     def _next_iterator(self) -> None:
         self._began = {"global": random_state.collect(), "generators": self._generators()}
         self._iterator = _iterator(self._make(self._made))
-        self._made, self._taken, self._calls = self._made + 1, 0, self._calls + 1
+        self._made, self._taken = self._made + 1, 0
+        self._calls.count += 1
 
     def _generators(self) -> State:
         return loaders.states(loaders.generators(self._holder))
@@ -157,9 +185,7 @@ class Stream(Source):
         at = self._at if state is None else state
         self._iterator, self._fetched, self._places = None, [], []
         self._made, self._at = at["made"] - (at["taken"] > 0), at
-        while self._replayed and self._calls < at["calls"] - (at["taken"] > 0):
-            _iterator(self._make(self._calls))
-            self._calls += 1
+        self._call(at)
         loaders.begin_workers(self._holder)
         self._goes_on = at["taken"] > 0 and self.endless
         if at["taken"]:
@@ -170,6 +196,16 @@ class Stream(Source):
             self._fetched, self._places = [], []
         if not first:
             loaders.restore(loaders.generators(self._holder), at["generators"])
+
+    def _call(self, at: State) -> None:
+        while self._is_counted and self._calls.count < at["calls"] - (at["taken"] > 0):
+            _iterator(self._make(self._calls.count))
+            self._calls.count += 1
+
+    def hand_on(self, state: State) -> None:
+        """Call the function as often as before; put the generators of a loader back."""
+        self._call(state)
+        loaders.restore(loaders.generators(self._holder), state["generators"])
 
     def end_epoch(self, steps: int | None) -> list[int]:
         """The epoch's checksums. The position is that after its last step, whatever was fetched ahead."""
@@ -182,7 +218,7 @@ class Stream(Source):
         self._at = {
             "made": made,
             "taken": 0 if ended else taken,
-            "calls": self._calls,
+            "calls": self._calls.count,
             "began": None if ended else began,
             "generators": self._generators(),
         }
@@ -241,7 +277,7 @@ def stream(
         raise ArgumentError(f"{_TAKEN}, but got {source!r:.100}.")
     if _takes_one(source):
         return Stream(checksum, source, None)
-    return Stream(checksum, lambda epoch: source(), None, replayed=True)
+    return Stream(checksum, lambda epoch: source(), None, counted=source)
 
 
 def _rows(arrays: tuple[Any, ...]) -> int:

@@ -15,7 +15,7 @@ from outlast.exceptions import warn
 from outlast.run import settings
 from outlast.run.comparison import ROOT, leaves
 from outlast.run.parts import AnyPart
-from outlast.run.plain import may_change, put, stored
+from outlast.run.plain import is_value, may_change, put, stored
 from outlast.storage.format.encoding import encode
 
 _LARGE = 1 << 16  # bytes of arrays; what is larger and never changed, such as data, is not saved
@@ -70,7 +70,7 @@ class AttributesPart(AnyPart):
             f"{key}.{name} ({type(value).__name__})"
             for key, one in self._watched.items()
             for name, value in one.others.items()
-            if not all(map(self._saved_elsewhere, _members(value)))
+            if not all(map(self._saved_elsewhere, _members(value) or [value]))
         }
         new = sorted(found - self._named)
         self._named |= found
@@ -89,7 +89,7 @@ class _Watched:
     """A callback, and its attributes as they were when training began.
 
     Attributes:
-        others: those that are not plain and may change, when it was looked at last.
+        others: those that are not plain and may change, or have changed, when it was looked at last.
     """
 
     def __init__(self, callback: Callback) -> None:
@@ -97,7 +97,9 @@ class _Watched:
         self._settings = _arguments(type(callback))
         self._saved: set[str] = set()  # what was saved once always is
         self.others: dict[str, Any] = {}
+        self._constants: dict[str, Any] | None = None  # what is set is seen from the second look on
         self._first = self._look()
+        self._constants = {name: one for name, one in _attributes(callback).items() if is_value(one)}
 
     def state(self) -> dict[str, Any]:
         """What is to be saved."""
@@ -126,9 +128,18 @@ class _Watched:
             if form is not None:
                 arrays = encode(form, ROOT).arrays.values()
                 found[name] = _Looked(form, _checksums(form), sum(array.nbytes for array in arrays))
-            elif may_change(value):
+            elif may_change(value) or self._was_set(name, value):
                 self.others[name] = value
         return found
+
+    def _was_set(self, name: str, value: Any) -> bool:
+        """Whether an attribute was set to a value that cannot be saved, such as a named tuple."""
+        if self._constants is None or not is_value(value):
+            return False
+        try:
+            return name not in self._constants or bool(self._constants[name] != value)
+        except Exception:  # of a comparison of the user's
+            return True
 
 
 def _members(value: Any) -> list[Any]:

@@ -31,8 +31,14 @@ class Data(AnyPart):
         return bool(self._sources)
 
     def inexact(self) -> list[str]:
-        """What of the sources a resume cannot bring back, and what would make it so."""
-        return [one.problem for one in self._sources if one.problem]
+        """What of the sources this resume cannot bring back, and what would make it so."""
+        return self.problems(self._saved)
+
+    def problems(self, saved: Sequence[State]) -> list[str]:
+        """Why the sources cannot be brought to where they were, and what would make it so."""
+        states = [*saved, *[None] * len(self._sources)]
+        found = (source.problem(state) for source, state in zip(self._sources, states, strict=False))
+        return [problem for problem in found if problem]
 
     def add(self, source: Source) -> Any:
         """Take a source; returns what the loop is given. Those of an earlier training are forgotten."""
@@ -60,6 +66,13 @@ class Data(AnyPart):
             source.begin(self._saved[index] if index < len(self._saved) else None)
         random_state.restore(before)
         self._saved = ()
+
+    def hand_on(self) -> None:
+        """Nothing is trained here: bring the data to where the finished run left them, for another run."""
+        before = random_state.collect()
+        for source, saved in zip(self._sources, self._saved, strict=False):
+            source.hand_on(saved)
+        random_state.restore(before)
 
     def begin_epoch(self) -> None:
         """An epoch begins; its iterator is made afterwards."""

@@ -65,13 +65,13 @@ class Generators:
             self._meet(found)
 
     def _meet(self, found: loaders.Found) -> None:
-        sources = {**loaders.generators(found.holder), **loaders.plain(found.holder)}
+        sources = _sources(found.holder)
         if not sources:
             if self._resumes:
                 loaders.begin_workers(found.holder)
             return
         for known in self._known:
-            if any(_are_same(new, old) for new in sources.values() for old in known.generators.values()):
+            if _share(sources, known.generators):
                 born = {place: one for place, one in known.generators.items() if place in sources}
                 known.loader, known.generators, known.kind = (
                     weakly(found.holder),
@@ -107,6 +107,27 @@ class Generators:
                 return saved
         return None
 
+    def hand_on(self, shown: str) -> None:
+        """The run is finished and trains nothing here: bring its loaders to where it left them.
+
+        Another run of the script may go on with them. A loader is recognised by its first state, if only
+        one has it.
+
+        Args:
+            shown: the run's folder, for :func:`unclear`.
+        """
+        left = [one for one in self._saved if one and one["states"]]
+        all_sources = [_sources(loader) for loader in loaders.alive()] if left else []
+        for saved in left:
+            alike: list[dict[str, Any]] = []
+            for sources in all_sources:
+                if _may_be(sources, saved) and not any(_share(sources, one) for one in alike):
+                    alike.append(sources)
+            if len(alike) == 1 and saved["kind"] == "lasting":
+                loaders.restore(alike[0], saved["states"])
+            else:
+                _unclear.extend((sources, shown) for sources in alike)
+
     def restore(self, saved: Sequence[Saved]) -> None:
         """Give the known generators the states that they had."""
         for known, one in zip(self._known, saved, strict=False):
@@ -115,6 +136,39 @@ class Generators:
     def state(self) -> list[Saved]:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return [*(known.saved() for known in self._known), *filter(None, self._saved)]
+
+
+# What may have been used by a run that was found finished: how far, nobody can tell.
+_unclear: list[tuple[dict[str, Any], str]] = []
+
+
+def unclear(iterable: Any) -> list[str]:
+    """What nobody knows of a loader: where a finished run of this script has left it."""
+    found = [_sources(one.holder) for one in loaders.within(iterable)] if _unclear else []
+    return [
+        f"the loader may be one that {shown} used, and it is not known where that left it: pass its "
+        "generator or its sampler to both as a part, Run(..., rng=generator), or make a loader for each Run"
+        for sources, shown in _unclear
+        if any(_share(sources, one) for one in found)
+    ]
+
+
+def _sources(loader: Any) -> dict[str, Any]:
+    return {**loaders.generators(loader), **loaders.plain(loader)}
+
+
+def _may_be(sources: dict[str, Any], saved: Saved) -> bool:
+    """Whether a loader is as one was before the run used it."""
+    return (
+        sources.keys() == saved["states"].keys()
+        and _checksum(sources) == saved["born"]
+        and loaders.are_as_before(sources, saved["states"])
+    )
+
+
+def _share(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether they have a generator in common, or attributes of one object."""
+    return any(_are_same(one, other) for one in some.values() for other in others.values())
 
 
 def _are_same(one: Any, other: Any) -> bool:

@@ -22,6 +22,7 @@ from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
 from outlast.run.foreign import Beside
+from outlast.run.generators import unclear
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
@@ -113,23 +114,23 @@ class Host(OwnLoop):
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
         self._may_have_results = False
         if self._saved is not None and self._finished() is None:
-            self._check = self._opening.rewind(self._ours(), self.extra)
+            self._check = self._opening.rewind(self._ours(), self.extra, self._data)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
-                self._check.abandoned = bool(self._data.inexact())
                 self._check.label = self.training.label
         beforehand.refuse_undone_rates(self.training, self._ours(), self._parts)
         super().on_train_begin(logs)
         attributes = self._attributes.begin()
         self.training.leave(known=False)
-        finished = self._finished()
+        finished, found_finished = self._finished(), False
         if self.folder is not None:
             if self._saved is None:  # what was resumed has been loaded just now
                 self._opening.dry_run()
                 self._loop.forget()
             for problem in [*self._inexact(), *attributes] if finished is None else ():
                 self._say_inexact(problem)
-            if finished is not None and self._saved is not None:
+            found_finished = finished is not None and self._saved is not None
+            if found_finished:
                 self._opening.refuse_if_finished_here(self.training)
             if self._check is None:
                 self._opening.announce(self._saved, finished, self._epochs())
@@ -145,6 +146,9 @@ class Host(OwnLoop):
         self._opening.put_back(Moment.TRAIN_BEGIN)
         if finished is None:
             self._data.begin((self.params or {}).get("steps"))
+        elif found_finished:
+            self._data.hand_on()
+            self._loop.hand_on(self._shown)
         self._trains = True
         self._beside.begin(one for one in self.control.beside() if one not in (self, *self.callbacks))
         self._structure.begin()
@@ -459,7 +463,8 @@ class Host(OwnLoop):
                 self._store.write_event("other loader", {"epoch": epoch, **size})
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
-        for problem in loaders.inexact(loader) if self.folder is not None else ():
+        problems = [*loaders.inexact(loader), *unclear(loader)] if self.folder is not None else []
+        for problem in problems:
             if problem not in self._told:
                 self._told.add(problem)
                 self._say_inexact(problem)

@@ -219,6 +219,11 @@ class Loop(AnyPart):
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"])
 
+    def hand_on(self, shown: str) -> None:
+        """Nothing is trained here: bring the loaders to where the finished run left them, for another run."""
+        self._generators.hand_on(shown)
+        self._of_validations.hand_on(shown)
+
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Give the loaders that are known their states back, in the middle of a training."""
         self._generators.restore(saved["loaders"])

@@ -18,6 +18,7 @@ from outlast.inspect.saved_run import decisions_of, rows_of
 from outlast.run import diverged, finished_here, settings
 from outlast.run.comparison import ROOT, Leaves, leaves, same
 from outlast.run.contents import Contents, frozen
+from outlast.run.data import Data
 from outlast.run.resume_check import ResumeCheck, rewound
 from outlast.run.stores import Store
 from outlast.storage.format import layout
@@ -198,7 +199,9 @@ class Opening:
         """Put back the parts whose moment has come."""
         self._wrong += self._contents.put_back(moment)
 
-    def rewind(self, callbacks: Sequence[Callback], extra: Mapping[str, Any]) -> ResumeCheck | None:
+    def rewind(
+        self, callbacks: Sequence[Callback], extra: Mapping[str, Any], data: Data
+    ) -> ResumeCheck | None:
         """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
         if not self._may_check or self._wrong:
             return None
@@ -207,7 +210,7 @@ class Opening:
             for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
             for name in callback.measured
         ]
-        check = rewound(self._store, self._contents, self._check, extra, measured)
+        check = rewound(self._store, self._contents, self._check, extra, measured, data.problems)
         if isinstance(check, ResumeCheck):
             self._store.write_event("check begins", {"resume_point": self._store.number})
             if check.seconds > _LONG:

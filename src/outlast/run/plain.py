@@ -36,7 +36,7 @@ def stored(value: Any) -> Any:
         if random_state.is_generator(value) and not isinstance(value, ModuleType):
             form = {"generator": random_state.of_generator(value)}
         else:
-            value = dict(value) if _is_own_dict(value) else value  # it is changed in place
+            value = _with_plain_dicts(value)  # they are changed in place
             if not _comes_back(value):
                 return None
             form = {
@@ -57,14 +57,36 @@ def put(thing: Any, name: str, form: Mapping[str, Any]) -> None:
         random_state.set_generator(old, form["generator"])
         return
     new = to_tensors(form["value"], form["details"], form["devices"])
-    if type(new) in (list, deque) and type(old) is type(new):
-        old.clear()
-        old.extend(new)
-    elif (type(new) in (dict, set) and type(old) is type(new)) or (type(new) is dict and _is_own_dict(old)):
-        old.clear()
-        old.update(new)
-    else:
+    if _filled(old, new) is not old:
         vars(thing)[name] = new
+
+
+def _filled(old: Any, new: Any) -> Any:
+    """The old list, dict or set with what the new one holds; the new one where the old is none like it."""
+    if type(new) is dict and (type(old) is dict or _is_own_dict(old)):
+        members = {key: _filled(_member(old, key), one) for key, one in new.items()}
+        old.clear()
+        old.update(members)
+    elif type(new) in (list, deque, set) and type(old) is type(new):
+        members = list(new) if type(new) is set or len(old) != len(new) else [*map(_filled, old, new)]
+        old.clear()
+        (old.update if type(new) is set else old.extend)(members)
+    else:
+        return new
+    return old
+
+
+def _member(old: Any, key: Any) -> Any:
+    """What a dict has for a key; what a defaultdict would make for it."""
+    factory = asked(old, "default_factory")
+    return old[key] if key in old else factory and factory()
+
+
+def _with_plain_dicts(value: Any) -> Any:
+    """A value in which dicts of other classes are plain ones."""
+    if _is_own_dict(value) or type(value) is dict:
+        return {key: _with_plain_dicts(one) for key, one in value.items()}
+    return [*map(_with_plain_dicts, value)] if type(value) is list else value
 
 
 def may_change(value: Any) -> bool:
@@ -92,9 +114,20 @@ def may_change(value: Any) -> bool:
     is_code = isroutine(value) or callable(value) or isinstance(value, (type, ModuleType, partial))
     is_data = has(value, "__iter__") or has(value, "__getitem__")
     is_output = any(has(value, name) for name in _OUTPUTS)
+    return not (is_code or is_data or is_value(value) or is_output or _is_constant(value))
+
+
+def is_value(value: Any) -> bool:
+    """Whether a value is compared by what it is, and so hardly ever changes itself; a time is none.
+
+    Example:
+        >>> import pathlib
+        >>> is_value(pathlib.Path("x")), is_value(object()), is_value(print)
+        (True, False, False)
+    """
     hashed: Any = type(value).__hash__
-    is_compared_by_value = hashed not in (object.__hash__, None)
-    return not (is_code or is_data or is_compared_by_value or is_output or _is_constant(value))
+    is_code = isroutine(value) or isinstance(value, (type, ModuleType, partial))
+    return hashed not in (object.__hash__, None) and not is_code and type(value).__module__ != "datetime"
 
 
 def _is_constant(value: Any) -> bool:

@@ -188,7 +188,12 @@ class Unchecked:
 
 
 def rewound(
-    store: Store, contents: Contents, wanted: str, extra: Mapping[str, Any], measured: Collection[str]
+    store: Store,
+    contents: Contents,
+    wanted: str,
+    extra: Mapping[str, Any],
+    measured: Collection[str],
+    problems: Callable[[Any], Sequence[str]],
 ) -> ResumeCheck | Unchecked:
     """Put back the resume point before the newest, if the stretch between them is to be trained again.
 
@@ -201,6 +206,7 @@ def rewound(
         wanted: ``"auto"``, ``"always"`` or ``"never"``.
         extra: the user's own values, as they are now.
         measured: names of values that no two trainings share.
+        problems: tells why data cannot be brought to a position.
     """
     numbers = store.points()
     if wanted == "never":
@@ -220,6 +226,8 @@ def rewound(
         if check.before.position >= newest.position or check.before.changes != newest.changes:
             return Unchecked()  # the newest adds a late stop alone, or the user has changed something between
         before = _with_known_loaders(RunState.from_state(point.state).contents, newest.contents)
+        if problems(before["data"]):
+            return Unchecked("the data cannot be brought back so far")
     except (DamagedFile, UnknownFormat, LookupError, TypeError, ValueError):
         return Unchecked(_UNFIT)
     try:
