@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.exact.trainings import CASES, REFUSED, UNTIL, Training
+from tests.exact.trainings import CASES, REFUSED, UNTIL, Training, dataset, train
+from torch.utils.data import DataLoader, Subset
 
 from outlast import OutlastError, OutlastWarning
 
@@ -56,6 +57,23 @@ def test_a_training_that_is_killed_with_one_resume_point_is_exact(folder: Path, 
     whole, _ = uninterrupted(name)
     killed(training, folder / "left", 1)
     assert process(training, folder / "left") == (whole, [])
+
+
+def test_an_order_that_the_script_changes_at_an_epochs_start_is_named_without_a_check(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def growing(place: Path, until: int | None) -> object:
+        pool = Subset(dataset(), list(range(8)))
+
+        def loader(epoch: int) -> object:
+            pool.indices += [8 + epoch]  # type: ignore[operator]
+            return DataLoader(pool, 4, shuffle=True)
+
+        return train(place, until, loader=loader)
+
+    killed(growing, folder, 1)
+    process(growing, folder)
+    assert "the script has set indices of Subset in this start: that is kept" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("two_phases")])

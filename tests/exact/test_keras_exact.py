@@ -20,9 +20,12 @@ from outlast import OutlastWarning
 UNTIL = 3
 
 
-def process(training: Training, folder: Path, until: int | None = None) -> tuple[object, list[str]]:
-    """What the program ends with, and what is said, as if a new process ran it."""
-    keras.utils.clear_session()
+def process(
+    training: Training, folder: Path, until: int | None = None, *, anew: bool = True
+) -> tuple[object, list[str]]:
+    """What the program ends with, and what is said, as if a new process ran it, or the same again."""
+    if anew:
+        keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -65,6 +68,19 @@ def test_a_fit_that_is_left_with_one_resume_point_is_exact(folder: Path, name: s
     whole, _ = uninterrupted(name)
     process(training, folder / "left", 1)
     assert process(training, folder / "left") == (whole, [])
+
+
+def test_a_cell_that_is_run_again_is_exact(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keras gives its optimizer another name, ``adam_2``."""
+
+    def training(place: Path, until: int | None) -> object:
+        run = outlast.Run(place, [outlast.ReduceLROnPlateau("loss", patience=1, min_delta=10.0)])
+        return train(place, until, run=run)
+
+    whole, _ = process(training, folder / "whole")
+    process(training, folder / "left", UNTIL)
+    assert process(training, folder / "left", anew=False) == (whole, [])
+    assert "as a check: identical" in capsys.readouterr().out
 
 
 SOURCES = {"tf.data": lambda: tf_dataset().batch(8), "PyDataset": Shuffled, "DataLoader": torch_loader}

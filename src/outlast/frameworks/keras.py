@@ -98,7 +98,7 @@ class KerasTraining(Training):
         Equal names get their index added.
         """
         several = [
-            (name or getattr(one, "name", "optimizer"), one)
+            (name or _name(one), one)
             for name, optimizer in self._optimizers().items()
             for one in getattr(optimizer, "optimizers", [optimizer])
         ]
@@ -568,6 +568,14 @@ class KerasSave:
             self.write(path)
             with open(path, "rb") as file:
                 return Content(file.read())
+
+
+def _name(optimizer: Any) -> str:
+    """Its name, without the number that Keras adds to each further one that a process makes."""
+    name = str(getattr(optimizer, "name", "optimizer"))
+    kind, _, number = name.rpartition("_")
+    is_numbered = number.isdecimal() and kind.replace("_", "") == type(optimizer).__name__.lower()
+    return kind if is_numbered else name
 
 
 def _saved_optimizers(model: Any, held: keras_held.Held, state: Any) -> list[tuple[str, Any, Any]]:

@@ -7,6 +7,7 @@ its passes or shuffle a list. All of this is found through what wraps the loader
 from __future__ import annotations
 
 import gc
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -157,31 +158,39 @@ class Plain:
         }
 
     def state(self) -> dict[str, Any]:
-        """What has changed: before and now."""
+        """What has changed: before and now; of an order that has not, a checksum."""
         now = self._now()
         return {
-            name: [before, now[name]]
+            name: [before, now[name]] if not _same(before, now[name]) else [_checksum(before)]
             for name, before in self._born.items()
-            if name in now and not _same(before, now[name])
+            if name in now and not (_is_number(before) and _same(before, now[name]))
         }
 
     def is_as_before(self, saved: Mapping[str, Any]) -> bool:
         """Whether all that a :meth:`state` has as changed is here, and has not changed."""
         now = self._now()
-        return all(name in now and _same(now[name], before) for name, (before, _) in saved.items())
+        return all(name in now and _is_as_saved(now[name], one[0]) for name, one in saved.items())
 
-    def restore(self, saved: Mapping[str, Any], *, anyway: bool) -> None:
+    def restore(self, saved: Mapping[str, Any], *, anyway: bool) -> list[str]:
         """Set what was changed, unless this start has set it to another value itself.
 
         Args:
             saved: a :meth:`state`.
             anyway: it is of this process.
+
+        Returns:
+            The names of attributes that this start has set.
         """
-        holder, now = self._holder(), self._now()
-        for name, (before, value) in saved.items():
-            if name in now and (anyway or _same(now[name], before)):
-                _set(holder, name, value)
+        holder, now, kept = self._holder(), self._now(), []
+        for name, (before, *changed) in saved.items():
+            if name not in now:
+                continue
+            if changed and (anyway or _same(now[name], before)):
+                _set(holder, name, changed[0])
                 self._born[name] = before
+            elif not any(_is_as_saved(now[name], one) for one in (before, *changed)):
+                kept.append(f"{name} of {type(holder).__name__}")
+        return kept
 
 
 def _attributes(holder: Any) -> dict[str, Any]:
@@ -236,6 +245,15 @@ def _same(one: Any, other: Any) -> bool:
     return one == other if isinstance(one, (list, dict)) else bool(np.array_equal(one, other))
 
 
+def _is_as_saved(value: Any, saved: Any) -> bool:
+    """Whether a value is the one that was saved, or the one that has the checksum that was saved."""
+    return _same(value, saved) or (not _is_number(value) and _checksum(value) == saved)
+
+
+def _checksum(order: Any) -> int:
+    return zlib.crc32(repr(order if isinstance(order, (list, dict)) else order.tobytes()).encode())
+
+
 def _fill(live: Any, value: Any) -> None:
     """Change a list or dict in place, and those in it."""
     for key in value if isinstance(live, dict) else range(len(value)):
@@ -269,13 +287,15 @@ def states(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def restore(found: Mapping[str, Any], saved: Mapping[str, Any], *, anyway: bool = False) -> None:
-    """Set them to their states."""
+def restore(found: Mapping[str, Any], saved: Mapping[str, Any], *, anyway: bool = False) -> list[str]:
+    """Set them to their states; returns the names of attributes that the script has set otherwise."""
+    kept = []
     for place, one in found.items():
         if place in saved and isinstance(one, Plain):
-            one.restore(saved[place], anyway=anyway)
+            kept += one.restore(saved[place], anyway=anyway)
         elif place in saved:
             random_state.set_generator(one, saved[place])
+    return kept
 
 
 def are_as_before(found: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:

@@ -33,7 +33,8 @@ def training(model: Any, optimizer: Any) -> Training:
     if model is not None and not hasattr(model, "state_dict"):
         raise ArgumentError(
             f"model must be a PyTorch module, but is a {type(model).__name__}: pass the model itself, not "
-            "its parameters."
+            "its parameters. Bare tensors can be a model, too: torch.nn.ParameterList([...]), of "
+            "torch.nn.Parameter."
         )
     for name, one in optimizers_by_name(optimizer).items():
         if not hasattr(one, "param_groups"):

@@ -48,11 +48,15 @@ class Generators:
 
     Args:
         saved: of an earlier start; None if there was none.
+
+    Attributes:
+        kept: attributes of loaders that the script has set since, so that nothing was put back.
     """
 
     def __init__(self, saved: Sequence[Saved] | None = None) -> None:
         self._saved: list[Saved | None] = list(saved or ())  # None: recognised
         self._known: list[_Known] = []
+        self.kept: list[str] = []
         self._resumes = 0 if saved is None else 2  # until so many epochs have begun
 
     def begin_epoch(self) -> None:
@@ -94,7 +98,7 @@ class Generators:
         if saved is not None:
             new.kind = saved["kind"]
             loaders.begin_workers(found.holder)
-            loaders.restore(new.generators, saved["states"])
+            self.kept += loaders.restore(new.generators, saved["states"])
             if found.begun and saved["states"]:
                 loaders.begin_again(found)
         self._known.append(new)
@@ -176,8 +180,10 @@ def _are_same(one: Any, other: Any) -> bool:
 
 
 def _checksum(found: Mapping[str, Any]) -> int:
-    """Of the generators; plain attributes are all alike when they are first seen."""
-    return zlib.crc32(repr([_plain(state) for state in loaders.states(found).values()]).encode())
+    """Of the generators; the script may set plain attributes before a loader is first seen."""
+    held = {place: one for place, one in found.items() if not isinstance(one, loaders.Plain)}
+    states = [*map(_plain, loaders.states(held).values()), *[{}] * (len(found) - len(held))]
+    return zlib.crc32(repr(states).encode())
 
 
 def _plain(state: Any) -> Any:

@@ -187,6 +187,10 @@ class Host(OwnLoop):
         super().on_epoch_end(epoch, logs)
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
+        kept = self._loop.take_kept()
+        if kept and self._check is None:  # a check says whether it matters
+            named = ", ".join(kept)
+            self._say(f"outlast: the script has set {named} in this start: that is kept, not what was saved")
         seen = self._data.end_epoch((self.params or {}).get("steps"))
         if seen is not None:
             self._loop.saw(seen)

@@ -204,6 +204,11 @@ class Loop(AnyPart):
                 "through a second loader inside each batch without run.batches."
             )
 
+    def take_kept(self) -> list[str]:
+        """Attributes of loaders that the script has set in this start, so that nothing was put back; once."""
+        kept, self._generators.kept = self._generators.kept, []
+        return kept
+
     def collect(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return {

@@ -63,6 +63,7 @@ def put(thing: Any, name: str, form: Mapping[str, Any]) -> None:
 
 def _filled(old: Any, new: Any) -> Any:
     """The old list, dict or set with what the new one holds; the new one where the old is none like it."""
+    members: Any
     if type(new) is dict and (type(old) is dict or _is_own_dict(old)):
         members = {key: _filled(_member(old, key), one) for key, one in new.items()}
         old.clear()
