@@ -24,6 +24,7 @@ from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
 from outlast.rehearse import Rehearsed, Row, rehearse
 from outlast.rehearse.script import ScriptFailed
+from outlast.views.printing import complain, say, take_failure
 from outlast.views.runs import overview, page, verdict
 from outlast.views.table import table
 from outlast.views.text import escaped, terminal_width
@@ -58,14 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
+    take_failure()  # of an earlier call
     try:
         code: int = options.command(options)
-        return code
+        unwritten = take_failure()
+        if unwritten is None:
+            return code
+        _complain(f"The output could not be written: {unwritten.strerror}.")
+        return code or BAD_INPUT
     except OutlastError as error:
         _complain(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("outlast: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # as in `outlast demo | head`, when head has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,11 +88,9 @@ def _ls(options: argparse.Namespace) -> int:
     if options.json:
         _say_json({"folder": options.folder, "runs": [run.to_json() for run in runs], "unread": unread})
     elif runs:
-        _say(overview(runs, options.folder, now=time.time(), width=terminal_width()))
+        say(overview(runs, options.folder, now=time.time(), width=terminal_width()))
     else:
-        _say(
-            f"There are no runs in {escaped(options.folder)}, nor in folders up to {LEVELS} levels below it."
-        )
+        say(f"There are no runs in {escaped(options.folder)}, nor in folders up to {LEVELS} levels below it.")
     for path, reason in unread.items():
         _complain(f"Cannot look for runs in {path}: {reason}.")
     return DONE
@@ -100,7 +104,7 @@ def _show(options: argparse.Namespace) -> int:
     elif shown := [run for run in found if not _refused(run.run)]:
         now, width = time.time(), terminal_width()
         pages = [page(run, now=now, width=width, everything=options.all) for run in shown]
-        _say("\n\n\n".join(pages))
+        say("\n\n\n".join(pages))
     return _code(run.run for run in found)
 
 
@@ -109,7 +113,7 @@ def _verify(options: argparse.Namespace) -> int:
     for folder in options.runs:
         found.append(verify(folder))
         if not options.json and not _refused(found[-1].run):
-            _say(verdict(found[-1]))
+            say(verdict(found[-1]))
     if options.json:
         runs = [run.to_json() for run in found]
         _say_json({"holds": all(run["holds"] for run in runs), "runs": runs})
@@ -131,7 +135,7 @@ def _rehearse(options: argparse.Namespace) -> int:
     except ScriptFailed as error:
         _complain(str(error))
         for line in error.output:
-            print(f"  {escaped(line)}", file=sys.stderr)
+            complain(f"  {escaped(line)}")
         if error.hint:
             _complain(error.hint)
         return BAD_INPUT
@@ -151,21 +155,21 @@ def _hint_at_options_of_ours(options: argparse.Namespace) -> None:
 
 def _say_rehearsed(found: Rehearsed) -> None:
     cells = [(row.place, row.resumed, "identical" if row.identical else "differs") for row in found.rows]
-    _say(table(cells, ["killed", "resumed at", "in the end"]))
+    say(table(cells, ["killed", "resumed at", "in the end"]))
     if found.repeatable:
         _say_differences(found.rows)
     else:
-        _say(
+        say(
             "\nYour script gives other results each time, even if nobody kills it, so the other lines "
             f"prove nothing. What differs first is {escaped(found.rows[0].difference)}. Seed it, as "
             "with torch.manual_seed(0) or keras.utils.set_random_seed(0), and rehearse it again. "
             "docs/exact.md#what-differs-first has other causes."
         )
     for note in found.notes:
-        _say(f"\nThe script's run said, which a few epochs may not show: {escaped(note)}.")
+        say(f"\nThe script's run said, which a few epochs may not show: {escaped(note)}.")
     if found.folder:
         names = [os.path.basename(row.folder) for row in found.rows if row.folder]
-        _say(
+        say(
             f"\nWhat the script printed, saved and wrote is kept in {escaped(found.folder)}: first, "
             f"{', '.join(names)}."
         )
@@ -174,9 +178,9 @@ def _say_rehearsed(found: Rehearsed) -> None:
 def _say_differences(rows: Iterable[Row]) -> None:
     differing = [row for row in rows if not row.identical]
     for row in differing:
-        _say(f"\n{escaped(row.place)}: what differs first is {escaped(row.difference)}.")
+        say(f"\n{escaped(row.place)}: what differs first is {escaped(row.difference)}.")
     for cause in dict.fromkeys(row.cause for row in differing if row.cause):
-        _say(f"\nThe likely cause: {cause}.")
+        say(f"\nThe likely cause: {cause}.")
 
 
 def _rehearsed_json(found: Rehearsed) -> dict[str, Any]:
@@ -198,18 +202,12 @@ def _code(runs: Iterable[RunStatus]) -> int:
     return next((code for status, code in _CODES.items() if status in found), DONE)
 
 
-def _say(text: str) -> None:
-    """Print at once, even to a pipe; characters that the encoding lacks are written as escapes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-
-
 def _say_json(value: Mapping[str, Any]) -> None:
-    print(json.dumps(encoded(value), indent=2, allow_nan=False))
+    say(json.dumps(encoded(value), indent=2, allow_nan=False))
 
 
 def _complain(text: str) -> None:
-    print(f"outlast: {escaped(text)}", file=sys.stderr)
+    complain(f"outlast: {escaped(text)}")
 
 
 class _Parser(argparse.ArgumentParser):

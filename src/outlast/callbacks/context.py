@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from outlast.core.decision import Decision
@@ -38,5 +39,9 @@ class Context:
             self.listen(decision)
 
     def say(self, text: str) -> None:
-        """Print what ``verbose=1`` prints, through the framework; a name in it moves no cursor."""
-        self.control.print(printable(text))
+        """Print what ``verbose=1`` prints, through the framework; a name in it moves no cursor.
+
+        What nobody can read, at a closed terminal or on a full disk, ends no training.
+        """
+        with suppress(Exception):
+            self.control.print(printable(text))

@@ -19,6 +19,7 @@ from outlast.storage.disk import files
 from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.format import layout
 from outlast.views.plots import plot_history
+from outlast.views.printing import say
 
 FOLDER, SEED, EPOCHS = "outlast-demo", 0, 100
 
@@ -48,19 +49,19 @@ def run(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_json
     """
     backend = _settle_backend()
     _clear(folder)
-    say = telling.nothing if as_json else telling.say
+    tell = telling.nothing if as_json else say
     with CtrlC() as ctrl_c:
-        say(telling.beginning(folder, backend, seed, epochs))
+        tell(telling.beginning(folder, backend, seed, epochs))
         result = train(folder, seed, epochs, None if as_json else telling.tell, ctrl_c)
         try:
             _draw(result)
         finally:
-            say(telling.table(result))
+            tell(telling.table(result))
         check = None if ctrl_c.noted else evaluate(result)
         if check is not None:
-            say(telling.proof(check))
+            tell(telling.proof(check))
         if as_json:
-            print(json.dumps(telling.as_json(result, check, backend, seed), indent=2))
+            say(json.dumps(telling.as_json(result, check, backend, seed), indent=2))
         ctrl_c.look()
     return DONE if check is None or check.holds else BROKEN
 
@@ -72,10 +73,10 @@ def crash(folder: str = FOLDER, *, seed: int = SEED, epochs: int = EPOCHS, as_js
     """
     _settle_backend()
     folder = f"{folder}-crash" if folder == FOLDER else folder
-    compared = crashing.show(folder, seed, epochs, telling.nothing if as_json else telling.say)
+    compared = crashing.show(folder, seed, epochs, telling.nothing if as_json else say)
     if as_json:
         ends = {UNINTERRUPTED: compared.uninterrupted, KILLED: compared.killed}
-        print(json.dumps({"folder": folder, "holds": compared.holds, **ends}, indent=2))
+        say(json.dumps({"folder": folder, "holds": compared.holds, **ends}, indent=2))
     return DONE if compared.holds else BROKEN
 
 

@@ -8,14 +8,10 @@ from typing import Any
 from outlast.core.decision import Action, Decision
 from outlast.demo.training import BEST, MONITOR, TRAINING, VALIDATION, Check, Result
 from outlast.views.curves import cuts
+from outlast.views.printing import say
 from outlast.views.table import summary
 from outlast.views.table import table as lines_of
 from outlast.views.text import escaped, shown, terminal_width
-
-
-def say(text: str) -> None:
-    """Print the text at once, even to a pipe."""
-    print(text, flush=True)
 
 
 def nothing(text: str) -> None:

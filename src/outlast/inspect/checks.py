@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -122,7 +122,11 @@ def of_results(folder: str) -> list[FileCheck]:
 
 def of_settings(folder: str) -> FileCheck:
     """Check whether ``run.json`` can be read."""
-    return _of_json(folder, layout.RUN, "settings")
+    found = _of_json(folder, layout.RUN, "settings")
+    if found.verdict is Verdict.WHOLE:
+        return found
+    verdict = Verdict.CHANGED if found.verdict is Verdict.DAMAGED else found.verdict
+    return replace(found, verdict=verdict, detail=_WRITTEN_AGAIN)
 
 
 def _of_json(folder: str, name: str, what: str) -> FileCheck:

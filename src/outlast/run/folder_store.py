@@ -22,6 +22,7 @@ from outlast.core.numbers import encoded
 from outlast.core.run_state import START, Position, RunState
 from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
 from outlast.frameworks.base import PACKAGES
+from outlast.inspect.checks import Verdict, of_settings
 from outlast.run.buffers import Buffers
 from outlast.run.stores import Store
 from outlast.storage import blobs, commit, journal, recovery, resume_points
@@ -314,8 +315,10 @@ class FolderStore(Store):
             unsaved = f", and {self._unsaved()}" if self._unsafe else ""
             warn(f"{error} The training has ended{unsaved}.")
 
-    def describe(self, settings: Mapping[str, Any]) -> None:
+    def describe(self, settings: Mapping[str, Any], *, anew: bool = True) -> None:
         """Write ``run.json``: what was asked for, by which command, with which versions."""
+        if not anew and of_settings(self.folder).verdict is Verdict.WHOLE:
+            return
         content = {"settings": settings, "command": sys.argv, "versions": _versions()}
         text = json.dumps(encoded(content), indent=2, default=str) + "\n"
         files.publish_bytes(os.path.join(self.folder, layout.RUN), text.encode())

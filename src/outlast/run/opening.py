@@ -123,8 +123,7 @@ class Opening:
         self._changed = bool(changed)
         self._may_check = not (changed or others) and (self._check == "always" or training.left is None)
         training.leave(known=False)
-        if changed:
-            self._store.describe(self.settings)
+        self._store.describe(self.settings, anew=bool(changed))
         changed += others
         self.changes = saved.changes + bool(changed)
         at = {"epoch": saved.position.next_epoch, "resume_point": self._store.number}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from outlast.exceptions import UsageError
+from outlast.exceptions import DamagedFile, UsageError
 from outlast.frameworks.base import load_file
 from outlast.inspect.saved_run import SavedRun
 from outlast.run.arguments import folder_path
@@ -26,6 +26,8 @@ class PastRun(Shown, SavedRun):
     def load_best(self) -> Any:
         """The best model: a Keras model, or a PyTorch state dict; the framework is imported now.
 
+        If the run has gone on since it was opened here, and has a better one, that is the best.
+
         Raises:
             UsageError: no best model is saved.
             DamagedFile: its bytes are lost, or it is not what a run saved.
@@ -35,7 +37,13 @@ class PastRun(Shown, SavedRun):
         if best is None or best.path is None:
             raise UsageError(f"{self.folder} has no best model.")
         name = os.path.relpath(best.path, self.folder)
-        path = blobs.intact(self.folder, name, self._point.files[name])
+        try:
+            path = blobs.intact(self.folder, name, self._point.files[name])
+        except DamagedFile:
+            now = PastRun(self.folder)
+            if now.number == self.number:
+                raise
+            return now.load_best()
         return load_file(path)
 
     def __repr__(self) -> str:

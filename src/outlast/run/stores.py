@@ -45,8 +45,8 @@ class Store:
         self.is_open = True
         return None
 
-    def describe(self, settings: Mapping[str, Any]) -> None:
-        """Keep what was asked for, where people can read it."""
+    def describe(self, settings: Mapping[str, Any], *, anew: bool = True) -> None:
+        """Keep what was asked for, where people can read it; if not ``anew``, only what is lost."""
 
     def write_event(self, kind: str, content: Mapping[str, Any]) -> None:
         """Note that something happened: a start, a resume, an end."""

@@ -54,8 +54,11 @@ def append(path: str, entry: Mapping[str, Any]) -> None:
     Raises:
         FileError: the disk refused; nothing was added.
     """
-    if os.path.lexists(path) and not _is_ours_alone(path):
-        files.move_aside(path, layout.CONFLICT)
+    if os.path.lexists(path):
+        if _is_ours(path):
+            files.separate(path)
+        else:
+            files.move_aside(path, layout.CONFLICT)
     torn = b"" if ending(path, 1) in (None, b"", b"\n") else b"\n"
     files.append(path, torn + line(entry))
 
@@ -80,9 +83,10 @@ def _entry(text: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _is_ours_alone(path: str) -> bool:
+def _is_ours(path: str) -> bool:
+    """Whether it is a file, and if it has a second name, then one with entries."""
     found = os.lstat(path)
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return stat.S_ISREG(found.st_mode) and (found.st_nlink == 1 or bool(read_end(path)))
 
 
 def _length(value: Any) -> int:

@@ -142,6 +142,8 @@ def extend_published(folder: str, name: str, before: Log | None, lines: Lines) -
     if lines.replaces:
         _rewrite(path, lines.data)
     else:
+        if before is not None:
+            files.separate(path)
         files.append(path, lines.data)
     return finding
 
@@ -162,6 +164,7 @@ def mend_published(folder: str, name: str, log: Log, published: Iterable[Blob] =
     if current == content:
         return None
     if current is not None and current.startswith(content):
+        files.separate(path)
         files.cut(path, len(content))
         return f"{name} was cut back to its last saved line"
     if not os.path.lexists(path) or (current is not None and content.startswith(current)):
@@ -190,7 +193,7 @@ def _make_way(path: str, data: bytes) -> str | None:
         return None
     current = beginning(path, len(data))
     if current is not None and data.startswith(current):
-        files.cut(path, 0)
+        files.remove(path)
         return None
     kept = files.move_aside(path, layout.CONFLICT)
     return f"{os.path.basename(path)} was there before the run: now {os.path.basename(kept)}"

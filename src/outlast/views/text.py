@@ -15,7 +15,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def terminal_width() -> int | None:
     """The width of the terminal in characters; None if the output goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    is_shown = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if is_shown else None
 
 
 def text_width(text: str) -> int:

@@ -130,6 +130,20 @@ def append(path: str, data: bytes) -> None:
             raise
 
 
+def separate(path: str) -> None:
+    """Make the file one of its own if it has a second name, such as in a backup made by ``cp -al``.
+
+    What is written to it then does not change the other. No sync.
+
+    Raises:
+        FileError: the disk refused; nothing was changed.
+    """
+    with explained(path, "copy"):
+        is_shared = os.lstat(path).st_nlink > 1
+    if is_shared:
+        replace(path, lambda new: exhaust(copy(path, new)))
+
+
 def cut(path: str, length: int) -> None:
     """Cut the file to its first ``length`` bytes. No sync."""
     with explained(path, "shorten"), opened(path, os.O_WRONLY) as fd:
