@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import torch
 
-from outlast import ModelCheckpoint, Run
+from outlast import ModelCheckpoint, Run, open_run
 from outlast.exceptions import CapabilityError
 
 X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
@@ -95,3 +96,19 @@ def test_a_model_that_cannot_be_made_again_is_named_with_the_way_to_load_its_wei
     run = trained(model, folder)
     with pytest.raises(CapabilityError, match=r"WithoutConfig.*model\.load_weights\(.*best\.keras"):
         run.load_best()
+
+
+def test_a_past_run_loads_the_best_model_though_the_run_has_gone_on(folder: Path) -> None:
+    def go(epochs: int) -> None:
+        net = torch.nn.Linear(1, 1)
+        saver = ModelCheckpoint("best.pt", "loss", save_best_only=True)
+        run = Run(folder, [saver], model=net, optimizer=[])
+        for epoch in run.epochs(epochs):
+            torch.nn.init.constant_(net.weight, epoch)
+            run.log(loss=1 / (epoch + 1))
+
+    go(2)
+    past = open_run(folder)
+    assert past.load_best()["weight"].item() == 1
+    go(6)
+    assert past.load_best()["weight"].item() == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -167,6 +168,22 @@ class CallbackList(Hooks):
         self._check_hosts()
         self.control.begin()
         self._call("on_train_begin", logs or {})
+        self._refuse_one_file_for_two()
+
+    def _refuse_one_file_for_two(self) -> None:
+        """Refuse two callbacks that would write over each other's file."""
+        writers: dict[str, Callback] = {}
+        for one in self.callbacks:
+            name = one._file if isinstance(one, Callback) else None
+            if name is None:
+                continue
+            other = writers.setdefault(os.path.normpath(name), one)
+            if other is not one:
+                raise UsageError(
+                    f"{type(other).__name__} and {type(one).__name__} would both write {name!r}: give each a "
+                    "name of its own, such as "
+                    f"{type(one).__name__}({'other' + os.path.splitext(name)[1]!r})."
+                )
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """After the last epoch."""

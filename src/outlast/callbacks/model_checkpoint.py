@@ -155,6 +155,7 @@ class ModelCheckpoint(MonitoredCallback):
                 f"ModelCheckpoint('best{suffixes[0]}')."
             )
         self._check_suffix(self._template.text, suffixes)
+        self._file = self._template.text
         if self.context.output.prepare(self._template.text):
             self.training.check_saving(self.save_weights_only)
 
