@@ -15,7 +15,7 @@ from outlast.exceptions import FileError
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import calls
 from outlast.storage.disk.reading import crc32_file, open_regular
-from outlast.storage.disk.temporary import is_temporary, temporary_name
+from outlast.storage.disk.temporary import claim_name, is_temporary, temporary_name
 
 
 def fail(number: int) -> Callable[..., Any]:
@@ -147,17 +147,38 @@ def test_where_links_are_missing_an_error_leaves_no_torn_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "link", fail(errno.EPERM))
-    synced: list[int] = []
-
-    def second_sync_fails(fd: int) -> None:
-        synced.append(fd)
-        if len(synced) == 2:
-            raise OSError(errno.EIO, "broken")
-
-    monkeypatch.setattr(calls, "fsync", second_sync_fails)
+    monkeypatch.setattr(calls, "rename", fail(errno.EIO))
     with pytest.raises(FileError):
         files.seal(str(tmp_path / "a"), files.Content(b"x"))
     assert os.listdir(tmp_path) == []
+
+
+def test_where_links_are_missing_readers_see_no_file_or_the_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "link", fail(errno.EPERM))
+    path, seen = tmp_path / "resume-1", []
+
+    def look(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:
+        seen.append(path.read_bytes() if path.exists() else None)
+        return real(*arguments)
+
+    with tapped(look):
+        files.seal(str(path), files.Content(b"whole" * 1000))
+    assert set(seen) <= {None, b"whole" * 1000} and path.read_bytes() == b"whole" * 1000
+
+
+def test_where_links_are_missing_the_claim_of_a_killed_writer_goes_with_its_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "link", fail(errno.EPERM))
+    path = str(tmp_path / "resume-1")
+    Path(claim_name(path)).touch()
+    with pytest.raises(FileError):
+        files.seal(path, files.Content(b"x"))
+    files.clear_temporary(str(tmp_path))
+    files.seal(path, files.Content(b"x"))
+    assert os.listdir(tmp_path) == ["resume-1"]
 
 
 def test_a_link_that_fails_for_another_reason_is_an_error(

@@ -19,7 +19,7 @@ from typing import Any
 from outlast.exceptions import FileError
 from outlast.storage.disk.calls import calls, explained, opened, sync_file, sync_folder, write_all
 from outlast.storage.disk.reading import names_in, open_regular
-from outlast.storage.disk.temporary import is_temporary, temporary_name
+from outlast.storage.disk.temporary import claim_name, is_temporary, temporary_name
 
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PIECE = 4 << 20
@@ -114,8 +114,9 @@ def seal(path: str, write: Callable[[str], object], *, needed: int | None = None
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            _copy_to_free_name(temporary, path)
-        calls.unlink(temporary)
+            _rename_to_free_name(temporary, path)
+        else:
+            calls.unlink(temporary)
 
 
 def append(path: str, data: bytes) -> None:
@@ -287,14 +288,17 @@ def _rename(source: str, target: str) -> None:
     calls.rename(source, target)
 
 
-def _copy_to_free_name(source: str, target: str) -> None:
-    """Where hard links are missing: create exclusively; a torn copy fails verification."""
+def _rename_to_free_name(source: str, target: str) -> None:
+    """Where hard links are missing, which never overwrite: a claim keeps other writers from the name.
+
+    Readers see no file or the whole one. What a killed writer left of a claim is a temporary file.
+    """
+    claim = claim_name(target)
+    with opened(claim, _NEW):
+        pass
     try:
-        exhaust(copy(source, target))
-        sync_file(target)
-    except FileExistsError:
-        raise
-    except BaseException:
-        with suppress(OSError):
-            calls.unlink(target)
-        raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "the name is taken")
+        calls.rename(source, target)
+    finally:
+        calls.unlink(claim)

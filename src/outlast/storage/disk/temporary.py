@@ -23,6 +23,17 @@ def temporary_name(path: str) -> str:
     return os.path.join(folder, f".{stem}.x{os.urandom(6).hex()}{suffix}")
 
 
+def claim_name(path: str) -> str:
+    """The name of the file that claims a path: the same for whoever wants the path.
+
+    Example:
+        >>> claim_name("runs/resume-00000001"), is_temporary(".resume-00000001.x000000000000")
+        ('runs/.resume-00000001.x000000000000', True)
+    """
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.x{0:012}")
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file's bare name is one that :func:`temporary_name` gives."""
     return _TEMPORARY.fullmatch(name) is not None
