@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from outlast.callbacks.hooks import Hooks
 from outlast.core.decision import Decision
+from outlast.core.form import check, of_fields
 from outlast.core.logs import Logs, rate_columns
 from outlast.core.numbers import decoded, encoded
 from outlast.exceptions import ArgumentError, UnknownArgument, UsageError, nearest, warn
@@ -99,8 +100,21 @@ class Callback(Hooks):
                 f"{', '.join(known) or 'nothing'}."
             )
         if self._state is not None:
-            self._state = replace(self._state, **decoded(dict(state)))
+            values = self._checked(decoded(dict(state)), of_fields(type(self._state)))
+            self._state = replace(self._state, **values)
         self._loaded = True
+
+    def _checked(self, state: Mapping[str, Any], forms: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A state whose values have these forms, as far as it has them.
+
+        Raises:
+            ArgumentError: one has not.
+        """
+        try:
+            check(state, {name: form for name, form in forms.items() if name in state}, "the state")
+        except (KeyError, ValueError) as error:
+            raise ArgumentError(f"This is not the state of a {type(self).__name__}: {error}.") from error
+        return state
 
     def forget(self) -> None:
         """Remember nothing: the callback is as it was when it was made."""

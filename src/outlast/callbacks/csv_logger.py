@@ -120,5 +120,5 @@ class CSVLogger(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the columns of another CSVLogger."""
-        self._table = Table(self.sep, tuple(state["columns"]))
+        self._table = Table(self.sep, tuple(self._checked(state, {"columns": [str]})["columns"]))
         self._loaded = True

@@ -53,6 +53,7 @@ class History(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over another history."""
+        state = self._checked(state, {"epoch": [int], "history": {str: [Any]}})
         self.epoch = list(state["epoch"])
         self.history = decoded(dict(state["history"]))
         self._loaded = True

@@ -139,6 +139,7 @@ class ModelCheckpoint(MonitoredCallback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember what another ModelCheckpoint remembered."""
         super().load_state_dict({name: value for name, value in state.items() if name != "kept"})
+        self._checked(state, {"kept": [[(str, int, None)]]})
         self._kept = from_json(state.get("kept", ()))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -102,7 +102,7 @@ class MonitoredCallback(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what another callback of the same class remembered."""
         super().load_state_dict({name: value for name, value in state.items() if name != "calls"})
-        self._calls = state.get("calls", 0)
+        self._calls = self._checked(state, {"calls": int}).get("calls", 0)
 
     def _judge_value(self, value: Any, epoch: int | None, *rates: Mapping[str, float]) -> Decision:
         """Judge the value of a call of ``update``; without an epoch, calls are counted."""

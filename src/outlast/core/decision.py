@@ -8,11 +8,13 @@ the text and the numbers can never disagree.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Any
 
+from outlast.core.form import check
 from outlast.core.logs import rate_columns
 from outlast.core.numbers import decoded, encoded, to_python
 from outlast.core.text import escaped, shown
@@ -65,6 +67,13 @@ class Reason(Enum):
     ASKED = "{text}"
 
     BEST_EPOCH = "{monitor} was best there, at {best}"
+
+
+_FORM = {
+    **{"callback": str, "action": str, "reason": str, "epoch": int, "batch": (int, None)},
+    "values": {str: Any},
+}
+_VALUES = {"monitor": str, "path": str, "copies": [str], "best_epoch": int, "learning_rate": {str: float}}
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,8 @@ class Decision:
     @property
     def because(self) -> str:
         """The reason as a sentence without its start, such as ``"val_loss is 0.5, the first value seen"``."""
-        text = self.reason.value.format_map({k: shown(v) for k, v in self.values.items()})
+        told = defaultdict(lambda: "?", {name: shown(value) for name, value in self.values.items()})
+        text = self.reason.value.format_map(told)
         return re.sub(r"\b1 (epoch|batche)s\b", lambda one: f"1 {one[1].removesuffix('e')}", text)
 
     @property
@@ -189,12 +199,19 @@ class Decision:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Decision:
-        """Make the decision again that :meth:`to_json` wrote."""
+        """Make the decision again that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError, KeyError: it did not write this.
+        """
+        check(data, _FORM, "a decision")
+        reason, values = Reason[data["reason"].upper()], decoded(data["values"])
+        check(values, {name: form for name, form in _VALUES.items() if name in values}, "a decision")
         return cls(
             callback=data["callback"],
             action=Action(data["action"]),
-            reason=Reason[data["reason"].upper()],
+            reason=reason,
             epoch=data["epoch"],
             batch=data["batch"],
-            values=decoded(data["values"]),
+            values=values,
         )

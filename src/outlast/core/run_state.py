@@ -15,6 +15,7 @@ from operator import index
 from typing import Any
 
 from outlast.core.decision import Decision
+from outlast.core.form import JSON, check
 
 
 @total_ordering
@@ -68,6 +69,33 @@ class Moment(Enum):
     FIRST_BATCH = "the first batch begins"
 
 
+_LOADERS = [{"born": int, "kind": str, "states": {str: Any}}]
+_FORM = {
+    "position": [(int, None)],
+    "epochs": (int, None),
+    "finished": bool,
+    "stops": [{}],
+    "extra": {str: Any},
+    "settings": {str: JSON},
+    "description": {str: str},
+    "changes": int,
+}
+_FORM_OF_A_RUN = {
+    "settings": {"callbacks": {str: {str: JSON}}, "learning_rate": {str: float}},
+    "training": {str: Any},
+    "callbacks": {str: {"state": {str: Any}}},
+    "attributes": {str: {str: Any}},
+    "parts": {str: {str: Any}},
+    "data": [{str: Any}],
+    "loop": {
+        "loaders": _LOADERS,
+        "validation_loaders": _LOADERS,
+        "batches": {"count": int, "later": int, "first": Any},
+        "sizes": {str: [int]},
+    },
+}
+
+
 @dataclass(frozen=True)
 class RunState:
     """Everything in a resume point.
@@ -119,12 +147,23 @@ class RunState:
         }
 
     @classmethod
+    def of_a_run(cls, state: Mapping[str, Any]) -> RunState:
+        """The same of a state that a :class:`outlast.Run` saved, which has all its parts.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not.
+        """
+        check(state, _FORM_OF_A_RUN, "the state")
+        return cls.from_state(state)
+
+    @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RunState:
         """The inverse of :meth:`to_state`.
 
         Raises:
             KeyError, TypeError, ValueError: it is not what :meth:`to_state` gives.
         """
+        check(state, _FORM, "the state")
         own = {field.name for field in fields(cls)}
         epoch, batch = state["position"]
         return cls(

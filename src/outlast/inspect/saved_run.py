@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from outlast.core.decision import Action, Decision
+from outlast.core.form import check
 from outlast.core.metrics import Metrics
 from outlast.core.numbers import decoded
 from outlast.core.run_state import RunState
@@ -20,6 +21,7 @@ from outlast.inspect.wording import problems
 from outlast.storage import results, resume_points
 from outlast.storage.disk import lock
 from outlast.storage.format import json_text, layout, limits
+from outlast.storage.format.reader import nonsense_as_damage
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 
@@ -42,8 +44,14 @@ class Best:
 
 
 def rows_of(content: bytes) -> list[dict[str, Any]]:
-    """The epochs' metrics, from the log of rows."""
-    return [decoded(json_text.parsed(line)) for line in content.splitlines()]
+    """The epochs' metrics, from the log of rows.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    rows = [decoded(json_text.parsed(line)) for line in content.splitlines()]
+    check(rows, [{"epoch": int}], "the log of rows")
+    return rows
 
 
 def decision_of(line: bytes) -> Decision:
@@ -178,7 +186,8 @@ class SavedRun(Readable):
 
     @cached_property
     def _state(self) -> RunState:
-        return RunState.from_state(self._point.state)
+        with nonsense_as_damage(self.folder):
+            return RunState.of_a_run(self._point.state)
 
     def _log(self, name: str) -> bytes:
         log = self._point.logs.get(name)
@@ -191,7 +200,8 @@ class SavedRun(Readable):
 
     @property
     def _rows(self) -> list[dict[str, Any]]:
-        return rows_of(self._log(layout.ROWS))
+        with nonsense_as_damage(self.folder):
+            return rows_of(self._log(layout.ROWS))
 
     @property
     def _published(self) -> Collection[str]:
@@ -200,12 +210,14 @@ class SavedRun(Readable):
     @property
     def decisions(self) -> list[Decision]:
         """Every decision that acted."""
-        return decisions_of(self._log(layout.JOURNAL))
+        with nonsense_as_damage(self.folder):
+            return decisions_of(self._log(layout.JOURNAL))
 
     @property
     def _newest_first(self) -> Iterable[Decision]:
         log = self._point.logs.get(layout.JOURNAL)
-        return () if log is None else map(decision_of, log.backwards(self.folder))
+        with nonsense_as_damage(self.folder):
+            yield from () if log is None else map(decision_of, log.backwards(self.folder))
 
     def latest(self, most: int) -> list[Decision]:
         """The last decisions, at most so many, in their order."""
@@ -214,7 +226,20 @@ class SavedRun(Readable):
     @property
     def best(self) -> Best | None:
         """The best epoch, as ``ModelCheckpoint`` or else ``EarlyStopping`` judged it."""
-        return super().best or self._best_of_stopping()
+        with nonsense_as_damage(self.folder):
+            return super().best or self._best_of_stopping()
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The models that are kept, with the last decision that saved each; the newest comes last."""
+        with nonsense_as_damage(self.folder):
+            return super().checkpoints
+
+    @property
+    def history(self) -> Metrics:
+        """Every epoch's metrics, from the run's first start on."""
+        with nonsense_as_damage(self.folder):
+            return super().history
 
     def _best_of_stopping(self) -> Best | None:
         """What a callback remembers that keeps a best epoch, but no file of it."""

@@ -11,8 +11,8 @@ have, and errors that made-up values provoke become ``DamagedFile`` (see ``nonse
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -32,7 +32,7 @@ from outlast.storage.disk import lock
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import regular_size
 from outlast.storage.format import layout
-from outlast.storage.format.reader import NONSENSE
+from outlast.storage.format.reader import NONSENSE, nonsense_as_damage
 from outlast.storage.survey import Fits, Read, Survey, survey
 
 Result = TypeVar("Result")
@@ -238,18 +238,6 @@ def _training(folder: str, number: int, epoch: int) -> str:
     if last == epoch + 1:
         return f"epoch {last}, to be trained again"
     return f"epochs {epoch + 1} to {last}, to be trained again"
-
-
-@contextmanager
-def nonsense_as_damage(folder: str) -> Iterator[None]:
-    """Turn errors from made-up values, whose checksums are right, into ``DamagedFile``."""
-    try:
-        yield
-    except NONSENSE as error:
-        said = f"{type(error).__name__}: {error}"[:100]
-        raise DamagedFile(
-            f"{folder} is damaged: its contents make no sense ({said}).", path=folder
-        ) from error
 
 
 def utc_text(seconds: float | None) -> str | None:

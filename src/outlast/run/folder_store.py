@@ -34,6 +34,7 @@ from outlast.storage.disk.calls import explained
 from outlast.storage.disk.writer import Writer
 from outlast.storage.format import layout
 from outlast.storage.format.document import Draft
+from outlast.storage.format.reader import NONSENSE
 from outlast.storage.logs import Lines
 from outlast.storage.resume_points import ResumePoint
 
@@ -118,8 +119,8 @@ class FolderStore(Store):
 
     def _run_state(self, state: Any) -> RunState:
         try:
-            return RunState.from_state(state)
-        except (LookupError, TypeError, ValueError) as error:
+            return RunState.of_a_run(state)
+        except NONSENSE as error:
             raise DamagedFile(
                 f"The newest resume point in {self.folder} makes no sense ({error!r:.100}).", path=self.folder
             ) from error

@@ -32,6 +32,7 @@ from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
 from outlast.run.structure import Structure
 from outlast.storage.format import layout
+from outlast.storage.format.reader import nonsense_as_damage
 
 
 class Host(OwnLoop):
@@ -280,7 +281,8 @@ class Host(OwnLoop):
         extra, self._store = self._progress.extra, store
         self._staged.begin(store.files, capture=store is not self._check)
         rows, journal = (store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
-        self._progress = Progress.from_state(state, rows, journal)
+        with nonsense_as_damage(store.folder):
+            self._progress = Progress.from_state(state, rows, journal)
         put_into(extra, self._progress.extra)
         self._progress.extra = extra
 

@@ -22,6 +22,7 @@ from outlast.run.data import Data
 from outlast.run.resume_check import ResumeCheck, rewound
 from outlast.run.stores import Store
 from outlast.storage.format import layout
+from outlast.storage.format.reader import nonsense_as_damage
 
 # What a training calls the pieces of its state that a user may set between two trainings.
 _SETTABLE = {
@@ -162,7 +163,9 @@ class Opening:
             return True
         if training.left is None:
             rows, journal = (self._store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
-            return not settings.came_to(now, settings.rates_of(rows_of(rows), decisions_of(journal)))
+            with nonsense_as_damage(self._store.folder):
+                had = settings.rates_of(rows_of(rows), decisions_of(journal))
+            return not settings.came_to(now, had)
         rates, known = training.left
         return known and rates != now and rates.keys() == now.keys()  # else a group was added
 

@@ -180,6 +180,10 @@ def check_published_name(name: str) -> None:
     names = name.replace(os.sep, "/").split("/")
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise _refused(name, "it holds control characters")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise _refused(name, "it holds half of a character") from None
     if os.path.isabs(name) or os.path.splitdrive(name)[0] or ".." in names:
         raise _refused(name, "it leads out of the run's folder")
     if not {"", "."}.isdisjoint(names):

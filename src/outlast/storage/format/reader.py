@@ -31,6 +31,18 @@ _WIDTHS = {"BOOL": 1, "F16": 2, "BF16": 2, "C64": 8} | {
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
+@contextmanager
+def nonsense_as_damage(folder: str) -> Iterator[None]:
+    """Turn errors from made-up values, whose checksums are right, into ``DamagedFile``."""
+    try:
+        yield
+    except NONSENSE as error:
+        said = f"{type(error).__name__}: {error}"[:100]
+        raise DamagedFile(
+            f"{folder} is damaged: its contents make no sense ({said}).", path=folder
+        ) from error
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a tensor lies in its file, and what it is."""
