@@ -85,7 +85,7 @@ _FORM_OF_A_RUN = {
     "training": {str: Any},
     "callbacks": {str: {"state": {str: Any}}},
     "attributes": {str: {str: Any}},
-    "parts": {str: {str: Any}},
+    "parts": {str: Any},
     "data": [{str: Any}],
     "loop": {
         "loaders": _LOADERS,

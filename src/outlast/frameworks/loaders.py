@@ -7,20 +7,17 @@ its passes or shuffle a list. All of this is found through what wraps the loader
 from __future__ import annotations
 
 import gc
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.asking import asked, has
 from outlast.frameworks import held_generators, random_state
-from outlast.frameworks.base import weakly
-from outlast.frameworks.tensors import to_array, to_tensor
+from outlast.frameworks.orders import Order, is_order
 
 _PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
 _DEPTH = 8  # of wrappers in wrappers
 _WIDTH = 64  # attributes of a wrapper
-_LENGTH = 100_000  # of a list that is an order
 _TORCHS = "torch.utils.data"
 
 
@@ -52,19 +49,6 @@ def _within(thing: Any, begun: bool, depth: int, seen: set[int]) -> Iterator[Fou
     elif _may_wrap(thing):
         for inner in gc.get_referents(thing):
             yield from _within(inner, begun, depth - 1, seen)
-
-
-def alive() -> list[Any]:
-    """All loaders that this process holds at the moment, as far as their attributes tell."""
-    return [one for one in gc.get_objects() if _may_be_loader(one) and _is_loader(one)]
-
-
-def _may_be_loader(thing: Any) -> bool:
-    """Without asking it for what it may compute: it may be anybody's."""
-    if isinstance(thing, (type, dict, list, tuple)) or not hasattr(type(thing), "__iter__"):
-        return False
-    held = _attributes(thing)
-    return any(name in held for name in ("sampler", "batch_sampler")) or any(held_generators.held(held, 2))
 
 
 def _is_loader(thing: Any) -> bool:
@@ -108,13 +92,13 @@ def generators(loader: Any) -> dict[str, Any]:
     return found
 
 
-def plain(loader: Any) -> dict[str, Plain]:
+def orders(loader: Any) -> dict[str, Order]:
     """The plain attributes that change as a loader is used, by place."""
     holders = {place: one for place, one in _holders(loader) if _attributes(one)}
     return {
-        f"{place}:plain": Plain(one, numbers=not _is_torchs(one), lists=place != "dataset" or _has_order(one))
+        f"{place}:plain": Order(one, numbers=not _is_torchs(one), lists=place != "dataset" or _has_order(one))
         for place, one in holders.items()
-        if not _is_torchs(one) or any(map(_is_order, _attributes(one).values()))
+        if not _is_torchs(one) or any(map(is_order, _attributes(one).values()))
     }
 
 
@@ -129,160 +113,15 @@ def _has_order(dataset: Any) -> bool:
     return any("__getitem__" in vars(kind) and "__init__" in vars(kind) for kind in kinds)
 
 
-class Plain:
-    """Attributes of a sampler that are numbers, or lists of numbers, and change as it is used.
-
-    Args:
-        holder: held weakly.
-        numbers: look at numbers.
-        lists: look at lists and arrays; not in a dataset of the user's, where they are the data.
-    """
-
-    def __init__(self, holder: Any, numbers: bool, lists: bool) -> None:
-        self._holder, self._numbers, self._lists = weakly(holder), numbers, lists
-        self._born = self._now()
-
-    def is_of(self, other: Any) -> bool:
-        """Whether another has the same holder."""
-        return isinstance(other, Plain) and self._holder() is other._holder() is not None
-
-    def _now(self) -> dict[str, Any]:
-        return {
-            name: _copied(value)
-            if isinstance(value, (list, dict))
-            else to_array(value).copy()
-            if has(value, "shape")
-            else value
-            for name, value in _attributes(self._holder()).items()
-            if (self._numbers and _is_number(value)) or (self._lists and _is_order(value))
-        }
-
-    def state(self) -> dict[str, Any]:
-        """What has changed: before and now; of an order that has not, a checksum."""
-        now = self._now()
-        return {
-            name: [before, now[name]] if not _same(before, now[name]) else [_checksum(before)]
-            for name, before in self._born.items()
-            if name in now and not (_is_number(before) and _same(before, now[name]))
-        }
-
-    def is_as_before(self, saved: Mapping[str, Any]) -> bool:
-        """Whether all that a :meth:`state` has as changed is here, and has not changed."""
-        now = self._now()
-        return all(name in now and _is_as_saved(now[name], one[0]) for name, one in saved.items())
-
-    def restore(self, saved: Mapping[str, Any], *, anyway: bool) -> list[str]:
-        """Set what was changed, unless this start has set it to another value itself.
-
-        Args:
-            saved: a :meth:`state`.
-            anyway: it is of this process.
-
-        Returns:
-            The names of attributes that this start has set.
-        """
-        holder, now, kept = self._holder(), self._now(), []
-        for name, (before, *changed) in saved.items():
-            if name not in now:
-                continue
-            if changed and (anyway or _same(now[name], before)):
-                _set(holder, name, changed[0])
-                self._born[name] = before
-            elif not any(_is_as_saved(now[name], one) for one in (before, *changed)):
-                kept.append(f"{name} of {type(holder).__name__}")
-        return kept
-
-
 def _attributes(holder: Any) -> dict[str, Any]:
     found = asked(holder, "__dict__", {})
     return found if isinstance(found, dict) and not isinstance(holder, type) else {}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
-
-
-def _is_order(value: Any) -> bool:
-    if isinstance(value, (list, dict)):
-        return _numbers_in(value) <= _LENGTH
-    kind = str(asked(value, "dtype", "")).removeprefix("torch.")
-    if not kind.startswith(("int", "float3", "float6", "bool")):
-        return False
-    size = asked(value, "numel") or asked(value, "size")
-    size = size() if callable(size) else size
-    return isinstance(size, int) and 0 < size <= _LENGTH
-
-
-def _numbers_in(value: Any, depth: int = 3) -> int:
-    """How many numbers are in a list, or in a list or dict of such; too many if there is something else."""
-    if isinstance(value, dict) and not all(isinstance(key, (str, int)) for key in value):
-        return _LENGTH + 1
-    members = [*value.values()] if isinstance(value, dict) else value
-    kinds = set(map(type, members))  # which are few
-    if len(members) > _LENGTH or not depth:
-        return _LENGTH + 1
-    if all(issubclass(one, (int, float)) for one in kinds):
-        return len(members)
-    if not kinds <= {list, dict}:
-        return _LENGTH + 1
-    return sum(_numbers_in(one, depth - 1) for one in members)
-
-
-def _copied(value: Any) -> Any:
-    """A list or dict, and those in it, copied; numbers need no copy, which takes time in a long list."""
-    if isinstance(value, dict):
-        return {key: _copied(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [*map(_copied, value)] if value and isinstance(value[0], (list, dict)) else value[:]
-    return value
-
-
-def _same(one: Any, other: Any) -> bool:
-    import numpy as np
-
-    if type(one) is not type(other):
-        return False
-    return one == other if isinstance(one, (list, dict)) else bool(np.array_equal(one, other))
-
-
-def _is_as_saved(value: Any, saved: Any) -> bool:
-    """Whether a value is the one that was saved, or the one that has the checksum that was saved."""
-    return _same(value, saved) or (not _is_number(value) and _checksum(value) == saved)
-
-
-def _checksum(order: Any) -> int:
-    return zlib.crc32(repr(order if isinstance(order, (list, dict)) else order.tobytes()).encode())
-
-
-def _fill(live: Any, value: Any) -> None:
-    """Change a list or dict in place, and those in it."""
-    for key in value if isinstance(live, dict) else range(len(value)):
-        inner = live.get(key) if isinstance(live, dict) else (live[key] if key < len(live) else None)
-        if isinstance(inner, (list, dict)) and type(inner) is type(value[key]):
-            _fill(inner, value[key])
-            value[key] = inner
-    if isinstance(live, dict):
-        live.clear()
-        live.update(value)
-    else:
-        live[:] = value
-
-
-def _set(holder: Any, name: str, value: Any) -> None:
-    """In place where it is a list or an array, which others may hold."""
-    live = getattr(holder, name)
-    if has(live, "shape") and live.shape == value.shape:
-        live[...] = to_tensor(value) if has(live, "detach") else value
-    elif isinstance(live, (list, dict)):
-        _fill(live, value)
-    else:
-        setattr(holder, name, to_tensor(value) if has(live, "detach") else value)
-
-
 def states(found: Mapping[str, Any]) -> dict[str, Any]:
     """Their states, by place."""
     return {
-        place: one.state() if isinstance(one, Plain) else random_state.of_generator(one)
+        place: one.state() if isinstance(one, Order) else random_state.of_generator(one)
         for place, one in found.items()
     }
 
@@ -291,7 +130,7 @@ def restore(found: Mapping[str, Any], saved: Mapping[str, Any], *, anyway: bool 
     """Set them to their states; returns the names of attributes that the script has set otherwise."""
     kept = []
     for place, one in found.items():
-        if place in saved and isinstance(one, Plain):
+        if place in saved and isinstance(one, Order):
             kept += one.restore(saved[place], anyway=anyway)
         elif place in saved:
             random_state.set_generator(one, saved[place])
@@ -299,10 +138,27 @@ def restore(found: Mapping[str, Any], saved: Mapping[str, Any], *, anyway: bool 
 
 
 def are_as_before(found: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
-    """Whether the plain attributes among them are what they were before those changed that are saved."""
+    """Whether the orders among them are what they were before that changed which is saved."""
     return all(
-        one.is_as_before(saved.get(place, {})) for place, one in found.items() if isinstance(one, Plain)
+        one.is_as_before(saved.get(place, {})) for place, one in found.items() if isinstance(one, Order)
     )
+
+
+def now(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What they are, by place, for :func:`put`."""
+    return {
+        place: one.now() if isinstance(one, Order) else random_state.of_generator(one)
+        for place, one in found.items()
+    }
+
+
+def put(found: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Have them be what they were."""
+    for place, one in found.items():
+        if isinstance(one, Order):
+            one.put(values[place])
+        else:
+            random_state.set_generator(one, values[place])
 
 
 def begin_again(found: Found) -> None:

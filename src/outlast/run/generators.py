@@ -16,8 +16,23 @@ from typing import Any, Literal
 from outlast.core.asking import has
 from outlast.frameworks import loaders
 from outlast.frameworks.base import weakly
+from outlast.frameworks.orders import Order
+from outlast.run import left_loaders
 
 Saved = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Firsts:
+    """How the loaders were when a run was first started, if that start saved nothing.
+
+    Args:
+        known: checksums of them, by their turn.
+        record: called with the turn and the checksum of another.
+    """
+
+    known: Mapping[int, int]
+    record: Callable[[int, int], object]
 
 
 @dataclass
@@ -26,7 +41,7 @@ class _Known:
 
     Args:
         loader: a weak reference; gives None once the loader is gone.
-        generators: by place, as ``loaders.generators`` and ``loaders.plain`` find them.
+        generators: by place, as ``loaders.generators`` and ``loaders.orders`` find them.
         born: a checksum of their states when they were first seen.
         kind: "lasting" if they were used again; "fresh" if they replaced others that are gone: then the
             script makes them in every epoch, and a resume must put nothing back.
@@ -48,20 +63,26 @@ class Generators:
 
     Args:
         saved: of an earlier start; None if there was none.
-
-    Attributes:
-        kept: attributes of loaders that the script has set since, so that nothing was put back.
+        firsts: of a run that has saved nothing yet.
+        tell: called with what is not known for certain, as a phrase.
     """
 
-    def __init__(self, saved: Sequence[Saved] | None = None) -> None:
+    def __init__(
+        self,
+        saved: Sequence[Saved] | None = None,
+        firsts: Firsts | None = None,
+        tell: Callable[[str], object] = lambda text: None,
+    ) -> None:
         self._saved: list[Saved | None] = list(saved or ())  # None: recognised
         self._known: list[_Known] = []
-        self.kept: list[str] = []
         self._resumes = 0 if saved is None else 2  # until so many epochs have begun
+        self._firsts, self._tell = firsts, tell
+        self._begun = 0  # epochs
 
     def begin_epoch(self) -> None:
         """From the second epoch after a resume on, a loader was seen before, or is new."""
         self._resumes = max(0, self._resumes - 1)
+        self._begun += 1
 
     def meet(self, iterable: Any) -> None:
         """Before it is iterated: a loader, or what wraps one or several."""
@@ -69,13 +90,13 @@ class Generators:
             self._meet(found)
 
     def _meet(self, found: loaders.Found) -> None:
-        sources = _sources(found.holder)
+        sources = {**loaders.generators(found.holder), **loaders.orders(found.holder)}
         if not sources:
             if self._resumes:
                 loaders.begin_workers(found.holder)
             return
         for known in self._known:
-            if _share(sources, known.generators):
+            if any(_are_same(new, old) for new in sources.values() for old in known.generators.values()):
                 born = {place: one for place, one in known.generators.items() if place in sources}
                 known.loader, known.generators, known.kind = (
                     weakly(found.holder),
@@ -96,41 +117,54 @@ class Generators:
                 return
         saved = self._recognised(new)
         if saved is not None:
-            new.kind = saved["kind"]
+            new.kind, new.born = saved["kind"], saved["born"]
             loaders.begin_workers(found.holder)
-            self.kept += loaders.restore(new.generators, saved["states"])
+            for name in loaders.restore(new.generators, saved["states"]):
+                self._tell(f"the script has set {name} in this start, and what was saved of it is not used")
             if found.begun and saved["states"]:
                 loaders.begin_again(found)
+        elif self._firsts is not None and self._begun <= 1:
+            self._compare_with_first(new, self._firsts)
         self._known.append(new)
 
     def _recognised(self, new: _Known) -> Saved | None:
-        turn = len(self._known)
         for place, saved in enumerate(self._saved):
-            if saved and (saved["born"] == new.born or (place == turn and saved["kind"] == "lasting")):
+            if saved and self._is(new, saved, place):
                 self._saved[place] = None
                 return saved
         return None
 
-    def hand_on(self, shown: str) -> None:
-        """The run is finished and trains nothing here: bring its loaders to where it left them.
+    def _is(self, new: _Known, saved: Saved, place: int) -> bool:
+        """Whether a loader is one that was saved; if an earlier Run has used it, it is moved on first."""
 
-        Another run of the script may go on with them. A loader is recognised by its first state, if only
-        one has it.
+        def is_born_so() -> bool:
+            return bool(_checksum(new.generators) == saved["born"])
 
-        Args:
-            shown: the run's folder, for :func:`unclear`.
-        """
-        left = [one for one in self._saved if one and one["states"]]
-        all_sources = [_sources(loader) for loader in loaders.alive()] if left else []
-        for saved in left:
-            alike: list[dict[str, Any]] = []
-            for sources in all_sources:
-                if _may_be(sources, saved) and not any(_share(sources, one) for one in alike):
-                    alike.append(sources)
-            if len(alike) == 1 and saved["kind"] == "lasting":
-                loaders.restore(alike[0], saved["states"])
-            else:
-                _unclear.extend((sources, shown) for sources in alike)
+        def is_as_it_was() -> bool:
+            return is_born_so() and loaders.are_as_before(new.generators, saved["states"])
+
+        found = is_as_it_was() or left_loaders.bring(new.generators, new.born, is_as_it_was)
+        return found or is_born_so() or (place == len(self._known) and saved["kind"] == "lasting")
+
+    def _compare_with_first(self, new: _Known, firsts: Firsts) -> None:
+        """Nothing is saved yet: a loader must be as it was in the first start, or nobody knows how."""
+        turn, now = len(self._known), _checksum_of_all(new.generators)
+        first = firsts.known.get(turn)
+        if first is None:
+            firsts.record(turn, now)
+            for shown in left_loaders.whose(new.generators, new.born):
+                self._tell(
+                    f"the loader may be one that {shown} used, and it is not known where that left it: pass "
+                    "its generator or its sampler to both as a part, Run(..., rng=generator), or make a "
+                    "loader for each Run"
+                )
+        elif first != now and not left_loaders.bring(
+            new.generators, new.born, lambda: _checksum_of_all(new.generators) == first
+        ):
+            self._tell(
+                "the loader, or its sampler, is not as it was when the run was first started: it has another "
+                "seed, or was used meanwhile; make it again, in a notebook by running its cell too"
+            )
 
     def restore(self, saved: Sequence[Saved]) -> None:
         """Give the known generators the states that they had."""
@@ -142,48 +176,22 @@ class Generators:
         return [*(known.saved() for known in self._known), *filter(None, self._saved)]
 
 
-# What may have been used by a run that was found finished: how far, nobody can tell.
-_unclear: list[tuple[dict[str, Any], str]] = []
-
-
-def unclear(iterable: Any) -> list[str]:
-    """What nobody knows of a loader: where a finished run of this script has left it."""
-    found = [_sources(one.holder) for one in loaders.within(iterable)] if _unclear else []
-    return [
-        f"the loader may be one that {shown} used, and it is not known where that left it: pass its "
-        "generator or its sampler to both as a part, Run(..., rng=generator), or make a loader for each Run"
-        for sources, shown in _unclear
-        if any(_share(sources, one) for one in found)
-    ]
-
-
-def _sources(loader: Any) -> dict[str, Any]:
-    return {**loaders.generators(loader), **loaders.plain(loader)}
-
-
-def _may_be(sources: dict[str, Any], saved: Saved) -> bool:
-    """Whether a loader is as one was before the run used it."""
-    return (
-        sources.keys() == saved["states"].keys()
-        and _checksum(sources) == saved["born"]
-        and loaders.are_as_before(sources, saved["states"])
-    )
-
-
-def _share(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    """Whether they have a generator in common, or attributes of one object."""
-    return any(_are_same(one, other) for one in some.values() for other in others.values())
-
-
 def _are_same(one: Any, other: Any) -> bool:
-    return one is other or (isinstance(one, loaders.Plain) and one.is_of(other))
+    return one is other or (isinstance(one, Order) and one.is_of(other))
 
 
 def _checksum(found: Mapping[str, Any]) -> int:
-    """Of the generators; the script may set plain attributes before a loader is first seen."""
-    held = {place: one for place, one in found.items() if not isinstance(one, loaders.Plain)}
-    states = [*map(_plain, loaders.states(held).values()), *[{}] * (len(found) - len(held))]
-    return zlib.crc32(repr(states).encode())
+    """Of the generators, in which orders count by their number alone: the script may set them before."""
+    states = loaders.now(found).items()
+    return _crc(["order" if isinstance(found[place], Order) else one for place, one in states])
+
+
+def _checksum_of_all(found: Mapping[str, Any]) -> int:
+    return _crc([*loaders.now(found).values()])
+
+
+def _crc(states: Any) -> int:
+    return zlib.crc32(repr(_plain(states)).encode())
 
 
 def _plain(state: Any) -> Any:

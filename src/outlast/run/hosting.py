@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -22,7 +23,7 @@ from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
 from outlast.run.foreign import Beside
-from outlast.run.generators import unclear
+from outlast.run.generators import Firsts
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
@@ -127,7 +128,7 @@ class Host(OwnLoop):
         if self.folder is not None:
             if self._saved is None:  # what was resumed has been loaded just now
                 self._opening.dry_run()
-                self._loop.forget()
+                self._loop.forget(self._firsts())
             for problem in [*self._inexact(), *attributes] if finished is None else ():
                 self._say_inexact(problem)
             found_finished = finished is not None and self._saved is not None
@@ -149,7 +150,7 @@ class Host(OwnLoop):
             self._data.begin((self.params or {}).get("steps"))
         elif found_finished:
             self._data.hand_on()
-            self._loop.hand_on(self._shown)
+            self._loop.hand_on(os.path.realpath(self._store.folder), self._shown)
         self._trains = True
         self._beside.begin(one for one in self.control.beside() if one not in (self, *self.callbacks))
         self._structure.begin()
@@ -188,10 +189,6 @@ class Host(OwnLoop):
         super().on_epoch_end(epoch, logs)
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
-        kept = self._loop.take_kept()
-        if kept and self._check is None:  # a check says whether it matters
-            named = ", ".join(kept)
-            self._say(f"outlast: the script has set {named} in this start: that is kept, not what was saved")
         seen = self._data.end_epoch((self.params or {}).get("steps"))
         if seen is not None:
             self._loop.saw(seen)
@@ -469,8 +466,7 @@ class Host(OwnLoop):
                 self._store.write_event("other loader", {"epoch": epoch, **size})
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
-        problems = [*loaders.inexact(loader), *unclear(loader)] if self.folder is not None else []
-        for problem in problems:
+        for problem in loaders.inexact(loader) if self.folder is not None else ():
             if problem not in self._told:
                 self._told.add(problem)
                 self._say_inexact(problem)
@@ -495,6 +491,23 @@ class Host(OwnLoop):
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]
         self.control.fill_history(self._progress.columns(), epochs)
+
+    def _firsts(self) -> Firsts:
+        """How the loaders were when the run was first started, as its events tell."""
+        found = self._store.events("loader")
+        known = {
+            one["turn"]: one["checksum"] for one in reversed(found) if {"turn", "checksum"} <= one.keys()
+        }
+
+        def record(turn: int, checksum: int) -> None:
+            self._store.write_event("loader", {"turn": turn, "checksum": checksum})
+
+        return Firsts(known, record)
+
+    def _tell_of_loader(self, problem: str) -> None:
+        if self.folder is not None and self._check is None and problem not in self._told:  # a check will tell
+            self._told.add(problem)
+            self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
 
     def _say_inexact(self, problem: str) -> None:
         text = f"resuming {self._shown} would not be exact: {problem}"

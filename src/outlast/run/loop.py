@@ -12,8 +12,9 @@ from outlast.core.numbers import check_name
 from outlast.core.run_state import Moment
 from outlast.exceptions import ArgumentError, UsageError
 from outlast.frameworks import random_state
+from outlast.run import left_loaders
 from outlast.run.batches import Batches
-from outlast.run.generators import Generators
+from outlast.run.generators import Firsts, Generators
 from outlast.run.means import Means
 from outlast.run.parts import AnyPart
 
@@ -42,6 +43,9 @@ class Loop(AnyPart):
 
     It is a part of the run: the next epoch's order of batches depends on those generators.
 
+    Args:
+        tell: called with what is not known of a loader, as a phrase.
+
     Attributes:
         last: what was logged in the batch at hand.
         in_epoch: whether an epoch is under way, so that metrics have a row to be in.
@@ -49,7 +53,8 @@ class Loop(AnyPart):
 
     name, moment = "loop", Moment.OPEN
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], object] = lambda text: None) -> None:
+        self._tell = tell
         self.last: dict[str, Any] = {}
         self.in_epoch = False
         self._means = Means()
@@ -204,11 +209,6 @@ class Loop(AnyPart):
                 "through a second loader inside each batch without run.batches."
             )
 
-    def take_kept(self) -> list[str]:
-        """Attributes of loaders that the script has set in this start, so that nothing was put back; once."""
-        kept, self._generators.kept = self._generators.kept, []
-        return kept
-
     def collect(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
         return {
@@ -220,23 +220,27 @@ class Loop(AnyPart):
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
-        self._generators, self._seen = Generators(saved["loaders"]), Batches.of(saved["batches"])
+        self._generators = Generators(saved["loaders"], tell=self._tell)
+        self._seen = Batches.of(saved["batches"])
         self.first_sizes = saved["sizes"]
-        self._of_validations = Generators(saved["validation_loaders"])
+        self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
 
-    def hand_on(self, shown: str) -> None:
-        """Nothing is trained here: bring the loaders to where the finished run left them, for another run."""
-        self._generators.hand_on(shown)
-        self._of_validations.hand_on(shown)
+    def hand_on(self, folder: str, shown: str) -> None:
+        """Nothing is trained here: note where the finished run has left its loaders, for another run."""
+        left_loaders.note(folder, shown, [*self._generators.state(), *self._of_validations.state()])
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Give the loaders that are known their states back, in the middle of a training."""
         self._generators.restore(saved["loaders"])
         self._of_validations.restore(saved.get("validation_loaders", ()))
 
-    def forget(self) -> None:
-        """Know no loader: nothing was put back."""
-        self._generators, self._of_validations = Generators(), Generators()
+    def forget(self, firsts: Firsts) -> None:
+        """Know no loader: nothing was put back.
+
+        Args:
+            firsts: how the loaders were when the run was first started.
+        """
+        self._generators, self._of_validations = Generators(None, firsts, self._tell), Generators()
 
 
 def _nothing_came(who: str, loader: Any) -> ArgumentError:

@@ -123,7 +123,8 @@ class Run(Host, Shown):
         )
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
-        self._loop, self._data, self._beside, self._structure = Loop(), Data(), Beside(), Structure()
+        self._loop, self._data = Loop(self._tell_of_loader), Data()
+        self._beside, self._structure = Beside(), Structure()
         self._parts = parts
         self._attributes = AttributesPart(self._ours, lambda thing: beforehand.is_known(thing, self, parts))
         self._contents = Contents(

@@ -1,0 +1,176 @@
+"""Orders: numbers, and lists of numbers, in attributes of a sampler that change as it is used."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from outlast.core.asking import asked, has
+from outlast.frameworks.base import weakly
+from outlast.frameworks.tensors import to_array, to_tensor
+
+_LENGTH = 100_000  # of a list that is an order
+
+
+class Order:
+    """Such attributes of a sampler, a loader or a dataset, as they were when it was first seen.
+
+    Args:
+        holder: held weakly.
+        numbers: look at numbers.
+        lists: look at lists and arrays; not in a dataset of the user's, where they are the data.
+    """
+
+    def __init__(self, holder: Any, numbers: bool, lists: bool) -> None:
+        self._holder, self._numbers, self._lists = weakly(holder), numbers, lists
+        self._born = self.now()
+        self._checksums: dict[str, int] = {}  # of what was born, as far as somebody asked
+
+    def is_of(self, other: Any) -> bool:
+        """Whether another has the same holder."""
+        return isinstance(other, Order) and self._holder() is other._holder() is not None
+
+    def now(self) -> dict[str, Any]:
+        """Copies of the attributes."""
+        return {
+            name: _copied(value)
+            if isinstance(value, (list, dict))
+            else to_array(value).copy()
+            if has(value, "shape")
+            else value
+            for name, value in asked(self._holder(), "__dict__", {}).items()
+            if (self._numbers and _is_number(value)) or (self._lists and is_order(value))
+        }
+
+    def put(self, values: Mapping[str, Any]) -> None:
+        """Set the attributes."""
+        for name, value in values.items():
+            _set(self._holder(), name, _copied(value))
+
+    def state(self) -> dict[str, Any]:
+        """What has changed, before and now; and checksums of lists that have not."""
+        now = self.now()
+        there = {name: before for name, before in self._born.items() if name in now}
+        changed = {
+            name: [before, now[name]] for name, before in there.items() if not _same(before, now[name])
+        }
+        lists = [name for name, before in there.items() if name not in changed and not _is_number(before)]
+        return {"changed": changed, "lists": {name: self._checksum(name) for name in lists}}
+
+    def _checksum(self, name: str) -> int:
+        if name not in self._checksums:
+            self._checksums[name] = checksum(self._born[name])
+        return self._checksums[name]
+
+    def is_as_before(self, saved: Mapping[str, Any]) -> bool:
+        """Whether all that a :meth:`state` has is here, and is as it was at first."""
+        return not self._otherwise(saved)
+
+    def _otherwise(self, saved: Mapping[str, Any]) -> list[str]:
+        now = self.now()
+        changed, lists = saved.get("changed", {}), saved.get("lists", {})
+        return [
+            *(name for name, (before, _) in changed.items() if name in now and not _same(now[name], before)),
+            *(name for name, one in lists.items() if name in now and checksum(now[name]) != one),
+        ]
+
+    def restore(self, saved: Mapping[str, Any], *, anyway: bool) -> list[str]:
+        """Set what was changed, unless this start has set it to another value itself.
+
+        Args:
+            saved: a :meth:`state`.
+            anyway: it is of this process.
+
+        Returns:
+            The names of attributes that this start has set to another value.
+        """
+        holder, now, changed = self._holder(), self.now(), saved.get("changed", {})
+        kept = [] if anyway else self._otherwise(saved)
+        for name, (before, value) in changed.items():
+            if name in now and name not in kept:
+                _set(holder, name, value)
+                self._born[name] = before
+                self._checksums.pop(name, None)
+        kept = [name for name in kept if name not in changed or not _same(now[name], changed[name][1])]
+        return [f"{name} of {type(holder).__name__}" for name in kept]
+
+
+def checksum(order: Any) -> int:
+    """Of a list, a dict or an array of numbers."""
+    return zlib.crc32(repr(order if isinstance(order, (list, dict)) else order.tobytes()).encode())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def is_order(value: Any) -> bool:
+    """Whether a value is a list, a dict or an array of not too many numbers."""
+    if isinstance(value, (list, dict)):
+        return _numbers_in(value) <= _LENGTH
+    kind = str(asked(value, "dtype", "")).removeprefix("torch.")
+    if not kind.startswith(("int", "float3", "float6", "bool")):
+        return False
+    size = asked(value, "numel") or asked(value, "size")
+    size = size() if callable(size) else size
+    return isinstance(size, int) and 0 < size <= _LENGTH
+
+
+def _numbers_in(value: Any, depth: int = 3) -> int:
+    """How many numbers are in a list, or in a list or dict of such; too many if there is something else."""
+    if isinstance(value, dict) and not all(isinstance(key, (str, int)) for key in value):
+        return _LENGTH + 1
+    members = [*value.values()] if isinstance(value, dict) else value
+    kinds = set(map(type, members))  # which are few
+    if len(members) > _LENGTH or not depth:
+        return _LENGTH + 1
+    if all(issubclass(one, (int, float)) for one in kinds):
+        return len(members)
+    if not kinds <= {list, dict}:
+        return _LENGTH + 1
+    return sum(_numbers_in(one, depth - 1) for one in members)
+
+
+def _copied(value: Any) -> Any:
+    """A list or dict, and those in it, copied; numbers need no copy, which takes time in a long list."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [*map(_copied, value)] if value and isinstance(value[0], (list, dict)) else value[:]
+    return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    import numpy as np
+
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, dict)):
+        return one == other or repr(one) == repr(other)  # NaN is not equal to itself
+    return bool(np.array_equal(one, other, equal_nan=_is_number(one) or one.dtype.kind == "f"))
+
+
+def _fill(live: Any, value: Any) -> None:
+    """Change a list or dict in place, and those in it."""
+    for key in value if isinstance(live, dict) else range(len(value)):
+        inner = live.get(key) if isinstance(live, dict) else (live[key] if key < len(live) else None)
+        if isinstance(inner, (list, dict)) and type(inner) is type(value[key]):
+            _fill(inner, value[key])
+            value[key] = inner
+    if isinstance(live, dict):
+        live.clear()
+        live.update(value)
+    else:
+        live[:] = value
+
+
+def _set(holder: Any, name: str, value: Any) -> None:
+    """In place where it is a list or an array, which others may hold."""
+    live = getattr(holder, name)
+    if has(live, "shape") and live.shape == value.shape:
+        live[...] = to_tensor(value) if has(live, "detach") else value
+    elif isinstance(live, (list, dict)):
+        _fill(live, value)
+    else:
+        setattr(holder, name, to_tensor(value) if has(live, "detach") else value)
