@@ -109,6 +109,16 @@ def test_what_is_set_to_a_value_that_cannot_be_saved_is_named(folder: Path) -> N
     assert told == ["Phases.best (Best)", "Phases.phase (Phase)"]
 
 
+def test_a_dict_that_holds_itself_is_named_and_ends_no_training(folder: Path, capsys: Out) -> None:
+    class Cyclic(outlast.Callback):
+        def __init__(self) -> None:
+            self.graph: dict[str, Any] = {}
+            self.graph["self"] = self.graph
+
+    go_on(start(folder, [Cyclic()]), 2)
+    assert "Cyclic.graph (dict) is not saved" in capsys.readouterr().out
+
+
 def test_a_setting_that_the_script_changes_counts_and_state_does_not(folder: Path) -> None:
     go_on(start(folder, [WarmUp(steps=3)]), 6, until=2)
     again = WarmUp(steps=5)

@@ -62,6 +62,17 @@ def run_script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_data_in_pieces_go_on_after_a_kill_in_a_later_piece(folder: Path) -> None:
+    """The first pieces are found finished, by the same model, which the script goes on to train."""
+    chunks = (
+        "one = FakeAdapter({'w': [0.0]})\nfor total in 2, 4, 6: print(go_through(folder, one, total)[0])\n"
+    )
+    killed = chunks.replace("2, 4, 6", "2, 4, 5")
+    assert run_script(folder, killed).stdout.splitlines()[::2] == ["[0, 1]", "[2, 3]", "[4]"]
+    done = run_script(folder, chunks)
+    assert [line for line in done.stdout.splitlines() if line[0] == "["] == ["[]", "[]", "[5]"], done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -73,7 +73,10 @@ _FORM = {
     **{"callback": str, "action": str, "reason": str, "epoch": int, "batch": (int, None)},
     "values": {str: Any},
 }
-_VALUES = {"monitor": str, "path": str, "copies": [str], "best_epoch": int, "learning_rate": {str: float}}
+_VALUES = {
+    **{"monitor": (str, None), "path": (str, None), "copies": ([str], None)},
+    **{"best_epoch": (int, None), "learning_rate": ({str: float}, None)},
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class Decision:
     @property
     def learning_rate(self) -> float | dict[str, float] | None:
         """The new learning rate, or None if it is not cut; a dict by name if several rates are cut."""
-        rates: dict[str, float] = self.values.get("learning_rate", {})
+        rates: dict[str, float] = self.values.get("learning_rate") or {}
         return next(iter(rates.values())) if len(rates) == 1 else dict(rates) or None
 
     @property
@@ -151,17 +154,17 @@ class Decision:
             case Action.STOP:
                 return "stops"
             case Action.SAVE:
-                return f"saves {escaped(self.values.get('path', 'the model'))}"
+                return f"saves {escaped(self.values.get('path') or 'the model')}"
             case Action.SKIP:
                 return "keeps the saved model"
             case Action.REDUCE:
-                rates = self.values.get("learning_rate", {})
+                rates = self.values.get("learning_rate") or {}
                 cuts = [f"{n + ' ' if len(rates) > 1 else ''}{r:.4g}" for n, r in rates.items()]
                 return "cuts the learning rate" + (f" to {', '.join(cuts)}" if cuts else "")
             case Action.DELETE:
-                return f"deletes {escaped(self.values.get('path', 'a model'))}"
+                return f"deletes {escaped(self.values.get('path') or 'a model')}"
             case Action.RESTORE:
-                return f"restores the weights of epoch {self.values.get('best_epoch', 0) + 1}"
+                return f"restores the weights of epoch {(self.values.get('best_epoch') or 0) + 1}"
             case _:
                 return "continues"
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from outlast.core.asking import asked
 
 _FEW = 1 << 16  # numbers of a tensor that nobody seems to have touched
-_ENDS = 8  # members at either end of a list, such as the newest of a queue
+_ENDS = 32  # members at either end of a list, such as the newest of a queue
 _MANY = 1 << 20  # of one that was touched, such as a memory bank of which a step writes a few rows
 
 

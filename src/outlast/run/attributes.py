@@ -142,13 +142,12 @@ class _Watched:
             return True
 
 
-def _members(value: Any) -> list[Any]:
-    """The objects in a list or dict that may change; or the value itself."""
-    if isinstance(value, Mapping):
-        value = [*value.values()]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [member for one in value if may_change(one) for member in _members(one)]
-    return [value]
+def _members(value: Any, depth: int = 8) -> list[Any]:
+    """The objects in a list or dict that may change; or the value itself, as of a dict that holds itself."""
+    inner = [*value.values()] if isinstance(value, Mapping) else value
+    if not depth or not isinstance(inner, (list, tuple, set, frozenset)):
+        return [value]
+    return [member for one in inner if may_change(one) for member in _members(one, depth - 1)]
 
 
 def _checksums(form: Any) -> Any:

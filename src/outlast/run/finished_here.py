@@ -47,23 +47,25 @@ class _Finished:
         place: the lines of the program that opened it.
         initial: the weights with which its model began.
         model: a weak reference to it.
+        epochs: how many were asked for; a script that takes its data in pieces asks for more each time.
     """
 
     program: FrameType | None
     place: Place
     initial: Leaves
     model: Callable[[], Any]
+    epochs: int | None
 
 
 _finished: dict[str, _Finished] = {}  # by the real path of the folder
 
 
-def note(folder: str, place: Place, initial: Leaves, model: Any) -> None:
+def note(folder: str, place: Place, initial: Leaves, model: Any, epochs: int | None) -> None:
     """The run was opened at these lines, and finished by a model that began with these weights."""
-    _finished[os.path.realpath(folder)] = _Finished(_program_now(), place, initial, weakly(model))
+    _finished[os.path.realpath(folder)] = _Finished(_program_now(), place, initial, weakly(model), epochs)
 
 
-def check(folder: str, shown: str, place: Place, initial: Leaves, model: Any) -> None:
+def check(folder: str, shown: str, place: Place, initial: Leaves, model: Any, epochs: int | None) -> None:
     """Refuse a training that would find nothing left to train, in the program that has finished the run.
 
     Args:
@@ -72,6 +74,7 @@ def check(folder: str, shown: str, place: Place, initial: Leaves, model: Any) ->
         place: the lines at which it is opened.
         initial: the weights with which the model begins.
         model: the model, or what stands for it.
+        epochs: how many are asked for.
 
     Raises:
         UsageError: the program that has finished it goes on, and comes to it again.
@@ -81,6 +84,8 @@ def check(folder: str, shown: str, place: Place, initial: Leaves, model: Any) ->
     if one is None:
         return
     is_same = one.model() is model
+    if is_same and (epochs or 0) > (one.epochs or 0):
+        return
     if one.program is None and (is_same or one.place != place or one.initial == initial):
         return
     look = f"outlast.open_run({shown!r}) shows a finished run."

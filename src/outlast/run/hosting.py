@@ -133,7 +133,7 @@ class Host(OwnLoop):
                 self._say_inexact(problem)
             found_finished = finished is not None and self._saved is not None
             if found_finished:
-                self._opening.refuse_if_finished_here(self.training)
+                self._opening.refuse_if_finished_here(self.training, self._epochs())
             if self._check is None:
                 self._opening.announce(self._saved, finished, self._epochs())
                 self._saved = None
@@ -344,7 +344,7 @@ class Host(OwnLoop):
             self._store.write_event("end", {"epoch": self._progress.next_epoch})
         else:
             self.training.take_back()
-        self._opening.ended(self.training, is_finished=self.finished)
+        self._opening.ended(self.training, is_finished=self.finished, epochs=self._epochs())
         self._trains = False
         self._close()
         if self._rehearsal:

@@ -79,6 +79,8 @@ class Opening:
         self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
         self._remembered: Any = None  # by the training, before this start
         self._set_through_run: set[str] = set()
+        self._has_trained = self._was_had = False  # in this process
+        self._was_ended = False  # an earlier start, before its first save
 
     def open(self, callbacks: Sequence[Callback], training: Training, steps: int | None) -> RunState | None:
         """Take the store, and put back what it holds; None if that is nothing.
@@ -98,6 +100,7 @@ class Opening:
             self.settings = settings.requested(callbacks, training.learning_rates(), self._seed, steps)
             self.description, self.changes = training.description(), 0
             self._store.describe(self.settings)
+            self._was_ended = bool(self._store.events("start")) and not self._store.findings
             self._store.write_event("start", {"resume": False, "findings": list(self._store.findings)})
         else:
             saved = self._go_on(saved, callbacks, training, steps)
@@ -123,6 +126,7 @@ class Opening:
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
         self._changed = bool(changed)
         self._may_check = not (changed or others) and (self._check == "always" or training.left is None)
+        self._was_had = training.left is not None and not (changed or others or self._has_trained)
         training.leave(known=False)
         self._store.describe(self.settings, anew=bool(changed))
         changed += others
@@ -206,6 +210,8 @@ class Opening:
     ) -> ResumeCheck | None:
         """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
         if not self._may_check or self._wrong:
+            if self._was_had and self._check == "auto":
+                self._notes.append("not checked: an earlier training of this process had the model")
             return None
         measured = [
             f"{ROOT}/callbacks/{key}/state/{name}"
@@ -258,6 +264,8 @@ class Opening:
         if saved is None:
             if self._store.findings:
                 self._say(f"outlast: {self._shown} begins again: {'; '.join(self._store.findings)}")
+            elif self._was_ended:
+                self._say(f"outlast: {self._shown} begins again: it was ended before it had saved anything")
             return
         what = (
             f"resumed {self._shown} at epoch {saved.position.next_epoch + 1}{checked}"
@@ -303,15 +311,16 @@ class Opening:
 
     # What the user sets between two trainings of one Run.
 
-    def refuse_if_finished_here(self, training: Training) -> None:
+    def refuse_if_finished_here(self, training: Training, epochs: int | None) -> None:
         """Before a finished run is given to a model: refuse it to the program that has just finished it.
 
         Raises:
             UsageError: it is that program.
         """
-        finished_here.check(self._store.folder, self._shown, self._place, self._initial, _trained(training))
+        model = _trained(training)
+        finished_here.check(self._store.folder, self._shown, self._place, self._initial, model, epochs)
 
-    def ended(self, training: Training, *, is_finished: bool) -> None:
+    def ended(self, training: Training, *, is_finished: bool, epochs: int | None) -> None:
         """Remember how the run leaves the model.
 
         A training of no epochs saves nothing, so what was set before it counts in the next one, too.
@@ -323,7 +332,8 @@ class Opening:
         with suppress(CapabilityError, NotImplementedError):  # who keeps what cannot be stored names it
             self._left = training, _checksums(training)
         if is_finished and self._store.folder:
-            finished_here.note(self._store.folder, self._place, self._initial, _trained(training))
+            model = _trained(training)
+            finished_here.note(self._store.folder, self._place, self._initial, model, epochs)
 
     def set_through_run(self, name: str) -> None:
         """The user sets it through the Run, so the next training takes it."""
@@ -331,7 +341,7 @@ class Opening:
 
     def hook_came(self) -> None:
         """Training is under way: weights that differ from now on are those that it made."""
-        self._left = None
+        self._left, self._has_trained = None, True
 
     def committed(self) -> None:
         """What the user had set is saved."""

@@ -98,11 +98,11 @@ def may_change(value: Any) -> bool:
         >>> may_change(print), may_change(pathlib.Path("x")), may_change([object()]), may_change(iter("ab"))
         (False, False, True, True)
     """
-    if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return any(map(may_change, value))
-    if isinstance(value, Mapping):
-        return any(map(may_change, value.values()))
     try:
+        if isinstance(value, (list, tuple, set, frozenset, deque)):
+            return any(map(may_change, value))
+        if isinstance(value, Mapping):
+            return any(map(may_change, value.values()))
         if has(value, "__array__") or any(asked(value, one) for one in ("variables", "weights")):
             return True
         if has(value, "state_dict"):
@@ -110,7 +110,7 @@ def may_change(value: Any) -> bool:
         is_iterator = has(value, "__next__") and not has(value, "write")  # as files are
         if is_iterator or loaders.generators(value):
             return True  # it stands at some place
-    except Exception:  # of code of the user's, which looking at a callback must not stop
+    except Exception:  # of the user's code, or a dict that holds itself: looking must not stop a training
         return True
     is_code = isroutine(value) or callable(value) or isinstance(value, (type, ModuleType, partial))
     is_data = has(value, "__iter__") or has(value, "__getitem__")
