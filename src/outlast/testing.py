@@ -80,7 +80,7 @@ class FakeAdapter(Adapter):
     def load_state(self, state: Any) -> None:
         """Put them back."""
         self.weights = {name: list(values) for name, values in state["weights"].items()}
-        self._rate = state["rate"]
+        self._rate = float(state["rate"])
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """A text file."""

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _PLAIN = (type(None), bool, int, float, str)
+_LARGEST = 1 << 1023  # that a float can be
 _DEPTH = 64  # of JSON values in each other
 
 
@@ -58,7 +59,9 @@ def _fits(value: Any, form: Any, name: str) -> bool:
         return value is None
     if isinstance(value, bool):
         return form is bool
-    return isinstance(value, (int, float) if form is float else form)
+    if form is float and isinstance(value, int):
+        return abs(value) < _LARGEST
+    return isinstance(value, form)
 
 
 def _fits_quietly(value: Any, form: Any, name: str) -> bool:
