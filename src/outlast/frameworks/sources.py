@@ -38,9 +38,9 @@ class Uses:
         """Those of a thing; those of nothing else if it cannot be recognised."""
         known, uses = cls._known.get(id(thing), (None, cls()))
         if known is None or known() is not thing:
-            uses = cls()
+            uses, key = cls(), id(thing)
             with suppress(TypeError):  # no weak reference can be had
-                cls._known[id(thing)] = weakref.ref(thing), uses
+                cls._known[key] = weakref.ref(thing, lambda _: cls._known.pop(key, None)), uses
         return uses
 
 
