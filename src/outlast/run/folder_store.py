@@ -88,11 +88,11 @@ class FolderStore(Store):
         if resume == "never":
             _set_aside(self.folder)
         files.make_folder(self.folder)
-        self._lock = _locked(self.folder)
         try:
+            self._lock = _locked(self.folder)
             state = self._recovered(begin=resume == "never")
         except BaseException:
-            self._lock.release()
+            lock.give_up(self.folder)
             raise
         self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
         self.is_open = True

@@ -75,8 +75,10 @@ class Lock:
             try:
                 calls.ftruncate(self.fd, 0)
             finally:
-                fcntl.flock(self.fd, fcntl.LOCK_UN)  # for all who inherited it, too
-                calls.close(self.fd)
+                try:
+                    fcntl.flock(self.fd, fcntl.LOCK_UN)  # for all who inherited it, too
+                finally:
+                    calls.close(self.fd)
 
     def check(self) -> None:
         """Call before writing.
@@ -98,12 +100,14 @@ class Lock:
         with _mutex:
             if self.lost:
                 return
-            self.lost = "it has ended"
             key = os.path.realpath(self.folder)
-            if _held.get(key) is self:
-                del _held[key]
-            with explained(self.path, "unlock"):
-                self._give_back()
+            try:
+                with explained(self.path, "unlock"):
+                    self._give_back()
+            finally:
+                self.lost = "it has ended"
+                if _held.get(key) is self:
+                    del _held[key]
 
 
 def acquire(folder: str, *, take_over: bool = False) -> Lock:
@@ -127,10 +131,17 @@ def acquire(folder: str, *, take_over: bool = False) -> Lock:
             lock = replace(former, folder=folder)
             former.lost = "a newer Run of this process has taken it over"
         else:
-            lock = _flocked(folder) or _exclusive(folder)
-        _hook_forks()
+            _hook_forks()
+            lock = _flocked(folder, key) or _exclusive(folder)
         _held[key] = lock
         return lock
+
+
+def give_up(folder: str) -> None:
+    """Release what this process holds of a folder, if it does: taking it was interrupted."""
+    held = _held.get(os.path.realpath(folder))
+    if held is not None:
+        held.release()
 
 
 def holder(folder: str) -> dict[str, Any] | None:
@@ -158,7 +169,7 @@ def holder(folder: str) -> dict[str, Any] | None:
     return None
 
 
-def _flocked(folder: str) -> Lock | None:
+def _flocked(folder: str, key: str) -> Lock | None:
     """The lock's file with a flock on it, or None where there is no flock."""
     if sys.platform == "win32":
         return None
@@ -166,7 +177,7 @@ def _flocked(folder: str) -> Lock | None:
     for _ in range(_TRIES):
         with explained(path, "lock", len(_description())):
             try:
-                lock = _claimed(folder, path)
+                lock = _claimed(folder, path, key)
             except _NoFlockHereError:
                 return None
         if lock:
@@ -175,8 +186,11 @@ def _flocked(folder: str) -> Lock | None:
     raise _refusal(folder, path)
 
 
-def _claimed(folder: str, path: str) -> Lock | None:
-    """The lock, or None if somebody has it, or deleted the file between two calls of ours."""
+def _claimed(folder: str, path: str, key: str) -> Lock | None:
+    """The lock, or None if somebody has it, or deleted the file between two calls of ours.
+
+    It is noted here, where an interrupt closes it, and not by whoever gets it returned.
+    """
     fd = calls.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
@@ -185,9 +199,11 @@ def _claimed(folder: str, path: str) -> Lock | None:
             if found.st_nlink == 1:
                 calls.ftruncate(fd, 0)
                 write_all(fd, _description())
+                _held[key] = lock
                 return lock
             calls.unlink(path)  # it is somebody else's file too: the next try makes one of our own
     except BaseException:
+        _held.pop(key, None)
         calls.close(fd)
         raise
     calls.close(fd)
