@@ -104,6 +104,7 @@ class Host(OwnLoop):
         super().set_model(model)
         self._signals.restore()  # of a training that an error ended
         self.training.run, self._trains = self, False
+        self.training.begin(loaded=False)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the folder, put back what it holds, and tell the loop where to begin."""
@@ -171,6 +172,7 @@ class Host(OwnLoop):
         self.control.resume_at(START)
         if not self._begun_epochs:
             self._show_history()
+            self.training.begin(loaded=True)
         self._begun_epochs += 1
         self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
@@ -210,7 +212,8 @@ class Host(OwnLoop):
         Returns:
             A warning that is not given if a check shows that what changed makes no difference.
         """
-        for warning in (self._restructured, self.training.taken_over([*self._parts.values()])):
+        taken_over = self.training.taken_over([*self._parts.values()])
+        for warning in (self._restructured, taken_over, self.training.retrained()):
             if warning:
                 self._warn(warning)
         for problem in self._beside.changed():
