@@ -84,6 +84,7 @@ def train(
     model: Any = None,
     *data: Any,
     run: Any = None,
+    first: Any = (),
     beside: Any = (),
     epochs: int = EPOCHS,
     **fit: Any,
@@ -95,7 +96,7 @@ def train(
         model.fit(
             *(data or (X, Y)),
             epochs=epochs,
-            callbacks=[run, *beside, Left(until)],
+            callbacks=[*first, run, *beside, Left(until)],
             verbose=0,
             **({"batch_size": 8} if not data else {}),
             **fit,
@@ -638,6 +639,19 @@ def noise_of_tensorflows_global_generator(folder: Path, until: int | None) -> An
 def a_callback_of_kerass_in_the_run(folder: Path, until: int | None) -> Any:
     run = outlast.Run(folder, [keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=10.0)])
     return train(folder, until, run=run)
+
+
+@exact
+def a_variable_in_the_model_that_a_callback_before_the_run_changes(folder: Path, until: int | None) -> Any:
+    model, beta = network(), keras.Variable(1.0, trainable=False)
+    model.beta = beta
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        lambda y, p: beta * keras.ops.mean(keras.ops.square(y - p), -1),
+        jit_compile=False,
+    )
+    warming = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: beta.assign(beta + 1.0))
+    return train(folder, until, model, first=[warming])
 
 
 # Not a case of the list: two trainings with one source of data.

@@ -270,7 +270,7 @@ class Training:
         """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
         return ""
 
-    def begin(self, *, loaded: bool) -> None:
+    def watch(self, *, loaded: bool) -> None:
         """A training begins.
 
         Args:

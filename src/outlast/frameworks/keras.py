@@ -247,7 +247,7 @@ class KerasTraining(Training):
             keras_held.assign(variable, _native(array))
         keras_flags.put(model, state.get("trainable", {}))
 
-    def begin(self, *, loaded: bool) -> None:
+    def watch(self, *, loaded: bool) -> None:
         """Remember which layers are trained: where steps are traced, as they are at the first of them."""
         model = self._unwrapped
         if not loaded or _is_traced(model):
