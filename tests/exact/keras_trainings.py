@@ -84,6 +84,7 @@ def train(
     model: Any = None,
     *data: Any,
     run: Any = None,
+    first: Any = (),
     beside: Any = (),
     epochs: int = EPOCHS,
     **fit: Any,
@@ -95,7 +96,7 @@ def train(
         model.fit(
             *(data or (X, Y)),
             epochs=epochs,
-            callbacks=[run, *beside, Left(until)],
+            callbacks=[*first, run, *beside, Left(until)],
             verbose=0,
             **({"batch_size": 8} if not data else {}),
             **fit,
@@ -250,6 +251,62 @@ def optimizers_trackers_and_averages_in_attributes(folder: Path, until: int | No
     return weights, [keras.ops.convert_to_numpy(one).tobytes() for one in model.averages.values]
 
 
+# Attributes that training changes.
+
+
+class Counting(keras.layers.Layer):
+    """Does something else in each call."""
+
+    def __init__(self) -> None:
+        super().__init__(name="counting")
+        self.calls = 0
+
+    def call(self, x: Any) -> Any:
+        self.calls += 1
+        return x * (1.0 + self.calls % 7)
+
+
+class CountingInAWeight(keras.layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.add_weight(trainable=False, dtype="int32")
+
+    def call(self, x: Any) -> Any:
+        self.calls.assign_add(1)
+        return x * (1.0 + keras.ops.cast(self.calls % 7, x.dtype))
+
+
+def with_a_layer(folder: Path, until: int | None, layer: Any, **options: Any) -> Any:
+    model = keras.Sequential([keras.Input((3,)), layer, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False, **options)
+    return train(folder, until, model)
+
+
+@said("Training changes counting.calls, which a plain attribute holds and a Run does not save")
+def a_counter_of_a_layer(folder: Path, until: int | None) -> Any:
+    return with_a_layer(folder, until, Counting(), run_eagerly=True)
+
+
+@exact
+def a_counter_of_a_layer_in_a_weight(folder: Path, until: int | None) -> Any:
+    return with_a_layer(folder, until, CountingInAWeight())
+
+
+@said("Training changes heat, bank, which a plain attribute holds")
+def attributes_of_a_model_that_a_callback_changes(folder: Path, until: int | None) -> Any:
+    model = compiled()
+    model.heat, model.bank = 1.0, keras.ops.zeros((4,))
+
+    def cool(epoch: int, logs: Any) -> None:
+        model.heat *= 0.9
+        model.bank = model.bank + model.heat
+        bias = model.layers[-1].bias
+        bias.assign(bias + keras.ops.sum(model.bank))
+
+    cooling = keras.callbacks.LambdaCallback(on_epoch_end=cool)
+    return train(folder, until, model, run=outlast.Run(folder, [cooling]))
+
+
 @exact
 def a_model_without_an_input_of_a_known_shape(folder: Path, until: int | None) -> Any:
     model = keras.Sequential(
@@ -257,6 +314,49 @@ def a_model_without_an_input_of_a_known_shape(folder: Path, until: int | None) -
     )
     model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
     return train(folder, until, model)
+
+
+# Layers that are frozen or thawed in training.
+
+
+def frozen_at(folder: Path, until: int | None, epoch: int, **options: Any) -> Any:
+    """A callback freezes a layer in one epoch's beginning."""
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(4, "tanh", name="base"), keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False, **options)
+
+    def freeze(begun: int, logs: Any) -> None:
+        if begun == epoch:
+            model.layers[0].trainable = False
+
+    freezing = keras.callbacks.LambdaCallback(on_epoch_begin=freeze)
+    return train(folder, until, model, run=outlast.Run(folder, [freezing]))
+
+
+@only("torch", "tensorflow")
+@exact
+def a_layer_that_is_frozen_in_an_epoch(folder: Path, until: int | None) -> Any:
+    """The check trains the epoch after it."""
+    return frozen_at(folder, until, 1, run_eagerly=True)
+
+
+@only("tensorflow")
+@said("Training has changed what is trained: base.trainable is False")
+def a_layer_that_is_frozen_in_an_epoch_of_a_traced_fit(folder: Path, until: int | None) -> Any:
+    return frozen_at(folder, until, 2)
+
+
+@only("torch", "tensorflow")  # JAX refuses it
+@exact
+def a_layer_that_a_callback_freezes_when_training_begins(folder: Path, until: int | None) -> Any:
+    model = compiled()
+
+    def freeze(logs: Any) -> None:
+        model.layers[0].trainable = False
+
+    freezing = keras.callbacks.LambdaCallback(on_train_begin=freeze)
+    return train(folder, until, model, beside=[freezing])
 
 
 # The learning rate.
@@ -539,6 +639,19 @@ def noise_of_tensorflows_global_generator(folder: Path, until: int | None) -> An
 def a_callback_of_kerass_in_the_run(folder: Path, until: int | None) -> Any:
     run = outlast.Run(folder, [keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=10.0)])
     return train(folder, until, run=run)
+
+
+@exact
+def a_variable_in_the_model_that_a_callback_before_the_run_changes(folder: Path, until: int | None) -> Any:
+    model, beta = network(), keras.Variable(1.0, trainable=False)
+    model.beta = beta
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        lambda y, p: beta * keras.ops.mean(keras.ops.square(y - p), -1),
+        jit_compile=False,
+    )
+    warming = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: beta.assign(beta + 1.0))
+    return train(folder, until, model, first=[warming])
 
 
 # Not a case of the list: two trainings with one source of data.

@@ -52,7 +52,7 @@ def test_a_resume_in_fit_is_exact_or_a_message_names_what_is_not(
 ) -> None:
     case = CASES[name]
     whole, nothing = uninterrupted(name)
-    assert nothing == []
+    assert [text for text in nothing if case.text is None or case.text not in text] == []
     process(case.training, folder / "left", UNTIL)
     capsys.readouterr()
     resumed, warned = process(case.training, folder / "left")

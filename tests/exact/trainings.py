@@ -990,6 +990,37 @@ def an_optimizer_inside_another_that_is_a_part(folder: Path, until: int | None) 
     return train(folder, until, model=model, optimizer=optimizer, batch=both, sam=sam)
 
 
+class Average:
+    """Of all weights that there were; of how many, it does not save."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.count = model, 0
+        self.value = torch.zeros_like(model[0].bias)
+
+    def update(self) -> None:
+        self.count += 1
+        self.value += (self.model[0].bias.detach() - self.value) / self.count
+
+    def state_dict(self) -> Any:
+        return {"value": self.value}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.value = state["value"]
+
+
+@said("What differs first is a part: state/parts/average/state/value")
+def a_part_that_does_not_save_all_that_it_has(folder: Path, until: int | None) -> Any:
+    model = network()
+    average = Average(model)
+
+    def averaged(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        loss = step(model, optimizer, x, y)
+        average.update()
+        return loss
+
+    return train(folder, until, model=model, batch=averaged, average=average)
+
+
 @said("None of the optimizers that the Run has (adam) took a step", then="What differs first is the weights")
 def an_optimizer_that_is_replaced_in_an_epoch(folder: Path, until: int | None) -> Any:
     model = network()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from outlast.frameworks import modules
 from outlast.frameworks.attributes import Attributes
 
 
@@ -18,6 +19,10 @@ def holding(value: Any) -> torch.nn.Module:
     module = torch.nn.Linear(2, 2)
     module.held = value
     return module
+
+
+def changed(known: Attributes, module: Any) -> list[str]:
+    return known.changed(modules.attributes(module))
 
 
 def one_row(module: Any) -> None:
@@ -74,11 +79,11 @@ CHANGES: list[tuple[Any, Callable[[Any], None], bool]] = [
 def test_a_tensor_is_named_if_some_of_its_numbers_are_others(
     value: Any, change: Callable[[Any], None], expected: bool
 ) -> None:
-    module, attributes = holding(value), Attributes()
-    assert attributes.changed(module) == attributes.changed(module) == []
+    module, known = holding(value), Attributes()
+    assert changed(known, module) == changed(known, module) == []
     change(module)
-    assert attributes.changed(module) == ["held"] * expected
-    assert attributes.changed(module) == []
+    assert changed(known, module) == ["held"] * expected
+    assert changed(known, module) == []
 
 
 def without_numbers() -> list[Any]:
@@ -97,5 +102,5 @@ def without_numbers() -> list[Any]:
 
 @pytest.mark.parametrize("value", without_numbers())
 def test_what_has_no_numbers_at_hand_is_looked_at_without_an_error(value: Any) -> None:
-    module, attributes = holding(value), Attributes()
-    assert attributes.changed(module) == attributes.changed(module) == []
+    module, known = holding(value), Attributes()
+    assert changed(known, module) == changed(known, module) == []

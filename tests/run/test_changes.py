@@ -20,7 +20,7 @@ from outlast import (
     ReduceLROnPlateau,
     Run,
 )
-from outlast.exceptions import ArgumentError, RunChanged
+from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.testing import FakeAdapter
 
 Out = pytest.CaptureFixture[str]
@@ -374,6 +374,21 @@ def test_a_model_that_its_own_code_changes_in_the_first_epoch_is_named(folder: P
         for _ in run.epochs(2):
             parts["model"].register_buffer("scale", torch.ones(1))
             run.log(loss=1.0)
+
+
+def test_a_part_that_the_script_changes_in_an_epoch_is_named_at_the_change(folder: Path) -> None:
+    criterion = torch.nn.CrossEntropyLoss()
+    run = Run(folder, **module(), criterion=criterion)
+    with pytest.warns(OutlastWarning, match="what a part is made of: criterion.weight is new") as caught:
+        for epoch in run.epochs(4):
+            if epoch >= 2:
+                criterion.weight = torch.ones(3)
+            run.log(loss=1.0)
+    assert len(caught) == 1
+    with pytest.raises(CapabilityError, match=r"Unexpected key(.|\n)*make it so before the Run, too"):
+        Run(folder, **module(), criterion=torch.nn.CrossEntropyLoss())
+    resumed = Run(folder, **module(), criterion=torch.nn.CrossEntropyLoss(weight=torch.zeros(3)))
+    assert resumed.finished
 
 
 def test_attributes_of_modules_among_the_parts_are_watched_too(folder: Path) -> None:

@@ -340,7 +340,9 @@ def test_what_a_callback_changes_after_the_run_has_saved_is_named(
         model.optimizer.learning_rate = 0.001
 
     told = (
-        "changes when an epoch ends comes after the Run has saved it: put the Run last, callbacks=[..., run]"
+        "changes when an epoch ends comes after the Run has saved it: put the Run last, callbacks=[..., "
+        "run], and hold what it changes beside the model in an attribute of the model (model.beta = beta), "
+        "or pass it to the Run as a part"
     )
     for name, one in (
         ("Shrinking", Shrinking()),

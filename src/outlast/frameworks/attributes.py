@@ -1,4 +1,4 @@
-"""Attributes: plain numbers and tensors of a module, which its state dict does not have.
+"""Attributes: plain numbers and tensors of a module or a layer, which are not in what is saved of it.
 
 Tensors in lists and dicts are looked at, too. Which attributes are state and which are notes, nobody can tell
 from outside: so none is saved, and those that change in training are named.
@@ -6,13 +6,19 @@ from outside: so none is saved, and those that change in training are named.
 
 from __future__ import annotations
 
+import math
+import sys
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from outlast.core.asking import asked
 
+# Full name, the class of what has it, value.
+Attribute = tuple[str, type, Any]
+
+_MOST_NAMED = 5
 _FEW = 1 << 16  # numbers of a tensor that nobody seems to have touched
 _ENDS = 32  # members at either end of a list, such as the newest of a queue
 _MANY = 1 << 20  # of one that was touched, such as a memory bank of which a step writes a few rows
@@ -38,17 +44,32 @@ class Attributes:
     """Knows what the attributes of a module were when they were last looked at."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Any] = {}
+        self._seen: dict[str, _Seen] = {}
         self._named: set[str] = set()
 
-    def changed(self, module: Any) -> list[str]:
+    def changed(self, attributes: Iterable[Attribute]) -> list[str]:
         """Names of attributes that are not what they were; each is named once."""
-        now = dict(_found(module, self._seen))
-        names = [name for name, value in now.items() if _differs(self._seen.get(name), value)]
+        looked = {name: _looked(kind, value, self._seen.get(name)) for name, kind, value in attributes}
+        now = {name: seen for name, seen in looked.items() if seen is not None}
+        names = [name for name, seen in now.items() if _differs(self._seen.get(name), seen)]
         new = [name for name in names if name not in self._named]
         self._seen = now
         self._named.update(new)
         return new
+
+
+def told(names: Sequence[str], instead: str) -> str:
+    """The warning that training changes these; "" if there are none.
+
+    Args:
+        names: of attributes.
+        instead: what to make of one, so that it is saved.
+    """
+    named = ", ".join(names[:_MOST_NAMED]) + (" and more" if len(names) > _MOST_NAMED else "")
+    return named and (
+        f"Training changes {named}, which a plain attribute holds and a Run does not save. If a step "
+        f"depends on it, a resume is not exact: make it {instead}, or a part."
+    )
 
 
 def _differs(before: _Seen | None, now: _Seen) -> bool:
@@ -56,30 +77,16 @@ def _differs(before: _Seen | None, now: _Seen) -> bool:
     return before is not None and before.kind is now.kind and before.value != now.value
 
 
-def _found(module: Any, seen: dict[str, _Seen]) -> Iterator[tuple[str, _Seen]]:
-    import torch
-
-    usual = vars(torch.nn.Module()).keys()
-    for path, inner in module.named_modules():
-        kind = type(inner)
-        for name, value in vars(inner).items():
-            if name not in usual and not (name.startswith("_") and kind.__module__.startswith("torch.")):
-                full = f"{path}.{name}" if path else name
-                if (now := _looked(kind, value, seen.get(full))) is not None:
-                    yield full, now
-
-
 def _looked(kind: type, value: Any, before: _Seen | None) -> _Seen | None:
     """What is seen of an attribute now; None if it holds no numbers, or the result of the last batch."""
     import numpy as np
-    import torch
 
-    if isinstance(value, torch.Tensor):
-        return _of_array(kind, value, before) if value.grad_fn is None else None
-    if isinstance(value, np.ndarray):
-        return None if value.dtype.hasobject else _of_array(kind, value, before)
     if isinstance(value, (int, float, complex, np.generic)):
         return _Seen(kind, None, None, repr(value))
+    if isinstance(value, np.ndarray):
+        return None if value.dtype.hasobject else _of_array(kind, value, before)
+    if _is_tensor(value):
+        return _of_array(kind, value, before) if asked(value, "grad_fn") is None else None
     if isinstance(value, (list, tuple, deque, dict)):
         return _of_container(kind, value)
     return None
@@ -88,15 +95,20 @@ def _looked(kind: type, value: Any, before: _Seen | None) -> _Seen | None:
 def _of_container(kind: type, value: Any) -> _Seen | None:
     """Of one that holds tensors or arrays, or nothing yet; a list of numbers is mostly a note of losses."""
     import numpy as np
-    import torch
 
     members = [*(value.values() if isinstance(value, dict) else value)]
     if len(members) > 2 * _ENDS:
         members = members[:_ENDS] + members[-_ENDS:]
-    if members and not any(isinstance(one, (torch.Tensor, np.ndarray)) for one in members):
+    if members and not any(_is_tensor(one) or isinstance(one, np.ndarray) for one in members):
         return None
     looked = [_looked(kind, one, None) for one in members]
     return _Seen(kind, None, None, (len(value), [one and one.value for one in looked]))
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is an array that knows its device, of any framework; a variable is saved, and is none."""
+    cls = type(value)
+    return hasattr(cls, "__array__") and hasattr(cls, "device") and not hasattr(cls, "assign")
 
 
 def _of_array(kind: type, array: Any, before: _Seen | None) -> _Seen:
@@ -108,22 +120,26 @@ def _of_array(kind: type, array: Any, before: _Seen | None) -> _Seen:
         if touched and before and (before.kind, before.touched, before.few) == (kind, touched, few):
             return before
         return _Seen(kind, touched, few, (few, _checksum(array, _MANY)))
-    except Exception:  # it has no numbers at hand: a sparse, quantised or nested one, or one on "meta"
+    except Exception:  # no numbers at hand: a sparse, quantised or nested one, on "meta", one of a trace
         return _Seen(kind, touched, None, version)
 
 
 def _checksum(array: Any, at_most: int) -> int:
     """Of about so many of its numbers, evenly spread; of all if it has no more."""
     import numpy as np
-    import torch
 
-    if isinstance(array, torch.Tensor):
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
         if array.layout != torch.strided or array.is_quantized:
             raise TypeError(f"the numbers of a tensor of {array.layout} are not at hand")
         flat = array.detach().reshape(-1)
         some = flat[:: -(-flat.numel() // at_most) or 1].resolve_conj().resolve_neg()
-        data = some.contiguous().view(torch.uint8).cpu().numpy()
-    else:
-        flat = array.reshape(-1)
-        data = np.ascontiguousarray(flat[:: -(-flat.size // at_most) or 1]).view(np.uint8)
+        return zlib.crc32(some.contiguous().view(torch.uint8).cpu().numpy())
+    every = -(-math.prod(array.shape) // at_most) or 1
+    if every > 1 and not isinstance(array, np.ndarray):  # on its device, whole rows
+        array, every = array[::every], 1
+    flat = np.asarray(array).reshape(-1)
+    if flat.dtype.hasobject:
+        raise TypeError("an array of objects has no numbers")
+    data: Any = np.ascontiguousarray(flat[::every]).view(np.uint8)
     return zlib.crc32(data)

@@ -270,6 +270,17 @@ class Training:
         """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
         return ""
 
+    def watch(self, *, loaded: bool) -> None:
+        """A training begins.
+
+        Args:
+            loaded: what was saved is in place, and the first epoch begins.
+        """
+
+    def retrained(self) -> str:
+        """Says once, in a sentence, that training has changed what it trains, and that no resume does so."""
+        return ""
+
     def gradient_is_used(self) -> Callable[[Any], bool]:
         """Tells of a parameter whether a step has used its gradient; else it is carried over, and saved."""
         return lambda parameter: False

@@ -10,9 +10,10 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -20,7 +21,8 @@ from typing import Any
 from outlast.core.monitor import Direction, direction_of
 from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
-from outlast.frameworks import archives, keras_held, loaders
+from outlast.frameworks import archives, keras_flags, keras_held, keras_layers, loaders, modules
+from outlast.frameworks.attributes import Attribute, Attributes, told
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, weakly
 from outlast.frameworks.description import settings_of, text
 from outlast.storage.disk.calls import explained
@@ -53,6 +55,8 @@ class KerasTraining(Training):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._held: dict[str, Callable[[], Any]] | None = None
+        self._attributes: dict[str, Attributes] = {}  # of the model, and of each part
+        self._flags = keras_flags.Flags()
 
     @property
     def model(self) -> Any:
@@ -61,12 +65,15 @@ class KerasTraining(Training):
         On JAX the variables are empty between steps, until the trainer is asked to sync; a
         distributed torch model wraps the one that can be saved.
         """
-        model = self._model()
-        if type(model).__name__ == "DistributedDataParallel":
-            return model.module
+        model = self._unwrapped
         if hasattr(model, "jax_state_sync"):
             model.jax_state_sync()
         return model
+
+    @property
+    def _unwrapped(self) -> Any:
+        model = self._model()
+        return model.module if type(model).__name__ == "DistributedDataParallel" else model
 
     def require(self, capability: Capability, who: str) -> None:
         """Check that the callback can do its work with this model."""
@@ -188,6 +195,7 @@ class KerasTraining(Training):
             "optimizer": saved(model.optimizer) if getattr(model, "optimizer", None) else None,
             "optimizers": {place: saved(one) for place, one in held.optimizers.items()},
             "held": {place: ops.convert_to_numpy(one) for place, one in held.variables.items()},
+            "trainable": {} if _is_traced(model) else self._flags.changed(model),
         }
 
     @property
@@ -237,6 +245,18 @@ class KerasTraining(Training):
         ]
         for variable, array in pairs:
             keras_held.assign(variable, _native(array))
+        keras_flags.put(model, state.get("trainable", {}))
+
+    def watch(self, *, loaded: bool) -> None:
+        """Remember which layers are trained: where steps are traced, as they are at the first of them."""
+        model = self._unwrapped
+        if not loaded or _is_traced(model):
+            self._flags.begin(model)
+
+    def retrained(self) -> str:
+        """Of flags that a traced step does not see."""
+        model = self._unwrapped
+        return self._flags.told(model) if _is_traced(model) else ""
 
     def description(self) -> dict[str, str]:
         """The plain attributes of the layers, by their places, and of the optimizers; and the loss.
@@ -285,6 +305,18 @@ class KerasTraining(Training):
                 "run.data(..., steps=...)"
             )
         return found
+
+    def changed(self, parts: Mapping[str, Any]) -> str:
+        """Of numbers and tensors in attributes of the model, its layers, and modules among the parts."""
+        found: dict[str, Iterable[Attribute]] = {"": keras_layers.attributes(self._unwrapped)}
+        found |= {f"{name}.": _attributes_of(part) for name, part in parts.items()}
+        names = [
+            f"{prefix}{name}"
+            for prefix, attributes in found.items()
+            for name in self._attributes.setdefault(prefix, Attributes()).changed(attributes)
+        ]
+        instead = "a variable, self.add_weight(trainable=False) or keras.Variable(value, trainable=False)"
+        return told(names, instead)
 
     def load_file(self, path: str) -> Any:
         """The whole model; or this model's architecture with the weights of a weights file.
@@ -364,6 +396,20 @@ class KerasTraining(Training):
 
         compare: Callable[[Any, Any], Any] = ops.less if direction == "min" else ops.greater
         return compare
+
+
+def _is_traced(model: Any) -> bool:
+    """Whether the code of a step runs only when it is compiled, at the first batch."""
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):  # an object that looks like a model
+        return False
+    return keras.backend.backend() != "torch" and not model.run_eagerly
+
+
+def _attributes_of(part: Any) -> Iterable[Attribute]:
+    if keras_layers.layers(part):
+        return keras_layers.attributes(part)
+    return modules.attributes(part) if modules.is_module(part) else ()
 
 
 def _callers() -> Iterator[FrameType]:

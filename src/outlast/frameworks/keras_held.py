@@ -104,11 +104,15 @@ def _kind(cls: type) -> str | None:
     for kind, of in kinds.items():
         if issubclass(cls, of):
             return kind
-    package = cls.__module__.partition(".")[0]
-    if package == "tensorflow" and hasattr(cls, "assign"):
+    if cls.__module__.partition(".")[0] == "tensorflow" and hasattr(cls, "assign"):
         return "variable"
     is_callback = hasattr(cls, "on_epoch_end")
-    return None if package in _NOT_THE_USERS or is_callback else "attributes"
+    return "attributes" if is_the_users(cls) and not is_callback else None
+
+
+def is_the_users(cls: type) -> bool:
+    """Whether a class is neither a framework's nor of the standard library."""
+    return cls.__module__.partition(".")[0] not in _NOT_THE_USERS
 
 
 def _items(thing: Any, kind: str) -> Iterable[tuple[Any, Any]]:

@@ -7,13 +7,14 @@ generators in attributes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
 from outlast.frameworks import held_generators, random_state
+from outlast.frameworks.attributes import Attribute
 
 
 def is_module(thing: Any) -> bool:
@@ -83,6 +84,16 @@ def set_sparse(module: Any, state: Mapping[str, Any]) -> None:
     for name in buffers.keys() & state.keys():
         if not _is_strided(state[name]):
             set_tensor(module, name, state[name])
+
+
+def attributes(module: Any) -> Iterator[Attribute]:
+    """The plain attributes of a module and of what it holds, but for those of every module."""
+    usual = usual_attributes()
+    for path, inner in module.named_modules():
+        kind = type(inner)
+        for name, value in vars(inner).items():
+            if name not in usual and not (name.startswith("_") and kind.__module__.startswith("torch.")):
+                yield f"{path}.{name}" if path else name, kind, value
 
 
 def loads_itself(module: Any, name: str) -> bool:
@@ -194,7 +205,7 @@ def _set_flags(module: Any, saved: Mapping[str, Any]) -> None:
 def _generators(module: Any) -> dict[str, Any]:
     """Those that it and what it holds have, by name; one that several modules share under the first."""
     found: dict[int, tuple[str, Any]] = {}
-    usual = _usual_attributes()
+    usual = usual_attributes()
     for path, inner in module.named_modules():
         own = {name: value for name, value in vars(inner).items() if name not in usual}
         for name, one in held_generators.held(own):
@@ -203,7 +214,7 @@ def _generators(module: Any) -> dict[str, Any]:
 
 
 @cache
-def _usual_attributes() -> frozenset[str]:
+def usual_attributes() -> frozenset[str]:
     """Those of every module: its parameters, hooks and inner modules."""
     import torch
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from outlast.core.asking import asked, has
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged
 from outlast.frameworks import archives, attached, modules, nested, optimizers
-from outlast.frameworks.attributes import Attributes
+from outlast.frameworks.attributes import Attributes, told
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
 from outlast.frameworks.description import settings_of, text
 from outlast.frameworks.steps import Activity, Steps
@@ -226,14 +226,9 @@ class TorchTraining(Training):
             f"{prefix}{name}"
             for prefix, module in watched.items()
             if modules.is_module(module)
-            for name in self._attributes.setdefault(prefix, Attributes()).changed(module)
+            for name in self._attributes.setdefault(prefix, Attributes()).changed(modules.attributes(module))
         ]
-        named = ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
-        return named and (
-            f"Training changes {named}, which a plain attribute holds and a Run does not save. If a step "
-            "depends on it, a resume is not exact: make it a buffer, "
-            "self.register_buffer(name, torch.tensor(value)), or a part."
-        )
+        return told(names, "a buffer, self.register_buffer(name, torch.tensor(value))")
 
     def taken_over(self, parts: Collection[Any]) -> str:
         """Tells once that the optimizers stopped stepping, but the weights go on changing."""

@@ -99,11 +99,18 @@ KINDS = (
     ),
     Kind(
         "the weights",
-        ("state/training", "state/parts"),
+        ("state/training",),
         "something that a step depends on is not saved (a buffer, a flag, an attribute, gradients, labels "
         "that training changes, a variable of the script, which run.extra saves, a random generator of your "
         "own, or the order of the data, which run.data(...) saves in Keras's fit), or the device computes "
         "sums in another order each time",
+    ),
+    Kind(
+        "a part",
+        ("state/parts",),
+        "something that the part depends on is not in its state_dict(), and not saved elsewhere, such as a "
+        "count of updates in a plain attribute; or, of a generator, what decides how many numbers it draws. "
+        "Put it there, or pass it to the Run as a part, too",
     ),
     Kind(
         "carried gradients",

@@ -64,7 +64,8 @@ def unsaved_beside(run: Any, callbacks: Sequence[Any]) -> list[str]:
     ]
     told += [
         f"what {type(one).__name__} changes when an epoch ends comes after the Run has saved it: put the Run "
-        "last, callbacks=[..., run]"
+        "last, callbacks=[..., run], and hold what it changes beside the model in an attribute of the model "
+        "(model.beta = beta), or pass it to the Run as a part"
         for one in callbacks[place + 1 :]
         if _acts_in(getattr(one, "on_epoch_end", None))
         and (not is_of_framework(type(one)) or "on_epoch_end" in vars(one))

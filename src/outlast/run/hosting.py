@@ -18,7 +18,7 @@ from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastWarning, UsageError, warn
 from outlast.frameworks import loaders
-from outlast.run import beforehand, rehearsal, settings
+from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
@@ -31,7 +31,7 @@ from outlast.run.resume_check import ResumeCheck
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
-from outlast.run.structure import Structure
+from outlast.run.structure import Structure, weights_of
 from outlast.storage.format import layout
 from outlast.storage.format.reader import nonsense_as_damage
 
@@ -54,6 +54,7 @@ class Host(OwnLoop):
     _opening: Opening
     _beside: Beside
     _structure: Structure
+    _structure_of_parts: Structure
     _signals: Signals
 
     _fresh = False  # opened, and not trained since
@@ -62,7 +63,7 @@ class Host(OwnLoop):
     _may_have_results = False  # a training has been, and is not under way
     _trains = False
     _check: ResumeCheck | None = None  # while the last saved epoch is trained again
-    _restructured = ""  # what to say of it
+    _restructured: tuple[str, ...] = ()  # what to say of it
     _saved: RunState | None = None  # what was found, until it is announced
     _told: set[str]  # what of the loaders is not exact
     _results: dict[str, Any]
@@ -104,6 +105,7 @@ class Host(OwnLoop):
         super().set_model(model)
         self._signals.restore()  # of a training that an error ended
         self.training.run, self._trains = self, False
+        self.training.watch(loaded=False)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the folder, put back what it holds, and tell the loop where to begin."""
@@ -153,11 +155,12 @@ class Host(OwnLoop):
             self._loop.hand_on(os.path.realpath(self._store.folder), self._shown)
         self._trains = True
         self._beside.begin(one for one in self.control.beside() if one not in (self, *self.callbacks))
-        self._structure.begin()
+        for structure in (self._structure, self._structure_of_parts):
+            structure.begin()
         if self.folder is not None:
             self._signals.install(self.control.dispatchers)
             if self.training.is_built:
-                self._structure.changed(self.training.state(), self.training.takes_any_shape)
+                self._find_restructured(self.training.state())
             self.training.changed(self._parts), self.training.taken_over([*self._parts.values()])
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -171,6 +174,7 @@ class Host(OwnLoop):
         self.control.resume_at(START)
         if not self._begun_epochs:
             self._show_history()
+            self.training.watch(loaded=True)
         self._begun_epochs += 1
         self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
@@ -210,7 +214,8 @@ class Host(OwnLoop):
         Returns:
             A warning that is not given if a check shows that what changed makes no difference.
         """
-        for warning in (self._restructured, self.training.taken_over([*self._parts.values()])):
+        taken_over = self.training.taken_over([*self._parts.values()])
+        for warning in (*self._restructured, taken_over, self.training.retrained()):
             if warning:
                 self._warn(warning)
         for problem in self._beside.changed():
@@ -307,9 +312,15 @@ class Host(OwnLoop):
     def _state(self) -> RunState:
         contents = self._contents.collect()
         if self.folder is not None:
-            self._restructured = self._structure.changed(contents["training"], self.training.takes_any_shape)
+            self._find_restructured(contents["training"])
         state = self._progress.to_state(self._opening.settings, contents)
         return replace(state, description=self._opening.description, changes=self._opening.changes)
+
+    def _find_restructured(self, state: Any) -> None:
+        self._restructured = (
+            self._structure.changed(weights_of(state), self.training.takes_any_shape),
+            self._structure_of_parts.changed(parts.made_of(self._parts)),
+        )
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:
         self._progress.rows.append(_row(epoch, complete))

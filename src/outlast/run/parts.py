@@ -139,10 +139,21 @@ class UserParts(AnyPart):
                 else:
                     random_state.set_generator(part, saved[name])
             except Exception as error:
-                told = f"{type(error).__name__}: {error}"
+                told = f"{type(error).__name__}: {error}".rstrip(".")
                 raise CapabilityError(
-                    f"The part {name!r} was saved, but cannot be loaded again: {told}"
+                    f"The part {name!r} was saved, but cannot be loaded again: {told}. If "
+                    "training has changed what it is made of, make it so before the Run, too, or begin "
+                    "another Run, in another folder."
                 ) from error
+
+
+def made_of(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the state dicts of modules among the parts have, where only the same can be loaded again."""
+    return {
+        name: {key: one for key, one in part.state_dict().items() if not modules.loads_itself(part, key)}
+        for name, part in parts.items()
+        if modules.is_module(part)
+    }
 
 
 def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:

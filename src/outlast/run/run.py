@@ -124,7 +124,8 @@ class Run(Host, Shown):
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
         self._loop, self._data = Loop(self._tell_of_loader), Data()
-        self._beside, self._structure = Beside(), Structure()
+        self._beside, self._structure = Beside(), Structure("the model")
+        self._structure_of_parts = Structure("a part")
         self._parts = parts
         self._attributes = AttributesPart(self._ours, lambda thing: beforehand.is_known(thing, self, parts))
         self._contents = Contents(

@@ -1,6 +1,6 @@
-"""Structure: the names and shapes of a model's weights, which a script must not change on the way.
+"""Structure: the names and shapes of what is saved, which a script must not change on the way.
 
-A new start of the script makes the model as it was at first, and weights of other shapes do not fit it.
+A new start of the script makes a model or a part as it was at first, and what has other shapes does not fit.
 """
 
 from __future__ import annotations
@@ -13,25 +13,30 @@ _LOOKED_AT = ("model", "optimizer")  # what other pieces of a training's state a
 
 
 class Structure:
-    """Knows what a training was made of at the first look: before its first batch, if it was built then."""
+    """Knows what something was made of at the first look: before the first batch, if it was built then.
 
-    def __init__(self) -> None:
-        self._first: dict[str, str] = {}
+    Args:
+        what: it is, in words.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._first: dict[str, str] | None = None
         self._told = False
 
     def begin(self) -> None:
         """A training begins; if it is not built, its first epoch does that."""
-        self._first, self._told = {}, False
+        self._first, self._told = None, False
 
-    def changed(self, state: Any, takes_any_shape: Callable[[str], bool]) -> str:
+    def changed(self, state: Any, takes_any_shape: Callable[[str], bool] = lambda name: False) -> str:
         """What is not as it was at the first look, as a warning; "" if all is, or once it was told.
 
         Args:
-            state: of the training, as ``Training.state`` gives it.
+            state: a tree of what is saved.
             takes_any_shape: as ``Training`` has it.
         """
         now = dict(_shapes(state))
-        before = self._first = self._first or now
+        before = self._first = now if self._first is None else self._first
         if now == before or self._told:
             return ""
         found = [f"{name} is new" for name in now if name not in before]
@@ -46,23 +51,23 @@ class Structure:
             return ""
         named = ", ".join(found[:_MOST_NAMED]) + (" and more" if len(found) > _MOST_NAMED else "")
         return (
-            f"Training has changed what the model is made of: {named}. A new start of the script makes it as "
-            "it was at first, and what is saved now does not fit that: to be able to resume, make the model "
-            "as it is now before the Run, or begin another Run, in another folder, for the changed model."
+            f"Training has changed what {self._what} is made of: {named}. A new start of the script makes it "
+            "as it was at first, and what is saved now does not fit that: to be able to resume, make it as "
+            "it is now before the Run, or begin another Run, in another folder, for what it is now."
         )
 
 
-def _shapes(state: Any) -> Iterator[tuple[str, str]]:
-    for piece in _LOOKED_AT if isinstance(state, Mapping) else ():
-        yield from _of(state.get(piece), piece)
+def weights_of(state: Any) -> dict[str, Any]:
+    """Of a training's state, what must not change; what other pieces are made of may."""
+    return {piece: state[piece] for piece in _LOOKED_AT if isinstance(state, Mapping) and piece in state}
 
 
-def _of(tree: Any, name: str) -> Iterator[tuple[str, str]]:
+def _shapes(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            yield from _of(value, f"{name}.{key}")
+            yield from _shapes(value, f"{name}.{key}" if name else str(key))
     elif isinstance(tree, (list, tuple)):
         for index, value in enumerate(tree):
-            yield from _of(value, f"{name}.{index}")
+            yield from _shapes(value, f"{name}.{index}")
     elif hasattr(tree, "shape") and hasattr(tree, "dtype"):
-        yield name, f"{tree.dtype} {tuple(tree.shape)}"
+        yield name, f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
