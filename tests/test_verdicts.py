@@ -1,0 +1,175 @@
+"""Five ways to look at one folder: ls, show, verify, open_run and a start never contradict each other."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.training import train
+
+import outlast
+from outlast.cli import main
+from outlast.storage.disk.calls import calls
+from outlast.storage.format import layout
+
+Out = pytest.CaptureFixture[str]
+EPOCHS = 3
+
+
+def newest(folder: Path) -> Path:
+    return max(folder.glob("resume-*"))
+
+
+def oldest(folder: Path) -> Path:
+    return min(folder.glob("resume-*"))
+
+
+def blob_of(folder: Path, name: str) -> Path:
+    """The blob with the bytes of a published file."""
+    data = (folder / name).read_bytes()
+    return next(path for path in folder.glob("blob-*") if path.read_bytes() == data)
+
+
+def add(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def all_points(folder: Path, act: Callable[[Path], object]) -> None:
+    for path in folder.glob("resume-*"):
+        act(path)
+
+
+def other_runs(folder: Path, pattern: str) -> None:
+    """Put files of another run there."""
+    train(folder.with_name("other"), epochs=EPOCHS + 2)
+    for path in folder.with_name("other").glob(pattern):
+        shutil.copy(path, folder / path.name)
+
+
+CASES: dict[str, Callable[[Path], object]] = {
+    "nothing wrong": lambda folder: None,
+    "newest resume point damaged": lambda folder: spoil(newest(folder)),
+    "newest resume point missing": lambda folder: newest(folder).unlink(),
+    "older resume point damaged": lambda folder: spoil(oldest(folder)),
+    "older resume point missing": lambda folder: oldest(folder).unlink(),
+    "all resume points damaged": lambda folder: all_points(folder, spoil),
+    "all resume points missing": lambda folder: all_points(folder, Path.unlink),
+    "an empty resume point": lambda folder: newest(folder).write_bytes(b""),
+    "best model damaged": lambda folder: spoil(folder / "best.txt"),
+    "best model missing": lambda folder: (folder / "best.txt").unlink(),
+    "blob of the best model damaged": lambda folder: spoil(blob_of(folder, "best.txt")),
+    "blob of the best model missing": lambda folder: blob_of(folder, "best.txt").unlink(),
+    "best model and its blob missing": lambda folder: (
+        blob_of(folder, "best.txt").unlink(),
+        (folder / "best.txt").unlink(),
+    ),
+    "table lost": lambda folder: (folder / "history.csv").unlink(),
+    "table edited": lambda folder: (folder / "history.csv").write_text("a,b\n1,2\n"),
+    "table longer": lambda folder: add(folder / "history.csv", "9,9\n"),
+    "journal lost": lambda folder: (folder / layout.JOURNAL).unlink(),
+    "run.json lost": lambda folder: (folder / layout.RUN).unlink(),
+    "run.json damaged": lambda folder: (folder / layout.RUN).write_text("{"),
+    "events lost": lambda folder: (folder / layout.EVENTS).unlink(),
+    "events torn": lambda folder: add(folder / layout.EVENTS, '{"event": "sta'),
+    "IDENTITY lost": lambda folder: (folder / layout.IDENTITY).unlink(),
+    "IDENTITY damaged": lambda folder: (folder / layout.IDENTITY).write_bytes(b"x"),
+    "a stray lock": lambda folder: (folder / layout.LOCK).write_text('{"pid": 1}'),
+    "no lock file": lambda folder: (folder / layout.LOCK).unlink(),
+    "a temporary file": lambda folder: (folder / ".best.x0123456789ab.txt").write_text("half"),
+    "a foreign blob": lambda folder: other_runs(folder, "blob-*"),
+    "foreign resume points": lambda folder: other_runs(folder, "resume-*"),
+    "a file of the user's": lambda folder: (folder / "notes.txt").write_text("mine"),
+    "no file at all": lambda folder: [shutil.rmtree(folder), folder.mkdir()],
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What five readers say of a folder."""
+
+    ls: str
+    show: str
+    verify: dict[str, Any]
+    code: int
+    past: outlast.OutlastError | Any
+    start: outlast.OutlastError | Any
+    said: str
+
+
+def asked(folder: Path, capsys: Out) -> Answers:
+    capsys.readouterr()
+    main(["ls", "--json", str(folder.parent)])
+    runs = {Path(run["folder"]).name: run["status"] for run in json.loads(capsys.readouterr().out)["runs"]}
+    main(["show", "--json", str(folder)])
+    shown = json.loads(capsys.readouterr().out)["status"]
+    code = main(["verify", "--json", str(folder)])
+    (verified,) = json.loads(capsys.readouterr().out)["runs"]
+    found: list[Any] = []
+    for look in (outlast.open_run, lambda place: train(place, epochs=EPOCHS, check_resume="never")):
+        capsys.readouterr()
+        try:
+            found.append(look(folder))
+        except outlast.OutlastError as error:
+            found.append(error)
+    return Answers(runs.get("run", "no run"), shown, verified, code, *found, said=capsys.readouterr().out)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != layout.LOCK]
+    return {path: path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    train(folder, epochs=EPOCHS)
+    return folder
+
+
+@pytest.mark.parametrize("has_links", [True, False], ids=["", "without hard links"])
+@pytest.mark.parametrize("case", CASES)
+def test_no_answer_contradicts_another(
+    begun: Path, folder: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch, case: str, has_links: bool
+) -> None:
+    if not has_links:
+
+        def refused(source: str, target: str) -> None:
+            raise OSError(errno.EPERM, "no hard links here")
+
+        monkeypatch.setattr(calls, "link", refused)
+    shutil.copytree(begun, folder)
+    CASES[case](folder)
+    before = contents(folder)
+    first = asked(folder, capsys)
+    refused_start = isinstance(first.start, outlast.OutlastError)
+    told = (case, first)
+    assert first.ls == first.show, told
+    assert first.verify["status"] in (first.ls, "damaged"), told  # it alone reads every byte
+    assert first.code == {"damaged": 1, "no run": 3}.get(first.verify["status"], 0), told
+    assert (first.code == 0) == first.verify["holds"], told
+    if refused_start:  # then nobody finds it whole, nothing was changed, and the past cannot be read either
+        assert first.code == 1 and isinstance(first.past, outlast.DamagedFile), told
+        assert contents(folder) == before, told
+        return
+    if first.verify["holds"]:  # then a start has nothing to mend, and says nothing of it
+        assert "set aside" not in first.said and "written again" not in first.said, told
+        assert not first.start.findings or first.start.findings == first.past.findings, told
+    resume = first.verify["resume"]
+    if resume is not None and not isinstance(first.past, outlast.OutlastError):
+        assert resume["point"] == first.past.number, told
+    assert len(outlast.open_run(folder).history.epochs) == EPOCHS, told
+    again = asked(folder, capsys)  # the start has mended what there was to mend
+    assert (again.code, again.verify["holds"], again.ls) == (0, True, "finished"), (case, again)
+    assert not again.start.findings and not again.past.findings, (case, again)
