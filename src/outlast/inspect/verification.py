@@ -37,12 +37,14 @@ class Verification:
         checks: one for each file; none if there is no run, or it cannot be read.
         outlook: what a resume would do; None if it would be refused.
         leftovers: files that nothing needs, left by a killed process; a resume deletes them.
+        foreign: blobs of another run; a resume sets them aside.
     """
 
     run: RunStatus
     checks: tuple[FileCheck, ...] = ()
     outlook: Outlook | None = None
     leftovers: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -57,6 +59,7 @@ class Verification:
             "checks": [check.to_json() for check in self.checks],
             "resume": self.outlook and vars(self.outlook),
             "leftovers": [*self.leftovers],
+            **({"foreign": [*self.foreign]} if self.foreign else {}),
         }
 
 
@@ -110,11 +113,13 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
         done += _published(folder, point, blobs)
         done += [checks.of_identity(folder, point.run), checks.of_settings(folder)]
         done += checks.of_results(folder)
+    left, foreign = _leftovers(folder, points[:2])
     return Verification(
         _summed_up(seen.run, done),
         tuple(done),
         seen.outlook(),
-        () if held else _leftovers(folder, points[:2]),
+        () if held else left,  # it is at work on them
+        foreign,
     )
 
 
@@ -167,14 +172,19 @@ def _summed_up(run: RunStatus, done: list[FileCheck]) -> RunStatus:
     return replace(run, status=Status.DAMAGED, problem=problem + more)
 
 
-def _leftovers(folder: str, points: Collection[ResumePoint]) -> tuple[str, ...]:
-    """Files of the run's own kinds that no kept resume point names."""
-    numbers = {point.number for point in points}
-    blobs = {name for point in points for name in point.blobs}
-
-    def is_left(name: str) -> bool:
+def _leftovers(folder: str, points: Collection[ResumePoint]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Files of the run that no kept resume point names, and blobs of another run."""
+    if not points:
+        return (), ()
+    oldest, run = min(point.number for point in points), next(iter(points)).run
+    kept = {name for point in points for name in point.blobs}
+    left, foreign = [], []
+    for name in sorted(os.listdir(folder)):
         number = layout.resume_number(name)
-        is_old = number is not None and number < min(numbers)
-        return is_old or is_temporary(name) or (layout.is_blob(name) and name not in blobs)
-
-    return tuple(filter(is_left, sorted(os.listdir(folder)))) if numbers else ()
+        if layout.is_blob(name) and not layout.is_blob_of(run, name):
+            foreign.append(name)
+        elif layout.is_blob(name):
+            left += [name] if name not in kept else []
+        elif is_temporary(name) or (number is not None and number < oldest):
+            left.append(name)
+    return tuple(left), tuple(foreign)

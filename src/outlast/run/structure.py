@@ -70,4 +70,4 @@ def _shapes(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
         for index, value in enumerate(tree):
             yield from _shapes(value, f"{name}.{index}")
     elif hasattr(tree, "shape") and hasattr(tree, "dtype"):
-        yield name, f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
+        yield name, f"{str(tree.dtype).rpartition('.')[2]} {tuple(tree.shape)}"

@@ -96,6 +96,8 @@ def verdict(run: Verification) -> str:
         lines += map(_INDENT.__add__, _resume(run.outlook, run.run))
     if run.leftovers:
         lines.append(f"{_INDENT}It deletes leftover files: {_brief(', '.join(run.leftovers))}.")
+    if run.foreign:
+        lines.append(f"{_INDENT}It sets files of another run aside: {_brief(', '.join(run.foreign))}.")
     return "\n".join(lines)
 
 
