@@ -8,6 +8,8 @@ import os
 import random
 import resource
 import shutil
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -256,19 +258,18 @@ def _is_of_the_training(error: BaseException) -> bool:
 
 
 def in_a_child(begun: Path, place: Path, seeds: range, seconds: int = 120) -> list[str]:
-    """The problems, found by a forked process, which may take so many seconds of CPU time."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reader)
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        with os.fdopen(writer, "w") as out:
-            for problem in problems(begun, place, seeds):
-                out.write(json.dumps(problem) + "\n")
-                out.flush()
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as told:
-        found = [json.loads(line) for line in told]
-    status = os.waitpid(child, 0)[1]
-    return found + ([f"seeds {seeds}: the process ended with status {status}"] if status else [])
+    """The problems, found by a process of their own, which may take so many seconds of CPU time."""
+    place.mkdir(parents=True, exist_ok=True)
+    arguments = [str(begun), str(place), str(seeds.start), str(seeds.stop), str(seconds)]
+    command = [sys.executable, "-m", "tests.faults.fuzzing", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    found: list[str] = list(map(json.loads, done.stdout.splitlines()))
+    ended = f"seeds {seeds}: the process ended with {done.returncode}: {done.stderr[-500:]}"
+    return found + ([ended] if done.returncode else [])
+
+
+if __name__ == "__main__":
+    source, target, start, stop, limit = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
+    for found in problems(Path(source), Path(target), range(int(start), int(stop))):
+        print(json.dumps(found), flush=True)

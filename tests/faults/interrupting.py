@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 import io
+import json
 import os
+import random
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -87,3 +90,20 @@ def _interrupted(folder: Path, number: int, expected: dict[str, Any]) -> str:
         return f"line {number}, again: {traceback.format_exc()} after {where}"
     same = all(got.get(name) == expected[name] for name in ("weights", "history"))
     return "" if same else f"line {number}: another result, after {where}"
+
+
+def problems(folder: Path, count: int, seed: int) -> list[str]:
+    """What is wrong after interrupts at so many lines, in a process that has no threads of a framework."""
+    command = [sys.executable, "-m", "tests.faults.interrupting", str(folder), str(count), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    ended = [f"the process ended with {done.returncode}: {done.stderr[-500:]}"] if done.returncode else []
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('"')] + ended
+
+
+if __name__ == "__main__":
+    place, number_of_them = Path(sys.argv[1]), int(sys.argv[2])
+    whole = report(train(place / "whole", epochs=EPOCHS))
+    executed = range(1, lines(place / "counted"))
+    for line in random.Random(int(sys.argv[3])).sample(executed, number_of_them):
+        if wrong := in_a_child(place / str(line), line, whole):
+            print(json.dumps(wrong), flush=True)
