@@ -79,7 +79,6 @@ class Opening:
         self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
         self._remembered: Any = None  # by the training, before this start
         self._set_through_run: set[str] = set()
-        self._has_trained = self._was_had = False  # in this process
         self._was_ended = False  # an earlier start, before its first save
 
     def open(self, callbacks: Sequence[Callback], training: Training, steps: int | None) -> RunState | None:
@@ -126,7 +125,6 @@ class Opening:
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
         self._changed = bool(changed)
         self._may_check = not (changed or others) and (self._check == "always" or training.left is None)
-        self._was_had = training.left is not None and not (changed or others or self._has_trained)
         training.leave(known=False)
         self._store.describe(self.settings, anew=bool(changed))
         changed += others
@@ -210,8 +208,6 @@ class Opening:
     ) -> ResumeCheck | None:
         """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
         if not self._may_check or self._wrong:
-            if self._was_had and self._check == "auto":
-                self._notes.append("not checked: an earlier training of this process had the model")
             return None
         measured = [
             f"{ROOT}/callbacks/{key}/state/{name}"
@@ -341,7 +337,7 @@ class Opening:
 
     def hook_came(self) -> None:
         """Training is under way: weights that differ from now on are those that it made."""
-        self._left, self._has_trained = None, True
+        self._left = None
 
     def committed(self) -> None:
         """What the user had set is saved."""
