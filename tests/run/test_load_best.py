@@ -112,3 +112,17 @@ def test_a_past_run_loads_the_best_model_though_the_run_has_gone_on(folder: Path
     assert past.load_best()["weight"].item() == 1
     go(6)
     assert past.load_best()["weight"].item() == 5
+
+
+def test_a_models_file_is_of_the_format_that_its_name_says(folder: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    names = {"best.keras": b"PK", "best.h5": b"\x89HDF", "best.weights.h5": b"\x89HDF"}
+    run = Run(
+        folder,
+        [ModelCheckpoint(name, "loss", save_weights_only=name.startswith("best.w")) for name in names],
+    )
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[run])
+    assert {name: (folder / name).read_bytes()[: len(begin)] for name, begin in names.items()} == names
+    loaded = keras.saving.load_model(folder / "best.h5", compile=False)
+    assert all(map(np.array_equal, loaded.get_weights(), model.get_weights()))

@@ -46,6 +46,9 @@ def control(model: Any) -> Control:
     return KerasControl(model)
 
 
+_SAFE_H5 = (3, 11, 3)  # the first Keras whose safe mode counts for HDF5, too
+
+
 class KerasTraining(Training):
     """A Keras model and its optimizer."""
 
@@ -523,8 +526,17 @@ def _load(path: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The same, with classes and functions that the file names."""
     import keras
 
+    if path.endswith(".h5") and _version(keras.__version__) < _SAFE_H5:
+        raise CapabilityError(
+            f"Keras {keras.__version__} runs code in {path} if there is any: if you trust the file, load it "
+            "with keras.saving.load_model, or install a newer Keras."
+        )
     archives.check(path)
     return keras.saving.load_model(path, custom_objects=dict(custom_objects or {}), safe_mode=True)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in text.split(".")[:3] if one.isdecimal())
 
 
 def _plain_attributes(thing: Any) -> dict[str, Any]:
@@ -596,9 +608,16 @@ def _live_config(layer: Any) -> dict[str, Any]:
 class KerasSave:
     """Writes a Keras model with Keras's own savers."""
 
-    def __init__(self, training: KerasTraining, weights_only: bool) -> None:
+    def __init__(self, training: KerasTraining, weights_only: bool, suffix: str = "") -> None:
         self._training = training
         self._weights_only = weights_only
+        self._suffix = suffix or training.suffixes(weights_only)[0]
+
+    def named(self, name: str) -> KerasSave:
+        """The same for a file of that name, whose ending tells Keras's savers the format."""
+        endings = self._training.suffixes(self._weights_only)
+        suffix = next((one for one in endings if name.endswith(one)), "")
+        return KerasSave(self._training, self._weights_only, suffix)
 
     def write(self, path: str) -> None:
         """Write the model while training waits."""
@@ -608,9 +627,8 @@ class KerasSave:
 
     def capture(self) -> Callable[[str], object]:
         """The finished file in memory: Keras's savers need the live model."""
-        suffix = self._training.suffixes(self._weights_only)[0]
         with explained(tempfile.gettempdir(), "write the model in"), tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "model" + suffix)
+            path = os.path.join(folder, "model" + self._suffix)
             self.write(path)
             with open(path, "rb") as file:
                 return Content(file.read())

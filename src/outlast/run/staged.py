@@ -62,7 +62,8 @@ class StagedOutput:
         """Capture a model, if it has a place to go to."""
         layout.published_path(self.folder or ".", name)
         if self._captures:
-            self._files[name] = save.capture()
+            named = getattr(save, "named", None)  # where the ending of a name tells the format
+            self._files[name] = (save if named is None else named(name)).capture()
         self.published.add(name)
         return name
 
