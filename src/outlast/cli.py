@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -24,7 +23,7 @@ from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
 from outlast.rehearse import Rehearsed, Row, rehearse
 from outlast.rehearse.script import ScriptFailed
-from outlast.views.printing import complain, say, take_failure
+from outlast.views.printing import complain, discard_output, say, take_failure
 from outlast.views.runs import overview, page, verdict
 from outlast.views.table import table
 from outlast.views.text import escaped, terminal_width
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # as in `outlast demo | head`, when head has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return NO_READER
 
 

@@ -505,9 +505,11 @@ class Host(OwnLoop):
 
     def _firsts(self) -> Firsts:
         """How the loaders were when the run was first started, as its events tell."""
-        found = self._store.events("loader")
+        found = [(one.get("turn"), one.get("checksum")) for one in self._store.events("loader")]
         known = {
-            one["turn"]: one["checksum"] for one in reversed(found) if {"turn", "checksum"} <= one.keys()
+            turn: checksum
+            for turn, checksum in reversed(found)  # the first start counts
+            if isinstance(turn, int) and isinstance(checksum, int)  # anybody may have written the file
         }
 
         def record(turn: int, checksum: int) -> None:

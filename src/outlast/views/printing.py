@@ -17,7 +17,9 @@ def say(text: str) -> None:
         BrokenPipeError: whoever read the output has ended.
     """
     stream = sys.stdout
-    if stream is None or _failures:
+    if _failures:  # what is left need not be tried
+        return
+    if stream is None:
         _failures.append(OSError(errno.EBADF, "it is closed"))
         return
     encoding = stream.encoding or "utf-8"
@@ -27,7 +29,12 @@ def say(text: str) -> None:
         raise
     except OSError as error:
         _failures.append(error)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left in its buffer goes there
+        discard_output()
+
+
+def discard_output() -> None:
+    """Nobody can have the output any more: let what is left in its buffer go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
