@@ -206,7 +206,7 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
     problem = why_no_run(folder)
     if problem:
         return Look(RunStatus(folder, Status.NO_RUN, problem=problem))
-    found = survey(folder, read, fits)
+    found = survey(folder, read, fits, read)
     saved = SavedRun(folder, found) if found.point else None
     circumstances = _circumstances(folder)
     wrong = problems(folder, found)

@@ -24,8 +24,10 @@ from outlast.storage.disk.calls import explained
 from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.format import layout
 from outlast.storage.resume_points import ResumePoint
+from outlast.storage.survey import is_set_aside
 
 _ATTEMPTS = 20  # to verify a run while it is being written
+KEPT = 2  # resume points of a run
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
     held = seen.run.holder is not None
     done, points = _resume_points(folder, whole_files, seen.found.run if seen.found else None)
     # Blobs that only older resume points name are leftovers: a killed writer had no time to delete them.
-    blobs = {blob.name: blob for point in points[:2] for blob in _blobs_of(point)}
+    blobs = {blob.name: blob for point in points[:1] for blob in _blobs_of(point)}
+    older = [blob for point in points[1:KEPT] for blob in _blobs_of(point)]
+    blobs |= {blob.name: blob for blob in older if not is_set_aside(folder, blob)}  # a start said that
     done += [
         checks.of_blob(folder, blob, whole_files.fits(blob, os.path.join(folder, blob.name)))
         for blob in blobs.values()
@@ -113,7 +117,7 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
         done += _published(folder, point, blobs)
         done += [checks.of_identity(folder, point.run), checks.of_settings(folder)]
         done += checks.of_results(folder)
-    left, foreign = _leftovers(folder, points[:2])
+    left, foreign = _leftovers(folder, points[:KEPT])
     return Verification(
         _summed_up(seen.run, done),
         tuple(done),
@@ -126,13 +130,19 @@ def _checked(folder: str, seen: Look, whole_files: _FoundWhole) -> Verification:
 def _resume_points(
     folder: str, whole_files: _FoundWhole, run: str | None
 ) -> tuple[list[FileCheck], list[ResumePoint]]:
-    """The check of each resume point, the newest first, and those that are whole."""
-    done, whole = [], []
+    """The check of each resume point, the newest first, and those that are whole.
+
+    Two whole ones are what a run keeps; whatever is older is left over, whole or not.
+    """
+    done: list[FileCheck] = []
+    whole: list[ResumePoint] = []
     for number in resume_points.numbers(folder):
         problem = ""
         try:
             point = whole_files.point(folder, number)
         except DamagedFile as error:
+            if len(whole) >= KEPT:  # left over
+                continue
             problem = reason(folder, str(error))
         else:
             if run is not None and point.run != run:

@@ -158,7 +158,7 @@ class Follower(Reader):
         """What the newest resume point holds, read without a lock."""
         self.is_open = True
         there = resume != "never" and os.path.isdir(self.folder)
-        self._point = survey(self.folder, resume_points.load).point if there else None
+        self._point = survey(self.folder, read_before=resume_points.peek).point if there else None
         if self._point is None:
             return None
         state = RunState.from_state(self._point.state)

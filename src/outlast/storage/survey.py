@@ -71,13 +71,19 @@ class Survey:
         )
 
 
-def survey(folder: str, read: Read = resume_points.load, fits: Fits = Blob.fits) -> Survey:
+def survey(
+    folder: str,
+    read: Read = resume_points.load,
+    fits: Fits = Blob.fits,
+    read_before: Read = resume_points.verify,
+) -> Survey:
     """Find what a run can go on from.
 
     Args:
         folder: the run's.
         read: ``resume_points.load``, or ``verify`` to keep the arrays out of memory.
         fits: whether the file at a path is a blob's.
+        read_before: reads the resume point before that one, which nobody needs unless the newest breaks.
 
     Raises:
         DamagedFile: there are resume points, and none can be used.
@@ -87,7 +93,7 @@ def survey(folder: str, read: Read = resume_points.load, fits: Fits = Blob.fits)
     for attempt in range(_ATTEMPTS):
         listed = resume_points.numbers(folder)
         try:
-            found = _looked_through(folder, listed, read, fits)
+            found = _looked_through(folder, listed, read, fits, read_before)
         except DamagedFile:
             if attempt == _ATTEMPTS - 1 or resume_points.numbers(folder) == listed:
                 raise
@@ -98,7 +104,7 @@ def survey(folder: str, read: Read = resume_points.load, fits: Fits = Blob.fits)
     return found
 
 
-def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> Survey:
+def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits, read_before: Read) -> Survey:
     run = identity.read(folder)
     bad: dict[int, str] = {}  # resume points to set aside, and why
     foreign: list[str] = []
@@ -116,16 +122,23 @@ def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits) -> 
         return Survey(None, unusable=bad, damaged=damaged, foreign=(*foreign,), run=run)
     chosen = usable[0] if usable[-1].lost else usable[-1]
     passed = [one for one in usable if one.point.number > chosen.point.number]
-    bad |= {one.point.number: f"it needs {_names(one.lost)}" for one in passed}
-    spoilt = {blob.name for one in (*passed, chosen) for blob in (*one.lost, *one.twins)}
     older = [number for number in resume_points.numbers(folder) if number < chosen.point.number]
-    before = next(_points(folder, older, resume_points.peek, run, bad, foreign), None)
+    before: _Candidate | None = None
+    for point in _points(folder, older, read_before, run, bad, foreign):
+        one = _judged(folder, point, fits)
+        if all(blob in chosen.lost or is_set_aside(folder, blob) for blob in one.lost):  # which is said
+            before = one
+            break
+        passed.append(one)
+    bad |= {one.point.number: f"it needs {_names(one.lost)}" for one in passed}
+    kept = [chosen, before] if before else [chosen]
+    spoilt = {blob.name for one in (*passed, *kept) for blob in (*one.lost, *one.twins)}
     return Survey(
         chosen.without_lost(),
-        before,
+        before.point if before else None,
         bad,
         (*map(layout.resume_name, bad), *sorted(spoilt.intersection(names))),
-        chosen.twins,
+        {blob: twin for one in kept for blob, twin in one.twins.items()},
         chosen.lost,
         (*foreign,),
         run,
@@ -152,6 +165,11 @@ def _points(
             yield point
         else:
             foreign.append(layout.resume_name(number))
+
+
+def is_set_aside(folder: str, blob: Blob) -> bool:
+    """Whether an earlier start found the blob damaged, said so, and moved it aside."""
+    return os.path.lexists(os.path.join(folder, layout.DAMAGED + blob.name))
 
 
 @dataclass(frozen=True)
