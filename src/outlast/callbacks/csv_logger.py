@@ -9,6 +9,7 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.core.csv_rows import Table, cell
 from outlast.core.logs import Logs
+from outlast.core.text import few
 from outlast.exceptions import ArgumentError, UsageError, warn
 
 
@@ -99,8 +100,8 @@ class CSVLogger(Callback):
         if self._older:
             new = [name for name in table.columns if name not in before.columns]
             warn(
-                f"{self._name} has the columns {', '.join(before.columns)}; this training adds "
-                f"{', '.join(new)}, which are NA in the earlier rows."
+                f"{self._name} has the columns {few(before.columns)}; this training adds "
+                f"{few(new)}, which are NA in the earlier rows."
             )
         content = self.context.output.read(self._name) or b""
         self.context.output.replace(self._name, table.widened(content))

@@ -11,6 +11,7 @@ from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.logs import Logs
 from outlast.core.stopping import EarlyStoppingRule, EarlyStoppingState
+from outlast.core.text import few
 from outlast.exceptions import warn
 from outlast.frameworks.base import Capability, Snapshot
 
@@ -131,7 +132,7 @@ class EarlyStopping(MonitoredCallback):
         return self._current(
             logs,
             f"Early stopping conditioned on metric `{self.monitor}` which is not available. "
-            f"Available metrics are: {','.join(logs)}",
+            f"Available metrics are: {few(logs, between=',')}",
         )
 
     def on_train_end(self, logs: Logs | None = None) -> None:

@@ -15,6 +15,7 @@ from outlast.core.keeping import KeepingRule, Kept, from_json, to_json
 from outlast.core.logs import Logs
 from outlast.core.numbers import is_scalar
 from outlast.core.saving import SavingRule, SavingState, Template
+from outlast.core.text import few
 from outlast.exceptions import ArgumentError, UsageError, warn
 from outlast.storage.output import Save
 
@@ -263,7 +264,7 @@ class ModelCheckpoint(MonitoredCallback):
         current = self._current(
             logs,
             f"Can save best model only with {self.monitor} available. "
-            f"Available metrics are: {','.join(logs)}. What is saved already is kept.",
+            f"Available metrics are: {few(logs, between=',')}. What is saved already is kept.",
         )
         saved = self.context.output.exists(name)
         rule = replace(self._rule, save_best_only=True)

@@ -11,6 +11,7 @@ from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs
 from outlast.core.plateau import PlateauRule, PlateauState
+from outlast.core.text import few
 
 
 class ReduceLROnPlateau(MonitoredCallback):
@@ -98,7 +99,7 @@ class ReduceLROnPlateau(MonitoredCallback):
         current = self._current(
             logs,
             f"Learning rate reduction is conditioned on metric `{self.monitor}` which is not available. "
-            f"Available metrics are: {','.join(logs)}.",
+            f"Available metrics are: {few(logs, between=',')}.",
         )
         rates = self.training.learning_rates()
         self._state, decision = self._rule.update(self._state, current, rates, epoch=epoch)

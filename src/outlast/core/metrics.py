@@ -15,7 +15,7 @@ from typing import Any
 from outlast.core.asking import has
 from outlast.core.html_table import html_table
 from outlast.core.numbers import number
-from outlast.core.text import with_formula
+from outlast.core.text import few, with_formula
 from outlast.exceptions import ArgumentError, MetricError, MissingExtra, nearest
 
 Cell = float | str | tuple[float, ...] | None
@@ -187,7 +187,7 @@ class Metrics(Mapping[str, list[float]]):
         return self._epochs == other._epochs and self._cells == other._cells
 
     def __repr__(self) -> str:
-        return f"<Metrics: {len(self._epochs)} rows of {', '.join(('epoch', *self._cells))}>"
+        return f"<Metrics: {len(self._epochs)} rows of {few(('epoch', *self._cells))}>"
 
     def _repr_html_(self) -> str:
         """The last rows as a table, for notebooks. Epochs are counted from 0, as in the file."""
@@ -200,7 +200,7 @@ class Metrics(Mapping[str, list[float]]):
         try:
             return self._cells[name]
         except KeyError:
-            known = ", ".join(self._cells) or "none"
+            known = few(self._cells) or "none"
             hint = nearest(str(name), self._cells)
             raise KeyError(f"no metric {name!r}; available metrics: {known}.{hint}") from None
 
@@ -242,7 +242,7 @@ def _row(header: list[str], line: int, fields: list[str]) -> dict[str, Any]:
     if len(fields) != len(header):
         raise ArgumentError(
             f"Line {line} has {len(fields)} fields where the header has {len(header)} "
-            f"({', '.join(header)}): perhaps a training with other metrics was appended. "
+            f"({few(header)}): perhaps a training with other metrics was appended. "
             "Split the file there, and give each part its own header."
         )
     cells = {name: _parsed(text) for name, text in zip(header, fields, strict=True)}

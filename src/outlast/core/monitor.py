@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from outlast.core.numbers import real, to_python
-from outlast.core.text import escaped
+from outlast.core.text import escaped, few
 from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
 Direction = Literal["min", "max"]
@@ -173,7 +173,7 @@ class Monitor:
         if found:
             return found
         names = list(available)
-        among = f" Available metrics: {', '.join(map(escaped, names))}.{nearest(self.name, names)}"
+        among = f" Available metrics: {few(map(escaped, names))}.{nearest(self.name, names)}"
         raise UnknownDirection(
             f"{who or 'A callback'} monitors {self.name!r}, but neither the model nor the name tells whether "
             f"higher is better. Pass mode='max' if higher is better, or mode='min' if lower is."

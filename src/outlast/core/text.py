@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -28,6 +29,18 @@ def shown(value: Any) -> str:
         ('0.123457', '12')
     """
     return f"{value:.6g}" if isinstance(value, float) else escaped(str(value))
+
+
+def few(names: Iterable[str], most: int = 30, between: str = ", ") -> str:
+    """The names in a message, the first of them if they are many.
+
+    Example:
+        >>> few(["loss", "accuracy", "auc", "f1"], 2), few(["loss", "auc"], 2)
+        ('loss, accuracy and 2 more', 'loss, auc')
+    """
+    listed = list(names)
+    more = len(listed) - most
+    return between.join(listed[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def printable(text: str) -> str:

@@ -12,7 +12,7 @@ it is missing or damaged, the newest resume point that verifies does.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from outlast.exceptions import ArgumentError, DamagedFile
@@ -240,10 +240,10 @@ def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]
         )
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _listed(names: Sequence[str]) -> str:
     few = ", ".join(names[:5])
     return f"{few} and {len(names) - 5} more" if len(names) > 5 else few
 
 
 def _names(blobs: dict[Blob, str]) -> str:
-    return ", ".join(blob.name for blob in blobs) + ", which is missing or damaged"
+    return _listed([blob.name for blob in blobs]) + ", which is missing or damaged"

@@ -14,6 +14,7 @@ from statistics import median
 
 from outlast.core.metrics import Metrics
 from outlast.core.monitor import direction_of
+from outlast.core.text import few
 from outlast.exceptions import ArgumentError, UnknownDirection, nearest
 
 _RATE = "learning_rate"
@@ -194,7 +195,7 @@ def best_epoch(metrics: Metrics, *, monitor: str | None = None, epoch: int | Non
     """
     if monitor is not None and monitor not in metrics.columns:
         raise ArgumentError(
-            f"monitor={monitor!r} is not in the history. It has: {', '.join(metrics.columns)}."
+            f"monitor={monitor!r} is not in the history. It has: {few(metrics.columns)}."
             + nearest(monitor, metrics.columns)
         )
     name = monitor or _deciding(metrics)
