@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def change(tree: Any, rng: random.Random) -> None:
                 (-container[key], container[key] + 1, container[key] * 2**40, container[key] / 2)
             )
         else:
-            container[key] = rng.choice(_VALUES)
+            container[key] = deepcopy(rng.choice(_VALUES))  # each place has a value of its own
 
 
 def _has(container: Any, key: Any) -> bool:

@@ -17,11 +17,11 @@ import pytest
 from tests.storage import workload
 
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
-from outlast.storage import resume_points
+from outlast.storage import recovery, resume_points
 from outlast.storage.commit import Bundle, Committed, commit, stage
 from outlast.storage.disk import files
 from outlast.storage.disk.temporary import temporary_name
-from outlast.storage.format import document, tensors
+from outlast.storage.format import document, limits, tensors
 from outlast.storage.format import reader as tensor_reader
 from outlast.storage.logs import Lines
 from outlast.storage.recovery import recover
@@ -458,3 +458,15 @@ def test_huge_files_that_are_planted_take_no_memory(run: Path) -> None:
     assert tracemalloc.get_traced_memory()[1] < 60_000_000
     tracemalloc.stop()
     assert (run / "history.csv").read_bytes() == b"1\n2\n3\n"
+
+
+def test_a_planted_file_that_is_larger_than_any_of_ours_is_not_read(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(recovery, "crc32_file", lambda path: read.append(Path(path).name) or 0)
+    for number, size in ((8, 1000), (9, limits.SEGMENT_BYTES + 1)):
+        with open(run / f"blob-rows-0000000{number}-0123abcd", "wb") as file:
+            file.truncate(size)
+    recover(str(run))
+    assert read == ["blob-rows-00000008-0123abcd"]

@@ -19,7 +19,7 @@ def check(value: Any, form: Any, name: str = "it") -> None:
         value: from a file.
         form: a set of values; a type (an ``int`` is a ``float``, too, and a ``bool`` is neither); None; a
             tuple of forms, of which one must fit; ``[form]`` for a list; ``{str: form}`` for a dict of any
-            keys, or ``{"key": form}`` for one that has these; ``JSON``; or ``Any``.
+            keys, or ``{"key": form}`` for one that has these; ``JSON``; ``CHECKSUMS``; or ``Any``.
         name: of the value, for the error.
 
     Raises:
@@ -43,6 +43,8 @@ def _fits(value: Any, form: Any, name: str) -> bool:
         return True
     if form is JSON:
         return _is_json(value, _DEPTH)
+    if form is CHECKSUMS:
+        return str(getattr(value, "dtype", None)) == "uint32" and len(value.shape) == 1
     if isinstance(form, tuple):
         return any(_fits_quietly(value, one, name) for one in form)
     if isinstance(form, list):
@@ -94,6 +96,10 @@ def _is_json(value: Any, depth: int) -> bool:
 
 class JSON:
     """The form of a value that JSON can hold."""
+
+
+class CHECKSUMS:
+    """The form of a row of checksums: an array of uint32, or what describes one."""
 
 
 def of_fields(cls: type) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from operator import index
 from typing import Any
 
 from outlast.core.decision import Decision
-from outlast.core.form import JSON, check
+from outlast.core.form import CHECKSUMS, JSON, check
 
 
 @total_ordering
@@ -90,7 +90,7 @@ _FORM_OF_A_RUN = {
     "loop": {
         "loaders": _LOADERS,
         "validation_loaders": _LOADERS,
-        "batches": {"count": int, "later": int, "first": Any},
+        "batches": {"count": int, "later": int, "first": CHECKSUMS},
         "sizes": {str: [int]},
     },
 }

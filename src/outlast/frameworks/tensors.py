@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
-from outlast.storage.format.dtypes import Bits
+from outlast.storage.format.dtypes import Bits, axes_of
+
+# Where something is in a tree: the keys on the way. Joined to a text, two places could read alike.
+Place: TypeAlias = "tuple[Any, ...]"
 
 _SPARSE = "sparse tensor"  # the key of a dict that a sparse tensor is stored as
 _USUAL = (dict, list, tuple, Counter, OrderedDict, deque)  # containers that come back as what they were
+_PARAMETER, _WITH_GRADIENT, _SCALAR = "parameter", "requires_grad", "scalar"
 _NOT_PASSED_ON = (AttributeError, BufferError, RuntimeError, TypeError)  # a type that older versions do not
 _COMPRESSED = {  # the layout of a compressed sparse tensor, and its methods for the two kinds of indices
     "torch.sparse_csr": ("crow_indices", "col_indices"),
@@ -32,48 +36,73 @@ def to_arrays(tree: Any, name: str) -> Any:
         CapabilityError: a tensor cannot be stored, such as a quantised one; it is named.
     """
 
-    def convert(value: Any, name: str) -> Any:
+    def convert(value: Any, place: Place) -> Any:
+        where = "/".join(map(str, (name, *place)))
+        if isinstance(value, Mapping):
+            raise CapabilityError(f"Cannot store {where}: its key {_SPARSE!r} is outlast's own; rename it.")
         try:
             return to_array(value)
         except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
             kind = f"a tensor of {value.dtype}" if has(value, "dtype") else type(value).__name__
             raise CapabilityError(
-                f"Cannot store {name}: {kind} is not supported ({str(error).splitlines()[0]:.200}). Keep it "
+                f"Cannot store {where}: {kind} is not supported ({str(error).splitlines()[0]:.200}). Keep it "
                 "as a tensor of plain numbers, or in an attribute that is no buffer and never changes."
             ) from error
 
-    return _mapped(tree, convert, name)
+    return _mapped(tree, convert)
 
 
 def details(tree: Any) -> dict[str, Any]:
-    """What :func:`to_arrays` does not keep, by name: what was an array before, types, and ``_metadata``.
+    """What :func:`to_arrays` does not keep, by place: what was an array before, types, and ``_metadata``.
 
     Types are kept to be compared: a part that makes its containers itself when it is loaded is the same
     again, and of another one a difference is found.
     """
-    found: dict[str, Any] = {"arrays": [], "types": {}, "metadata": {}}
-    for name, container in _containers(tree, ""):
+    found: dict[str, Any] = {"arrays": [], "types": {}, "metadata": {}, "kinds": {}}
+    for place, container in _containers(tree, ()):
         if type(container) not in _USUAL:
-            found["types"][name] = f"{type(container).__module__}.{type(container).__qualname__}"
+            found["types"][place] = f"{type(container).__module__}.{type(container).__qualname__}"
         if hasattr(container, "_metadata"):  # where PyTorch keeps the versions of modules
-            found["metadata"][name] = {key: dict(one) for key, one in container._metadata.items()}
-        found["arrays"] += [f"{name}/{k}" for k, v in _items(container) if has(v, "__array_interface__")]
+            found["metadata"][place] = {key: dict(one) for key, one in container._metadata.items()}
+
+    def note(value: Any, place: Place) -> None:
+        if has(value, "__array_interface__"):
+            found["arrays"].append(place)
+        if kinds := _kinds(value):
+            found["kinds"][place] = kinds
+
+    _mapped(tree, note)
     return found
 
 
-def device_names(tree: Any) -> dict[str, str]:
-    """The devices of the tensors in a tree that are not on the CPU, by the tensors' names."""
-    found: dict[str, str] = {}
+def _kinds(value: Any) -> list[str]:
+    """What a tensor of PyTorch's is beside its numbers, or a number of a type that NumPy lacks."""
+    if has(value, "detach") and has(value, "requires_grad"):
+        kinds = [_WITH_GRADIENT] if value.requires_grad else []
+        return [*kinds, _PARAMETER] if _is_parameter(value) else kinds
+    is_scalar = has(value, "__array_interface__") and type(value).__module__ == "ml_dtypes"
+    return [_SCALAR] if is_scalar else []
 
-    def note(value: Any, name: str) -> None:
+
+def _is_parameter(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.nn.Parameter)
+
+
+def device_names(tree: Any) -> dict[Place, str]:
+    """The devices of the tensors in a tree that are not on the CPU, by the tensors' places."""
+    found: dict[Place, str] = {}
+
+    def note(value: Any, place: Place) -> None:
         if has(value, "detach") and value.device.type != "cpu":
-            found[name] = str(value.device)
+            found[place] = str(value.device)
 
-    _mapped(tree, note, "")
+    _mapped(tree, note)
     return found
 
 
-def to_tensors(tree: Any, kept: Mapping[str, Any], devices: Mapping[str, str] | None = None) -> Any:
+def to_tensors(tree: Any, kept: Mapping[str, Any], devices: Mapping[Place, str] | None = None) -> Any:
     """The inverse of :func:`to_arrays`, in memory of its own.
 
     Args:
@@ -83,38 +112,54 @@ def to_tensors(tree: Any, kept: Mapping[str, Any], devices: Mapping[str, str] | 
     """
     arrays = frozenset(kept["arrays"])
 
-    def convert(value: Any, name: str) -> Any:
-        tensor = value if name in arrays else to_tensor(value)
-        return tensor.to(devices[name]) if devices and name in devices else tensor
+    kinds = kept["kinds"]
 
-    tensors = _mapped(tree, convert, "")
-    for name, container in _containers(tensors, "") if kept["metadata"] else ():
-        if name in kept["metadata"]:
-            container._metadata = OrderedDict(kept["metadata"][name])
+    def convert(value: Any, place: Place) -> Any:
+        if place in arrays:
+            array = value.numpy() if isinstance(value, Bits) else value
+            return array[()] if _SCALAR in kinds.get(place, ()) else array
+        tensor = to_tensor(value)
+        if devices and place in devices:
+            tensor = tensor.to(devices[place])
+        return _of_kinds(tensor, kinds[place]) if place in kinds else tensor
+
+    tensors = _mapped(tree, convert)
+    for place, container in _containers(tensors, ()) if kept["metadata"] else ():
+        if place in kept["metadata"]:
+            container._metadata = OrderedDict(kept["metadata"][place])
     return tensors
 
 
-def _mapped(tree: Any, function: Callable[[Any, str], Any], name: str) -> Any:
+def _of_kinds(tensor: Any, kinds: Sequence[str]) -> Any:
+    import torch
+
+    has_gradient = _WITH_GRADIENT in kinds
+    if _PARAMETER in kinds:
+        return torch.nn.Parameter(tensor, requires_grad=has_gradient)
+    return tensor.requires_grad_(has_gradient)
+
+
+def _mapped(tree: Any, function: Callable[[Any, Place], Any], place: Place = ()) -> Any:
     """Other leaves in the same containers; a scheduler needs its Counter back as a Counter."""
     if isinstance(tree, Mapping) and _SPARSE not in tree:
-        items = {key: _mapped(value, function, f"{name}/{key}") for key, value in tree.items()}
+        items = {key: _mapped(value, function, (*place, key)) for key, value in tree.items()}
         if isinstance(tree, Counter):
             return Counter(items)
         return OrderedDict(items) if isinstance(tree, OrderedDict) else items
     if isinstance(tree, (list, tuple, deque)):
-        values = [_mapped(value, function, f"{name}/{index}") for index, value in enumerate(tree)]
+        values = [_mapped(value, function, (*place, index)) for index, value in enumerate(tree)]
         if isinstance(tree, deque):
             return deque(values, tree.maxlen)
         return values if isinstance(tree, list) else tuple(values)
-    return function(tree, name)
+    return function(tree, place)
 
 
-def _containers(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _containers(tree: Any, place: Place) -> Iterator[tuple[Place, Any]]:
     if isinstance(tree, (Mapping, list, tuple, deque)):
-        yield name, tree
+        yield place, tree
         for key, value in _items(tree):
             if isinstance(value, (Mapping, list, tuple, deque)):
-                yield from _containers(value, f"{name}/{key}")
+                yield from _containers(value, (*place, key))
 
 
 def values_in(tree: Any) -> Iterator[Any]:
@@ -140,7 +185,7 @@ def to_array(value: Any) -> Any:
 
     if value.layout != torch.strided and str(value.layout).startswith("torch.sparse"):
         return _sparse_to_arrays(value.detach())
-    tensor = value.detach().cpu().contiguous().resolve_conj().resolve_neg()
+    tensor = _without_gaps(value.detach().cpu()).resolve_conj().resolve_neg()
     name = str(tensor.dtype).removeprefix("torch.")
     if not name.startswith(("bfloat", "float8", "complex32")):
         return _seen(tensor)
@@ -148,6 +193,17 @@ def to_array(value: Any) -> Any:
         return {_SPARSE: name, "values": _seen(torch.view_as_real(tensor))}
     bits = {1: torch.uint8, 2: torch.uint16}[tensor.element_size()]
     return Bits(name, _seen(tensor.view(bits)))
+
+
+def _without_gaps(tensor: Any) -> Any:
+    """The tensor, whatever the order of its axes in memory; a copy if it skips or repeats numbers there."""
+    step = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1:
+            if stride != step:
+                return tensor.contiguous()
+            step *= length
+    return tensor
 
 
 def _seen(tensor: Any) -> Any:
@@ -170,9 +226,11 @@ def _owned(array: Any) -> Any:
     import numpy as np
     import torch
 
-    tensor = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype)
-    np.copyto(_seen(tensor), array)
-    return tensor
+    axes = axes_of(array) or range(array.ndim)
+    shape = [array.shape[axis] for axis in axes]
+    tensor = torch.empty(shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype)
+    np.copyto(_seen(tensor), array.transpose(axes))
+    return tensor.permute([*np.argsort(axes)])
 
 
 def to_tensor(value: Any) -> Any:

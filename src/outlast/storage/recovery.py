@@ -20,7 +20,7 @@ from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
 from outlast.storage.disk.files import sync_names
 from outlast.storage.disk.reading import crc32_file, names_in, read_part
-from outlast.storage.format import layout
+from outlast.storage.format import layout, limits
 from outlast.storage.logs import Log, mend_published
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
@@ -136,7 +136,9 @@ def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
         is_ours = layout.is_blob_of(point.run, name) and layout.blob_kind(name) == layout.LINES
         if is_ours and name not in named:
             with suppress(OSError):  # it is deleted soon, read or not
-                found.append(Blob(name, os.lstat(path).st_size, crc32_file(path)))
+                size = os.lstat(path).st_size
+                if size <= limits.SEGMENT_BYTES:  # more is none of ours
+                    found.append(Blob(name, size, crc32_file(path)))
     return [blob for blob in found if blob.size]
 
 

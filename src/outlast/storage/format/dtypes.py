@@ -101,6 +101,32 @@ def name_of(array: Array) -> str:
     return array.dtype.name
 
 
+def axes_of(array: Array) -> list[int] | None:
+    """The axes in the order of their steps in memory, the longest first; None if that is as they are.
+
+    Sums go through memory in its order, so an array whose axes came back in another could give other sums.
+
+    Example:
+        >>> import numpy as np
+        >>> axes_of(np.zeros((2, 3))), axes_of(np.zeros((2, 3)).T)
+        (None, [1, 0])
+    """
+    held = bits_of(array)
+    if held.flags.c_contiguous:
+        return None
+    axes = sorted(range(held.ndim), key=lambda axis: -abs(held.strides[axis]))
+    return None if axes == [*range(held.ndim)] else axes
+
+
+def transposed(array: Array, axes: list[int]) -> Array:
+    """The array with its axes in another order, in the same memory."""
+    import numpy as np
+
+    if isinstance(array, Bits):
+        return Bits(array.dtype, np.transpose(array.array, axes))
+    return np.transpose(array, axes)
+
+
 def from_bytes(raw: npt.NDArray[Any], dtype: str, width: int, shape: tuple[int, ...]) -> Array:
     """The array of type ``dtype``, ``width`` bytes an element, whose bytes are ``raw``.
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
 from outlast.storage.format import limits
-from outlast.storage.format.dtypes import Array, Bits, as_array, name_of
+from outlast.storage.format.dtypes import Array, Bits, as_array, axes_of, bits_of, name_of, transposed
 
 _ODD = re.compile(r'[^\x20-\x7e]|[,\[{"\\]')  # in a name these would make a header longer
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -180,7 +180,13 @@ class _Encoder:
             raise CapabilityError(f"Cannot store {path}: {error}.") from None
         import numpy as np
 
-        return {"$scalar" if isinstance(value, np.generic) else "$tensor": self._named(value, path)}
+        if isinstance(value, np.generic):
+            return {"$scalar": self._named(value, path)}
+        axes, order = axes_of(value), bits_of(value).dtype.str[0]
+        if axes is None and order != ">":
+            return {"$tensor": self._named(value, path)}
+        name = self._named(value if axes is None else transposed(value, axes), path)
+        return {"$memory": [name, axes or [], order]}
 
     def _named(self, array: Array, path: str) -> str:
         name = self._free_name(path, self.arrays)
@@ -230,6 +236,8 @@ def _way_out(value: object) -> str:
     for base in (str, int, float, bytes, tuple, list, dict, set, frozenset):
         if isinstance(value, base):
             return f"convert it with {base.__name__}()"
+    if has(value, "mask") and has(value, "__array__"):
+        return "store its data and its mask, as two arrays"
     if has(value, "__array__"):
         return "convert it with np.asarray"
     return "store numbers, text, bytes, arrays, or dicts, lists, tuples and sets of these in its place"
@@ -240,7 +248,9 @@ def _is_array(value: object) -> bool:
         return True
     import numpy as np
 
-    return isinstance(value, np.ndarray | np.generic) and not isinstance(value, str | bytes)
+    if isinstance(value, np.ndarray):
+        return type(value) in (np.ndarray, np.memmap)  # others, such as masked arrays, hold more
+    return isinstance(value, np.generic) and not isinstance(value, str | bytes)
 
 
 class _Decoder:
@@ -276,6 +286,15 @@ def _scalar(array: Any) -> Any:
     return array[()] if hasattr(array, "__getitem__") else array
 
 
+def _in_memory(array: Any, axes: list[int], order: str) -> Any:
+    """An array as it lay in memory; a mere description of the array stays as it is."""
+    if not isinstance(array, Bits) and not hasattr(array, "transpose"):
+        return array
+    if order == ">":
+        array = array.astype(array.dtype.newbyteorder(">"))
+    return transposed(array, sorted(range(len(axes)), key=axes.__getitem__)) if axes else array
+
+
 def _bytes(array: Any, kind: Callable[[bytes], Any]) -> Any:
     """Bytes; a mere description of the array stays as it is."""
     return kind(array.tobytes()) if hasattr(array, "tobytes") else array
@@ -283,6 +302,7 @@ def _bytes(array: Any, kind: Callable[[bytes], Any]) -> Any:
 
 _TAGS: dict[str, Callable[[_Decoder, Any, int], Any]] = {
     "$tensor": lambda its, content, depth: its.arrays[content],
+    "$memory": lambda its, content, depth: _in_memory(its.arrays[content[0]], *content[1:]),
     "$scalar": lambda its, content, depth: _scalar(its.arrays[content]),
     "$bytes": lambda its, content, depth: _bytes(its.arrays[content], bytes),
     "$bytearray": lambda its, content, depth: _bytes(its.arrays[content], bytearray),
