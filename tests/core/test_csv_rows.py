@@ -182,3 +182,14 @@ def test_only_the_begin_of_a_long_first_line_is_shown() -> None:
     with pytest.raises(ArgumentError) as caught:
         Table.found(b"x" * 200 + b"\n", ",", "h.csv")
     assert f"'{'x' * 80}'" in str(caught.value)
+
+
+def test_a_table_with_arrays_of_very_many_numbers_is_widened():
+    table = Table(",", ("epoch", "a"))
+    content = table.header() + table.row(0, {"a": cell([0.123456789] * 20_000)})
+    wider = Table(",", ("epoch", "a", "late")).widened(content)
+    assert wider == content.replace(b"a\r\n", b"a,late\r\n").replace(b']"\r\n', b']",NA\r\n')
+
+
+def test_a_name_with_half_of_a_character_ends_no_training():
+    assert Table(",", ("epoch", "\ud800")).header() == b"epoch,\\ud800\r\n"

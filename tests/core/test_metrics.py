@@ -157,6 +157,11 @@ def test_a_text_that_is_no_history_is_refused_with_its_line(text, words):
     assert [word for word in words if word not in str(raised.value)] == []
 
 
+def test_an_array_of_very_many_numbers_is_read():
+    text = 'epoch,a\r\n0,"[' + ", ".join(["0.123456789"] * 20_000) + ']"\r\n'
+    assert Metrics.from_csv(text).rows[0]["a"] == (0.123456789,) * 20_000
+
+
 def names() -> st.SearchStrategy[str]:
     letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
     hostile = st.text("'=+-@\t\r\n,;\"ab", min_size=1)

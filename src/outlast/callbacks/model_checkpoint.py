@@ -11,7 +11,7 @@ from outlast.callbacks.base import forwarded
 from outlast.callbacks.hooks import HookFromTable
 from outlast.callbacks.monitored import MonitoredCallback
 from outlast.core.decision import Action, Decision, Reason
-from outlast.core.keeping import KeepingRule, Kept, from_json, to_json
+from outlast.core.keeping import FORM, KeepingRule, Kept, from_json, to_json
 from outlast.core.logs import Logs
 from outlast.core.numbers import is_scalar
 from outlast.core.saving import SavingRule, SavingState, Template
@@ -140,7 +140,7 @@ class ModelCheckpoint(MonitoredCallback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember what another ModelCheckpoint remembered."""
         super().load_state_dict({name: value for name, value in state.items() if name != "kept"})
-        self._checked(state, {"kept": [[(str, int, None)]]})
+        self._checked(state, {"kept": [FORM]})
         self._kept = from_json(state.get("kept", ()))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -20,6 +20,15 @@ END = "\r\n"
 MISSING = "NA"
 
 
+def allow_fields_of(characters: int) -> None:
+    """Let Python's csv read an array of very many numbers. Its limit is one for the whole process.
+
+    So it is raised where a file needs that, and never lowered: another thread may be reading.
+    """
+    if characters > csv.field_size_limit():
+        csv.field_size_limit(min(characters, 2**31 - 1))  # a C long has no more on Windows
+
+
 def cell(value: Any) -> Any:
     """A metric as it is written in the CSV: an array as ``[1.0, 2.0]``, anything else unchanged.
 
@@ -78,7 +87,9 @@ class Table:
 
     def widened(self, content: bytes) -> bytes:
         """The content of a file with fewer columns, with those of this table."""
-        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), delimiter=self.separator))
+        text = content.decode()
+        allow_fields_of(len(text))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator))
         width = len(self.columns)
         lines = [self._line(row + [MISSING] * (width - len(row))) for row in rows[1:] if row]
         return self.header() + b"".join(lines)
@@ -86,7 +97,7 @@ class Table:
     def _line(self, cells: Iterable[Any]) -> bytes:
         text = io.StringIO()
         csv.writer(text, delimiter=self.separator, lineterminator=END).writerow(cells)
-        return text.getvalue().encode()
+        return text.getvalue().encode(errors="backslashreplace")  # a name may hold half of a character
 
     @classmethod
     def found(cls, content: bytes, separator: str, name: str) -> tuple[Table, bytes]:
@@ -96,6 +107,7 @@ class Table:
             ArgumentError: the file is not a history with this separator.
         """
         first, _, _ = content.decode(errors="replace").partition("\n")
+        allow_fields_of(len(first))
         columns = tuple(next(csv.reader([first.rstrip("\r")], delimiter=separator), ()))
         if not columns or columns[0] != "epoch":
             raise ArgumentError(
@@ -112,6 +124,7 @@ class Table:
         if torn.endswith("\r"):
             return b"\n"
         quote = '"' if torn.count('"') % 2 else ""
+        allow_fields_of(len(torn) + 1)
         cells = next(csv.reader([torn + quote], delimiter=self.separator))
         empty = MISSING if not cells[-1] else ""
         missing = (self.separator + MISSING) * (len(self.columns) - len(cells))

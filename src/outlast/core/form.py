@@ -18,8 +18,9 @@ def check(value: Any, form: Any, name: str = "it") -> None:
     Args:
         value: from a file.
         form: a set of values; a type (an ``int`` is a ``float``, too, and a ``bool`` is neither); None; a
-            tuple of forms, of which one must fit; ``[form]`` for a list; ``{str: form}`` for a dict of any
-            keys, or ``{"key": form}`` for one that has these; ``JSON``; ``CHECKSUMS``; or ``Any``.
+            tuple of forms, of which one must fit; ``[form]`` for a list, ``{0: form, 1: form}`` for one of so
+            many; ``{str: form}`` for a dict of any keys, or ``{"key": form}`` for one that has these;
+            ``JSON``; ``CHECKSUMS``; or ``Any``.
         name: of the value, for the error.
 
     Raises:
@@ -54,6 +55,8 @@ def _fits(value: Any, form: Any, name: str) -> bool:
             check(one, form[0], f"a member of {name}")
         return True
     if isinstance(form, dict):
+        if isinstance(value, (list, tuple)) and len(value) == len(form):
+            value = dict(enumerate(value))
         return isinstance(value, Mapping) and _has_keys(value, form, name)
     if isinstance(form, frozenset):
         return isinstance(value, Hashable) and value in form

@@ -81,8 +81,12 @@ def ranked(models: Sequence[Kept], direction: Direction) -> list[Kept]:
     return sorted(numbers, key=lambda m: m.value if direction == "min" else -m.value)  # type: ignore
 
 
+# Of a model in JSON: name, epoch, batch, and the metric as a text, because JSON has no infinity and no NaN.
+FORM = {0: str, 1: int, 2: (int, None), 3: (str, None)}
+
+
 def to_json(kept: Sequence[Kept]) -> list[list[Any]]:
-    """JSON values; the metric is a text, because JSON has no infinity and no NaN."""
+    """JSON values, each as ``FORM`` says."""
     return [[m.name, m.epoch, m.batch, None if m.value is None else repr(m.value)] for m in kept]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from outlast.core.asking import has
+from outlast.core.csv_rows import allow_fields_of
 from outlast.core.html_table import html_table
 from outlast.core.numbers import number
 from outlast.core.text import few, with_formula
@@ -21,6 +22,7 @@ from outlast.exceptions import ArgumentError, MetricError, MissingExtra, nearest
 Cell = float | str | tuple[float, ...] | None
 
 _SHOWN = 10  # rows in a notebook
+_LONGEST_NUMBER = 131_072  # characters; an array can have more
 _MISSING = {"", "NA"}  # csv writes None as nothing
 _PATH = re.compile(r"[^\r\n]+\.(csv|tsv|txt)")
 _WHOLE_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
@@ -229,9 +231,12 @@ def _separator(header: str) -> str:
 
 def _records(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """Each line's number and fields, without empty lines (Keras writes those on Windows)."""
+    allow_fields_of(max(map(len, lines), default=0))
     reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         for fields in reader:
+            if any(len(field) > _LONGEST_NUMBER and not field.startswith("[") for field in fields):
+                raise csv.Error("a field is too long for a number")
             if fields:
                 yield reader.line_num, fields
     except csv.Error as error:
