@@ -65,6 +65,7 @@ class FolderStore(Store):
         self._failed: BaseException | None = None  # why the folder is not in order since
         # Models of the epoch under way that people can find already; None if one was deleted.
         self._shown: dict[str, Blob | None] = {}
+        self._ours: set[str] = set()  # names of models that this process has put where people find them
         self._state: Draft | None = None  # of the last bundle, its arrays copied
         self._buffers = Buffers()
         self._writer = Writer()
@@ -95,6 +96,7 @@ class FolderStore(Store):
             lock.give_up(self.folder)
             raise
         self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
+        self._ours = set()
         self.is_open = True
         _open[os.path.realpath(self.folder)] = self
         return state
@@ -200,7 +202,9 @@ class FolderStore(Store):
             self._writer.submit(partial(self._carry_out_show, bundle))
 
     def _carry_out_show(self, bundle: Bundle) -> None:
-        self._last = commit.stage(self.folder, self._last, bundle, drain=self._writer.drain, say=self._say)
+        self._last = commit.stage(
+            self.folder, self._last, bundle, drain=self._writer.drain, say=self._say, ours=self._ours
+        )
         self._unsafe = [(position, one) for position, one in self._unsafe if one is not bundle]
         self._shown |= {name: self._last.files.get(name) for name in bundle.files}
 
@@ -234,7 +238,7 @@ class FolderStore(Store):
         if self._failed:  # a recovery too: what the bundle before left is still in the way
             raise self._failed
         self._last = commit.commit(
-            self.folder, self._last, bundle, state, drain=self._writer.drain, say=self._say
+            self.folder, self._last, bundle, state, drain=self._writer.drain, say=self._say, ours=self._ours
         )
         self._is_safe(position)
 

@@ -259,7 +259,9 @@ class Opening:
             )
         if saved is None:
             if self._store.findings:
-                self._say(f"outlast: {self._shown} begins again: {'; '.join(self._store.findings)}")
+                was_run = any("was there before the run" not in one for one in self._store.findings)
+                begins = "begins again" if was_run or self._was_ended else "begins"
+                self._say(f"outlast: {self._shown} {begins}: {'; '.join(self._store.findings)}")
             elif self._was_ended:
                 self._say(f"outlast: {self._shown} begins again: it was ended before it had saved anything")
             return

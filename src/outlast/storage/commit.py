@@ -105,6 +105,7 @@ def commit(
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
+    ours: set[str] | None = None,
 ) -> Committed:
     """Make a bundle safe: all of a to f.
 
@@ -115,6 +116,8 @@ def commit(
         state: what the run goes on from, as a draft; or as it is, see ``encoding.encode``.
         drain: does the heavy work, such as ``writer.Writer.drain``.
         say: called with what was wrong in the published files, and is mended.
+        ours: names of files that this process has published; those of the bundle are added. What is
+            there under any other name, and in no resume point, is somebody else's, and steps aside.
 
     Returns:
         What the folder holds now. When the function returns, the bundle is on the disk.
@@ -137,7 +140,7 @@ def commit(
     sealed = dict(committed.sealed)
     for value, one in drafts.items():
         sealed[value] = immutables.seal(sealer, one, drain)
-    staged = _staged(sealer, committed, bundle, drain, say)
+    staged = _staged(sealer, committed, bundle, drain, say, set() if ours is None else ours)
     point = ResumePoint(
         sealer.number,
         drafted,
@@ -167,12 +170,14 @@ def stage(
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
+    ours: set[str] | None = None,
 ) -> Committed:
     """Show a bundle to people: a to c alone. It becomes safe with the next commit.
 
     Arguments and errors are those of :func:`commit`.
     """
-    return _staged(_sealer(folder, committed, bundle), committed, bundle, drain, say)
+    sealer = _sealer(folder, committed, bundle)
+    return _staged(sealer, committed, bundle, drain, say, set() if ours is None else ours)
 
 
 def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
@@ -240,14 +245,23 @@ def _sealer(folder: str, committed: Committed, bundle: Bundle) -> Sealer:
 
 
 def _staged(
-    sealer: Sealer, committed: Committed, bundle: Bundle, drain: Drain, say: Callable[[str], object]
+    sealer: Sealer,
+    committed: Committed,
+    bundle: Bundle,
+    drain: Drain,
+    say: Callable[[str], object],
+    ours: set[str],
 ) -> Committed:
     folder = sealer.folder
     blobs = _sealed_files(sealer, committed, bundle)
     logs = {name: _longer(sealer, committed, name, lines) for name, lines in bundle.logs.items()}
     for name, change in bundle.files.items():
         if change is not None:
+            is_known = name in committed.files.keys() | committed.given_up | ours
+            if not is_known and (was_there := _make_way(folder, name, blobs[name])):
+                say(was_there)
             publish(folder, name, blobs[name], drain)
+            ours.add(name)
     for name, lines in bundle.logs.items():
         finding = lines.public and extend_published(folder, name, committed.logs.get(name), lines)
         if finding:
@@ -258,6 +272,15 @@ def _staged(
         logs={**committed.logs, **logs},
         given_up=(committed.given_up | committed.files.keys() | bundle.files.keys()) - blobs.keys(),
     )
+
+
+def _make_way(folder: str, name: str, blob: Blob) -> str | None:
+    """Before a file is published for the first time: what somebody else has left there steps aside."""
+    path = layout.published_path(folder, name)
+    if not os.path.lexists(path) or blob.fits(path):
+        return None
+    kept = files.move_aside(path, layout.CONFLICT)
+    return f"{name} was there before the run: now {os.path.basename(kept)}"
 
 
 def _sealed_files(sealer: Sealer, committed: Committed, bundle: Bundle) -> dict[str, Blob]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
 from outlast.storage.disk.files import sync_names
-from outlast.storage.disk.reading import crc32_file, names_in, read_part
+from outlast.storage.disk.reading import crc32_file, names_in, read_part, regular_size
 from outlast.storage.format import layout, limits
 from outlast.storage.logs import Log, mend_published
 from outlast.storage.resume_points import ResumePoint
@@ -64,11 +65,15 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
         files.move_aside(os.path.join(folder, name), front=layout.DAMAGED)
     for name in found.foreign:
         files.move_aside(os.path.join(folder, name), front=layout.FOREIGN)
+    is_new = found.point is None and not os.path.lexists(os.path.join(folder, layout.IDENTITY))
+    others = _somebody_elses(folder) if is_new else []
     was_lost = identity.give(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
     for blob, twin in found.replaceable.items():
         write = files.Content(read_part(os.path.join(folder, twin.file), twin.offset, blob.size))
         files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
     mended = _mend_published(folder, found.point, found.before) if found.point else []
+    if known is None:
+        _take_back(folder, run, found.point)
     if was_lost and found.point:
         mended.insert(0, f"{layout.IDENTITY} was missing or damaged, and was written again")
     sync_names(folder)
@@ -81,7 +86,7 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
     return Recovered(
         committed.remembering(known) if known else committed,
         found.point.state if found.point else None,
-        (*found.findings, *mended),
+        (*found.findings, *mended, *others),
     )
 
 
@@ -94,11 +99,28 @@ def _all_foreign(folder: str) -> Survey:
 
 def _clear_temporary(folder: str) -> None:
     """Delete what killed writers left, here and in the folders of published files; not in other runs."""
+    for place, _ in _places(folder):
+        files.clear_temporary(place)
+
+
+def _somebody_elses(folder: str) -> list[str]:
+    """Move files aside that have names of ours, in a folder where no run has been; returns what was found."""
+    found = []
+    for name in (layout.RUN, layout.EVENTS, layout.RESULTS):
+        path = os.path.join(folder, name)
+        if os.path.lexists(path):
+            kept = files.move_aside(path, layout.CONFLICT)
+            found.append(f"{name} was there before the run: now {os.path.basename(kept)}")
+    return found
+
+
+def _places(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """The run's folder and those in it, with the names in each; not those of other runs."""
     for place, below, names in os.walk(folder):
         if place != folder and layout.LOCK in names:
             below.clear()
         else:
-            files.clear_temporary(place)
+            yield place, names
 
 
 def _mend_published(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[str]:
@@ -140,6 +162,32 @@ def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
                 if size <= limits.SEGMENT_BYTES:  # more is none of ours
                     found.append(Blob(name, size, crc32_file(path)))
     return [blob for blob in found if blob.size]
+
+
+def _take_back(folder: str, run: str, point: ResumePoint | None) -> None:
+    """Delete the files that a commit which did not come to its end had published under new names.
+
+    They are copies of blobs that no resume point names; a file of anybody else's is none.
+    """
+    newest, named = (point.number, point.files) if point else (0, {})
+    orphans = [
+        name
+        for name in names_in(folder)
+        if layout.is_blob_of(run, name) and layout.blob_kind(name) == layout.MODEL
+        if layout.blob_number(name) > newest
+    ]
+    for place, names in _places(folder) if orphans else ():
+        for path in (os.path.join(place, name) for name in names if not layout.is_blob(name)):
+            if os.path.relpath(path, folder).replace(os.sep, "/") not in named:
+                with suppress(OSError):  # it is none of ours, then
+                    if any(_is_copy(path, os.path.join(folder, name)) for name in orphans):
+                        files.remove(path)
+
+
+def _is_copy(path: str, blob: str) -> bool:
+    if layout.suffix_of(path) != layout.suffix_of(blob) or regular_size(path) != regular_size(blob):
+        return False
+    return crc32_file(path) == crc32_file(blob)
 
 
 def _finish_giving_up(folder: str, point: ResumePoint, before: ResumePoint | None) -> None:

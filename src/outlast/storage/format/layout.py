@@ -123,7 +123,7 @@ def blob_names(run: str, number: int, *, file: str = "", kind: str = "") -> list
         'blob-rows-00000040-3f9ac21b'
     """
     stem = f"blob-{kind}-{number:08d}-{run[:8]}" if kind else f"blob-{number:08d}-{run[:8]}"
-    suffix = "".join(PurePath(file).suffixes[-2:])
+    suffix = suffix_of(file)
     return [stem + suffix, *(f"{stem}-{i}{suffix}" for i in range(1, 10_000))]
 
 
@@ -142,6 +142,16 @@ def blob_number(name: str) -> int:
     """The number of the resume point that a blob was made for; 0 if it is not a blob."""
     match = _BLOB.fullmatch(name)
     return int(match[2]) if match else 0
+
+
+def suffix_of(file: str) -> str:
+    """The end of a file's name that its blob's name has too.
+
+    Example:
+        >>> suffix_of("models/best.weights.h5"), suffix_of("blob-00000040-3f9ac21b-1.weights.h5")
+        ('.weights.h5', '.weights.h5')
+    """
+    return "".join(PurePath(file).suffixes[-2:])
 
 
 def blob_kind(name: str) -> str:
