@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.faults.training import train
 
 import outlast
-from outlast.storage.disk import files
 
 NAMES = [
     "best.txt",
@@ -47,23 +48,32 @@ def test_what_is_as_the_run_writes_it_is_no_conflict(folder: Path) -> None:
     assert not [*folder.with_name("other").rglob("*.conflict*")]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="it forks")
+KILLED = """
+import os, signal, sys
+from tests.faults.training import train
+from outlast.storage.disk import files
+
+folder, point = sys.argv[1], sys.argv[2]
+seal = files.seal
+
+
+def killed(path, *arguments, **options):
+    if os.path.basename(path) == "resume-" + point:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return seal(path, *arguments, **options)
+
+
+files.seal = killed
+train(folder, epochs=3)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="it kills")
 @pytest.mark.parametrize("point", [1, 2, 3])
 def test_what_a_killed_commit_had_published_is_no_conflict(folder: Path, point: int) -> None:
     """Killed when the resume point is to be sealed: the models are there, and no resume point names them."""
-    child = os.fork()
-    if not child:
-        seal = files.seal
-
-        def killed(path: str, *arguments: object, **options: object) -> object:
-            if Path(path).name == f"resume-{point:08d}":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return seal(path, *arguments, **options)  # type: ignore[arg-type]
-
-        files.seal = killed  # type: ignore[assignment]
-        train(folder, epochs=3)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    command = [sys.executable, "-c", KILLED, str(folder), f"{point:08d}"]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2]).returncode == -signal.SIGKILL
     assert (folder / f"models/{point:02d}.txt").exists()
     train(folder, epochs=3)
     train(folder.with_name("whole"), epochs=3)
