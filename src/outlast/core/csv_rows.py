@@ -87,8 +87,8 @@ class Table:
 
     def widened(self, content: bytes) -> bytes:
         """The content of a file with fewer columns, with those of this table."""
-        text = content.decode()
-        allow_fields_of(len(text))
+        text = content.decode(errors="surrogateescape")  # somebody may have edited it
+        allow_fields_of(max(map(len, text.splitlines()), default=0))
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator))
         width = len(self.columns)
         lines = [self._line(row + [MISSING] * (width - len(row))) for row in rows[1:] if row]

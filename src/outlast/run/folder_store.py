@@ -389,7 +389,7 @@ def _locked(folder: str) -> lock.Lock:
 
 
 def _why_locked() -> str:
-    if "__mp_main__" in sys.modules:  # what multiprocessing calls the script in a spawned worker
+    if getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__":  # of a spawned worker
         return (
             " This process is a worker that runs your script again: put the training under "
             "if __name__ == '__main__':"
