@@ -33,8 +33,7 @@ def test_what_was_there_before_the_run_steps_aside(
     train(folder, epochs=3).log(accuracy=0.5)
     assert (folder / f"{name}.conflict").read_text() == "mine"
     told = capsys.readouterr().out
-    kept = Path(name).name
-    assert f"{name.rpartition('/')[2]} was there before the run: now {kept}.conflict" in told
+    assert f"{name} was there" in told and f"now {Path(name).name}.conflict" in told
     assert "begins again" not in told
     assert outlast.open_run(folder).findings == ()
 
@@ -80,3 +79,67 @@ def test_what_a_killed_commit_had_published_is_no_conflict(folder: Path, point: 
     names = [{path.name for path in one.rglob("*.txt")} for one in (folder, folder.with_name("whole"))]
     assert {name for name in names[0] ^ names[1] if not name.startswith("blob")} == set()
     assert not [*folder.rglob("*.conflict*")]
+
+
+def test_a_model_that_somebody_has_written_over_is_kept_beside_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(folder, epochs=1)
+    (folder / "best.txt").write_text("mine")
+    train(folder, epochs=1)
+    assert (folder / "best.txt.conflict").read_text() == "mine"
+    assert "best.txt had been changed: put back, the other is best.txt.conflict" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["best.txt", "models/01.txt"])
+def test_a_model_that_somebody_writes_over_meanwhile_is_kept_beside_it(folder: Path, name: str) -> None:
+    """The next epoch is better, so it writes over the one file, and deletes the other."""
+
+    def meddle(run: outlast.Run, epoch: int) -> None:
+        if epoch == 1:
+            run.flush()
+            (folder / name).write_text("mine")
+
+    train(folder, epochs=3, in_epoch=meddle)
+    assert (folder / f"{name}.conflict").read_text() == "mine"
+
+
+def test_a_copy_of_a_model_by_hand_stays(folder: Path) -> None:
+    train(folder, epochs=2)
+    (folder / "for-the-paper.txt").write_bytes((folder / "models/02.txt").read_bytes())
+    newest = folder / "resume-00000002"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    train(folder, epochs=3)
+    assert (folder / "for-the-paper.txt").exists()
+
+
+def test_nothing_of_a_run_whose_only_resume_point_is_damaged_is_deleted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(folder, epochs=1)
+    models = sorted(path.read_bytes() for path in folder.glob("blob-*.txt"))
+    data = bytearray((folder / "resume-00000001").read_bytes())
+    data[-1] ^= 1
+    (folder / "resume-00000001").write_bytes(data)
+    train(folder, epochs=0)
+    assert "resume point 1 was set aside" in capsys.readouterr().out
+    assert sorted(path.read_bytes() for path in folder.glob("damaged-blob-*.txt")) == models
+    assert (folder / "best.txt").exists() and (folder / "damaged-resume-00000001").exists()
+
+
+def test_a_run_that_had_ended_and_has_no_resume_point_any_more_is_refused(folder: Path) -> None:
+    train(folder, epochs=1)
+    (folder / "resume-00000001").unlink()
+    before = {path: path.read_bytes() for path in folder.rglob("*.txt")}
+    with pytest.raises(outlast.DamagedFile, match="a training has ended here, and they are gone"):
+        train(folder, epochs=1)
+    assert {path: path.read_bytes() for path in folder.rglob("*.txt")} == before
+    train(folder, epochs=1, resume="never")
+
+
+def test_what_is_left_of_a_lost_model_steps_aside(folder: Path) -> None:
+    train(folder, epochs=2)
+    for path in (*folder.glob("blob-*.txt"), folder / "best.txt"):
+        path.write_bytes(b"rubbish")
+    train(folder, epochs=2)
+    assert (folder / "damaged-best.txt").exists() and not (folder / "best.txt").exists()

@@ -97,7 +97,10 @@ class Table:
     def _line(self, cells: Iterable[Any]) -> bytes:
         text = io.StringIO()
         csv.writer(text, delimiter=self.separator, lineterminator=END).writerow(cells)
-        return text.getvalue().encode(errors="backslashreplace")  # a name may hold half of a character
+        try:
+            return text.getvalue().encode(errors="surrogateescape")  # of a file that somebody has edited
+        except UnicodeEncodeError:  # a name holds half of a character
+            return text.getvalue().encode(errors="backslashreplace")
 
     @classmethod
     def found(cls, content: bytes, separator: str, name: str) -> tuple[Table, bytes]:

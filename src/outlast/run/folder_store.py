@@ -37,6 +37,7 @@ from outlast.storage.format.document import Draft
 from outlast.storage.format.reader import NONSENSE
 from outlast.storage.logs import Lines
 from outlast.storage.resume_points import ResumePoint
+from outlast.storage.shown import Shown
 
 _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")  # what launchers set
 
@@ -65,7 +66,7 @@ class FolderStore(Store):
         self._failed: BaseException | None = None  # why the folder is not in order since
         # Models of the epoch under way that people can find already; None if one was deleted.
         self._shown: dict[str, Blob | None] = {}
-        self._ours: set[str] = set()  # names of models that this process has put where people find them
+        self._public = Shown()
         self._state: Draft | None = None  # of the last bundle, its arrays copied
         self._buffers = Buffers()
         self._writer = Writer()
@@ -96,7 +97,6 @@ class FolderStore(Store):
             lock.give_up(self.folder)
             raise
         self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
-        self._ours = set()
         self.is_open = True
         _open[os.path.realpath(self.folder)] = self
         return state
@@ -105,6 +105,9 @@ class FolderStore(Store):
         recovered = recovery.recover(self.folder, begin=begin)
         state = None if recovered.state is None else self._run_state(recovered.state)
         self._last, self.findings = recovered.committed, recovered.findings
+        self._public = Shown()
+        for name in (*self._last.files, *recovered.unfinished):
+            self._public.note(self.folder, name)
         self.committed = None if state is None else state.position
         return state
 
@@ -203,7 +206,7 @@ class FolderStore(Store):
 
     def _carry_out_show(self, bundle: Bundle) -> None:
         self._last = commit.stage(
-            self.folder, self._last, bundle, drain=self._writer.drain, say=self._say, ours=self._ours
+            self.folder, self._last, bundle, drain=self._writer.drain, say=self._say, shown=self._public
         )
         self._unsafe = [(position, one) for position, one in self._unsafe if one is not bundle]
         self._shown |= {name: self._last.files.get(name) for name in bundle.files}
@@ -238,7 +241,13 @@ class FolderStore(Store):
         if self._failed:  # a recovery too: what the bundle before left is still in the way
             raise self._failed
         self._last = commit.commit(
-            self.folder, self._last, bundle, state, drain=self._writer.drain, say=self._say, ours=self._ours
+            self.folder,
+            self._last,
+            bundle,
+            state,
+            drain=self._writer.drain,
+            say=self._say,
+            shown=self._public,
         )
         self._is_safe(position)
 
