@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import posixpath
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -178,7 +178,7 @@ class Template:
             >>> Template.could_meet("m{epoch}.pt", "m{epoch:02d}.pt")
             True
         """
-        first, second = (cls(os.path.normpath(text)) for text in (one, other))
+        first, second = (cls(posixpath.normpath(text)) for text in (one, other))
         if first.has_fields and second.has_fields:
             return first._skeleton(lambda text: text) == second._skeleton(lambda text: text)
         pattern, name = (first, second) if first.has_fields else (second, first)

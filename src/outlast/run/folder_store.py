@@ -20,7 +20,7 @@ from typing import Any
 
 from outlast.core.numbers import encoded
 from outlast.core.run_state import START, Position, RunState
-from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
+from outlast.exceptions import CapabilityError, DamagedFile, FileError, RunLocked, UsageError, warn
 from outlast.frameworks.base import PACKAGES
 from outlast.inspect.checks import Verdict, of_settings
 from outlast.run.buffers import Buffers
@@ -32,7 +32,7 @@ from outlast.storage.commit import Bundle, Committed
 from outlast.storage.disk import files, lock
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.writer import Writer
-from outlast.storage.format import layout
+from outlast.storage.format import json_text, layout
 from outlast.storage.format.document import Draft
 from outlast.storage.format.reader import NONSENSE
 from outlast.storage.logs import Lines
@@ -223,8 +223,13 @@ class FolderStore(Store):
         self._check_lock()
         self._settle()
         state = collect()
+        tree = state.to_state()
+        try:
+            RunState.of_a_run(tree)  # whoever reads it asks the same
+        except NONSENSE as error:
+            raise CapabilityError(f"{self.folder} could be saved, but not read again: {error}.") from error
         self._unsafe.append((state.position, bundle))
-        draft = resume_points.draft(state.to_state())
+        draft = resume_points.draft(tree)
         self._state = replace(draft, arrays=self._buffers.copy(draft.arrays))
         self._submit()
 
@@ -334,8 +339,10 @@ class FolderStore(Store):
         if not anew and of_settings(self.folder).verdict is Verdict.WHOLE:
             return
         content = {"settings": settings, "command": sys.argv, "versions": _versions()}
-        text = json.dumps(encoded(content), indent=2, default=str) + "\n"
-        files.publish_bytes(os.path.join(self.folder, layout.RUN), text.encode())
+        text = _as_json(content)
+        if json_text.is_too_large(text):
+            text = _as_json({**content, "command": sys.argv[:1]})
+        files.publish_bytes(os.path.join(self.folder, layout.RUN), text)
 
     def write_event(self, kind: str, content: Mapping[str, Any]) -> None:
         """Append to ``events.jsonl``."""
@@ -415,6 +422,10 @@ def _versions() -> dict[str, str]:
     loaded = {name: sys.modules[name] for name in names if name in sys.modules}
     versions = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
     return {"python": sys.version.split()[0], **versions}
+
+
+def _as_json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(encoded(content), indent=2, default=str).encode() + b"\n"
 
 
 def _has_resume_points(folder: str) -> bool:
