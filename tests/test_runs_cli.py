@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from tests.storage.tap import tapped
 
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run, cli
+from outlast.inspect import verification
 from outlast.inspect.checks import Verdict
 from outlast.inspect.status import Status
 from outlast.inspect.verification import verify
@@ -661,6 +663,86 @@ def test_what_a_writer_deletes_meanwhile_is_not_missed(
     found = verify(str(run))
     assert found.holds and found.outlook is not None
     assert (read, found.outlook.point) == ([3, 2, 6, 5], 6)
+
+
+@pytest.fixture
+def always_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A run whose writer commits an epoch during each look."""
+    folder, really = tmp_path / "run", verification.look
+    callbacks = [
+        ModelCheckpoint("best.txt", save_best_only=True),
+        ModelCheckpoint("models/{epoch}.txt", keep_last=1),
+    ]
+    with Run(folder, callbacks, adapter=FakeAdapter({"w": [0.0]})) as run:
+        epochs = iter(run.epochs(1000))
+
+        def go_on() -> None:
+            run.log(val_loss=float(next(epochs)))
+
+        def looked(*arguments: Any) -> Any:
+            seen = really(*arguments)
+            go_on(), go_on(), go_on()  # so that all that was seen is deleted by now
+            return seen
+
+        go_on(), go_on(), go_on()
+        monkeypatch.setattr(verification, "look", looked)
+        monkeypatch.setattr(time, "sleep", lambda seconds: None)
+        yield folder
+
+
+def test_what_could_not_be_told_because_the_writer_is_faster_is_no_damage(
+    always_faster: Path, ask: Ask
+) -> None:
+    code, output, errors = ask("verify", always_faster)
+    assert (code, errors) == (0, "")
+    assert re.search(r"files that could be checked are intact; \d more changed before", output), output
+    assert f"; process {os.getpid()} on " in output and "It loses nothing." in output
+    (told,) = json.loads(ask("verify", "--json", always_faster)[1])["runs"]
+    assert (told["status"], told["holds"], told["problem"]) == ("running", True, None)
+    assert all(name.endswith(".txt") or name.startswith("resume-") for name in told["untold"])
+    assert told["resume"]["loses"] == []
+
+
+@pytest.mark.parametrize("damage", ["the best model's copy", "a model", "the settings"])
+def test_damage_is_told_though_the_writer_is_faster(always_faster: Path, ask: Ask, damage: str) -> None:
+    if damage == "the settings":
+        (always_faster / "run.json").write_text("{")
+    elif damage == "a model":
+        best = (always_faster / "best.txt").read_bytes()
+        flip(next(path for path in always_faster.glob("blob-*") if path.read_bytes() == best))
+    else:
+        flip(always_faster / "best.txt")
+    code, output, _ = ask("verify", always_faster)
+    assert code == 1 and "DAMAGED, 1 of " in output, output
+
+
+def test_a_step_of_a_commit_between_two_looks_is_no_damage(
+    tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A better model is published after the blobs were listed, and before a new number shows it."""
+    really, published = os.listdir, []
+    callbacks = [ModelCheckpoint("best.txt", save_best_only=True)]
+    folder = tmp_path / "run"
+    with Run(folder, callbacks, adapter=FakeAdapter({"w": [0.0]})) as run:
+        epochs = iter(run.epochs(10))
+        for _ in range(2):
+            run.log(val_loss=float(next(epochs)))
+        run._store.flush()
+        (model,) = folder.glob("blob-0*")
+        copy = folder / "best.txt"
+
+        def listed(path: str) -> list[str]:
+            names = really(path)
+            if not published and sys._getframe(1).f_code.co_name == "_published":
+                better = folder / model.name.replace("00000001", "00000002")
+                better.write_text("better")
+                copy.write_text("better")
+                published.append(better)
+            return names
+
+        monkeypatch.setattr(os, "listdir", listed)
+        code, output, _ = ask("verify", folder)
+        assert published and (code, "ahead" in output) == (0, True), output
 
 
 # What is no run, or not one of ours

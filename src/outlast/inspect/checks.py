@@ -27,6 +27,8 @@ from outlast.storage.logs import Log
 _WRITTEN_AGAIN = "a resume writes it again"
 _UNDONE = "newer than the last commit; a resume undoes it"
 
+PUBLISHED = ("copy", "log")  # what a file for people is
+
 
 class Verdict(Enum):
     """The result for one file."""
