@@ -20,6 +20,7 @@ import pytest
 from tests.storage.tap import tapped
 
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run, cli
+from outlast.exceptions import FileError
 from outlast.inspect import verification
 from outlast.inspect.checks import Verdict
 from outlast.inspect.status import Status
@@ -326,6 +327,14 @@ def test_show_lists_changes_and_findings_of_resumes(tmp_path: Path, ask: Ask) ->
     assert "EarlyStopping.patience changed from 7 to 9" in output
     assert "resume point 5 was set aside" in output
     assert re.search(r"damaged-resume-00000005 +\d+\.\d kB  set aside: damaged\n", output)
+
+
+def test_show_says_in_words_what_the_lock_and_a_loader_are(run: Path, ask: Ask) -> None:
+    with open(run / "events.jsonl", "a") as file:
+        file.write('{"event": "loader", "time": 1.0, "pid": 7, "turn": 0, "checksum": 133847107}\n')
+    output = ask("show", run)[1]
+    assert re.search(r" loader +a data loader was met\n", output) and "checksum" not in output
+    assert re.search(r"LOCK +\d+ B +who has the run open\n", output), output
 
 
 def test_show_keeps_going_without_run_json(run: Path, ask: Ask) -> None:
@@ -743,6 +752,39 @@ def test_a_step_of_a_commit_between_two_looks_is_no_damage(
         monkeypatch.setattr(os, "listdir", listed)
         code, output, _ = ask("verify", folder)
         assert published and (code, "ahead" in output) == (0, True), output
+
+
+def test_a_folder_in_the_place_of_run_json_bars_every_start(run: Path, ask: Ask) -> None:
+    (run / "run.json").unlink()
+    (run / "run.json").mkdir()
+    code, output, _ = ask("verify", run)
+    assert code == 1 and "it is a folder; a start is refused until you move it away" in output
+    assert "A resume would be refused; it would change nothing." in output
+    assert json.loads(ask("show", "--json", run)[1])["resume"] is None
+    with pytest.raises(FileError, match=r"run\.json"):
+        train(run, best=5)
+    (run / "run.json").rmdir()
+    train(run, best=5)
+    assert ask("verify", run)[0] == 0
+
+
+def test_results_that_are_no_json_are_told_and_a_new_log_mends_them(tmp_path: Path, ask: Ask) -> None:
+    folder = tmp_path / "run"
+
+    def trained() -> None:
+        with Run(folder, adapter=FakeAdapter({"w": [0.0]})) as run:
+            for epoch in run.epochs(2):
+                run.log(val_loss=float(epoch))
+            run.log(accuracy=0.5)
+
+    trained()
+    (folder / "results.json").write_text("{")
+    code, output, _ = ask("verify", folder)
+    assert (
+        code == 1 and "it is not JSON; a resume neither needs nor mends it: log the results again" in output
+    )
+    trained()
+    assert ask("verify", folder)[0] == 0
 
 
 # What is no run, or not one of ours

@@ -284,3 +284,13 @@ def test_the_status_of_a_run_whose_lock_may_not_be_read_is_what_its_files_say(
     refuse_to_open(monkeypatch, folder / "LOCK")
     assert open_run(folder).status == look(str(folder)).run.status.value == "finished"
     assert verify(str(folder)).run.status is Status.FINISHED
+
+
+def test_who_only_reads_says_what_a_start_would_set_aside(folder: Path) -> None:
+    train(folder, callbacks(), epochs=1)
+    point = folder / "resume-00000001"
+    point.write_bytes(b"")
+    text = "it has no resume point .resume point 1 would be set aside: "
+    with pytest.raises(FileError, match=text):
+        open_run(folder)
+    assert point.exists()

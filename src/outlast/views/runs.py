@@ -113,7 +113,7 @@ def _summary(run: Verification) -> str:
             return f"DAMAGED, though all {count} files are what was written: {_brief(run.run.problem)}"
         return f"DAMAGED, {wrong} of {count} files damaged, changed or missing"
     if run.untold:
-        more = f"{len(run.untold)} more changed before they could be checked"
+        more = f"{len(run.untold)} more changed before that"
         return f"all {count} files that could be checked are intact; {more}{writer}"
     return f"all {count} files are intact{writer}"
 
@@ -194,6 +194,8 @@ def _point(point: Point) -> tuple[str, str, str]:
 
 def _event(event: Mapping[str, Any]) -> tuple[str, str, str]:
     known = ("event", "time", "pid")
+    if event.get("event") == "loader":  # its turn and checksum are for a resume
+        return _clock(event.get("time")), "loader", "a data loader was met"
     rest = {name: value for name, value in event.items() if name not in known and value != []}
     return _clock(event.get("time")), _brief(str(event.get("event"))), _brief(_plain(rest))
 
