@@ -88,6 +88,9 @@ CASES: dict[str, Callable[[Path], object]] = {
     "IDENTITY lost": lambda folder: (folder / layout.IDENTITY).unlink(),
     "IDENTITY damaged": lambda folder: (folder / layout.IDENTITY).write_bytes(b"x"),
     "a stray lock": lambda folder: (folder / layout.LOCK).write_text('{"pid": 1}'),
+    "a lock of another file system": lambda folder: (folder / layout.LOCK_WITHOUT_FLOCK).write_text(
+        '{"pid": 1, "host": "cluster"}'
+    ),
     "no lock file": lambda folder: (folder / layout.LOCK).unlink(),
     "a temporary file": lambda folder: (folder / ".best.x0123456789ab.txt").write_text("half"),
     "a foreign blob": lambda folder: other_runs(folder, "blob-*"),

@@ -17,7 +17,7 @@ from outlast.core.numbers import decoded, members
 from outlast.core.run_state import RunState
 from outlast.exceptions import FileError
 from outlast.inspect.folders import why_no_run
-from outlast.inspect.wording import problems
+from outlast.inspect.wording import problems, prospects
 from outlast.storage import results, resume_points
 from outlast.storage.disk import lock
 from outlast.storage.format import json_text, layout, limits
@@ -175,7 +175,7 @@ class SavedRun(Readable):
             raise FileError(
                 why_no_run(self.folder)
                 or f"There is no run in {self.folder}: it has no resume point"
-                + (f" ({'; '.join(found.findings)})." if found.findings else "."),
+                + (f" ({'; '.join(said)})." if (said := prospects(self.folder, found)) else "."),
                 path=self.folder,
             )
         self._point: ResumePoint = found.point
