@@ -20,7 +20,6 @@ import pytest
 from tests.storage.tap import tapped
 
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run, cli
-from outlast.exceptions import FileError
 from outlast.inspect import verification
 from outlast.inspect.checks import Verdict
 from outlast.inspect.status import Status
@@ -754,20 +753,6 @@ def test_a_step_of_a_commit_between_two_looks_is_no_damage(
         assert published and (code, "ahead" in output) == (0, True), output
 
 
-def test_a_folder_in_the_place_of_run_json_bars_every_start(run: Path, ask: Ask) -> None:
-    (run / "run.json").unlink()
-    (run / "run.json").mkdir()
-    code, output, _ = ask("verify", run)
-    assert code == 1 and "it is a folder; a start is refused until you move it away" in output
-    assert "A resume would be refused; it would change nothing." in output
-    assert json.loads(ask("show", "--json", run)[1])["resume"] is None
-    with pytest.raises(FileError, match=r"run\.json"):
-        train(run, best=5)
-    (run / "run.json").rmdir()
-    train(run, best=5)
-    assert ask("verify", run)[0] == 0
-
-
 def test_results_that_are_no_json_are_told_and_a_new_log_mends_them(tmp_path: Path, ask: Ask) -> None:
     folder = tmp_path / "run"
 
@@ -780,9 +765,7 @@ def test_results_that_are_no_json_are_told_and_a_new_log_mends_them(tmp_path: Pa
     trained()
     (folder / "results.json").write_text("{")
     code, output, _ = ask("verify", folder)
-    assert (
-        code == 1 and "it is not JSON; a resume neither needs nor mends it: log the results again" in output
-    )
+    assert code == 1 and "it is not JSON; a resume sets it aside: log the results again" in output
     trained()
     assert ask("verify", folder)[0] == 0
 

@@ -82,6 +82,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     "table longer": lambda folder: add(folder / "history.csv", "9,9\n"),
     "journal lost": lambda folder: (folder / layout.JOURNAL).unlink(),
     "run.json lost": lambda folder: (folder / layout.RUN).unlink(),
+    "run.json is a folder": lambda folder: ((folder / layout.RUN).unlink(), (folder / layout.RUN).mkdir()),
+    "results damaged": lambda folder: (folder / layout.RESULTS).write_text("{"),
     "run.json damaged": lambda folder: (folder / layout.RUN).write_text("{"),
     "events lost": lambda folder: (folder / layout.EVENTS).unlink(),
     "events torn": lambda folder: add(folder / layout.EVENTS, '{"event": "sta'),

@@ -123,21 +123,12 @@ def of_results(folder: str) -> list[FileCheck]:
     found = _of_json(folder, layout.RESULTS, "what was logged after the training")
     if found.verdict is Verdict.WHOLE:
         return [found]
-    return [
-        replace(found, detail=f"{found.detail}; a resume neither needs nor mends it: log the results again")
-    ]
-
-
-def is_in_the_way(folder: str) -> bool:
-    """Whether a folder has the name ``run.json``: a start cannot write that file, and is refused."""
-    return os.path.isdir(os.path.join(folder, layout.RUN))
+    return [replace(found, detail=f"{found.detail}; a resume sets it aside: log the results again")]
 
 
 def of_settings(folder: str) -> FileCheck:
     """Check whether ``run.json`` can be read."""
     found = _of_json(folder, layout.RUN, "settings")
-    if is_in_the_way(folder):
-        return replace(found, detail="it is a folder; a start is refused until you move it away")
     if found.verdict is Verdict.WHOLE:
         return found
     verdict = Verdict.CHANGED if found.verdict is Verdict.DAMAGED else found.verdict

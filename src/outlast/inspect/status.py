@@ -23,7 +23,6 @@ from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
 from outlast.core.run_state import RunState
 from outlast.exceptions import DamagedFile, FileError, UnknownFormat
-from outlast.inspect import checks
 from outlast.inspect.folders import why_no_run
 from outlast.inspect.saved_run import Best, SavedRun
 from outlast.inspect.wording import problems
@@ -153,16 +152,9 @@ class Look:
     found: Survey | None = None
     saved: SavedRun | None = None
 
-    @property
-    def _is_barred(self) -> bool:
-        """Whether a start is refused for what is in its way; before there is a run, that steps aside."""
-        folder = self.run.folder
-        is_begun = self.saved is not None or os.path.lexists(os.path.join(folder, layout.IDENTITY))
-        return is_begun and checks.is_in_the_way(folder)
-
     def outlook(self) -> Outlook | None:
         """What a resume would take, lose and mend; None if it would be refused."""
-        if self.found is None or self._is_barred:
+        if self.found is None:
             return None
         folder, saved, found = self.run.folder, self.saved, self.found
         epoch = saved.committed[0] + 1 if saved else 0

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from outlast.exceptions import RunLocked
-from outlast.storage import identity
+from outlast.storage import identity, results
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
@@ -69,7 +69,7 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
     for name in found.foreign:
         files.move_aside(os.path.join(folder, name), front=layout.FOREIGN)
     is_new = found.point is None and identity.read(folder) is None
-    others = _somebody_elses(folder) if is_new else []
+    others = _somebody_elses(folder) if is_new else [] if known else _of_no_use(folder)
     was_lost = identity.give(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
     for blob, twin in found.replaceable.items():
         write = files.Content(read_part(os.path.join(folder, twin.file), twin.offset, blob.size))
@@ -119,6 +119,23 @@ def _somebody_elses(folder: str) -> list[str]:
         if os.path.lexists(path):
             kept = files.move_aside(path, layout.CONFLICT)
             found.append(f"{name} was there before the run: now {os.path.basename(kept)}")
+    return found
+
+
+def _of_no_use(folder: str) -> list[str]:
+    """Move aside what stands under names of the run's and cannot be its own; returns what was found."""
+    found = []
+    path = os.path.join(folder, layout.RUN)
+    if os.path.isdir(path) and not os.path.islink(path):
+        kept = files.move_aside(path, layout.CONFLICT)
+        found.append(f"{layout.RUN} was a folder: now {os.path.basename(kept)}")
+    path = os.path.join(folder, layout.RESULTS)
+    if os.path.lexists(path) and not results.is_whole(path):
+        files.move_aside(path, front=layout.DAMAGED)
+        found.append(
+            f"{layout.RESULTS} was damaged and set aside: what was logged after the training is lost; log it "
+            "again"
+        )
     return found
 
 

@@ -40,6 +40,14 @@ def write(folder: str, epochs: int, results: Mapping[str, Any]) -> None:
     files.publish_bytes(os.path.join(folder, layout.RESULTS), text)
 
 
+def is_whole(path: str) -> bool:
+    """Whether it is a file of JSON."""
+    try:
+        return json_text.parsed(beginning(path, limits.JSON_BYTES + 1) or b"") is not None
+    except (ValueError, RecursionError):
+        return False
+
+
 def read(folder: str, epochs: int) -> dict[str, Any]:
     """The results of a run of so many epochs; none if there are none, or if they make no sense."""
     path = os.path.join(folder, layout.RESULTS)

@@ -12,6 +12,7 @@ it is missing or damaged, the newest resume point that verifies does.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ Read = Callable[[str, int], ResumePoint]
 Fits = Callable[[Blob, str], bool]
 
 _ATTEMPTS = 20
+_PAUSES = (0, 0.005, 0.01, 0.02, 0.05, 0.1)  # seconds before each; the last for all that follow
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def survey(
         FileError: the system does not let us look.
     """
     for attempt in range(_ATTEMPTS):
+        time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])  # else we may keep step with the writer
         listed = resume_points.numbers(folder)
         try:
             found = _looked_through(folder, listed, read, fits, read_before)
