@@ -162,7 +162,7 @@ def _points(
         try:
             point = read(folder, number)
         except DamagedFile as error:
-            bad[number] = str(error)
+            bad[number] = str(error).rstrip(".")
             continue
         run = run or point.run
         if point.run == run:
@@ -252,13 +252,12 @@ def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]
         )
     )
     if had_ended or max([*bad, *map(layout.blob_number, blobs)], default=0) > 1:
-        why = " ".join(bad.values()) or (
-            "a training has ended here, and they are gone."
-            if had_ended
-            else "they are gone, though files that they name are there."
+        gone = "a training has ended here, and" if had_ended else ""
+        why = (
+            ". ".join(bad.values()) or f"{gone} they are gone, though files that they name are there".strip()
         )
         raise DamagedFile(
-            f"No resume point in {folder} can be used: {why} Nothing was "
+            f"No resume point in {folder} can be used: {why}. Nothing was "
             'changed. Begin a new run in another folder, or with resume="never", which sets this '
             "one aside.",
             path=folder,

@@ -274,7 +274,8 @@ def _make_folder(path: str) -> None:
     with suppress(FileExistsError):
         calls.mkdir(path)
     if not os.path.isdir(path):
-        raise NotADirectoryError(errno.ENOTDIR, "a file is where the folder should be")
+        what = "a link that leads nowhere" if os.path.islink(path) else "a file"
+        raise NotADirectoryError(errno.ENOTDIR, f"{what} is where the folder should be")
     sync_folder(parent)
 
 
