@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
+from outlast.frameworks import containers
 
 Members = Sequence[Sequence[str]]  # names of the parameters of each group; "" if the model has it not
 
@@ -134,7 +135,7 @@ def _castable(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: _castable(value) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return type(state)(_castable(one) for one in state)
+        return (list if isinstance(state, list) else tuple)(_castable(one) for one in state)
     return None if isinstance(state, (str, bytes)) or hasattr(state, "__array_interface__") else state
 
 
@@ -153,9 +154,9 @@ def _as_saved(saved: Any, live: Any) -> Any:
         return live if saved.dtype == live.dtype else saved.to(live.device)
     if isinstance(saved, Mapping) and isinstance(live, Mapping):
         items = {key: _as_saved(one, live.get(key)) for key, one in saved.items()}
-        return items if type(saved) is dict else cast(Any, type(saved))(items)
+        return containers.of_type(saved, items)
     if isinstance(saved, (list, tuple)) and isinstance(live, (list, tuple)) and len(saved) == len(live):
-        return type(saved)(_as_saved(one, other) for one, other in zip(saved, live, strict=True))
+        return containers.of_type(saved, [*map(_as_saved, saved, live)])
     return saved
 
 
