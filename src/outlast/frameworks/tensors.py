@@ -327,8 +327,18 @@ def to_tensor(value: Any) -> Any:
     if isinstance(value, Mapping) and _SPARSE in value:
         return _sparse_from_arrays(value)
     if isinstance(value, Bits):
-        return _owned(value.array).view(getattr(torch, value.dtype))
+        return _owned(value.array).view(_of_torch(value.dtype, torch.dtype))
     return _owned(value) if isinstance(value, np.ndarray) else value
+
+
+def _of_torch(name: Any, kind: type) -> Any:
+    """The type or layout that a file names, and nothing else."""
+    import torch
+
+    found = vars(torch).get(name)
+    if not isinstance(found, kind):
+        raise ValueError(f"PyTorch has no {kind.__name__} {name!r:.40}")
+    return found
 
 
 def described(stored: Any) -> str:
@@ -360,5 +370,5 @@ def _sparse_from_arrays(stored: Mapping[str, Any]) -> Any:
     indices, size = [to_tensor(one) for one in stored["indices"]], stored["size"]
     if kind == "torch.sparse_coo":
         return torch.sparse_coo_tensor(*indices, values, size, is_coalesced=True, check_invariants=False)
-    layout = getattr(torch, kind.removeprefix("torch."))
+    layout = _of_torch(kind.removeprefix("torch."), torch.layout)
     return torch.sparse_compressed_tensor(*indices, values, size, layout=layout, check_invariants=False)

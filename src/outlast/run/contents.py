@@ -67,7 +67,7 @@ class Contents:
         """
         self._waiting = {name: saved[name] for name in self._parts if name in saved}
         for name, tree in self._waiting.items():
-            self._parts[name].check(tree)
+            self._load(name, self._parts[name].check, tree)
 
     def set_since(self, saved: Mapping[str, Tree]) -> list[str]:
         """The names of values that are not as they were saved, as far as they have been put back."""
