@@ -527,6 +527,36 @@ def test_a_fit_that_was_refused_goes_on_when_the_setting_is_as_it_was(folder: Pa
     assert state(model) == state(whole)
 
 
+class Wide(keras.layers.Layer):
+    """Counts in variables of 64 bits, which JAX keeps as 32."""
+
+    def build(self, shape: Any) -> None:
+        options = {"shape": (), "initializer": "zeros", "trainable": False}
+        self.count = self.add_weight(dtype="int64", name="count", **options)
+        self.total = self.add_weight(dtype="float64", name="total", **options)
+
+    def call(self, inputs: Any) -> Any:
+        self.count.assign(self.count + 1)
+        self.total.assign(self.total + 0.5)
+        return inputs
+
+
+def wide() -> Any:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), Wide(), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:.*64 requested in:UserWarning", "ignore:Explicitly requested dtype")
+def test_variables_of_64_bits_are_those_of_the_run_on_every_backend(folder: Path) -> None:
+    fit(wide(), Run(folder), 2)
+    fit(model := wide(), Run(folder), 4)
+    fit(whole := wide(), Run(None), 4)
+    assert state(model) == state(whole)
+    assert int(keras.ops.convert_to_numpy(model.layers[0].count)) >= 4 * 3
+
+
 class Noise(keras.callbacks.Callback):
     """Changes a weight in one epoch, as something does that no resume point holds."""
 

@@ -655,19 +655,25 @@ def _saved_optimizers(model: Any, held: keras_held.Held, state: Any) -> list[tup
 
 def _check_variables(part: str, variables: Sequence[Any], arrays: Sequence[Any]) -> None:
     """Compare shapes and types by position, before anything is assigned."""
-    from keras.utils import standardize_dtype
-
     differences = [
         f"{getattr(variable, 'path', part)}: {array.dtype} {tuple(array.shape)} in the run, "
-        f"{standardize_dtype(variable.dtype)} {tuple(variable.shape)} in this code"
+        f"{_dtype(variable)} {tuple(variable.shape)} in this code"
         for variable, array in zip(variables, map(_native, arrays), strict=False)
-        if tuple(variable.shape) != tuple(array.shape)
-        or standardize_dtype(variable.dtype) != str(array.dtype)
+        if tuple(variable.shape) != tuple(array.shape) or _dtype(variable) != str(array.dtype)
     ]
     if len(variables) != len(arrays):
         differences.append(f"{len(arrays)} variables in the run, {len(variables)} in this code")
     if differences:
         raise RunChanged(f"the {part} is another one: " + "; ".join(differences[:5]))
+
+
+def _dtype(variable: Any) -> str:
+    """The type that a variable's numbers have: JAX keeps 64 bits as 32, whatever the variable says."""
+    import keras
+
+    holder = variable.value if isinstance(variable, keras.Variable) else variable
+    name: str = keras.utils.standardize_dtype(holder.dtype)
+    return name
 
 
 def _plain(config: Any) -> Any:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from outlast.core.asking import has
+from outlast.core.asking import asked, has
 from outlast.exceptions import CapabilityError
+from outlast.frameworks import containers
+
+# What a step of PyTorch's own optimizers needs of a parameter that has a state; of its shape, but _SINGLE.
+_NEEDED = {
+    "Adadelta": ("step", "square_avg", "acc_delta"),
+    "Adagrad": ("step", "sum"),
+    "Adam": ("step", "exp_avg", "exp_avg_sq"),
+    "Adamax": ("step", "exp_avg", "exp_inf"),
+    "AdamW": ("step", "exp_avg", "exp_avg_sq"),
+    "NAdam": ("step", "exp_avg", "exp_avg_sq", "mu_product"),
+    "RAdam": ("step", "exp_avg", "exp_avg_sq"),
+    "RMSprop": ("step", "square_avg"),
+    "SGD": (),
+}
+_SINGLE = ("step", "mu_product")
+_NOT_ALWAYS = ("momentum_buffer", "max_exp_avg_sq", "grad_avg")  # by the options
 
 Members = Sequence[Sequence[str]]  # names of the parameters of each group; "" if the model has it not
 
@@ -109,7 +125,12 @@ def load(optimizer: Any, state: Any) -> None:
 
     The user may hold one of them, and an optimizer inside this one may share them: so they are changed in
     place, in whatever list the optimizer has after loading.
+
+    Raises:
+        ValueError: no optimizer of this kind can have the state.
     """
+    if _loads_as_usual(optimizer):
+        _check(optimizer, state)
     groups = list(optimizer.param_groups)
     optimizer.load_state_dict(_for(optimizer, state))
     loaded = optimizer.param_groups
@@ -118,13 +139,67 @@ def load(optimizer: Any, state: Any) -> None:
             group.clear()
             group.update(loaded[index])
             loaded[index] = group
+        for name, value in asked(optimizer, "defaults", {}).items():
+            group.setdefault(name, value)  # an option that is new in this version of the optimizer
     if isinstance(state, Mapping):
         _undo_casts(state.get("state"), optimizer.state_dict().get("state"))
 
 
+def _loads_as_usual(optimizer: Any) -> bool:
+    return bool(type(optimizer).load_state_dict.__module__ == "torch.optim.optimizer")
+
+
+def _check(optimizer: Any, state: Any) -> None:
+    """Check what PyTorch loads unseen, and would end the training at a later line; unusual is not wrong."""
+    states, groups = state["state"], state["param_groups"]
+    if not isinstance(states, Mapping) or not all(isinstance(one, Mapping) for one in groups):
+        raise ValueError("its state or its groups are no dicts")
+    defaults = asked(optimizer, "defaults", {})
+    for saved, live in zip(groups, optimizer.param_groups, strict=False):
+        if "lr" in live and not _is_number(saved.get("lr")):
+            raise ValueError("the learning rate of a group is no number")
+        wrong = [name for name in defaults if name in saved and not _alike(saved[name], live.get(name))]
+        if wrong:
+            raise ValueError(f"the option {wrong[0]!r} of a group is of another kind")
+        for key, parameter in zip(saved["params"], live["params"], strict=False):
+            if key in states and type(optimizer).__module__.startswith("torch.optim."):
+                _check_own(type(optimizer).__name__, states[key], parameter)
+
+
+def _check_own(kind: str, state: Any, parameter: Any) -> None:
+    """Check the state that an optimizer of PyTorch's own has of a parameter."""
+    if not isinstance(state, Mapping):
+        raise ValueError("the state of a parameter is no dict")
+    needed = _NEEDED.get(kind, ()) if state else ()  # without any it has made no step
+    may_be = [name for name in _NOT_ALWAYS if kind in _NEEDED and state.get(name) is not None]
+    for name in (*needed, *may_be):
+        if name not in state:
+            raise ValueError(f"the state of a parameter has no {name!r}")
+        value = state[name]
+        is_right = _is_number(value) if name in _SINGLE else asked(value, "shape") == parameter.shape
+        if not is_right:
+            raise ValueError(
+                f"{name!r} in the state of a parameter of shape {tuple(parameter.shape)} is wrong"
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (has(value, "detach") and value.numel() == 1)
+
+
+def _alike(saved: Any, live: Any) -> bool:
+    """Whether two values of an option are of one kind, as far as it can be told."""
+    if saved is None or live is None:
+        return True
+    if isinstance(live, (list, tuple)):
+        is_fitting = isinstance(saved, (list, tuple)) and len(saved) == len(live)
+        return is_fitting and all(map(_alike, saved, live))
+    return _is_number(saved) if _is_number(live) else isinstance(saved, str) or not isinstance(live, str)
+
+
 def _for(optimizer: Any, state: Any) -> Any:
     """The state as the optimizer's ``load_state_dict`` can take it."""
-    if type(optimizer).load_state_dict.__module__ != "torch.optim.optimizer" or "state" not in state:
+    if not _loads_as_usual(optimizer) or "state" not in state:
         return state
     return {**state, "state": _castable(state["state"])}
 
@@ -134,7 +209,7 @@ def _castable(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: _castable(value) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return type(state)(_castable(one) for one in state)
+        return (list if isinstance(state, list) else tuple)(_castable(one) for one in state)
     return None if isinstance(state, (str, bytes)) or hasattr(state, "__array_interface__") else state
 
 
@@ -153,9 +228,9 @@ def _as_saved(saved: Any, live: Any) -> Any:
         return live if saved.dtype == live.dtype else saved.to(live.device)
     if isinstance(saved, Mapping) and isinstance(live, Mapping):
         items = {key: _as_saved(one, live.get(key)) for key, one in saved.items()}
-        return items if type(saved) is dict else cast(Any, type(saved))(items)
+        return containers.of_type(saved, items)
     if isinstance(saved, (list, tuple)) and isinstance(live, (list, tuple)) and len(saved) == len(live):
-        return type(saved)(_as_saved(one, other) for one, other in zip(saved, live, strict=True))
+        return containers.of_type(saved, [*map(_as_saved, saved, live)])
     return saved
 
 

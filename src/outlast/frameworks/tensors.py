@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from outlast.core.asking import has
 from outlast.exceptions import CapabilityError
+from outlast.frameworks import containers
 from outlast.storage.format.dtypes import Bits, axes_of
 
 # Where something is in a tree: the keys on the way. Joined to a text, two places could read alike.
 Place: TypeAlias = "tuple[Any, ...]"
 
 _SPARSE = "sparse tensor"  # the key of a dict that a sparse tensor is stored as
-_USUAL = (dict, list, tuple, Counter, OrderedDict, deque)  # containers that come back as what they were
 _PARAMETER, _WITH_GRADIENT, _SCALAR = "parameter", "requires_grad", "scalar"
 _NOT_PASSED_ON = (AttributeError, BufferError, RuntimeError, TypeError)  # a type that older versions do not
 _COMPRESSED = {  # the layout of a compressed sparse tensor, and its methods for the two kinds of indices
@@ -55,13 +55,16 @@ def to_arrays(tree: Any, name: str) -> Any:
 def details(tree: Any) -> dict[str, Any]:
     """What :func:`to_arrays` does not keep, by place: what was an array before, types, and ``_metadata``.
 
-    Types are kept to be compared: a part that makes its containers itself when it is loaded is the same
-    again, and of another one a difference is found.
+    Types of containers are by names that people can read, since a difference in one is told.
     """
-    found: dict[str, Any] = {"arrays": [], "types": {}, "metadata": {}, "kinds": {}}
+    found: dict[str, Any] = {
+        "arrays": [],
+        "types": types_of(tree),
+        "metadata": {},
+        "kinds": {},
+        "strides": {},
+    }
     for place, container in _containers(tree, ()):
-        if type(container) not in _USUAL:
-            found["types"][place] = f"{type(container).__module__}.{type(container).__qualname__}"
         if hasattr(container, "_metadata"):  # where PyTorch keeps the versions of modules
             found["metadata"][place] = {key: dict(one) for key, one in container._metadata.items()}
 
@@ -70,9 +73,49 @@ def details(tree: Any) -> dict[str, Any]:
             found["arrays"].append(place)
         if kinds := _kinds(value):
             found["kinds"][place] = kinds
+        if strides := _strides(value):
+            found["strides"][place] = strides
 
     _mapped(tree, note)
     return found
+
+
+def types_of(tree: Any) -> dict[str, str]:
+    """The types of the containers that do not come back as what they are by themselves."""
+    return {
+        _readable(place): containers.described(one)
+        for place, one in _containers(tree, ())
+        if not containers.is_usual(one)
+    }
+
+
+def check_types(kept: Mapping[str, Any], before: Mapping[str, str], after: Any, name: str) -> None:
+    """Check that what was loaded has not put a container of another type in the place of a live one.
+
+    Args:
+        kept: the :func:`details` of what was loaded.
+        before: :func:`types_of` the live state before; it may be changed in place.
+        after: the live state.
+        name: what it is called in an error.
+
+    Raises:
+        CapabilityError: it has, and the training could fail only later; the container is named.
+    """
+    loaded = {_readable(place): one for place, one in _containers(after, ())}
+    for where, kind in before.items():
+        if kept["types"].get(where) == kind and where in loaded:
+            now = loaded[where]
+            if containers.described(now) != kind:
+                raise CapabilityError(
+                    f"Cannot store {name}/{where}: {kind} is not kept, and is a {type(now).__name__} after "
+                    f"loading; return {type(now).__name__}(...) of it in state_dict(), and make it again in "
+                    "load_state_dict()."
+                )
+
+
+def _readable(place: Place) -> str:
+    """A place as a text, another for each place."""
+    return "/".join(key if type(key) is str and key.isidentifier() else repr(key) for key in place)
 
 
 def _kinds(value: Any) -> list[str]:
@@ -82,6 +125,15 @@ def _kinds(value: Any) -> list[str]:
         return [*kinds, _PARAMETER] if _is_parameter(value) else kinds
     is_scalar = has(value, "__array_interface__") and type(value).__module__ == "ml_dtypes"
     return [_SCALAR] if is_scalar else []
+
+
+def _strides(value: Any) -> list[int]:
+    """How a tensor with gaps in memory lies there: sums of one without may differ in the last bits."""
+    if not has(value, "detach") or not has(value, "stride") or str(value.layout) != "torch.strided":
+        return []
+    strides = list(value.stride())
+    repeats = any(stride == 0 and length > 1 for stride, length in zip(strides, value.shape, strict=True))
+    return [] if repeats or _is_dense(value) else strides
 
 
 def _is_parameter(value: Any) -> bool:
@@ -102,28 +154,38 @@ def device_names(tree: Any) -> dict[Place, str]:
     return found
 
 
-def to_tensors(tree: Any, kept: Mapping[str, Any], devices: Mapping[Place, str] | None = None) -> Any:
+def to_tensors(
+    tree: Any, kept: Mapping[str, Any], devices: Mapping[Place, str] | None = None, live: Any = None
+) -> Any:
     """The inverse of :func:`to_arrays`, in memory of its own.
 
     Args:
         tree: what it gave.
         kept: the :func:`details` of what it was given.
         devices: where tensors were, as :func:`device_names` gives it; the CPU for others.
+        live: the state that this one takes the place of: its containers show how those of other types
+            are made.
     """
     arrays = frozenset(kept["arrays"])
-
-    kinds = kept["kinds"]
+    types = kept["types"]
+    kinds, strides = kept.get("kinds", {}), kept.get("strides", {})  # older runs have none
 
     def convert(value: Any, place: Place) -> Any:
         if place in arrays:
             array = value.numpy() if isinstance(value, Bits) else value
             return array[()] if _SCALAR in kinds.get(place, ()) else array
         tensor = to_tensor(value)
+        if place in strides:
+            tensor = _with_gaps(tensor, strides[place])
         if devices and place in devices:
             tensor = tensor.to(devices[place])
         return _of_kinds(tensor, kinds[place]) if place in kinds else tensor
 
-    tensors = _mapped(tree, convert)
+    def of_type(container: Any, place: Place) -> Any:
+        kind = types.get(_readable(place))
+        return container if kind is None else containers.remade(container, kind, _at(live, place))
+
+    tensors = _mapped(tree, convert, of_type if types else None)
     for place, container in _containers(tensors, ()) if kept["metadata"] else ():
         if place in kept["metadata"]:
             container._metadata = OrderedDict(kept["metadata"][place])
@@ -139,19 +201,33 @@ def _of_kinds(tensor: Any, kinds: Sequence[str]) -> Any:
     return tensor.requires_grad_(has_gradient)
 
 
-def _mapped(tree: Any, function: Callable[[Any, Place], Any], place: Place = ()) -> Any:
-    """Other leaves in the same containers; a scheduler needs its Counter back as a Counter."""
+def _at(tree: Any, place: Place) -> Any:
+    """What is at a place of a tree; None if there is nothing."""
+    for key in place:
+        try:
+            is_there = key in tree if isinstance(tree, Mapping) else key < len(tree)
+            tree = tree[key] if is_there else None  # a defaultdict would make what it has not
+        except TypeError:  # neither
+            return None
+    return tree
+
+
+def _mapped(
+    tree: Any,
+    function: Callable[[Any, Place], Any],
+    finish: Callable[[Any, Place], Any] | None = None,
+    place: Place = (),
+) -> Any:
+    """Other leaves in containers of the usual types, or in what ``finish`` makes of those."""
     if isinstance(tree, Mapping) and _SPARSE not in tree:
-        items = {key: _mapped(value, function, (*place, key)) for key, value in tree.items()}
-        if isinstance(tree, Counter):
-            return Counter(items)
-        return OrderedDict(items) if isinstance(tree, OrderedDict) else items
-    if isinstance(tree, (list, tuple, deque)):
-        values = [_mapped(value, function, (*place, index)) for index, value in enumerate(tree)]
-        if isinstance(tree, deque):
-            return deque(values, tree.maxlen)
-        return values if isinstance(tree, list) else tuple(values)
-    return function(tree, place)
+        items = {key: _mapped(value, function, finish, (*place, key)) for key, value in tree.items()}
+        made = containers.usual(tree, items)
+    elif isinstance(tree, (list, tuple, deque)):
+        values = [_mapped(value, function, finish, (*place, index)) for index, value in enumerate(tree)]
+        made = containers.usual(tree, values)
+    else:
+        return function(tree, place)
+    return made if finish is None else finish(made, place)
 
 
 def _containers(tree: Any, place: Place) -> Iterator[tuple[Place, Any]]:
@@ -185,7 +261,10 @@ def to_array(value: Any) -> Any:
 
     if value.layout != torch.strided and str(value.layout).startswith("torch.sparse"):
         return _sparse_to_arrays(value.detach())
-    tensor = _without_gaps(value.detach().cpu()).resolve_conj().resolve_neg()
+    tensor = value.detach().cpu()
+    if not _is_dense(tensor):
+        tensor = tensor.contiguous()
+    tensor = tensor.resolve_conj().resolve_neg()
     name = str(tensor.dtype).removeprefix("torch.")
     if not name.startswith(("bfloat", "float8", "complex32")):
         return _seen(tensor)
@@ -195,15 +274,22 @@ def to_array(value: Any) -> Any:
     return Bits(name, _seen(tensor.view(bits)))
 
 
-def _without_gaps(tensor: Any) -> Any:
-    """The tensor, whatever the order of its axes in memory; a copy if it skips or repeats numbers there."""
+def _is_dense(tensor: Any) -> bool:
+    """Whether it neither skips nor repeats numbers in memory, whatever the order of its axes there."""
     step = 1
     for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if length > 1:
             if stride != step:
-                return tensor.contiguous()
+                return False
             step *= length
-    return tensor
+    return True
+
+
+def _with_gaps(tensor: Any, strides: Sequence[int]) -> Any:
+    import torch
+
+    made = torch.empty_strided(tensor.shape, tuple(strides), dtype=tensor.dtype)
+    return made.copy_(tensor)
 
 
 def _seen(tensor: Any) -> Any:
@@ -241,8 +327,18 @@ def to_tensor(value: Any) -> Any:
     if isinstance(value, Mapping) and _SPARSE in value:
         return _sparse_from_arrays(value)
     if isinstance(value, Bits):
-        return _owned(value.array).view(getattr(torch, value.dtype))
+        return _owned(value.array).view(_of_torch(value.dtype, torch.dtype))
     return _owned(value) if isinstance(value, np.ndarray) else value
+
+
+def _of_torch(name: Any, kind: type) -> Any:
+    """The type or layout that a file names, and nothing else."""
+    import torch
+
+    found = vars(torch).get(name)
+    if not isinstance(found, kind):
+        raise ValueError(f"PyTorch has no {kind.__name__} {name!r:.40}")
+    return found
 
 
 def described(stored: Any) -> str:
@@ -274,5 +370,5 @@ def _sparse_from_arrays(stored: Mapping[str, Any]) -> Any:
     indices, size = [to_tensor(one) for one in stored["indices"]], stored["size"]
     if kind == "torch.sparse_coo":
         return torch.sparse_coo_tensor(*indices, values, size, is_coalesced=True, check_invariants=False)
-    layout = getattr(torch, kind.removeprefix("torch."))
+    layout = _of_torch(kind.removeprefix("torch."), torch.layout)
     return torch.sparse_compressed_tensor(*indices, values, size, layout=layout, check_invariants=False)

@@ -18,7 +18,16 @@ from outlast.frameworks.base import Capability, Control, Snapshot, Training, opt
 from outlast.frameworks.description import settings_of, text
 from outlast.frameworks.steps import Activity, Steps
 from outlast.frameworks.strays import strays
-from outlast.frameworks.tensors import described, details, to_array, to_arrays, to_tensor, to_tensors
+from outlast.frameworks.tensors import (
+    check_types,
+    described,
+    details,
+    to_array,
+    to_arrays,
+    to_tensor,
+    to_tensors,
+    types_of,
+)
 
 # What changes in training, or is no setting.
 _OF_A_GROUP = ("params", "param_names", "lr", "initial_lr", "name")
@@ -152,24 +161,35 @@ class TorchTraining(Training):
     def state(self) -> Any:
         """The state dicts of the module and of each optimizer, and what the module has beside."""
         weights = self.model.state_dict()
-        states = {name: optimizers.state_of(one, name) for name, one in self._optimizers.items()}
         tree = {
-            "model": {name: value for name, value in weights.items() if not modules.is_lazy(value)},
+            **self._state_dicts(weights),
             "versions": dict(_versions(weights)),
-            "optimizers": states,
             "members": {name: optimizers.members(one, self.model) for name, one in self._optimizers.items()},
-            "inner": {
-                name: nested.inner_states(one, states[name], name) for name, one in self._optimizers.items()
-            },
             **modules.beside(self.model, weights, self.gradient_is_used()),
         }
         modules.refuse_unsavable(self.model, {**tree["model"], **tree["buffers"]}, "the model")
         return {**to_arrays(tree, "state/training"), "details": details(tree)}
 
+    def _state_dicts(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        states = {name: optimizers.state_of(one, name) for name, one in self._optimizers.items()}
+        return {
+            "model": {name: value for name, value in weights.items() if not modules.is_lazy(value)},
+            "optimizers": states,
+            "inner": {
+                name: nested.inner_states(one, states[name], name) for name, one in self._optimizers.items()
+            },
+        }
+
     def load_state(self, state: Any) -> None:
-        """Load the state dicts."""
+        """Load the state dicts.
+
+        Raises:
+            CapabilityError: something live would be of another type after it.
+        """
         self._activity.forget()
-        state = to_tensors(state, state["details"])
+        kept = state["details"]
+        before = self._state_dicts(self.model.state_dict()) if kept["types"] else None
+        types, state = types_of(before), to_tensors(state, kept, live=before)
         weights = {**_lazy(self.model.state_dict()), **state["model"]}
         modules.set_sparse(self.model, weights)
         self.model.load_state_dict(_versioned(weights, state["versions"]))
@@ -181,6 +201,8 @@ class TorchTraining(Training):
             optimizers.load(optimizer, state["optimizers"][name])
             nested.load_inner(optimizer, state.get("inner", {}).get(name, {}))
         modules.put_back(self.model, state)
+        if types:
+            check_types(kept, types, self._state_dicts(self.model.state_dict()), "state/training")
 
     def take_back(self) -> None:
         """The script may add the groups itself once its next training begins, and can do that only once."""

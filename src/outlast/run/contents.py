@@ -7,6 +7,7 @@ would undo what was put back too early.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from outlast.exceptions import CapabilityError, OutlastError
 from outlast.run.buffers import Buffers
 from outlast.run.comparison import ROOT, Tree, leaves, same
 from outlast.storage.format.encoding import decode, encode
+
+_DETAILS = re.compile(r"state/(training|parts/[^/]+)/details/")
 
 
 class Part(Protocol):
@@ -64,7 +67,7 @@ class Contents:
         """
         self._waiting = {name: saved[name] for name in self._parts if name in saved}
         for name, tree in self._waiting.items():
-            self._parts[name].check(tree)
+            self._load(name, self._parts[name].check, tree)
 
     def set_since(self, saved: Mapping[str, Tree]) -> list[str]:
         """The names of values that are not as they were saved, as far as they have been put back."""
@@ -127,7 +130,22 @@ def differences(saved: Tree, now: Tree) -> list[str]:
         ['state/a/c']
     """
     after = leaves(now)
-    return [name for name, leaf in leaves(saved).items() if not same(leaf, after.get(name))]
+    names = [name for name, leaf in leaves(saved).items() if not same(leaf, after.get(name))]
+    return [*dict.fromkeys(map(_shown, names))]
+
+
+def _shown(name: str) -> str:
+    """A name as it is told: what is noted of types and kinds has no place that a user knows.
+
+    Example:
+        >>> _shown("state/parts/seen/details/types/state/counts")
+        'the type of state/parts/seen/state/counts'
+    """
+    whose, _, noted = name.partition("/details/") if _DETAILS.match(name) else (name, "", "")
+    kind, _, place = noted.partition("/")
+    if kind == "types" and not place.startswith("$"):  # as older runs have it
+        return f"the type of {whose}/{place}"
+    return f"a type in {whose}" if noted else name
 
 
 def frozen(tree: Tree) -> Tree:

@@ -11,7 +11,7 @@ from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks import modules, nested, optimizers, random_state
 from outlast.frameworks.base import Snapshot, Training
-from outlast.frameworks.tensors import details, to_arrays, to_tensors
+from outlast.frameworks.tensors import check_types, details, to_arrays, to_tensors, types_of
 from outlast.run import settings
 from outlast.storage.format.encoding import Immutable
 
@@ -135,9 +135,11 @@ class UserParts(AnyPart):
         for name, part in self._parts.items():
             try:
                 if is_stateful(part):
-                    _load(part, to_tensors(saved[name], saved[name]["details"]))
+                    _load(part, name, saved[name])
                 else:
                     random_state.set_generator(part, saved[name])
+            except CapabilityError:  # it says what it is, and the way out
+                raise
             except Exception as error:
                 told = f"{type(error).__name__}: {error}".rstrip(".")
                 raise CapabilityError(
@@ -160,7 +162,7 @@ def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
     if not is_stateful(part):
         return random_state.of_generator(part)
     whose = f"the part {name!r}"
-    tree = _of_optimizer(part, whose) if optimizers.is_optimizer(part) else {"state": part.state_dict()}
+    tree = _state_dicts(part, whose)
     if modules.is_module(part):
         tree |= modules.beside(part, tree["state"], consumed)
         modules.refuse_unsavable(part, {**tree["state"], **tree["buffers"]}, whose)
@@ -173,12 +175,17 @@ def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
         ) from None
 
 
-def _of_optimizer(part: Any, whose: str) -> dict[str, Any]:
+def _state_dicts(part: Any, whose: str) -> dict[str, Any]:
+    if not optimizers.is_optimizer(part):
+        return {"state": part.state_dict()}
     state = optimizers.state_of(part, whose)
     return {"state": state, "inner": nested.inner_states(part, state, whose)}
 
 
-def _load(part: Any, saved: Mapping[str, Any]) -> None:
+def _load(part: Any, name: str, stored: Mapping[str, Any]) -> None:
+    kept, whose = stored["details"], f"the part {name!r}"
+    live = _state_dicts(part, whose) if kept["types"] else None
+    types, saved = types_of(live), to_tensors(stored, kept, live=live)
     if optimizers.is_optimizer(part):
         optimizers.load(part, saved["state"])
         nested.load_inner(part, saved.get("inner", {}))
@@ -186,6 +193,8 @@ def _load(part: Any, saved: Mapping[str, Any]) -> None:
         part.load_state_dict(saved["state"])
     if modules.is_module(part):
         modules.put_back(part, saved)
+    if types:
+        check_types(kept, types, _state_dicts(part, whose), f"state/parts/{name}")
 
 
 class RandomPart(AnyPart):
