@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from tests.storage.tap import tapped
 
 from outlast import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, Run, cli
+from outlast.inspect import verification
 from outlast.inspect.checks import Verdict
 from outlast.inspect.status import Status
 from outlast.inspect.verification import verify
@@ -324,6 +326,14 @@ def test_show_lists_changes_and_findings_of_resumes(tmp_path: Path, ask: Ask) ->
     assert "EarlyStopping.patience changed from 7 to 9" in output
     assert "resume point 5 was set aside" in output
     assert re.search(r"damaged-resume-00000005 +\d+\.\d kB  set aside: damaged\n", output)
+
+
+def test_show_says_in_words_what_the_lock_and_a_loader_are(run: Path, ask: Ask) -> None:
+    with open(run / "events.jsonl", "a") as file:
+        file.write('{"event": "loader", "time": 1.0, "pid": 7, "turn": 0, "checksum": 133847107}\n')
+    output = ask("show", run)[1]
+    assert re.search(r" loader +a data loader was met\n", output) and "checksum" not in output
+    assert re.search(r"LOCK +\d+ B +who has the run open\n", output), output
 
 
 def test_show_keeps_going_without_run_json(run: Path, ask: Ask) -> None:
@@ -663,6 +673,103 @@ def test_what_a_writer_deletes_meanwhile_is_not_missed(
     assert (read, found.outlook.point) == ([3, 2, 6, 5], 6)
 
 
+@pytest.fixture
+def always_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A run whose writer commits an epoch during each look."""
+    folder, really = tmp_path / "run", verification.look
+    callbacks = [
+        ModelCheckpoint("best.txt", save_best_only=True),
+        ModelCheckpoint("models/{epoch}.txt", keep_last=1),
+    ]
+    with Run(folder, callbacks, adapter=FakeAdapter({"w": [0.0]})) as run:
+        epochs = iter(run.epochs(1000))
+
+        def go_on() -> None:
+            run.log(val_loss=float(next(epochs)))
+
+        def looked(*arguments: Any) -> Any:
+            seen = really(*arguments)
+            go_on(), go_on(), go_on()  # so that all that was seen is deleted by now
+            return seen
+
+        go_on(), go_on(), go_on()
+        monkeypatch.setattr(verification, "look", looked)
+        monkeypatch.setattr(time, "sleep", lambda seconds: None)
+        yield folder
+
+
+def test_what_could_not_be_told_because_the_writer_is_faster_is_no_damage(
+    always_faster: Path, ask: Ask
+) -> None:
+    code, output, errors = ask("verify", always_faster)
+    assert (code, errors) == (0, "")
+    assert re.search(r"files that could be checked are intact; \d more changed before", output), output
+    assert f"; process {os.getpid()} on " in output and "It loses nothing." in output
+    (told,) = json.loads(ask("verify", "--json", always_faster)[1])["runs"]
+    assert (told["status"], told["holds"], told["problem"]) == ("running", True, None)
+    assert all(name.endswith(".txt") or name.startswith("resume-") for name in told["untold"])
+    assert told["resume"]["loses"] == []
+
+
+@pytest.mark.parametrize("damage", ["the best model's copy", "a model", "the settings"])
+def test_damage_is_told_though_the_writer_is_faster(always_faster: Path, ask: Ask, damage: str) -> None:
+    if damage == "the settings":
+        (always_faster / "run.json").write_text("{")
+    elif damage == "a model":
+        best = (always_faster / "best.txt").read_bytes()
+        flip(next(path for path in always_faster.glob("blob-*") if path.read_bytes() == best))
+    else:
+        flip(always_faster / "best.txt")
+    code, output, _ = ask("verify", always_faster)
+    assert code == 1 and "DAMAGED, 1 of " in output, output
+
+
+def test_a_step_of_a_commit_between_two_looks_is_no_damage(
+    tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A better model is published after the blobs were listed, and before a new number shows it."""
+    really, published = os.listdir, []
+    callbacks = [ModelCheckpoint("best.txt", save_best_only=True)]
+    folder = tmp_path / "run"
+    with Run(folder, callbacks, adapter=FakeAdapter({"w": [0.0]})) as run:
+        epochs = iter(run.epochs(10))
+        for _ in range(2):
+            run.log(val_loss=float(next(epochs)))
+        run._store.flush()
+        (model,) = folder.glob("blob-0*")
+        copy = folder / "best.txt"
+
+        def listed(path: str) -> list[str]:
+            names = really(path)
+            if not published and sys._getframe(1).f_code.co_name == "_published":
+                better = folder / model.name.replace("00000001", "00000002")
+                better.write_text("better")
+                copy.write_text("better")
+                published.append(better)
+            return names
+
+        monkeypatch.setattr(os, "listdir", listed)
+        code, output, _ = ask("verify", folder)
+        assert published and (code, "ahead" in output) == (0, True), output
+
+
+def test_results_that_are_no_json_are_told_and_a_new_log_mends_them(tmp_path: Path, ask: Ask) -> None:
+    folder = tmp_path / "run"
+
+    def trained() -> None:
+        with Run(folder, adapter=FakeAdapter({"w": [0.0]})) as run:
+            for epoch in run.epochs(2):
+                run.log(val_loss=float(epoch))
+            run.log(accuracy=0.5)
+
+    trained()
+    (folder / "results.json").write_text("{")
+    code, output, _ = ask("verify", folder)
+    assert code == 1 and "it is not JSON; a resume sets it aside: log the results again" in output
+    trained()
+    assert ask("verify", folder)[0] == 0
+
+
 # What is no run, or not one of ours
 
 
@@ -772,7 +879,7 @@ def test_nothing_outside_is_opened(run: Path, ask: Ask, monkeypatch: pytest.Monk
     shown = json.loads(ask("verify", run, "--json")[1])["runs"][0]
     assert shown["status"] == "damaged"
     assert [path for path in opened if path.startswith(os.path.realpath(outside))] == []
-    assert all(not path.startswith(inside) for path in opened), "a link is no file of a run"
+    assert all(not path.startswith(inside + os.sep) for path in opened), "a link is no file of a run"
 
 
 def test_a_problem_without_end_is_cut(run: Path, ask: Ask) -> None:

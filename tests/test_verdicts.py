@@ -82,12 +82,17 @@ CASES: dict[str, Callable[[Path], object]] = {
     "table longer": lambda folder: add(folder / "history.csv", "9,9\n"),
     "journal lost": lambda folder: (folder / layout.JOURNAL).unlink(),
     "run.json lost": lambda folder: (folder / layout.RUN).unlink(),
+    "run.json is a folder": lambda folder: ((folder / layout.RUN).unlink(), (folder / layout.RUN).mkdir()),
+    "results damaged": lambda folder: (folder / layout.RESULTS).write_text("{"),
     "run.json damaged": lambda folder: (folder / layout.RUN).write_text("{"),
     "events lost": lambda folder: (folder / layout.EVENTS).unlink(),
     "events torn": lambda folder: add(folder / layout.EVENTS, '{"event": "sta'),
     "IDENTITY lost": lambda folder: (folder / layout.IDENTITY).unlink(),
     "IDENTITY damaged": lambda folder: (folder / layout.IDENTITY).write_bytes(b"x"),
     "a stray lock": lambda folder: (folder / layout.LOCK).write_text('{"pid": 1}'),
+    "a lock of another file system": lambda folder: (folder / layout.LOCK_WITHOUT_FLOCK).write_text(
+        '{"pid": 1, "host": "cluster"}'
+    ),
     "no lock file": lambda folder: (folder / layout.LOCK).unlink(),
     "a temporary file": lambda folder: (folder / ".best.x0123456789ab.txt").write_text("half"),
     "a foreign blob": lambda folder: other_runs(folder, "blob-*"),
@@ -164,6 +169,11 @@ def test_no_answer_contradicts_another_for_two_kinds_of_damage(
 ) -> None:
     shutil.copytree(begun, folder)
     try:
+        if {"IDENTITY lost", "IDENTITY damaged", "no file at all"} & {
+            first,
+            second,
+        } and "foreign" in first + second:
+            pytest.skip("then the folder is that of the other run, if it is anybody's")
         CASES[first](folder), CASES[second](folder)
     except (FileNotFoundError, StopIteration, ValueError, IndexError):
         pytest.skip("the first leaves nothing for the second")

@@ -51,6 +51,14 @@ def test_the_best_and_the_last_stay(
     assert kept(KeepingRule(best, last), values, direction) == expected
 
 
+@pytest.mark.parametrize("number", range(1, 8))
+def test_the_last_so_many_are_kept_once_there_are_so_many(number: int) -> None:
+    rule, kept = KeepingRule(keep_last=number), ()
+    for epoch in range(20):
+        kept = rule.update(kept, Kept(f"m{epoch}", epoch, None, None), "min")
+        assert [model.epoch for model in kept] == [*range(20)][max(0, epoch + 1 - number) : epoch + 1]
+
+
 def test_a_rule_without_numbers_decides_nothing() -> None:
     assert not KeepingRule().active
     assert KeepingRule(keep_best=1).active

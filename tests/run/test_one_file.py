@@ -17,6 +17,30 @@ PAIRS: dict[str, tuple[Callbacks, str]] = {
     "loggers by default": ([CSVLogger(), CSVLogger(separator=";")], "history.csv"),
     "a default and its name": ([CSVLogger(), CSVLogger("history.csv")], "history.csv"),
     "models by default": ([ModelCheckpoint("a.pt"), ModelCheckpoint("a.pt", "loss")], "a.pt"),
+    "the best of two that keep several": (
+        [ModelCheckpoint(keep_best=2), ModelCheckpoint("x{epoch}.txt", "loss", keep_best=2)],
+        "best.txt",
+    ),
+    "the best, and that of several": (
+        [ModelCheckpoint(save_best_only=True), ModelCheckpoint(monitor="loss", keep_best=2)],
+        "best.txt",
+    ),
+    "two copies of the last": (
+        [ModelCheckpoint("a.txt", save_last=True), ModelCheckpoint("b.txt", save_last=True)],
+        "last.txt",
+    ),
+    "a copy of the last, and its name": (
+        [ModelCheckpoint("a.txt", save_last=True), ModelCheckpoint("last.txt")],
+        "last.txt",
+    ),
+    "templates alike": (
+        [ModelCheckpoint("m{epoch}.txt"), ModelCheckpoint("m{epoch:02d}.txt")],
+        "m{epoch:02d}.txt",
+    ),
+    "a template and one of its names": (
+        [ModelCheckpoint("m{epoch}.csv.txt"), CSVLogger("m2.csv.txt")],
+        "m2.csv.txt",
+    ),
     "a template": ([ModelCheckpoint("{epoch}.pt"), ModelCheckpoint("{epoch}.pt", "loss")], "{epoch}.pt"),
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.run.training import LOSSES, go_on, start, train
@@ -20,6 +23,9 @@ from outlast import (
     open_run,
 )
 from outlast.exceptions import ArgumentError, CapabilityError, FileError, UsageError
+from outlast.inspect.status import Status, look
+from outlast.inspect.verification import verify
+from outlast.storage.format import limits
 from outlast.testing import FakeAdapter
 
 
@@ -229,3 +235,62 @@ def test_who_only_looks_says_what_is_wrong_and_not_what_a_start_would_do(folder:
     (finding,) = open_run(folder).findings
     assert finding.startswith("resume point 3: ") and "set aside" not in finding
     assert newest.exists()
+
+
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """As if the file were another user's: not even root may open it."""
+    really = os.open
+
+    def refusing(name: Any, *arguments: Any, **options: Any) -> int:
+        if os.fspath(name) == str(path):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), name)
+        return really(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+
+
+def test_what_may_not_be_read_is_an_error_of_ours_for_every_reader(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(folder, callbacks(), epochs=5)
+    blob = next(folder.glob("blob-0*"))
+    refuse_to_open(monkeypatch, blob)
+    text = f"Cannot read {blob}: Permission denied."
+    for read in (open_run, lambda place: train(place, callbacks(), epochs=5)):
+        with pytest.raises(FileError) as caught:
+            read(folder)
+        assert (str(caught.value), caught.value.errno) == (text, errno.EACCES)
+    found = verify(str(folder))
+    assert (found.run.status, found.run.problem) == (Status.UNREADABLE, text)
+
+
+def test_old_lines_that_may_not_be_read_are_an_error_of_ours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "KEPT_LINES", 2)
+    monkeypatch.setattr(limits, "REMAINING_LINES", 1)
+    train(folder, callbacks(), epochs=5)
+    saved = open_run(folder)
+    refuse_to_open(monkeypatch, next(folder.glob("blob-rows-*")))
+    with pytest.raises(FileError, match=r"Cannot read .*blob-rows-.*: Permission denied"):
+        _ = saved.history
+
+
+def test_the_status_of_a_run_whose_lock_may_not_be_read_is_what_its_files_say(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(folder, callbacks(), epochs=5)
+    (folder / "LOCK").write_text('{"pid": 7}')  # as a holder leaves it who was killed
+    refuse_to_open(monkeypatch, folder / "LOCK")
+    assert open_run(folder).status == look(str(folder)).run.status.value == "finished"
+    assert verify(str(folder)).run.status is Status.FINISHED
+
+
+def test_who_only_reads_says_what_a_start_would_set_aside(folder: Path) -> None:
+    train(folder, callbacks(), epochs=1)
+    point = folder / "resume-00000001"
+    point.write_bytes(b"")
+    text = "it has no resume point .resume point 1 would be set aside: "
+    with pytest.raises(FileError, match=text):
+        open_run(folder)
+    assert point.exists()

@@ -243,12 +243,14 @@ def test_who_holds_it_is_not_asked_of_a_file_elsewhere(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("said", [b"[" * 3000, b'{"pid": 7}' + b" " * 5000 + b"}", b"\xff", b"7"])
-def test_a_holder_that_says_nonsense_holds_it_all_the_same(tmp_path: Path, said: bytes) -> None:
+def test_a_holder_that_says_nonsense_holds_it_all_the_same(
+    tmp_path: Path, no_flock: None, said: bytes
+) -> None:
     (tmp_path / "LOCK.held").write_bytes(said)
     assert holder(str(tmp_path)) in ({}, {"pid": 7})
 
 
-def test_a_description_of_any_length_takes_no_memory(tmp_path: Path) -> None:
+def test_a_description_of_any_length_takes_no_memory(tmp_path: Path, no_flock: None) -> None:
     with open(tmp_path / "LOCK.held", "wb") as file:
         file.truncate(1 << 40)
     assert holder(str(tmp_path)) == {}
@@ -264,3 +266,62 @@ def test_a_lock_that_was_given_back_is_not_touched_by_who_asks(
 
     monkeypatch.setattr(lock.fcntl, "flock", touch)
     assert holder(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("kind", ["a file", "an unreadable file", "a link", "a folder"])
+def test_a_lock_of_a_file_system_without_flock_counts_for_nothing_on_one_with_flock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "LOCK.held"
+    if kind == "a link":
+        path.symlink_to(tmp_path / "elsewhere")
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.write_text('{"pid": 7, "host": "cluster"}')
+    if kind == "an unreadable file":
+        refuse_to_open(monkeypatch, path)
+    assert holder(str(tmp_path)) is None
+    held = acquire(str(tmp_path))  # as it said
+    who = holder(str(tmp_path))
+    assert who is not None and who["pid"] == os.getpid()
+    held.release()
+    assert holder(str(tmp_path)) is None
+    assert os.path.lexists(path)
+
+
+@pytest.mark.parametrize("kind", ["a file", "a folder"])
+def test_it_counts_where_flock_is_missing(tmp_path: Path, no_flock: None, kind: str) -> None:
+    path = tmp_path / "LOCK.held"
+    path.mkdir() if kind == "a folder" else path.write_text('{"pid": 7}')
+    assert holder(str(tmp_path)) is not None
+    with pytest.raises(RunLocked):
+        acquire(str(tmp_path))
+
+
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch, path: Path, number: int = errno.EACCES) -> None:
+    """As if the file were another user's: not even root may open it."""
+    really = os.open
+
+    def refusing(name: Any, *arguments: Any, **options: Any) -> int:
+        if os.fspath(name) == str(path):
+            raise OSError(number, os.strerror(number), name)
+        return really(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+
+
+@pytest.mark.parametrize("name", ["LOCK", "LOCK.held"])
+def test_who_may_not_read_the_lock_cannot_tell_who_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_text('{"pid": 7}')
+    refuse_to_open(monkeypatch, tmp_path / name)
+    assert holder(str(tmp_path)) is None
+
+
+def test_if_no_file_can_be_opened_the_error_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "LOCK").write_text('{"pid": 7}')
+    refuse_to_open(monkeypatch, tmp_path / "LOCK", errno.EMFILE)
+    with pytest.raises(FileError, match="LOCK: Too many open files"):
+        holder(str(tmp_path))

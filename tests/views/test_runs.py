@@ -154,6 +154,27 @@ def test_what_a_resume_would_do_is_said(outlook: Outlook | None, sentences: list
     ]
 
 
+def test_damage_in_whole_files_does_not_contradict_itself() -> None:
+    run = a_run(status=Status.DAMAGED, problem="its decisions make no sense")
+    found = Verification(run, (FileCheck("a", "model", Verdict.WHOLE),) * 2)
+    assert lines(verdict(found))[0] == (
+        "runs/digits: DAMAGED, though all 2 files are what was written: its decisions make no sense"
+    )
+
+
+@pytest.mark.parametrize(
+    ("whole", "text"),
+    [
+        (2, "all 2 files that could be checked are intact; 1 more changed before that"),
+        (0, "its files change faster than they can be checked"),
+    ],
+)
+def test_what_could_not_be_told_is_said(whole: int, text: str) -> None:
+    run = a_run(status=Status.RUNNING, holder={})
+    found = Verification(run, (FileCheck("a", "model", Verdict.WHOLE),) * whole, untold=("b",))
+    assert lines(verdict(found))[0] == f"runs/digits: {text}; another process is writing it"
+
+
 def test_settings_are_shown_to_a_depth_that_a_person_reads() -> None:
     nested = {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}
     settings = {"callbacks": {"A": {"separator": ",", "name": "val_loss", "off": None}}, "data": nested}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
@@ -60,7 +60,7 @@ class Callback(Hooks):
     _state: Any = None  # what it remembers: another
     _loaded = False  # state was loaded, so the next training goes on from it
     measured: ClassVar[frozenset[str]] = frozenset()  # names in the state that no two trainings share
-    _file: str | None = None  # the name, or the template of names, that it writes to in this training
+    _files: Sequence[str] = ()  # the names, or templates of names, that it writes to in this training
     _thread: int | None = None  # of the training
     sets_rates: ClassVar[bool] = (
         False  # whether it sets learning rates, which then must be left as it set them

@@ -69,7 +69,7 @@ class CSVLogger(Callback):
         if not self._name:
             raise UsageError("CSVLogger needs a filename outside a Run, such as CSVLogger('history.csv').")
         self.context.output.prepare(self._name)
-        self._file = self._name
+        self._files = [self._name.replace("{", "{{").replace("}", "}}")]  # it is no template
         if fresh:
             self._open()
 

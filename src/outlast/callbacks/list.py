@@ -15,6 +15,7 @@ from outlast.callbacks.progress_line import ProgressLine
 from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
+from outlast.core.saving import Template
 from outlast.exceptions import ArgumentError, UsageError
 from outlast.frameworks.base import Adapter, find_control, find_training
 from outlast.storage.output import LooseOutput, Output
@@ -172,18 +173,18 @@ class CallbackList(Hooks):
 
     def _refuse_one_file_for_two(self) -> None:
         """Refuse two callbacks that would write over each other's file."""
-        writers: dict[str, Callback] = {}
-        for one in self.callbacks:
-            name = one._file if isinstance(one, Callback) else None
-            if name is None:
-                continue
-            other = writers.setdefault(os.path.normpath(name), one)
-            if other is not one:
-                raise UsageError(
-                    f"{type(other).__name__} and {type(one).__name__} would both write {name!r}: give each a "
-                    "name of its own, such as "
-                    f"{type(one).__name__}({'other' + os.path.splitext(name)[1]!r})."
-                )
+        writers: list[tuple[str, Callback]] = []
+        for one in (one for one in self.callbacks if isinstance(one, Callback)):
+            for name in one._files:
+                other = next((other for known, other in writers if Template.could_meet(known, name)), None)
+                if other is not None:
+                    kind, usual = type(one).__name__, os.path.basename(one._files[0])
+                    raise UsageError(
+                        f"{type(other).__name__} and {kind} would both write {name!r}: give each a name of "
+                        f"its own, such as {kind}({'other' + os.path.splitext(usual)[1]!r}), or a folder, "
+                        f"such as {kind}({'other/' + usual!r})."
+                    )
+            writers += [(name, one) for name in one._files]
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """After the last epoch."""

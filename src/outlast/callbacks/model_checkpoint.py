@@ -157,7 +157,9 @@ class ModelCheckpoint(MonitoredCallback):
                 f"ModelCheckpoint('best{suffixes[0]}')."
             )
         self._check_suffix(self._template.text, suffixes)
-        self._file = self._template.text
+        beside = {"best": self._keeping.active, "last": self.save_last}
+        name = self._template.text
+        self._files = [name, *(self._beside(name, word) for word, wanted in beside.items() if wanted)]
         if self.context.output.prepare(self._template.text):
             self.training.check_saving(self.save_weights_only)
 

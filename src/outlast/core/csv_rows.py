@@ -87,8 +87,8 @@ class Table:
 
     def widened(self, content: bytes) -> bytes:
         """The content of a file with fewer columns, with those of this table."""
-        text = content.decode()
-        allow_fields_of(len(text))
+        text = content.decode(errors="surrogateescape")  # somebody may have edited it
+        allow_fields_of(max(map(len, text.splitlines()), default=0))
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator))
         width = len(self.columns)
         lines = [self._line(row + [MISSING] * (width - len(row))) for row in rows[1:] if row]
@@ -97,7 +97,10 @@ class Table:
     def _line(self, cells: Iterable[Any]) -> bytes:
         text = io.StringIO()
         csv.writer(text, delimiter=self.separator, lineterminator=END).writerow(cells)
-        return text.getvalue().encode(errors="backslashreplace")  # a name may hold half of a character
+        try:
+            return text.getvalue().encode(errors="surrogateescape")  # of a file that somebody has edited
+        except UnicodeEncodeError:  # a name holds half of a character
+            return text.getvalue().encode(errors="backslashreplace")
 
     @classmethod
     def found(cls, content: bytes, separator: str, name: str) -> tuple[Table, bytes]:

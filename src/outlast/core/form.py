@@ -55,8 +55,12 @@ def _fits(value: Any, form: Any, name: str) -> bool:
             check(one, form[0], f"a member of {name}")
         return True
     if isinstance(form, dict):
-        if isinstance(value, (list, tuple)) and len(value) == len(form):
-            value = dict(enumerate(value))
+        if 0 in form:  # a list of so many
+            return (
+                isinstance(value, (list, tuple))
+                and len(value) == len(form)
+                and _has_keys(dict(enumerate(value)), form, name)
+            )
         return isinstance(value, Mapping) and _has_keys(value, form, name)
     if isinstance(form, frozenset):
         return isinstance(value, Hashable) and value in form

@@ -70,7 +70,7 @@ class KeepingRule:
     def update(self, kept: Sequence[Kept], new: Kept, direction: Direction) -> tuple[Kept, ...]:
         """The models to keep when ``new`` is offered; it should be saved only if it is among them."""
         candidates = [*(model for model in kept if model.name != new.name), new]
-        last = candidates[len(candidates) - (self.keep_last or 0) :]
+        last = candidates[-self.keep_last :] if self.keep_last else []
         best = ranked(candidates, direction)[: self.keep_best or 0]
         return tuple(model for model in candidates if model in best or model in last)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from numbers import Number, Real
 from typing import Any
@@ -282,6 +282,20 @@ def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
         items = [map_leaves(value, function) for value in tree]
         return items if isinstance(tree, list) else tuple(items)
     return function(tree)
+
+
+def members(tree: Any) -> Iterator[Any]:
+    """What is in a tree of dicts, lists and tuples, keys too.
+
+    Example:
+        >>> [*members({"a": [1, (2,)], "b": None})]
+        ['a', 1, 2, 'b', None]
+    """
+    if isinstance(tree, (Mapping, list, tuple)):
+        for one in tree.items() if isinstance(tree, Mapping) else tree:
+            yield from members(one)
+    else:
+        yield tree
 
 
 def encoded(value: Any) -> Any:

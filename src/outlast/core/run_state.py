@@ -97,7 +97,7 @@ _FORM = {
     "epochs": (int, None),
     "finished": bool,
     "stops": [{}],
-    "extra": {str: Any},
+    "extra": {},
     "settings": {str: JSON},
     "description": {str: str},
     "changes": int,
@@ -113,7 +113,7 @@ _INSIDE = {
 _FORM_OF_A_RUN = {
     "settings": {"callbacks": {str: {str: JSON}}, "learning_rate": {str: float}},
     "training": {str: Any},
-    "callbacks": {str: {"state": {str: Any}}},
+    "callbacks": {str: {"state": Any}},
     "attributes": {str: {str: Any}},
     "parts": {str: Any},
     "data": [{str: Any}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from outlast.core.monitor import Direction, Monitor
 from outlast.core.numbers import flag, real, settle, to_python
 from outlast.exceptions import ArgumentError, TemplateError, nearest
 
+_COUNTS = ("epoch", "batch")
 LONGEST_NAME = 255  # bytes, for each part of a path, on every common file system
 
 
@@ -165,6 +167,30 @@ class Template:
                 f"The file name {longest[:40]!r}... is {_bytes(longest)} bytes long; a name can have "
                 f"at most {LONGEST_NAME}."
             )
+
+    @classmethod
+    def could_meet(cls, one: str, other: str) -> bool:
+        """Whether two names or templates can stand for one file, in the same epoch or in another.
+
+        Example:
+            >>> Template.could_meet("m{epoch}.pt", "m12.pt"), Template.could_meet("m{epoch}.pt", "best.pt")
+            (True, False)
+            >>> Template.could_meet("m{epoch}.pt", "m{epoch:02d}.pt")
+            True
+        """
+        first, second = (cls(posixpath.normpath(text)) for text in (one, other))
+        if first.has_fields and second.has_fields:
+            return first._skeleton(lambda text: text) == second._skeleton(lambda text: text)
+        pattern, name = (first, second) if first.has_fields else (second, first)
+        return re.fullmatch(pattern._skeleton(re.escape), name.text) is not None
+
+    def _skeleton(self, literal: Callable[[str], str]) -> str:
+        """The name with what a field can be, as a pattern: a count, or any metric."""
+        return "".join(
+            literal(text)
+            + ("" if name is None else r"\s*\d+" if name in _COUNTS else r"[-+\d.,eE%_ ]*(nan|inf)?")
+            for text, name, _ in self._parts
+        )
 
     def fill(self, values: Mapping[str, Any]) -> str:
         """The file name, with the fields filled in.

@@ -27,6 +27,8 @@ from outlast.storage.logs import Log
 _WRITTEN_AGAIN = "a resume writes it again"
 _UNDONE = "newer than the last commit; a resume undoes it"
 
+PUBLISHED = ("copy", "log")  # what a file for people is
+
 
 class Verdict(Enum):
     """The result for one file."""
@@ -115,9 +117,13 @@ def of_identity(folder: str, run: str) -> FileCheck:
 
 
 def of_results(folder: str) -> list[FileCheck]:
-    """Check whether ``results.json`` can be read, if there is one."""
-    there = os.path.lexists(os.path.join(folder, layout.RESULTS))
-    return [_of_json(folder, layout.RESULTS, "what was logged after the training")] if there else []
+    """Check whether ``results.json`` can be read, if there is one. No start writes it again."""
+    if not os.path.lexists(os.path.join(folder, layout.RESULTS)):
+        return []
+    found = _of_json(folder, layout.RESULTS, "what was logged after the training")
+    if found.verdict is Verdict.WHOLE:
+        return [found]
+    return [replace(found, detail=f"{found.detail}; a resume sets it aside: log the results again")]
 
 
 def of_settings(folder: str) -> FileCheck:
@@ -139,7 +145,7 @@ def _of_json(folder: str, name: str, what: str) -> FileCheck:
         with explained(path, "read"):
             json_text.parsed(read_part(path, 0, limits.JSON_BYTES + 1))
     except (ValueError, RecursionError):
-        return FileCheck(name, what, Verdict.DAMAGED, "it is not JSON; a resume does not need it")
+        return FileCheck(name, what, Verdict.DAMAGED, "it is not JSON")
     return FileCheck(name, what, Verdict.WHOLE)
 
 

@@ -25,8 +25,8 @@ from outlast.storage.resume_points import ResumePoint
 MOST_DECISIONS = 10_000  # the last ones; all of them are in journal.jsonl
 _BLOBS = {layout.MODEL: "a model", layout.LINES: "old lines of logs", layout.IMMUTABLE: "an immutable"}
 _KNOWN_FILES = {
-    layout.LOCK: "lock",
-    layout.LOCK_WITHOUT_FLOCK: "lock",
+    layout.LOCK: "who has the run open",
+    layout.LOCK_WITHOUT_FLOCK: "who has the run open, where there is no flock",
     layout.IDENTITY: "which run it is",
     layout.RUN: "settings",
     layout.RESULTS: "what was logged after the training",

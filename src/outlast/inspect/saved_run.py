@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -13,15 +13,15 @@ from typing import Any
 from outlast.core.decision import Action, Decision
 from outlast.core.form import check
 from outlast.core.metrics import Metrics
-from outlast.core.numbers import decoded
+from outlast.core.numbers import decoded, members
 from outlast.core.run_state import RunState
 from outlast.exceptions import FileError
 from outlast.inspect.folders import why_no_run
-from outlast.inspect.wording import problems
+from outlast.inspect.wording import problems, prospects
 from outlast.storage import results, resume_points
 from outlast.storage.disk import lock
 from outlast.storage.format import json_text, layout, limits
-from outlast.storage.format.reader import nonsense_as_damage
+from outlast.storage.format.reader import Place, nonsense_as_damage
 from outlast.storage.resume_points import ResumePoint
 from outlast.storage.survey import Survey, survey
 
@@ -175,7 +175,7 @@ class SavedRun(Readable):
             raise FileError(
                 why_no_run(self.folder)
                 or f"There is no run in {self.folder}: it has no resume point"
-                + (f" ({'; '.join(found.findings)})." if found.findings else "."),
+                + (f" ({'; '.join(said)})." if (said := prospects(self.folder, found)) else "."),
                 path=self.folder,
             )
         self._point: ResumePoint = found.point
@@ -246,7 +246,8 @@ class SavedRun(Readable):
         asked = self.settings["callbacks"]
         for key, callback in self._state.callbacks.items():
             kept, monitor = decoded(callback), asked.get(key, {}).get("monitor")
-            if monitor is not None and kept.get("best") is not None and "best_epoch" in kept:
+            is_ours = isinstance(kept, Mapping) and monitor is not None
+            if is_ours and kept.get("best") is not None and "best_epoch" in kept:
                 return Best(kept["best_epoch"], monitor, kept["best"], None)
         return None
 
@@ -300,7 +301,11 @@ class SavedRun(Readable):
     @property
     def extra(self) -> dict[str, Any]:
         """The user's own values."""
-        return dict(self._state.extra)
+        extra = dict(self._state.extra)
+        if any(isinstance(one, Place) for one in members(extra)):  # no arrays were read yet
+            with nonsense_as_damage(self.folder):
+                extra = dict(resume_points.load(self.folder, self.number).state["extra"])
+        return extra
 
     @property
     def results(self) -> dict[str, Any]:

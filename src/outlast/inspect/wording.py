@@ -6,6 +6,7 @@ import os
 
 from outlast.storage.survey import Survey
 
+_FEW = 5  # names
 _LONGEST = 300  # characters of a reason
 
 
@@ -18,6 +19,19 @@ def problems(folder: str, found: Survey) -> list[str]:
             for blob, twin in found.replaceable.items()
         ),
         *(f"{blob.name} ({what}) is lost" for blob, what in found.lost.items()),
+    ]
+
+
+def prospects(folder: str, found: Survey) -> list[str]:
+    """What a start would set aside, as phrases."""
+    others = found.foreign
+    more = f" and {len(others) - _FEW} more" if len(others) > _FEW else ""
+    return [
+        *(
+            f"resume point {number} would be set aside: {reason(folder, why)}"
+            for number, why in found.unusable.items()
+        ),
+        *([f"files of another run would be set aside: {', '.join(others[:_FEW])}{more}"] if others else ()),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -48,6 +49,18 @@ def check_word(name: str, value: Any, *possible: str) -> None:
     if value not in possible:
         words = ", ".join(map(repr, possible[:-1])) + f" or {possible[-1]!r}"
         raise ArgumentError(f"{name} must be {words}, but is {value!r}.{nearest(str(value), possible)}")
+
+
+def checked_seed(seed: Any) -> int | None:
+    """A seed as a whole number.
+
+    Raises:
+        ArgumentError: it is none.
+    """
+    try:
+        return None if seed is None else operator.index(seed)
+    except TypeError as error:
+        raise ArgumentError(f"seed must be a whole number, but is {seed!r}.") from error
 
 
 def check_save_every(save_every: Any) -> None:

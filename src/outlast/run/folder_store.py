@@ -20,7 +20,7 @@ from typing import Any
 
 from outlast.core.numbers import encoded
 from outlast.core.run_state import START, Position, RunState
-from outlast.exceptions import DamagedFile, FileError, RunLocked, UsageError, warn
+from outlast.exceptions import CapabilityError, DamagedFile, FileError, RunLocked, UsageError, warn
 from outlast.frameworks.base import PACKAGES
 from outlast.inspect.checks import Verdict, of_settings
 from outlast.run.buffers import Buffers
@@ -32,11 +32,12 @@ from outlast.storage.commit import Bundle, Committed
 from outlast.storage.disk import files, lock
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.writer import Writer
-from outlast.storage.format import layout
+from outlast.storage.format import json_text, layout
 from outlast.storage.format.document import Draft
 from outlast.storage.format.reader import NONSENSE
 from outlast.storage.logs import Lines
 from outlast.storage.resume_points import ResumePoint
+from outlast.storage.shown import Shown
 
 _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "LOCAL_RANK")  # what launchers set
 
@@ -65,7 +66,7 @@ class FolderStore(Store):
         self._failed: BaseException | None = None  # why the folder is not in order since
         # Models of the epoch under way that people can find already; None if one was deleted.
         self._shown: dict[str, Blob | None] = {}
-        self._ours: set[str] = set()  # names of models that this process has put where people find them
+        self._public = Shown()
         self._state: Draft | None = None  # of the last bundle, its arrays copied
         self._buffers = Buffers()
         self._writer = Writer()
@@ -96,7 +97,6 @@ class FolderStore(Store):
             lock.give_up(self.folder)
             raise
         self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
-        self._ours = set()
         self.is_open = True
         _open[os.path.realpath(self.folder)] = self
         return state
@@ -105,6 +105,9 @@ class FolderStore(Store):
         recovered = recovery.recover(self.folder, begin=begin)
         state = None if recovered.state is None else self._run_state(recovered.state)
         self._last, self.findings = recovered.committed, recovered.findings
+        self._public = Shown()
+        for name in (*self._last.files, *recovered.unfinished):
+            self._public.note(self.folder, name)
         self.committed = None if state is None else state.position
         return state
 
@@ -203,7 +206,7 @@ class FolderStore(Store):
 
     def _carry_out_show(self, bundle: Bundle) -> None:
         self._last = commit.stage(
-            self.folder, self._last, bundle, drain=self._writer.drain, say=self._say, ours=self._ours
+            self.folder, self._last, bundle, drain=self._writer.drain, say=self._say, shown=self._public
         )
         self._unsafe = [(position, one) for position, one in self._unsafe if one is not bundle]
         self._shown |= {name: self._last.files.get(name) for name in bundle.files}
@@ -220,8 +223,13 @@ class FolderStore(Store):
         self._check_lock()
         self._settle()
         state = collect()
+        tree = state.to_state()
+        try:
+            RunState.of_a_run(tree)  # whoever reads it asks the same
+        except NONSENSE as error:
+            raise CapabilityError(f"{self.folder} could be saved, but not read again: {error}.") from error
         self._unsafe.append((state.position, bundle))
-        draft = resume_points.draft(state.to_state())
+        draft = resume_points.draft(tree)
         self._state = replace(draft, arrays=self._buffers.copy(draft.arrays))
         self._submit()
 
@@ -238,7 +246,13 @@ class FolderStore(Store):
         if self._failed:  # a recovery too: what the bundle before left is still in the way
             raise self._failed
         self._last = commit.commit(
-            self.folder, self._last, bundle, state, drain=self._writer.drain, say=self._say, ours=self._ours
+            self.folder,
+            self._last,
+            bundle,
+            state,
+            drain=self._writer.drain,
+            say=self._say,
+            shown=self._public,
         )
         self._is_safe(position)
 
@@ -325,8 +339,10 @@ class FolderStore(Store):
         if not anew and of_settings(self.folder).verdict is Verdict.WHOLE:
             return
         content = {"settings": settings, "command": sys.argv, "versions": _versions()}
-        text = json.dumps(encoded(content), indent=2, default=str) + "\n"
-        files.publish_bytes(os.path.join(self.folder, layout.RUN), text.encode())
+        text = _as_json(content)
+        if json_text.is_too_large(text):
+            text = _as_json({**content, "command": sys.argv[:1]})
+        files.publish_bytes(os.path.join(self.folder, layout.RUN), text)
 
     def write_event(self, kind: str, content: Mapping[str, Any]) -> None:
         """Append to ``events.jsonl``."""
@@ -389,7 +405,7 @@ def _locked(folder: str) -> lock.Lock:
 
 
 def _why_locked() -> str:
-    if "__mp_main__" in sys.modules:  # what multiprocessing calls the script in a spawned worker
+    if getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__":  # of a spawned worker
         return (
             " This process is a worker that runs your script again: put the training under "
             "if __name__ == '__main__':"
@@ -406,6 +422,10 @@ def _versions() -> dict[str, str]:
     loaded = {name: sys.modules[name] for name in names if name in sys.modules}
     versions = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
     return {"python": sys.version.split()[0], **versions}
+
+
+def _as_json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(encoded(content), indent=2, default=str).encode() + b"\n"
 
 
 def _has_resume_points(folder: str) -> bool:

@@ -541,8 +541,9 @@ class Host(OwnLoop):
         for name, value in metrics.items():
             check_name(name)
             check_metric(value, name)
-        self._results |= completed(metrics, {})
-        self._store.keep_results(self._results, self._progress.next_epoch)
+        results = self._results | completed(metrics, {})
+        self._store.keep_results(results, self._progress.next_epoch)
+        self._results = results
 
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]

@@ -149,7 +149,7 @@ class Run(Host, Shown):
             self._shown,
             self._store,
             self._contents,
-            seed=seed,
+            seed=arguments.checked_seed(seed),
             accepted=frozenset([accept_changes] if isinstance(accept_changes, str) else accept_changes),
             resume=resume,
             check=check_resume,

@@ -37,6 +37,7 @@ from outlast.storage.format import layout
 from outlast.storage.format.encoding import Immutable
 from outlast.storage.logs import Lines, Log, extend_published
 from outlast.storage.resume_points import ResumePoint
+from outlast.storage.shown import Shown
 
 # What becomes of a published file: written by a function of the path, made the same as another, a copy of
 # a blob that is sealed already, or deleted.
@@ -105,7 +106,7 @@ def commit(
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
-    ours: set[str] | None = None,
+    shown: Shown | None = None,
 ) -> Committed:
     """Make a bundle safe: all of a to f.
 
@@ -116,8 +117,8 @@ def commit(
         state: what the run goes on from, as a draft; or as it is, see ``encoding.encode``.
         drain: does the heavy work, such as ``writer.Writer.drain``.
         say: called with what was wrong in the published files, and is mended.
-        ours: names of files that this process has published; those of the bundle are added. What is
-            there under any other name, and in no resume point, is somebody else's, and steps aside.
+        shown: the published files that are known to be the run's own; whatever else is found in
+            their places steps aside.
 
     Returns:
         What the folder holds now. When the function returns, the bundle is on the disk.
@@ -140,7 +141,8 @@ def commit(
     sealed = dict(committed.sealed)
     for value, one in drafts.items():
         sealed[value] = immutables.seal(sealer, one, drain)
-    staged = _staged(sealer, committed, bundle, drain, say, set() if ours is None else ours)
+    shown = Shown() if shown is None else shown
+    staged = _staged(sealer, committed, bundle, drain, say, shown)
     point = ResumePoint(
         sealer.number,
         drafted,
@@ -157,7 +159,10 @@ def commit(
     sync_names(folder)
     after = Committed.of(point)
     for name in sorted(staged.given_up):
-        files.remove(layout.published_path(folder, name))
+        if found := shown.make_way(folder, name, committed.files.get(name)):
+            say(found)
+        else:
+            files.remove(layout.published_path(folder, name))
     kept = after.kept | committed.kept
     delete_orphans(folder, committed.run, {point.number, committed.number}, kept, newest=point.number)
     return after
@@ -170,14 +175,14 @@ def stage(
     *,
     drain: Drain = exhaust,
     say: Callable[[str], object] = warn,
-    ours: set[str] | None = None,
+    shown: Shown | None = None,
 ) -> Committed:
     """Show a bundle to people: a to c alone. It becomes safe with the next commit.
 
     Arguments and errors are those of :func:`commit`.
     """
     sealer = _sealer(folder, committed, bundle)
-    return _staged(sealer, committed, bundle, drain, say, set() if ours is None else ours)
+    return _staged(sealer, committed, bundle, drain, say, Shown() if shown is None else shown)
 
 
 def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
@@ -250,18 +255,18 @@ def _staged(
     bundle: Bundle,
     drain: Drain,
     say: Callable[[str], object],
-    ours: set[str],
+    shown: Shown,
 ) -> Committed:
     folder = sealer.folder
     blobs = _sealed_files(sealer, committed, bundle)
     logs = {name: _longer(sealer, committed, name, lines) for name, lines in bundle.logs.items()}
     for name, change in bundle.files.items():
         if change is not None:
-            is_known = name in committed.files.keys() | committed.given_up | ours
-            if not is_known and (was_there := _make_way(folder, name, blobs[name])):
-                say(was_there)
+            before = committed.files.get(name) or blobs[name]
+            if name not in committed.given_up and (found := shown.make_way(folder, name, before)):
+                say(found)
             publish(folder, name, blobs[name], drain)
-            ours.add(name)
+            shown.note(folder, name)
     for name, lines in bundle.logs.items():
         finding = lines.public and extend_published(folder, name, committed.logs.get(name), lines)
         if finding:
@@ -272,15 +277,6 @@ def _staged(
         logs={**committed.logs, **logs},
         given_up=(committed.given_up | committed.files.keys() | bundle.files.keys()) - blobs.keys(),
     )
-
-
-def _make_way(folder: str, name: str, blob: Blob) -> str | None:
-    """Before a file is published for the first time: what somebody else has left there steps aside."""
-    path = layout.published_path(folder, name)
-    if not os.path.lexists(path) or blob.fits(path):
-        return None
-    kept = files.move_aside(path, layout.CONFLICT)
-    return f"{name} was there before the run: now {os.path.basename(kept)}"
 
 
 def _sealed_files(sealer: Sealer, committed: Committed, bundle: Bundle) -> dict[str, Blob]:

@@ -17,7 +17,7 @@ from outlast.core.numbers import encoded
 from outlast.exceptions import ArgumentError
 from outlast.storage.disk import files
 from outlast.storage.disk.reading import ending
-from outlast.storage.format import layout, limits
+from outlast.storage.format import json_text, layout, limits
 
 
 def line(entry: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
@@ -37,11 +37,11 @@ def line(entry: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
         b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
     """
     made = json.dumps(encoded(entry), allow_nan=False).encode() + b"\n"
-    if len(made) > most:
+    if len(made) > most or json_text.is_too_large(made):
         what = ", ".join(f"{name} ({_length(value):,})" for name, value in entry.items())
         raise ArgumentError(
-            f"A line of {len(made):,} bytes is too long for a log, {most:,} are the limit; "
-            f"it holds {what[:500]}."
+            f"A line of {len(made):,} bytes is too long for a log: {most:,} bytes and "
+            f"{limits.JSON_VALUES:,} values are the limit; it holds {what[:500]}."
         )
     return made
 

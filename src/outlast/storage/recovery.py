@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from outlast.exceptions import RunLocked
-from outlast.storage import identity
+from outlast.storage import identity, results
 from outlast.storage.blobs import Blob
 from outlast.storage.commit import Committed, delete_orphans, publish
 from outlast.storage.disk import files
@@ -35,11 +36,13 @@ class Recovered:
         committed: for the first commit.
         state: what the newest good resume point holds; None if there is none.
         findings: what was wrong and is mended, as phrases.
+        unfinished: names of published files that a commit which did not come to its end has left.
     """
 
     committed: Committed
     state: Any
     findings: tuple[str, ...]
+    unfinished: frozenset[str] = frozenset()
 
 
 def recover(folder: str, known: Committed | None = None, *, begin: bool = False) -> Recovered:
@@ -65,15 +68,19 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
         files.move_aside(os.path.join(folder, name), front=layout.DAMAGED)
     for name in found.foreign:
         files.move_aside(os.path.join(folder, name), front=layout.FOREIGN)
-    is_new = found.point is None and not os.path.lexists(os.path.join(folder, layout.IDENTITY))
-    others = _somebody_elses(folder) if is_new else []
+    is_new = found.point is None and identity.read(folder) is None
+    others = _somebody_elses(folder) if is_new else [] if known else _of_no_use(folder)
     was_lost = identity.give(folder, run, layout.FOREIGN if begin else layout.DAMAGED)
     for blob, twin in found.replaceable.items():
         write = files.Content(read_part(os.path.join(folder, twin.file), twin.offset, blob.size))
         files.seal(os.path.join(folder, blob.name), write, needed=blob.size)
-    mended = _mend_published(folder, found.point, found.before) if found.point else []
-    if known is None:
-        _take_back(folder, run, found.point)
+    newest = found.point.number if found.point else 0
+    is_unread = found.point is None and bool(found.unusable)  # what they had saved is set aside as well
+    unfinished = set() if known or is_unread else _copies_of_unfinished(folder, run, newest)
+    for name in names_in(folder) if is_unread else ():
+        if layout.is_blob_of(run, name):
+            files.move_aside(os.path.join(folder, name), front=layout.DAMAGED)
+    mended = _mend_published(folder, found.point, found.before, unfinished, known) if found.point else []
     if was_lost and found.point:
         mended.insert(0, f"{layout.IDENTITY} was missing or damaged, and was written again")
     sync_names(folder)
@@ -87,6 +94,7 @@ def recover(folder: str, known: Committed | None = None, *, begin: bool = False)
         committed.remembering(known) if known else committed,
         found.point.state if found.point else None,
         (*found.findings, *mended, *others),
+        frozenset(unfinished),
     )
 
 
@@ -114,6 +122,23 @@ def _somebody_elses(folder: str) -> list[str]:
     return found
 
 
+def _of_no_use(folder: str) -> list[str]:
+    """Move aside what stands under names of the run's and cannot be its own; returns what was found."""
+    found = []
+    path = os.path.join(folder, layout.RUN)
+    if os.path.isdir(path) and not os.path.islink(path):
+        kept = files.move_aside(path, layout.CONFLICT)
+        found.append(f"{layout.RUN} was a folder: now {os.path.basename(kept)}")
+    path = os.path.join(folder, layout.RESULTS)
+    if os.path.lexists(path) and not results.is_whole(path):
+        files.move_aside(path, front=layout.DAMAGED)
+        found.append(
+            f"{layout.RESULTS} was damaged and set aside: what was logged after the training is lost; log it "
+            "again"
+        )
+    return found
+
+
 def _places(folder: str) -> Iterator[tuple[str, list[str]]]:
     """The run's folder and those in it, with the names in each; not those of other runs."""
     for place, below, names in os.walk(folder):
@@ -123,33 +148,51 @@ def _places(folder: str) -> Iterator[tuple[str, list[str]]]:
             yield place, names
 
 
-def _mend_published(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[str]:
-    """Make every published file what the resume point says; returns what was found."""
+def _mend_published(
+    folder: str,
+    point: ResumePoint,
+    before: ResumePoint | None,
+    unfinished: Collection[str],
+    known: Committed | None,
+) -> list[str]:
+    """Make every published file what the resume point says; returns what was found.
+
+    What is there instead, and no commit has left, steps aside.
+    """
     findings: list[str] = []
     for name, blob in point.files.items():
-        if not blob.fits(layout.published_path(folder, name)):
-            publish(folder, name, blob)
+        path = layout.published_path(folder, name)
+        if blob.fits(path):
+            continue
+        older = before.files.get(name) if before else None
+        is_ours = name in unfinished or known is not None or (older is not None and older.fits(path))
+        if os.path.lexists(path) and not os.path.isdir(path) and not is_ours:
+            kept = files.move_aside(path, layout.CONFLICT)
+            findings.append(f"{name} had been changed: put back, the other is {os.path.basename(kept)}")
+        else:
             findings.append(f"{name} was put back")
-    unfinished = _unfinished(folder, point, before)
+        publish(folder, name, blob)
+    lines = _unfinished_lines(folder, point, before)
     for name, log in point.logs.items():
-        _seal_published(folder, log)
-        finding = log.public and mend_published(folder, name, log, unfinished)
+        findings += _seal_published(folder, log)
+        finding = log.public and mend_published(folder, name, log, lines)
         findings += [finding] if finding else []
     _finish_giving_up(folder, point, before)
     return findings
 
 
-def _seal_published(folder: str, log: Log) -> None:
+def _seal_published(folder: str, log: Log) -> list[str]:
     """Make the copy of the lines that replaced a log again, which are the first that it has."""
     blob = log.replacement
     if blob is None or blob.fits(path := os.path.join(folder, blob.name)):
-        return
+        return []
     if os.path.lexists(path):
         files.move_aside(path, front=layout.DAMAGED)
     files.seal(path, files.Content(log.tail[: blob.size]), needed=blob.size)
+    return [f"{blob.name} was made again"]
 
 
-def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[Blob]:
+def _unfinished_lines(folder: str, point: ResumePoint, before: ResumePoint | None) -> list[Blob]:
     """The lines that were sealed for a commit that did not come to its end."""
     named = point.blobs | (before.blobs if before else frozenset())
     found = []
@@ -164,30 +207,26 @@ def _unfinished(folder: str, point: ResumePoint, before: ResumePoint | None) -> 
     return [blob for blob in found if blob.size]
 
 
-def _take_back(folder: str, run: str, point: ResumePoint | None) -> None:
-    """Delete the files that a commit which did not come to its end had published under new names.
+def _copies_of_unfinished(folder: str, run: str, newest: int) -> set[str]:
+    """The names of published files that a commit which did not come to its end has left.
 
-    They are copies of blobs that no resume point names; a file of anybody else's is none.
+    They are copies of blobs that were made for a resume point after the newest.
     """
-    newest, named = (point.number, point.files) if point else (0, {})
-    orphans = [
-        name
-        for name in names_in(folder)
-        if layout.is_blob_of(run, name) and layout.blob_kind(name) == layout.MODEL
-        if layout.blob_number(name) > newest
-    ]
-    for place, names in _places(folder) if orphans else ():
+    blobs: dict[tuple[str, int | None], list[str]] = {}
+    for name in names_in(folder):
+        is_model = layout.is_blob_of(run, name) and layout.blob_kind(name) == layout.MODEL
+        if is_model and layout.blob_number(name) > newest:
+            path = os.path.join(folder, name)
+            blobs.setdefault((layout.suffix_of(name), regular_size(path)), []).append(path)
+    found = set()
+    checksum = cache(crc32_file)
+    for place, names in _places(folder) if blobs else ():
         for path in (os.path.join(place, name) for name in names if not layout.is_blob(name)):
-            if os.path.relpath(path, folder).replace(os.sep, "/") not in named:
-                with suppress(OSError):  # it is none of ours, then
-                    if any(_is_copy(path, os.path.join(folder, name)) for name in orphans):
-                        files.remove(path)
-
-
-def _is_copy(path: str, blob: str) -> bool:
-    if layout.suffix_of(path) != layout.suffix_of(blob) or regular_size(path) != regular_size(blob):
-        return False
-    return crc32_file(path) == crc32_file(blob)
+            with suppress(OSError):  # it is none of ours, then
+                alike = blobs.get((layout.suffix_of(path), regular_size(path)), ())
+                if alike and checksum(path) in map(checksum, alike):
+                    found.add(os.path.relpath(path, folder).replace(os.sep, "/"))
+    return found
 
 
 def _finish_giving_up(folder: str, point: ResumePoint, before: ResumePoint | None) -> None:

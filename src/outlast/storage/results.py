@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlast.core.numbers import decoded, encoded
+from outlast.exceptions import ArgumentError
 from outlast.storage import identity
 from outlast.storage.disk import files
 from outlast.storage.disk.reading import beginning
@@ -25,10 +26,26 @@ def write(folder: str, epochs: int, results: Mapping[str, Any]) -> None:
         folder: the run's.
         epochs: how many it has trained.
         results: by name; numbers, lists and arrays.
+
+    Raises:
+        ArgumentError: they are too many to be read again; nothing is written.
     """
     content = {"run": identity.read(folder), "epochs": epochs, "results": encoded(results)}
-    text = json.dumps(content, indent=2) + "\n"
-    files.publish_bytes(os.path.join(folder, layout.RESULTS), text.encode())
+    text = (json.dumps(content, indent=2) + "\n").encode()
+    if json_text.is_too_large(text):
+        raise ArgumentError(
+            f"Results of a run have at most {limits.JSON_VALUES:,} values and {limits.JSON_BYTES:,} bytes: "
+            "write a large array to a file of its own."
+        )
+    files.publish_bytes(os.path.join(folder, layout.RESULTS), text)
+
+
+def is_whole(path: str) -> bool:
+    """Whether it is a file of JSON."""
+    try:
+        return json_text.parsed(beginning(path, limits.JSON_BYTES + 1) or b"") is not None
+    except (ValueError, RecursionError):
+        return False
 
 
 def read(folder: str, epochs: int) -> dict[str, Any]:

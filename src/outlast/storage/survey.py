@@ -12,11 +12,13 @@ it is missing or damaged, the newest resume point that verifies does.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from outlast.exceptions import ArgumentError, DamagedFile
-from outlast.storage import identity, resume_points
+from outlast.storage import identity, journal, resume_points
 from outlast.storage.blobs import Blob
 from outlast.storage.disk.reading import names_in
 from outlast.storage.format import layout
@@ -26,6 +28,7 @@ Read = Callable[[str, int], ResumePoint]
 Fits = Callable[[Blob, str], bool]
 
 _ATTEMPTS = 20
+_PAUSES = (0, 0.005, 0.01, 0.02, 0.05, 0.1)  # seconds before each; the last for all that follow
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def survey(
         FileError: the system does not let us look.
     """
     for attempt in range(_ATTEMPTS):
+        time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])  # else we may keep step with the writer
         listed = resume_points.numbers(folder)
         try:
             found = _looked_through(folder, listed, read, fits, read_before)
@@ -137,7 +141,7 @@ def _looked_through(folder: str, numbers: list[int], read: Read, fits: Fits, rea
         chosen.without_lost(),
         before.point if before else None,
         bad,
-        (*map(layout.resume_name, bad), *sorted(spoilt.intersection(names))),
+        (*map(layout.resume_name, bad), *sorted(spoilt.intersection(names)), *_rests(folder, chosen)),
         {blob: twin for one in kept for blob, twin in one.twins.items()},
         chosen.lost,
         (*foreign,),
@@ -158,13 +162,23 @@ def _points(
         try:
             point = read(folder, number)
         except DamagedFile as error:
-            bad[number] = str(error)
+            bad[number] = str(error).rstrip(".")
             continue
         run = run or point.run
         if point.run == run:
             yield point
         else:
             foreign.append(layout.resume_name(number))
+
+
+def _rests(folder: str, chosen: _Candidate) -> list[str]:
+    """What stands under the names of models whose bytes are lost."""
+    found = []
+    for name in (name for name, blob in chosen.point.files.items() if blob in chosen.lost):
+        with suppress(ArgumentError):  # a link on its way leads out of the folder
+            if os.path.lexists(layout.published_path(folder, name)):
+                found.append(name)
+    return found
 
 
 def is_set_aside(folder: str, blob: Blob) -> bool:
@@ -230,10 +244,20 @@ def _holds(folder: str, twin: Twin, blob: Blob) -> bool:
 
 def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]) -> None:
     """Raise ``DamagedFile`` unless at most a first resume point was torn while it was made."""
-    if max([*bad, *map(layout.blob_number, blobs)], default=0) > 1:
-        why = " ".join(bad.values()) or "they are gone, though files that they name are there."
+    had_ended = (
+        not bad
+        and identity.read(folder) is not None
+        and any(
+            event.get("event") == "end" for event in journal.read_end(os.path.join(folder, layout.EVENTS))
+        )
+    )
+    if had_ended or max([*bad, *map(layout.blob_number, blobs)], default=0) > 1:
+        gone = "a training has ended here, and" if had_ended else ""
+        why = (
+            ". ".join(bad.values()) or f"{gone} they are gone, though files that they name are there".strip()
+        )
         raise DamagedFile(
-            f"No resume point in {folder} can be used: {why} Nothing was "
+            f"No resume point in {folder} can be used: {why}. Nothing was "
             'changed. Begin a new run in another folder, or with resume="never", which sets this '
             "one aside.",
             path=folder,
@@ -246,4 +270,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _names(blobs: dict[Blob, str]) -> str:
-    return _listed([blob.name for blob in blobs]) + ", which is missing or damaged"
+    is_or_are = "which is" if len(blobs) == 1 else "which are"
+    return _listed([blob.name for blob in blobs]) + f", {is_or_are} missing or damaged"

@@ -105,10 +105,16 @@ def _summary(run: Verification) -> str:
     count = len(run.checks)
     writer = f"; {_holder(run.run)} is writing it" if run.run.status is Status.RUNNING else ""
     if not count:
-        return _brief(run.run.problem) or f"nothing is saved yet{writer}"
+        nothing = "its files change faster than they can be checked" if run.untold else "nothing is saved yet"
+        return _brief(run.run.problem) or f"{nothing}{writer}"
     if not run.holds:
         wrong = sum(not check.verdict.good for check in run.checks)
+        if not wrong:  # whoever wrote it wrote nonsense
+            return f"DAMAGED, though all {count} files are what was written: {_brief(run.run.problem)}"
         return f"DAMAGED, {wrong} of {count} files damaged, changed or missing"
+    if run.untold:
+        more = f"{len(run.untold)} more changed before that"
+        return f"all {count} files that could be checked are intact; {more}{writer}"
     return f"all {count} files are intact{writer}"
 
 
@@ -188,6 +194,8 @@ def _point(point: Point) -> tuple[str, str, str]:
 
 def _event(event: Mapping[str, Any]) -> tuple[str, str, str]:
     known = ("event", "time", "pid")
+    if event.get("event") == "loader":  # its turn and checksum are for a resume
+        return _clock(event.get("time")), "loader", "a data loader was met"
     rest = {name: value for name, value in event.items() if name not in known and value != []}
     return _clock(event.get("time")), _brief(str(event.get("event"))), _brief(_plain(rest))
 

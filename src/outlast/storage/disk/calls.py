@@ -154,6 +154,12 @@ def _space(path: str, needed: int | None) -> str:
     folder = os.path.dirname(os.path.abspath(path))
     while not os.path.isdir(folder):  # it is what could not be made
         folder = os.path.dirname(folder)
+    if hasattr(os, "statvfs"):
+        system = os.statvfs(folder)
+        if system.f_files and not system.f_favail:
+            return (
+                " The file system has no room for another file, however small; delete some, then start again."
+            )
     free = shutil.disk_usage(folder).free
     needs = "" if needed is None else f"{needed:,} bytes are needed, "
     return f" {needs}{free:,} bytes are free; make room, then start again."

@@ -19,7 +19,7 @@ from typing import Any
 from outlast.exceptions import FileError
 from outlast.storage.disk.calls import calls, explained, opened, sync_file, sync_folder, write_all
 from outlast.storage.disk.reading import names_in, open_regular
-from outlast.storage.disk.temporary import claim_name, is_temporary, temporary_name
+from outlast.storage.disk.temporary import claim_name, is_anothers, is_temporary, temporary_name
 
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PIECE = 4 << 20
@@ -204,7 +204,7 @@ def probe_writable(folder: str) -> None:
 
 def clear_temporary(folder: str) -> list[str]:
     """Delete what killed writers left in ``folder``; returns the names."""
-    left = [name for name in names_in(folder) if is_temporary(name)]
+    left = [name for name in names_in(folder) if is_temporary(name) and not is_anothers(name)]
     for name in left:
         with explained(folder, "clear"):
             _remove_tree(os.path.join(folder, name))
@@ -274,7 +274,8 @@ def _make_folder(path: str) -> None:
     with suppress(FileExistsError):
         calls.mkdir(path)
     if not os.path.isdir(path):
-        raise NotADirectoryError(errno.ENOTDIR, "a file is where the folder should be")
+        what = "a link that leads nowhere" if os.path.islink(path) else "a file"
+        raise NotADirectoryError(errno.ENOTDIR, f"{what} is where the folder should be")
     sync_folder(parent)
 
 

@@ -3,7 +3,8 @@
 The lock goes with its holder, however it ends. Forked workers close it at
 once: a flock is shared with children and would outlive a parent that was
 killed. Where a file system has no flock, a file made exclusively says who
-holds the run. That one is never stolen: after a crash a person deletes it. The
+holds the run. That one is never stolen: after a crash a person deletes it. Where
+flock is there, such a file is left over from elsewhere, and counts for nothing. The
 real fence lies deeper: two writers cannot both make resume point N+1.
 """
 
@@ -33,6 +34,7 @@ NAME_WITHOUT_FLOCK = "LOCK.held"
 
 _TAKEN = {errno.EWOULDBLOCK, errno.EACCES}
 _NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_NOT_FOR_US = {errno.EACCES, errno.EPERM}  # to open a file
 _TRIES = 5  # somebody who only asks who holds the run may have the lock for a moment
 _PAUSE = 0.02  # seconds
 _LONGEST = 4096  # bytes of what a holder says of itself
@@ -147,13 +149,22 @@ def give_up(folder: str) -> None:
 def holder(folder: str) -> dict[str, Any] | None:
     """Who holds the run (host, pid, since and more, as far as known), or None if nobody does.
 
-    Nothing is changed. A lock that was given back is left alone; one whose holder may have been
-    killed is tried, shared and for a moment.
+    It says what :func:`acquire` would meet. Nothing is changed. A lock that was given back is left alone;
+    one whose holder may have been killed is tried, shared and for a moment. If the system does not let us
+    look, nobody can tell who holds the run, and it counts as held by nobody.
+
+    Raises:
+        FileError: the system cannot look now, such as with too many open files.
     """
-    exclusive = os.path.join(folder, NAME_WITHOUT_FLOCK)
-    if os.path.lexists(exclusive):
-        return _read(exclusive)
     path = os.path.join(folder, NAME)
+    with explained(path, "read"):
+        exclusive = os.path.join(folder, NAME_WITHOUT_FLOCK)
+        if os.path.lexists(exclusive) and not _has_flock(folder, exclusive):
+            return _read(exclusive)
+        return _flock_holder(path)
+
+
+def _flock_holder(path: str) -> dict[str, Any] | None:
     if sys.platform == "win32":
         return None
     try:
@@ -164,9 +175,39 @@ def holder(folder: str) -> dict[str, Any] | None:
             except OSError as error:
                 return _read(path) if error.errno in _TAKEN else None
     except OSError as error:
-        if error.errno not in NOT_WHAT_WAS_WRITTEN:  # these: missing; or a link, which no run of ours locks
+        # Missing; or a link, which no run of ours locks; or not for our eyes.
+        if error.errno not in NOT_WHAT_WAS_WRITTEN | _NOT_FOR_US:
             raise
     return None
+
+
+def _has_flock(folder: str, exclusive: str) -> bool:
+    """Whether the file system has flock, so that the exclusive file is no lock here.
+
+    Such a file comes along when a run is copied from a file system without flock. It is tried itself:
+    no writer takes a flock on it, so none is disturbed. If it cannot be opened, the folder is.
+    """
+    if sys.platform == "win32":
+        return False
+    try:
+        with open_regular(exclusive) as fd:
+            return _can_be_flocked(fd)
+    except OSError as error:
+        if error.errno not in NOT_WHAT_WAS_WRITTEN | _NOT_FOR_US:
+            raise
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return _can_be_flocked(fd)
+    finally:
+        os.close(fd)
+
+
+def _can_be_flocked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until it is closed
+    except OSError as error:
+        return error.errno in _TAKEN
+    return True
 
 
 def _flocked(folder: str, key: str) -> Lock | None:

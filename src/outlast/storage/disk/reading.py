@@ -28,9 +28,15 @@ NOT_WHAT_WAS_WRITTEN = {
 
 @contextmanager
 def open_regular(path: str) -> Iterator[int]:
-    """A descriptor to read ``path``; never follows a link, never waits for a pipe."""
+    """A descriptor to read ``path``; never follows a link, never waits for a pipe.
+
+    Raises:
+        FileError: the system does not let us look.
+        OSError: the file is not what was written; its number is in ``NOT_WHAT_WAS_WRITTEN``.
+    """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | BINARY
-    fd = os.open(path, flags)
+    with _if_nothing_is_known(path):
+        fd = os.open(path, flags)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
@@ -39,10 +45,27 @@ def open_regular(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def regular_size(path: str) -> int | None:
-    """The size of a regular file; None of anything else, a symbolic link included."""
+@contextmanager
+def _if_nothing_is_known(path: str) -> Iterator[None]:
+    """Turn an error that says nothing about the file, such as one of rights, into ours."""
     try:
-        found = os.lstat(path)
+        yield
+    except OSError as error:
+        if error.errno in NOT_WHAT_WAS_WRITTEN:
+            raise
+        with explained(path, "read"):
+            raise
+
+
+def regular_size(path: str) -> int | None:
+    """The size of a regular file; None of anything else, a symbolic link included.
+
+    Raises:
+        FileError: the system does not let us look.
+    """
+    try:
+        with _if_nothing_is_known(path):
+            found = os.lstat(path)
     except OSError as error:
         if error.errno in NOT_WHAT_WAS_WRITTEN:
             return None

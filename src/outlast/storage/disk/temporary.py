@@ -6,7 +6,8 @@ import os
 import re
 from pathlib import PurePath
 
-_TEMPORARY = re.compile(r"\..*\.x[0-9a-f]{12}(\..*)?", re.DOTALL)
+_TEMPORARY = re.compile(r"\..*\.x([0-9a-f]{8})[0-9a-f]{4}(\..*)?", re.DOTALL)
+_LARGEST_PID = 1 << 22  # on Linux; others have fewer
 
 
 def temporary_name(path: str) -> str:
@@ -20,7 +21,8 @@ def temporary_name(path: str) -> str:
     folder, name = os.path.split(path)
     suffix = "".join(PurePath(name).suffixes[-2:])
     stem = name.removesuffix(suffix).lstrip(".")[:40]  # a name has at most 255 bytes
-    return os.path.join(folder, f".{stem}.x{os.urandom(6).hex()}{suffix}")
+    number = os.getpid() & 0xFFFFFFFF  # whose it is, so that nobody else deletes it
+    return os.path.join(folder, f".{stem}.x{number:08x}{os.urandom(2).hex()}{suffix}")
 
 
 def claim_name(path: str) -> str:
@@ -32,6 +34,21 @@ def claim_name(path: str) -> str:
     """
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.x{0:012}")
+
+
+def is_anothers(name: str) -> bool:
+    """Whether another process of this machine that is alive made it, and may be writing it."""
+    match = _TEMPORARY.fullmatch(name)
+    number = int(match[1], 16) if match else 0
+    if number in (0, os.getpid()) or number > _LARGEST_PID or os.name != "posix":
+        return False
+    try:
+        os.kill(number, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def is_temporary(name: str) -> bool:

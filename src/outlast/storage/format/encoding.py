@@ -21,6 +21,7 @@ from outlast.storage.format import limits
 from outlast.storage.format.dtypes import Array, Bits, as_array, axes_of, bits_of, name_of, transposed
 
 _ODD = re.compile(r'[^\x20-\x7e]|[,\[{"\\]')  # in a name these would make a header longer
+_HALF = re.compile("[\ud800-\udfff]")  # of a character: JSON would join two of them to one
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -130,6 +131,9 @@ class _Encoder:
     def as_is(self, value: Any, path: str, depth: int) -> Any:
         return value
 
+    def text(self, value: str, path: str, depth: int) -> Any:
+        return value if _is_whole(value) else {"$text": [*map(ord, value)]}
+
     def integer(self, value: int, path: str, depth: int) -> int:
         if value.bit_length() > limits.INTEGER_BITS:
             raise CapabilityError(
@@ -147,7 +151,7 @@ class _Encoder:
         return [self.to_json(item, f"{path}/{i}", depth + 1) for i, item in enumerate(values)]
 
     def dict(self, value: dict[Any, Any], path: str, depth: int) -> Any:
-        if all(type(key) is str and not key.startswith("$") for key in value):
+        if all(type(key) is str and not key.startswith("$") and _is_whole(key) for key in value):
             return {key: self.to_json(item, f"{path}/{key}", depth + 1) for key, item in value.items()}
         return {"$dict": self.pairs(value, path, depth)}
 
@@ -210,7 +214,7 @@ def _tagged(tag: str, content: Callable[[_Encoder, Any, str, int], Any]) -> Call
 _WRITERS: dict[type, Callable[[_Encoder, Any, str, int], Any]] = {
     type(None): _Encoder.as_is,
     bool: _Encoder.as_is,
-    str: _Encoder.as_is,
+    str: _Encoder.text,
     int: _Encoder.integer,
     float: _Encoder.float,
     list: _Encoder.items,
@@ -225,6 +229,10 @@ _WRITERS: dict[type, Callable[[_Encoder, Any, str, int], Any]] = {
     OrderedDict: _tagged("$ordered", _Encoder.pairs),
     Immutable: _Encoder.immutable,
 }
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() or not _HALF.search(text)
 
 
 def _full_name(value: object) -> str:
@@ -255,8 +263,15 @@ def _is_array(value: object) -> bool:
 
 class _Decoder:
     def __init__(self, arrays: Mapping[str, Any], immutables: Mapping[str, Any]) -> None:
-        self.arrays = arrays
+        self._arrays, self._taken = arrays, set[str]()
         self.immutables = immutables
+
+    def array(self, name: str) -> Any:
+        """An array, which an encoder names once: a file that names it often could stand for very much."""
+        if name in self._taken:
+            raise ValueError(f"{name[:100]!r} is named twice")
+        self._taken.add(name)
+        return self._arrays[name]
 
     def value(self, json_value: Any, depth: int) -> Any:
         """What was encoded as ``json_value``."""
@@ -288,6 +303,9 @@ def _scalar(array: Any) -> Any:
 
 def _in_memory(array: Any, axes: list[int], order: str) -> Any:
     """An array as it lay in memory; a mere description of the array stays as it is."""
+    there = array.array if isinstance(array, Bits) else array
+    if axes and (not all(type(axis) is int for axis in axes) or sorted(axes) != [*range(len(there.shape))]):
+        raise ValueError(f"{str(axes)[:100]} are not the axes of an array with the shape {there.shape}")
     if not isinstance(array, Bits) and not hasattr(array, "transpose"):
         return array
     if order == ">":
@@ -301,11 +319,12 @@ def _bytes(array: Any, kind: Callable[[bytes], Any]) -> Any:
 
 
 _TAGS: dict[str, Callable[[_Decoder, Any, int], Any]] = {
-    "$tensor": lambda its, content, depth: its.arrays[content],
-    "$memory": lambda its, content, depth: _in_memory(its.arrays[content[0]], *content[1:]),
-    "$scalar": lambda its, content, depth: _scalar(its.arrays[content]),
-    "$bytes": lambda its, content, depth: _bytes(its.arrays[content], bytes),
-    "$bytearray": lambda its, content, depth: _bytes(its.arrays[content], bytearray),
+    "$tensor": lambda its, content, depth: its.array(content),
+    "$memory": lambda its, content, depth: _in_memory(its.array(content[0]), *content[1:]),
+    "$scalar": lambda its, content, depth: _scalar(its.array(content)),
+    "$bytes": lambda its, content, depth: _bytes(its.array(content), bytes),
+    "$bytearray": lambda its, content, depth: _bytes(its.array(content), bytearray),
+    "$text": lambda its, content, depth: "".join(map(chr, content)),
     "$immutable": lambda its, content, depth: its.immutables[content],
     "$float": lambda its, content, depth: _NOT_FINITE[content],
     "$tuple": lambda its, content, depth: tuple(its.items(content, depth)),
