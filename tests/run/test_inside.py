@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import random
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -24,8 +26,8 @@ def train(
     *,
     every: Any = 3,
     until: int | None = None,
-    epochs: int = 3,
     two: bool = False,
+    in_batch: Any = None,
     **options: Any,
 ) -> Any:
     """Train to the end, or leave after so many batches; returns what came of it."""
@@ -49,6 +51,8 @@ def train(
                 run.log(loss=abs(sum(adapter.weights["w"])), weight=1 + batch % 2)
                 run.extra["seen"] = run.extra.get("seen", 0) + 1
                 done += 1
+                if in_batch is not None:
+                    in_batch(done)
                 if done == until:
                     run.flush()
                     return run.committed
@@ -198,3 +202,25 @@ def test_a_killed_pytorch_loop_is_as_one_that_was_not(folder: Path, workers: int
     for until in (5, 2):
         trained("left", until)
     assert trained("left", 0) == whole
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="POSIX's signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_ends_after_the_batch_at_hand_with_a_save_there(
+    folder: Path, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(folder / "whole", every=100)
+
+    def meddle(done: int) -> None:
+        if done == 5:
+            os.kill(os.getpid(), getattr(signal, number))
+
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        train(folder / "left", every=100, in_batch=meddle)
+    assert outlast.open_run(folder / "left").committed == (0, 4)
+    told = capsys.readouterr().out
+    assert (
+        "ended in epoch 1 up to batch 5, which is saved. The same command goes on with epoch 1, batch 6"
+        in told
+    )
+    assert train(folder / "left", every=100) == whole
