@@ -139,11 +139,6 @@ def test_what_can_be_no_path_is_refused(path: str) -> None:
         start(path)
 
 
-def test_save_every_takes_no_batches_yet(folder: Path) -> None:
-    with pytest.raises(ArgumentError, match="save_every must be 'epoch', but is 100"):
-        start(folder, save_every=100)
-
-
 def test_a_keyword_that_is_no_argument_and_has_no_state_is_refused(folder: Path) -> None:
     with pytest.raises(ArgumentError, match=r"no argument 'optimiser'\. Did you mean 'optimizer'"):
         start(folder, optimiser=None)

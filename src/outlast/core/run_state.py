@@ -48,6 +48,28 @@ class Position:
         """The epoch in which training goes on."""
         return self.epoch + 1 if self.batch is None else self.epoch
 
+    @property
+    def done(self) -> str:
+        """What is trained there, as users count.
+
+        Example:
+            >>> Position(1).done, Position(1, 3).done
+            ('epoch 2', 'epoch 2 up to batch 4')
+        """
+        inside = "" if self.batch is None else f" up to batch {self.batch + 1}"
+        return f"epoch {self.epoch + 1}{inside}"
+
+    @property
+    def next(self) -> str:
+        """What is trained from there, as users count.
+
+        Example:
+            >>> Position(1).next, Position(1, 3).next
+            ('epoch 3', 'epoch 2, batch 5')
+        """
+        inside = "" if self.batch is None else f", batch {self.batch + 2}"
+        return f"epoch {self.next_epoch + 1}{inside}"
+
     def as_tuple(self) -> tuple[int, int | None]:
         """(epoch, batch), as users see it."""
         return self.epoch, self.batch
@@ -80,6 +102,14 @@ _FORM = {
     "description": {str: str},
     "changes": int,
 }
+_MEAN = [[[Any]]]  # sums and weights, by place
+_INSIDE = {
+    "counts": [int],
+    "count": int,
+    "random": {str: Any},
+    "generators": [{str: Any}],
+    "means": {"means": {str: _MEAN}, "values": {str: Any}, "of_validations": [str]},
+}
 _FORM_OF_A_RUN = {
     "settings": {"callbacks": {str: {str: JSON}}, "learning_rate": {str: float}},
     "training": {str: Any},
@@ -92,6 +122,7 @@ _FORM_OF_A_RUN = {
         "validation_loaders": _LOADERS,
         "batches": {"count": int, "later": int, "first": CHECKSUMS},
         "sizes": {str: [int]},
+        "inside": (None, _INSIDE),
     },
 }
 

@@ -192,6 +192,25 @@ def begin_workers(loader: Any) -> None:
         random_state.restore(before)
 
 
+def skip(iterator: Any, batches: int) -> int:
+    """Go past batches without loading them, where an iterator can; returns past how many it went.
+
+    PyTorch's own, without workers, asks its sampler for the indices of the next batch, and loads them then.
+    """
+    kind = type(iterator)
+    if kind.__name__ != "_SingleProcessDataLoaderIter" or not kind.__module__.startswith(_TORCHS):
+        return 0
+    if asked(asked(iterator, "_dataset_kind"), "name", "Map") != "Map" or not has(iterator, "_next_index"):
+        return 0
+    for skipped in range(batches):
+        try:
+            iterator._next_index()
+        except StopIteration:
+            return skipped
+        iterator._num_yielded += 1
+    return batches
+
+
 def inexact(iterable: Any) -> list[str]:
     """What of a loader a resume cannot make identical, and what would make it so."""
     told = []

@@ -7,7 +7,7 @@ compensation: what each addition rounds off is kept beside the sum, and goes int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache, lru_cache
 from typing import Any, Protocol, cast
 
@@ -32,11 +32,23 @@ class Sum:
     def __init__(self) -> None:
         self._parts: dict[Hashable, _Part] = {}
         self._shape: tuple[int, ...] | None = None
+        self._carried: list[list[Any]] = []  # of another process, by the turn in which places came
 
     @property
     def totals(self) -> list[Any]:
         """The sum of each place, in its own form."""
         return [part.total for part in self._parts.values()]
+
+    def saved(self) -> list[list[Any]]:
+        """For a resume point: what each place has summed up; waits for the devices."""
+        return [*([_array(one) for one in part.sums] for part in self._parts.values()), *self._carried]
+
+    @classmethod
+    def of(cls, saved: Sequence[Sequence[Any]]) -> Sum:
+        """The inverse of :meth:`saved`: the next value of a place is added to what it had summed up."""
+        new = cls()
+        new._carried = [[*sums] for sums in saved]
+        return new
 
     def add(self, value: Any, weight: Any = 1.0) -> None:
         """Add ``value * weight``; nothing for a weight of 0, whatever the value is.
@@ -54,7 +66,9 @@ class Sum:
         kind = _kind(value)
         home = kind.home(value)
         if home not in self._parts:
-            self._parts[home] = kind.part(value)
+            self._parts[home] = part = kind.part(value)
+            if self._carried:
+                part.carry(value, *self._carried.pop(0))
         self._parts[home].add(value, weight)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
@@ -68,7 +82,7 @@ class Sum:
 
     def read(self) -> Any:
         """The sum, as a float or a NumPy array of float64; waits for the devices."""
-        total = sum(part.read() for part in self._parts.values())
+        total = sum(part.read() for part in self._parts.values()) + sum(one[0] for one in self._carried)
         return total if asked(total, "size", 1) > 1 else float(asked(total, "item", lambda: total)())
 
 
@@ -78,8 +92,19 @@ def of_one_kind(value: Any, weight: Any) -> bool:
     return kind is not _HOST and kind is _kind(value)
 
 
+def _array(value: Any) -> Any:
+    import numpy as np
+
+    return np.asarray(value.cpu() if has(value, "cpu") else value)
+
+
 class _Part(Protocol):
     total: Any
+
+    @property
+    def sums(self) -> Sequence[Any]: ...
+
+    def carry(self, value: Any, *sums: Any) -> None: ...
 
     def add(self, value: Any, weight: Any) -> None: ...
 
@@ -103,6 +128,13 @@ class _OnHost:
 
     def __init__(self) -> None:
         self.total: Any = 0.0
+
+    @property
+    def sums(self) -> Sequence[Any]:
+        return [self.total]
+
+    def carry(self, value: Any, total: Any) -> None:
+        self.total = total if total.ndim else float(total)
 
     def add(self, value: Any, weight: Any) -> None:
         if weight:
@@ -133,6 +165,16 @@ class _OnDevice:
         self._widen, self._where, self._compensated = widen, where, compensated
         self.total: Any = 0.0
         self._lost: Any = 0.0
+
+    @property
+    def sums(self) -> Sequence[Any]:
+        return [self.total, self._lost]
+
+    def carry(self, value: Any, total: Any, lost: Any) -> None:
+        wide = self._widen(value)
+        self.total, self._lost = (
+            wide.new_tensor(one) if has(wide, "new_tensor") else one for one in (total, lost)
+        )
 
     def add(self, value: Any, weight: Any) -> None:
         if isinstance(weight, float):
@@ -174,6 +216,15 @@ class _OnJax:
         import jax.numpy as jnp
 
         self.total = self._lost = jnp.zeros(value.shape, _jax_type())
+
+    @property
+    def sums(self) -> Sequence[Any]:
+        return [self.total, self._lost]
+
+    def carry(self, value: Any, total: Any, lost: Any) -> None:
+        import jax.numpy as jnp
+
+        self.total, self._lost = (jnp.asarray(one, _jax_type()) for one in (total, lost))
 
     def add(self, value: Any, weight: Any) -> None:
         self.total, self._lost = _jax_addition()(self.total, self._lost, value, weight)

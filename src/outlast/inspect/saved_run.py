@@ -257,6 +257,11 @@ class SavedRun(Readable):
         return self._state.position.as_tuple()
 
     @property
+    def next_epoch(self) -> int:
+        """The epoch in which a resume goes on, from 0."""
+        return self._state.position.next_epoch
+
+    @property
     def epochs(self) -> int | None:
         """How many epochs were asked for; None if nobody said."""
         return self._state.epochs

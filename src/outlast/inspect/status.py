@@ -157,7 +157,7 @@ class Look:
         if self.found is None:
             return None
         folder, saved, found = self.run.folder, self.saved, self.found
-        epoch = saved.committed[0] + 1 if saved else 0
+        epoch = saved.next_epoch if saved else 0
         beyond = [number for number in sorted(found.unusable) if not saved or number > saved.number]
         return Outlook(
             saved.number if saved else None,
@@ -214,7 +214,7 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
         facts: dict[str, Any] = {"epochs": 0}
         if saved:
             _ = saved.stopped  # raises if the values do not fill the sentence
-            facts = {"epochs": saved.committed[0] + 1, "requested": saved.epochs, "stop": saved.stop}
+            facts = {"epochs": saved.next_epoch, "requested": saved.epochs, "stop": saved.stop}
             facts["results"] = saved.results
         try:
             facts["best"] = _best(saved)

@@ -7,6 +7,7 @@ import inspect
 import operator
 import os
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
@@ -63,11 +64,13 @@ def checked_seed(seed: Any) -> int | None:
 
 
 def check_save_every(save_every: Any) -> None:
-    """Refuse what is not built."""
-    if save_every != "epoch":
+    """Refuse what is no number of batches, no time, and not ``"epoch"``."""
+    is_count = isinstance(save_every, int) and not isinstance(save_every, bool) and save_every > 0
+    is_time = isinstance(save_every, timedelta) and save_every > timedelta(0)
+    if not (is_count or is_time or save_every == "epoch"):
         raise ArgumentError(
-            f"save_every must be 'epoch', but is {save_every!r}: resume points inside an epoch are not "
-            "made yet."
+            "save_every must be 'epoch', a number of batches above 0, or a datetime.timedelta above 0, but "
+            f"is {save_every!r}."
         )
 
 

@@ -20,10 +20,11 @@ from outlast.exceptions import FileError, OutlastWarning, UsageError, warn
 from outlast.frameworks import loaders
 from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
-from outlast.run.contents import Contents
+from outlast.run.contents import Contents, frozen
 from outlast.run.data import Data
 from outlast.run.foreign import Beside
 from outlast.run.generators import Firsts
+from outlast.run.inside import Every
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
@@ -56,6 +57,9 @@ class Host(OwnLoop):
     _structure: Structure
     _structure_of_parts: Structure
     _signals: Signals
+
+    _every: Every | None  # when a resume point is made inside an epoch
+    _within: Mapping[str, Any] | None = None  # all as it was saved inside an epoch, until the loop is there
 
     _fresh = False  # opened, and not trained since
     _under_way: int | None = None  # the epoch that has begun and is not committed
@@ -113,6 +117,11 @@ class Host(OwnLoop):
 
     def _begin(self, logs: Logs | None) -> None:
         beforehand.refuse_beside(self)
+        if self._every is not None and not self._marks_batches:
+            raise UsageError(
+                "save_every makes resume points inside an epoch in a loop of your own, with run.epochs(...) "
+                'and run.batches(...). Here the run sees epochs alone: leave out save_every, or pass "epoch".'
+            )
         if not (self._store.is_open and self._fresh):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
@@ -153,6 +162,7 @@ class Host(OwnLoop):
         elif found_finished:
             self._data.hand_on()
             self._loop.hand_on(os.path.realpath(self._store.folder), self._shown)
+        self._keep_within(finished is None)
         self._trains = True
         self._beside.begin(one for one in self.control.beside() if one not in (self, *self.callbacks))
         for structure in (self._structure, self._structure_of_parts):
@@ -162,6 +172,30 @@ class Host(OwnLoop):
             if self.training.is_built:
                 self._find_restructured(self.training.state())
             self.training.changed(self._parts), self.training.taken_over([*self._parts.values()])
+
+    def _keep_within(self, trains: bool) -> None:
+        """Keep what was put back: the code of the epoch runs again before the loop has come there."""
+        self._within = None
+        if self._loop.goes_on and trains:
+            self._within = {**frozen(self._contents.collect()), "extra": deepcopy(self.extra)}
+
+    def _come_back(self, skipped: int) -> None:
+        if self._within is not None:
+            within, self._within = dict(self._within), None
+            put_into(self.extra, within.pop("extra"))
+            self._contents.restore(within)
+
+    def _end_batch(self, batch: int) -> None:
+        if self._every is None or self._within is not None or self._under_way is None:
+            return
+        if self._signals.pending is None and not self._every.is_due(batch + 1):
+            return
+        self._progress.position = Position(self._under_way, batch)
+        self._progress.epochs, self._progress.finished = self._epochs(), False
+        self._commit()
+        self._every.made()
+        if self._check is not None and self._check.differences is not None:
+            self._go_on_from(self._check, None)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -189,6 +223,11 @@ class Host(OwnLoop):
 
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
         self._safe_point()
+        if self._within is not None:
+            raise UsageError(
+                f"{self._shown} was saved inside epoch {epoch + 1}, and this start has not come there: the "
+                "loop has no run.batches(...) in this epoch any more. Begin again with resume='never'."
+            )
         self._opening.hook_came()
         super().on_epoch_end(epoch, logs)
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
@@ -198,6 +237,9 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
+        if self._every is not None and not self._loop.has_batches:
+            self._every = None
+            self._warn("save_every has no effect: this loop has no run.batches(...) in its epochs.")
         changed = self._name_what_changed() if self.folder is not None else ""
         if self._check is not None:
             self._go_on_from(self._check, logs)
@@ -432,7 +474,10 @@ class Host(OwnLoop):
         self._signals.raise_pending()
 
     def _told_of_end(self) -> str:
-        saved = 0 if self._store.committed is None else self._store.committed.epoch + 1
+        at = self._store.committed
+        if at is not None and at.batch is not None:
+            return f"ended in {at.done}, which is saved. The same command goes on with {at.next}"
+        saved = 0 if at is None else at.epoch + 1
         told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
         if self._under_way is not None and self._check is None:  # an epoch trained again is saved
             lost = f"ended in epoch {self._under_way + 1}, which is not saved"

@@ -10,11 +10,12 @@ from outlast.core.asking import has
 from outlast.core.logs import validation_name
 from outlast.core.numbers import check_name
 from outlast.core.run_state import Moment
-from outlast.exceptions import ArgumentError, UsageError
+from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
 from outlast.run import left_loaders
-from outlast.run.batches import Batches
+from outlast.run.batches import Batches, same_batches
 from outlast.run.generators import Firsts, Generators
+from outlast.run.inside import Begun, kept
 from outlast.run.means import Means
 from outlast.run.parts import AnyPart
 
@@ -66,14 +67,33 @@ class Loop(AnyPart):
         self._seen = Batches()
         self.begins_epoch = True  # no loader was used in it yet
         self.first_sizes: dict[str, list[int]] = {}  # of the first loader of each epoch, each once
+        self._begun: Begun | None = None  # the loaders of the epoch, if resume points are made inside it
+        self._goes_on: Mapping[str, Any] | None = None  # inside an epoch, and that is not reached yet
+        self._turn = 0  # among the loaders of the epoch
 
     def begin_epoch(self) -> None:
         """Forget the epoch before."""
         self._means, self._seen, self.begins_epoch = Means(), Batches(), True
         self.leave()
-        self.in_epoch, self._count, self._ended = True, 0, None
+        self.in_epoch, self._count, self._ended, self._turn = True, 0, None, 0
+        if self._begun is not None:
+            self._begun = Begun()
         self._generators.begin_epoch()
         self._of_validations.begin_epoch()
+
+    def save_inside(self) -> None:
+        """From now on, resume points may be made inside an epoch."""
+        self._begun = Begun()
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether the epoch went through any."""
+        return self._count > 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an epoch is to go on inside, and the loop has not come there yet."""
+        return self._goes_on is not None
 
     def note_first(self, size: dict[str, Any], *, anew: bool) -> None:
         """Note the size of the epoch's first loader; ``anew``: those before it do not count any more."""
@@ -118,32 +138,73 @@ class Loop(AnyPart):
         else:
             self._means.put(metrics)
 
-    def batches(self, loader: Iterable[Any], meet: Callable[[Any], object]) -> Iterator[tuple[int, Any]]:
+    def batches(
+        self,
+        loader: Iterable[Any],
+        meet: Callable[[Any], object],
+        come_back: Callable[[int], object] = lambda skipped: None,
+    ) -> Iterator[tuple[int, Any]]:
         """(index, batch) of a loader; the index goes on from one loader of the epoch to the next.
 
         Args:
             loader: the loader.
             meet: called with it before it is iterated.
+            come_back: called when the loop has come to where the run was saved inside the epoch.
 
         Raises:
             UsageError: no epoch is under way, or a batch is.
             ArgumentError: the loader gives nothing, or is none.
+            RunChanged: it has fewer batches than were trained.
         """
         self._check("run.batches", loader)
         meet(loader)
         self._generators.meet(loader)
         before = self._count
+        if self._goes_on is not None:
+            iterator = self._skipped(loader, self._goes_on, come_back)
+            if iterator is None:
+                return
+            before = -1  # what was trained of it counts
+        else:
+            if self._begun is not None:
+                self._begun.begin(loader)
+            iterator = iter(loader)
         try:
-            for data in loader:
+            for data in iterator:
                 self.last = {}
                 self._seen.note(data)
                 self._in_batch, self._count = True, self._count + 1
+                if self._begun is not None:
+                    self._begun.counts[-1] += 1
                 yield self._count - 1, data
                 self._in_batch = False
         finally:
             self._in_batch = False
         if self._count == before:
             raise _nothing_came("run.batches", loader)
+
+    def _skipped(
+        self, loader: Any, saved: Mapping[str, Any], come_back: Callable[[int], object]
+    ) -> Iterator[Any] | None:
+        """The rest of a loader of an epoch that goes on inside; None if all of it was trained."""
+        begun, turn = Begun.of(saved["inside"]), self._turn
+        self._turn += 1
+        if turn < len(begun.counts) - 1:
+            return None
+        trained, seen = begun.counts[-1], Batches()
+        iterator, lacking = begun.iterator(loader, seen.note)
+        if lacking:
+            raise RunChanged(
+                f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
+                "of it: the data has changed. Give it the same data, or begin again with resume='never'."
+            )
+        loaded = seen.saved()
+        if turn == 0 and loaded["count"] == trained and not same_batches(loaded, saved["batches"]):
+            self._tell("the batches of the epoch before that are not those that were trained")
+        put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
+        come_back(trained)
+        put_back()
+        return iterator
 
     def validation(self, loader: Iterable[Any], begin: Callable[[Any], object]) -> Iterator[tuple[int, Any]]:
         """(index, batch) of a loader, in a scope of its own.
@@ -216,7 +277,16 @@ class Loop(AnyPart):
             "validation_loaders": self._of_validations.state(),
             "batches": self._seen.saved(),
             "sizes": self.first_sizes,
+            "inside": self._inside(),
         }
+
+    def _inside(self) -> dict[str, Any] | None:
+        """Where the epoch under way is; None between two epochs, and where nobody asks for that."""
+        if self._goes_on is not None:  # it is where it was
+            return dict(self._goes_on["inside"])
+        if self._begun is None or not self._begun.counts or not self.in_epoch:
+            return None
+        return {**self._begun.saved(), "count": self._count, "means": self._means.saved()}
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
@@ -224,6 +294,7 @@ class Loop(AnyPart):
         self._seen = Batches.of(saved["batches"])
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
+        self._goes_on = saved if saved["inside"] else None
 
     def hand_on(self, folder: str, shown: str) -> None:
         """Nothing is trained here: note where the finished run has left its loaders, for another run."""
@@ -233,6 +304,10 @@ class Loop(AnyPart):
         """Give the loaders that are known their states back, in the middle of a training."""
         self._generators.restore(saved["loaders"])
         self._of_validations.restore(saved.get("validation_loaders", ()))
+        if inside := saved["inside"]:
+            self._goes_on, self._begun = None, Begun.of(inside)
+            self._seen, self._means = Batches.of(saved["batches"]), Means.of(inside["means"])
+            self._count, self.begins_epoch, self.first_sizes = inside["count"], False, saved["sizes"]
 
     def forget(self, firsts: Firsts) -> None:
         """Know no loader: nothing was put back.
@@ -241,6 +316,7 @@ class Loop(AnyPart):
             firsts: how the loaders were when the run was first started.
         """
         self._generators, self._of_validations = Generators(None, firsts, self._tell), Generators()
+        self._goes_on = None
 
 
 def _nothing_came(who: str, loader: Any) -> ArgumentError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlast.core.asking import asked
-from outlast.core.numbers import check_metric, check_number, kept, number
+from outlast.core.numbers import check_metric, check_number, kept, number, to_python
 from outlast.exceptions import MetricError, warn
 from outlast.frameworks.sums import Sum, of_one_kind
 
@@ -22,6 +22,17 @@ class Mean:
 
     def __init__(self) -> None:
         self.total, self.weights = Sum(), Sum()
+
+    def saved(self) -> list[Any]:
+        """For a resume point."""
+        return [self.total.saved(), self.weights.saved()]
+
+    @classmethod
+    def of(cls, saved: Sequence[Any]) -> Mean:
+        """The inverse of :meth:`saved`."""
+        mean = cls()
+        mean.total, mean.weights = map(Sum.of, saved)
+        return mean
 
     def add(self, value: Any, weight: Any) -> None:
         """Count a batch."""
@@ -92,6 +103,29 @@ class Means:
         """
         for name, value in {**others._means, **others._values}.items():
             self._values[named(name)] = value
+
+    def saved(self) -> dict[str, Any]:
+        """For a resume point inside the epoch; waits for the devices."""
+        values = {
+            name: one.saved() if isinstance(one, Mean) else to_python(one)
+            for name, one in self._values.items()
+        }
+        return {
+            "means": {name: mean.saved() for name, mean in self._means.items()},
+            "values": values,
+            "of_validations": [name for name, one in self._values.items() if isinstance(one, Mean)],
+        }
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Means:
+        """The inverse of :meth:`saved`."""
+        means = cls()
+        means._means = {name: Mean.of(one) for name, one in saved["means"].items()}
+        means._values = {
+            name: Mean.of(one) if name in saved["of_validations"] else one
+            for name, one in saved["values"].items()
+        }
+        return means
 
     def result(self) -> dict[str, Any]:
         """The epoch's metrics, in the order in which they were first logged.

@@ -218,7 +218,7 @@ class Opening:
         if isinstance(check, ResumeCheck):
             self._store.write_event("check begins", {"resume_point": self._store.number})
             if check.seconds > _LONG:
-                again = f"epoch {check.newest.position.next_epoch} is trained again as a check"
+                again = f"{check.newest.position.done} is trained again as a check"
                 self._say(f"outlast: resuming {self._shown}: {again}, about {check.seconds:.0f} s")
             return check
         if names := check.set_since:
@@ -266,7 +266,7 @@ class Opening:
                 self._say(f"outlast: {self._shown} begins again: it was ended before it had saved anything")
             return
         what = (
-            f"resumed {self._shown} at epoch {saved.position.next_epoch + 1}{checked}"
+            f"resumed {self._shown} at {saved.position.next}{checked}"
             if finished is None
             else f"{self._shown} is finished ({finished}); its weights and history are back"
         )

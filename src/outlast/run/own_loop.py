@@ -16,6 +16,7 @@ class OwnLoop(CallbackList):
     """Calls the hooks for a loop that only marks its epochs and batches."""
 
     _loop: Loop
+    _marks_batches = False  # the loop can: it is one of run.epochs
 
     @abstractmethod
     def _remaining(self, total: int) -> range:
@@ -36,6 +37,14 @@ class OwnLoop(CallbackList):
     @abstractmethod
     def _safe_point(self) -> None:
         """Called between two batches: where training may end."""
+
+    @abstractmethod
+    def _end_batch(self, batch: int) -> None:
+        """Called after a batch of the training, from 0 in each epoch."""
+
+    @abstractmethod
+    def _come_back(self, skipped: int) -> None:
+        """Called where the loop has come to where the run was saved inside an epoch."""
 
     @abstractmethod
     def _close(self) -> None:
@@ -60,7 +69,11 @@ class OwnLoop(CallbackList):
         if not isinstance(total, int) or isinstance(total, bool) or total < 0:
             raise ArgumentError(f"epochs must be a whole number, at least 0, but is {total!r}.")
         self.set_params({**(self.params or {}), "epochs": total})
-        self.on_train_begin()
+        self._marks_batches = True
+        try:
+            self.on_train_begin()
+        finally:
+            self._marks_batches = False
         ended = False
         try:
             for epoch in self._remaining(total):
@@ -102,13 +115,15 @@ class OwnLoop(CallbackList):
             [2.0]
         """
         begin, end = (self._hook(f"on_train_batch_{moment}") for moment in ("begin", "end"))
-        for batch, data in self._unless_signalled(self._loop.batches(loader, self._meet)):
+        batches = self._loop.batches(loader, self._meet, self._come_back)
+        for batch, data in self._unless_signalled(batches):
             if begin is not None:
                 begin(batch, {})
             yield data
             self._tell_of_validation()
             if end is not None:
                 end(batch, self._loop.last)
+            self._end_batch(batch)
             self._safe_point()
             if self.stop_training:
                 break

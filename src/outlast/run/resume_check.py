@@ -121,7 +121,7 @@ class ResumeCheck(Reader):
             how = (
                 f"identical but for {', '.join(self.aside)}, as before" if self.is_known else "not identical"
             )
-        return f"epoch {self.newest.position.next_epoch} trained again as a check: {how}"
+        return f"{self.newest.position.done} trained again as a check: {how}"
 
     @property
     def is_known(self) -> bool:
@@ -145,7 +145,7 @@ class ResumeCheck(Reader):
         )
         how = f"is exact but for {self.differences[0].kind.name}" if self.aside else "is not exact"
         return (
-            f"Resuming {shown} {how}: epoch {self.newest.position.next_epoch} was trained again as a "
+            f"Resuming {shown} {how}: {self.newest.position.done} was trained again as a "
             f"check, and is not what was saved. {self.outcome} The likely cause: "
             f"{self.differences[0].kind.cause}.{device} Training goes on from what was saved. docs/exact.md "
             "has more; check_resume='never' leaves the check out."

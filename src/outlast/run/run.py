@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from outlast.callbacks.early_stopping import EarlyStopping
@@ -22,6 +23,7 @@ from outlast.run.data import Data
 from outlast.run.folder_store import FolderStore
 from outlast.run.foreign import Beside
 from outlast.run.hosting import Host
+from outlast.run.inside import Every
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
@@ -50,7 +52,8 @@ class Run(Host, Shown):
         seed: the seed that the script uses; compared at a resume.
         resume: ``"auto"``: go on if there is something; ``"must"``: else it is an error; ``"never"``:
             set the old folder aside as ``NAME.1`` and start from nothing.
-        save_every: ``"epoch"``, how often a resume point is made.
+        save_every: how often a resume point is made: ``"epoch"``; or after so many batches of an epoch, or
+            after this time, a ``datetime.timedelta``, and at each epoch's end.
         accept_changes: names of settings that may differ from those in the folder, such as
             ``["learning_rate"]``.
         check_resume: whether a resume trains the last saved epoch again, from the resume point before it, and
@@ -96,7 +99,7 @@ class Run(Host, Shown):
         adapter: Adapter | None = None,
         seed: int | None = None,
         resume: str = "auto",
-        save_every: Any = "epoch",
+        save_every: str | int | timedelta = "epoch",
         accept_changes: Iterable[str] = (),
         check_resume: str = "auto",
         on_save_error: str = "raise",
@@ -123,10 +126,13 @@ class Run(Host, Shown):
         )
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
+        self._every = None if isinstance(save_every, str) or folder is None else Every(save_every, clock)
         self._loop, self._data = Loop(self._tell_of_loader), Data()
         self._beside, self._structure = Beside(), Structure("the model")
         self._structure_of_parts = Structure("a part")
         self._parts = parts
+        if self._every is not None:
+            self._loop.save_inside()
         self._attributes = AttributesPart(self._ours, lambda thing: beforehand.is_known(thing, self, parts))
         self._contents = Contents(
             [

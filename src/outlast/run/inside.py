@@ -1,0 +1,110 @@
+"""Inside an epoch: how often a resume point is made there, and how a loop is brought back to one.
+
+A resumed script runs the code of its epoch from the beginning. Its loader begins with the random state that
+it began with, and the batches that were trained are skipped; then all is as it was saved, whatever the
+code before the batches has changed once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from outlast.frameworks import loaders, random_state
+
+
+class Every:
+    """When a resume point is due inside an epoch.
+
+    Args:
+        wanted: a number of batches, or a timedelta.
+        clock: gives seconds.
+
+    Example:
+        >>> every = Every(2, lambda: 0.0)
+        >>> [every.is_due(done) for done in (1, 2, 3, 4)]
+        [False, True, False, True]
+    """
+
+    def __init__(self, wanted: int | timedelta, clock: Callable[[], float]) -> None:
+        self._batches = wanted if isinstance(wanted, int) else None
+        self._seconds = 0.0 if isinstance(wanted, int) else wanted.total_seconds()
+        self._clock, self._last = clock, clock()
+
+    def is_due(self, done: int) -> bool:
+        """After so many batches of the epoch."""
+        if self._batches is not None:
+            return done % self._batches == 0
+        return self._clock() - self._last >= self._seconds
+
+    def made(self) -> None:
+        """A resume point has been made."""
+        self._last = self._clock()
+
+
+@dataclass
+class Begun:
+    """The loaders of an epoch that is under way.
+
+    Args:
+        counts: the batches of each so far, in the order in which they were used.
+        random: the global random state when the last was begun.
+        generators: those of the last, then.
+    """
+
+    counts: list[int] = field(default_factory=list)
+    random: Any = None
+    generators: Sequence[Mapping[str, Any]] = ()
+
+    def begin(self, loader: Any) -> None:
+        """Another loader is about to be iterated."""
+        self.counts.append(0)
+        self.random = random_state.collect()
+        self.generators = [loaders.states(sources) for sources in _sources(loader)]
+
+    def saved(self) -> dict[str, Any]:
+        """For a resume point."""
+        return {"counts": self.counts, "random": self.random, "generators": [*self.generators]}
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Begun:
+        """The inverse of :meth:`saved`."""
+        return cls([*saved["counts"]], saved["random"], saved["generators"])
+
+    def iterator(self, loader: Any, note: Callable[[Any], object]) -> tuple[Iterator[Any], int]:
+        """An iterator of the last loader behind the batches that were trained, and how many it lacks.
+
+        Args:
+            loader: that loader, made again.
+            note: called with each batch that had to be loaded to be skipped.
+        """
+        random_state.restore(self.random)
+        for sources, states in zip(_sources(loader), self.generators, strict=False):
+            loaders.restore(sources, states, anyway=True)
+        iterator = iter(loader)
+        left = self.counts[-1] - loaders.skip(iterator, self.counts[-1])
+        for _ in range(left):
+            try:
+                note(next(iterator))
+            except StopIteration:
+                break
+            left -= 1
+        return iterator, left
+
+
+def _sources(loader: Any) -> list[dict[str, Any]]:
+    found = (one.holder for one in loaders.within(loader))
+    return [{**loaders.generators(holder), **loaders.orders(holder)} for holder in found]
+
+
+def kept(loader: Any) -> Callable[[], None]:
+    """Remember the generators of a loader as they are; what is returned puts them back."""
+    known = [(sources, loaders.now(sources)) for sources in _sources(loader)]
+
+    def put_back() -> None:
+        for sources, values in known:
+            loaders.put(sources, values)
+
+    return put_back

@@ -1,0 +1,226 @@
+"""Resume points inside an epoch: a loop goes on with the very next batch, identical to one never stopped."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import outlast
+from outlast.exceptions import ArgumentError, RunChanged, UsageError
+from outlast.testing import FakeAdapter
+
+BATCHES = 7
+
+
+def train(
+    folder: Path,
+    *,
+    every: Any = 3,
+    until: int | None = None,
+    two: bool = False,
+    in_batch: Any = None,
+    **options: Any,
+) -> Any:
+    """Train to the end, or leave after so many batches; returns what came of it."""
+    random.seed(5)
+    adapter = FakeAdapter({"w": [0.3, 0.7]}, learning_rate=0.5)
+    callbacks = [
+        outlast.EarlyStopping("loss", mode="min", patience=20, restore_best_weights=True),
+        outlast.ModelCheckpoint("best.txt", "loss", mode="min", save_best_only=True),
+        outlast.CSVLogger(),
+        outlast.ReduceLROnPlateau("loss", mode="min", factor=0.5, patience=1),
+    ]
+    run = outlast.Run(folder, callbacks, adapter=adapter, save_every=every, **options)
+    done = 0
+    for epoch in run.epochs(3):
+        run.extra["before"] = random.random()  # the code of the epoch runs again
+        adapter.weights["w"][0] += 0.001
+        for loader in [range(BATCHES), range(3)] if two else [range(BATCHES)]:
+            for batch in run.batches(loader):
+                drawn = random.random()
+                adapter.weights["w"] = [math.cos(3 * w + batch * drawn) for w in adapter.weights["w"]]
+                run.log(loss=abs(sum(adapter.weights["w"])), weight=1 + batch % 2)
+                run.extra["seen"] = run.extra.get("seen", 0) + 1
+                done += 1
+                if in_batch is not None:
+                    in_batch(done)
+                if done == until:
+                    run.flush()
+                    return run.committed
+            run.log(between=random.random())
+        if epoch:
+            for held_out in run.validation(range(2)):
+                run.log(loss=float(held_out))
+    return [
+        adapter.weights,
+        {name: run.history[name] for name in run.history},
+        [decision.to_json() for decision in run.decisions],
+        dict(run.extra),
+        (folder / "history.csv").read_bytes(),
+        (folder / "best.txt").read_bytes(),
+    ]
+
+
+@pytest.mark.parametrize("two", [False, True], ids=["a loader", "two loaders"])
+@pytest.mark.parametrize("every", [1, 2, 3, 5, timedelta(microseconds=1)], ids=str)
+@pytest.mark.parametrize("stops", [[1], [3], [4], [7], [8], [5, 3, 4], [1, 1, 1, 9], [2, 9, 2, 5]], ids=str)
+def test_a_training_that_was_left_is_as_one_that_was_not(
+    folder: Path, every: Any, stops: list[int], two: bool
+) -> None:
+    whole = train(folder / "whole", every=every, two=two)
+    for until in stops:
+        train(folder / "left", every=every, until=until, two=two)
+    assert train(folder / "left", every=every, two=two) == whole
+
+
+def test_saving_inside_changes_no_number(folder: Path) -> None:
+    assert train(folder / "often", every=2) == train(folder / "whole", every="epoch")
+
+
+def test_committed_says_epoch_and_batch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder, until=5) == (0, 2)
+    assert outlast.open_run(folder).committed == (0, 2)
+    assert train(folder, until=8) == (1, 2)
+    assert "at epoch 1, batch 4, resume point 1" in capsys.readouterr().out
+    train(folder, until=5, check_resume="always")
+    told = capsys.readouterr().out
+    assert "epoch 2 up to batch 3" in told
+
+
+def test_every_check_is_identical(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for until in (4, 3, 5, 9, 4, None):
+        train(folder, every=2, until=until, check_resume="always")
+    told = capsys.readouterr().out
+    assert "identical" in told and "not identical" not in told
+
+
+def test_the_listing_counts_whole_epochs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(folder / "run", until=9)
+    from outlast.cli import main
+
+    main(["ls", "--json", str(folder)])
+    assert '"epochs": 1' in capsys.readouterr().out
+
+
+def test_fewer_batches_than_were_trained_are_refused(folder: Path) -> None:
+    train(folder, until=7)
+
+    with pytest.raises(RunChanged, match="gave 2 batches, and the run was saved after batch 6"):
+        run = outlast.Run(
+            folder,
+            adapter=FakeAdapter({"w": [0.3, 0.7]}, learning_rate=0.5),
+            save_every=3,
+            accept_changes=["steps", "batch_size", "callbacks"],
+        )
+        for _ in run.epochs(3):
+            for _ in run.batches(iter_twice()):
+                pass
+
+
+class iter_twice:
+    def __iter__(self) -> Any:
+        return iter(range(2))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "batch", timedelta(0), None])
+def test_what_is_no_number_of_batches_and_no_time_is_refused(folder: Path, wrong: Any) -> None:
+    with pytest.raises(ArgumentError, match="save_every must be 'epoch', a number of batches"):
+        outlast.Run(folder, adapter=FakeAdapter(), save_every=wrong)
+
+
+def test_a_loop_without_batches_is_told(folder: Path) -> None:
+    run = outlast.Run(folder, adapter=FakeAdapter(), save_every=3)
+    with pytest.warns(outlast.OutlastWarning, match="save_every has no effect"):
+        for _ in run.epochs(1):
+            pass
+
+
+def test_hooks_that_are_called_by_hand_are_refused(folder: Path) -> None:
+    run = outlast.Run(folder, adapter=FakeAdapter(), save_every=3)
+    with pytest.raises(UsageError, match="leave out save_every"):
+        run.on_train_begin()
+
+
+TORCH = """
+import os, random, signal, sys
+import numpy as np, torch, outlast
+
+folder, workers, until = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+torch.manual_seed(0), np.random.seed(0), random.seed(0), torch.set_num_threads(1)
+
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 70
+
+    def __getitem__(self, index):
+        drawn = torch.randn(4) * random.random()
+        return torch.full((4,), float(index)) + drawn, torch.tensor(float(index % 3))
+
+
+model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.9)
+loader = torch.utils.data.DataLoader(Data(), batch_size=10, shuffle=True, num_workers=workers)
+parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+run = outlast.Run(folder, outlast.CSVLogger(), **parts, save_every=3)
+done = 0
+for epoch in run.epochs(2):
+    torch.rand(1)
+    for x, y in run.batches(loader):
+        optimizer.zero_grad()
+        loss = ((model(x)[:, 0] - y) ** 2).mean()
+        loss.backward()
+        optimizer.step(), scheduler.step()
+        run.log(loss=loss)
+        done += 1
+        if done == until:
+            run.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+print(run.history["loss"], [p.tolist() for p in model.parameters()])
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_pytorch_loop_is_as_one_that_was_not(folder: Path, workers: int) -> None:
+    def trained(name: str, until: int) -> str:
+        command = [sys.executable, "-c", TORCH, str(folder / name), str(workers), str(until)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == (-9 if until else 0), done.stderr
+        return done.stdout.splitlines()[-1] if not until else ""
+
+    whole = trained("whole", 0)
+    for until in (5, 2):
+        trained("left", until)
+    assert trained("left", 0) == whole
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="POSIX's signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_ends_after_the_batch_at_hand_with_a_save_there(
+    folder: Path, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(folder / "whole", every=100)
+
+    def meddle(done: int) -> None:
+        if done == 5:
+            os.kill(os.getpid(), getattr(signal, number))
+
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        train(folder / "left", every=100, in_batch=meddle)
+    assert outlast.open_run(folder / "left").committed == (0, 4)
+    told = capsys.readouterr().out
+    assert (
+        "ended in epoch 1 up to batch 5, which is saved. The same command goes on with epoch 1, batch 6"
+        in told
+    )
+    assert train(folder / "left", every=100) == whole
