@@ -115,7 +115,7 @@ class Answers:
     said: str
 
 
-def asked(folder: Path, capsys: Out) -> Answers:
+def asked(folder: Path, capsys: Out, epochs: int) -> Answers:
     capsys.readouterr()
     main(["ls", "--json", str(folder.parent)])
     runs = {Path(run["folder"]).name: run["status"] for run in json.loads(capsys.readouterr().out)["runs"]}
@@ -124,7 +124,7 @@ def asked(folder: Path, capsys: Out) -> Answers:
     code = main(["verify", "--json", str(folder)])
     (verified,) = json.loads(capsys.readouterr().out)["runs"]
     found: list[Any] = []
-    for look in (outlast.open_run, lambda place: train(place, epochs=EPOCHS, check_resume="never")):
+    for look in (outlast.open_run, lambda place: train(place, epochs=epochs, check_resume="never")):
         capsys.readouterr()
         try:
             found.append(look(folder))
@@ -142,6 +142,13 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun") / "run"
     train(folder, epochs=EPOCHS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def begun_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("begun_once") / "run"
+    train(folder, epochs=1)
     return folder
 
 
@@ -180,10 +187,19 @@ def test_no_answer_contradicts_another_for_two_kinds_of_damage(
     compare(folder, capsys, f"{first}, {second}")
 
 
-def compare(folder: Path, capsys: Out, case: str) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_no_answer_contradicts_another_for_a_run_of_one_epoch(
+    begun_once: Path, folder: Path, capsys: Out, case: str
+) -> None:
+    shutil.copytree(begun_once, folder)
+    CASES[case](folder)
+    compare(folder, capsys, case, epochs=1)
+
+
+def compare(folder: Path, capsys: Out, case: str, epochs: int = EPOCHS) -> None:
     """Ask all, and once more after the start, which mends what there is to mend."""
     before = contents(folder)
-    first = asked(folder, capsys)
+    first = asked(folder, capsys, epochs)
     refused_start = isinstance(first.start, outlast.OutlastError)
     told = (case, first)
     assert first.ls == first.show, told
@@ -203,9 +219,9 @@ def compare(folder: Path, capsys: Out, case: str) -> None:
     resume = first.verify["resume"]
     if resume is not None and not isinstance(first.past, outlast.OutlastError):
         assert resume["point"] == first.past.number, told
-    assert len(outlast.open_run(folder).history.epochs) == EPOCHS, told
+    assert len(outlast.open_run(folder).history.epochs) == epochs, told
     if "is lost" in first.said:  # for good: it stays so until the next epoch
         return
-    again = asked(folder, capsys)
+    again = asked(folder, capsys, epochs)
     assert (again.code, again.verify["holds"], again.ls) == (0, True, "finished"), (case, again)
     assert not again.start.findings and not again.past.findings, (case, again)
