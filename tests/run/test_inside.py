@@ -205,7 +205,7 @@ def test_a_killed_pytorch_loop_is_as_one_that_was_not(folder: Path, workers: int
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="POSIX's signals")
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1", "SIGINT", "SIGUSR2", "SIGHUP", "SIGXCPU"])
 def test_a_signal_ends_after_the_batch_at_hand_with_a_save_there(
     folder: Path, number: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,3 +224,13 @@ def test_a_signal_ends_after_the_batch_at_hand_with_a_save_there(
         in told
     )
     assert train(folder / "left", every=100) == whole
+
+
+def test_a_handler_of_a_launcher_stays(folder: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append(number))
+    try:
+        train(folder, in_batch=lambda done: os.kill(os.getpid(), signal.SIGUSR2) if done == 2 else None)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert heard == [signal.SIGUSR2]

@@ -1,4 +1,4 @@
-"""Signals: Ctrl-C, SIGTERM and SIGUSR1 end a training at its next safe point, nothing torn.
+"""Signals: Ctrl-C, SIGTERM, SIGUSR1 and others end a training at its next safe point, nothing torn.
 
 A training that an error ended calls no hook, so nobody puts the handlers back. A handler must tell then
 whether its training is still under way. It looks for one frame, the *anchor*: the frame that called into
@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # a person, a system, a scheduler
+_OTHERS = ("SIGUSR2", "SIGHUP", "SIGXCPU")  # as the last, where nobody else has a handler for them
 
 
 class Signals:
@@ -49,10 +50,15 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             return
         self._pid = os.getpid()
-        for name in _NAMES:
+        for name in (*_NAMES, *_OTHERS):
             number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
-                self._before[number] = _alive(number, signal.signal(number, self._handle))
+            if number is None:
+                continue
+            handler = _alive(number, signal.getsignal(number))
+            is_free = handler is signal.SIG_DFL if name in _OTHERS else handler not in (None, signal.SIG_IGN)
+            if is_free:
+                self._before[number] = handler
+                signal.signal(number, self._handle)
         self._anchor = _anchor(sys._getframe(1), ("outlast", *dispatchers))
 
     def restore(self) -> None:
