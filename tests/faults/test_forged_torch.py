@@ -101,7 +101,10 @@ def pairs(part: Any) -> Any:
         (lambda it: optimizer_in(it)["param_groups"].__setitem__(0, 5), "groups are no dicts"),
         (lambda it: optimizer_in(it).update(state=5), "state or its groups are no dicts"),
         (lambda it: states_in(it)[0].pop("exp_avg"), "the state of a parameter has no 'exp_avg'"),
-        (lambda it: states_in(it)[0].update(exp_avg=states_in(it)[1]["exp_avg"]), r"'exp_avg' .* \(3, 2\)"),
+        (
+            lambda it: states_in(it)[0].update(exp_avg=states_in(it)[1].pop("exp_avg")),
+            r"'exp_avg' .* \(3, 2\)",
+        ),
         (lambda it: states_in(it)[0].update(step="x"), "'step' in the state"),
         (lambda it: optimizer_in(it)["state"]["$dict"][0].__setitem__(1, [1]), "a parameter is no dict"),
         (

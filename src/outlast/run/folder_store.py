@@ -405,7 +405,8 @@ def _locked(folder: str) -> lock.Lock:
 
 
 def _why_locked() -> str:
-    if getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__":  # of a spawned worker
+    processes = sys.modules.get("multiprocessing.process")
+    if processes and getattr(processes.current_process(), "_inheriting", False):  # as long as it imports that
         return (
             " This process is a worker that runs your script again: put the training under "
             "if __name__ == '__main__':"
