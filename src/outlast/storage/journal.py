@@ -37,11 +37,13 @@ def line(entry: Mapping[str, Any], most: int = limits.LINE_BYTES) -> bytes:
         b'{"epoch": 3, "value": "inf", "text": "a\\nb"}\n'
     """
     made = json.dumps(encoded(entry), allow_nan=False).encode() + b"\n"
-    if len(made) > most or json_text.is_too_large(made):
+    is_long = len(made) > most
+    if is_long or json_text.is_too_large(made):
         what = ", ".join(f"{name} ({_length(value):,})" for name, value in entry.items())
+        limit = f"{most:,}" if is_long else f"{limits.JSON_VALUES:,} values"
         raise ArgumentError(
-            f"A line of {len(made):,} bytes is too long for a log: {most:,} bytes and "
-            f"{limits.JSON_VALUES:,} values are the limit; it holds {what[:500]}."
+            f"A line of {len(made):,} bytes is too long for a log, {limit} are the limit; "
+            f"it holds {what[:500]}."
         )
     return made
 
