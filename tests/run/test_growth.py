@@ -82,7 +82,7 @@ KINDS: dict[str, list[dict[str, int]]] = {
     "arrays": [{"arrays": 200}, {"arrays": 400}],
     "epochs": [{"epochs": 150}, {"epochs": 300}],
     "metrics": [{"metrics": 200}, {"metrics": 400}],
-    "models": [{"epochs": 60, "models": 60}, {"epochs": 120, "models": 120}],
+    "models": [{"epochs": 120, "models": 120}, {"epochs": 240, "models": 240}],
 }
 
 

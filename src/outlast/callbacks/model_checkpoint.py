@@ -203,7 +203,8 @@ class ModelCheckpoint(MonitoredCallback):
         elif self.save_last:
             self.context.output.publish(self._beside(name, "last"), self._saving())
         self.context.report(decision)
-        gone = [model for model in self._kept if model not in kept and model.name != name]
+        names = {name, *(model.name for model in kept)}
+        gone = [model for model in self._kept if model.name not in names]
         self._kept = kept  # now that the model is saved
         self._delete(gone, decision)
 

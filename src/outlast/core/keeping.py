@@ -72,7 +72,8 @@ class KeepingRule:
         candidates = [*(model for model in kept if model.name != new.name), new]
         last = candidates[-self.keep_last :] if self.keep_last else []
         best = ranked(candidates, direction)[: self.keep_best or 0]
-        return tuple(model for model in candidates if model in best or model in last)
+        names = {model.name for model in (*best, *last)}  # each candidate has a name of its own
+        return tuple(model for model in candidates if model.name in names)
 
 
 def ranked(models: Sequence[Kept], direction: Direction) -> list[Kept]:
