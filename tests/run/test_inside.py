@@ -71,8 +71,8 @@ def train(
 
 
 @pytest.mark.parametrize("two", [False, True], ids=["a loader", "two loaders"])
-@pytest.mark.parametrize("every", [1, 2, 3, 5, timedelta(microseconds=1)], ids=str)
-@pytest.mark.parametrize("stops", [[1], [3], [4], [7], [8], [5, 3, 4], [1, 1, 1, 9], [2, 9, 2, 5]], ids=str)
+@pytest.mark.parametrize("every", [1, 3, timedelta(microseconds=1)], ids=str)
+@pytest.mark.parametrize("stops", [[1], [4], [7], [5, 3, 4], [1, 1, 1, 9]], ids=str)
 def test_a_training_that_was_left_is_as_one_that_was_not(
     folder: Path, every: Any, stops: list[int], two: bool
 ) -> None:
@@ -234,3 +234,121 @@ def test_a_handler_of_a_launcher_stays(folder: Path) -> None:
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert heard == [signal.SIGUSR2]
+
+
+def in_batches(folder: Path, body: Any, *, every: Any = 2, until: int | None = None, **options: Any) -> Any:
+    """Two epochs of a loop with another body, left after so many batches."""
+    random.seed(5)
+    adapter = FakeAdapter({"w": [0.3]})
+    run = outlast.Run(folder, adapter=adapter, save_every=every, **options)
+    done = 0
+    for _ in run.epochs(2):
+        for drawn in body(run):
+            adapter.weights["w"] = [math.cos(3 * adapter.weights["w"][0] + float(drawn))]
+            done += 1
+            if done == until:
+                run.flush()
+                return None
+    return adapter.weights, {name: run.history[name] for name in run.history}
+
+
+def a_permutation(run: outlast.Run) -> Any:
+    """Drawn by the script before the batches."""
+    order = random.sample(range(6), 6)
+    for index in run.batches(range(6)):
+        yield order[index]
+
+
+def tensors_and_numbers(run: outlast.Run) -> Any:
+    import torch
+
+    for index in run.batches(range(6)):
+        run.log(loss=torch.tensor(0.5 + index) if index < 3 else 0.25, weight=torch.tensor(2.0))
+        yield index
+
+
+def a_stream(run: outlast.Run) -> Any:
+    import torch
+
+    class Stream(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(torch.arange(6.0))
+
+    yield from run.batches(torch.utils.data.DataLoader(Stream(), batch_size=1))
+
+
+def counted(run: outlast.Run) -> Any:
+    for index, batch in run.batches(enumerate(range(6))):
+        if index == 5:
+            break
+        yield batch
+
+
+BODIES = [a_permutation, tensors_and_numbers, a_stream, counted]
+
+
+@pytest.mark.parametrize("check", ["always", "never"])
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("stops", [[3], [4], [5, 3], [9]], ids=str)
+def test_loops_of_many_kinds_are_as_ones_that_were_not_left(
+    folder: Path, body: Any, stops: list[int], check: str
+) -> None:
+    whole = in_batches(folder / "whole", body)
+    for until in stops:
+        in_batches(folder / "left", body, until=until, check_resume=check)
+    assert in_batches(folder / "left", body, check_resume=check) == whole
+
+
+@pytest.mark.parametrize("changes", [[3, 500], [3, "epoch"], [3, 5, 2], ["epoch", 2], [2, 3, 500]], ids=str)
+def test_save_every_may_change_between_starts(
+    folder: Path, changes: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = in_batches(folder / "whole", a_permutation, every="epoch")
+    for every in changes:
+        in_batches(folder / "left", a_permutation, every=every, until=5, check_resume="always")
+    last = changes[-1]
+    assert in_batches(folder / "left", a_permutation, every=last, check_resume="always") == whole
+    assert "not identical" not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX's signals")
+@pytest.mark.parametrize("places", [[5], [3, 2], [7, 1, 2]], ids=str)
+def test_after_signals_every_check_is_identical(
+    folder: Path, places: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(folder / "whole", every=3)
+    for place in places:
+        with pytest.raises(SystemExit):
+            train(
+                folder / "left",
+                every=3,
+                check_resume="always",
+                in_batch=lambda done, at=place: os.kill(os.getpid(), signal.SIGTERM) if done == at else None,
+            )
+    assert train(folder / "left", every=3, check_resume="always") == whole
+    assert "not identical" not in capsys.readouterr().out
+
+
+def test_a_signal_in_a_validation_ends_after_the_batch(folder: Path) -> None:
+    run = outlast.Run(folder, adapter=FakeAdapter({"w": [0.3]}), save_every=100)
+    with pytest.raises(SystemExit):
+        for _ in run.epochs(1):
+            for batch in run.batches(range(5)):
+                for held_out in run.validation(range(3)):
+                    if batch == 2 and held_out == 1:
+                        os.kill(os.getpid(), signal.SIGTERM)
+    assert outlast.open_run(folder).committed == (0, 2)
+
+
+def test_verify_names_what_a_damaged_resume_point_inside_an_epoch_loses(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from outlast.cli import main
+
+    train(folder, every=2, until=12)
+    newest = max(folder.glob("resume-*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    main(["verify", str(folder)])
+    told = capsys.readouterr().out
+    assert "what resume point" in told or "epoch 2 up to batch 4, to be trained again" in told
+    assert "epochs 2 to 1" not in told

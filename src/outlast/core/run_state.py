@@ -106,6 +106,7 @@ _MEAN = [[[Any]]]  # sums and weights, by place
 _INSIDE = {
     "counts": [int],
     "count": int,
+    "start": {str: Any},
     "random": {str: Any},
     "generators": [{str: Any}],
     "means": {"means": {str: _MEAN}, "values": {str: Any}, "of_validations": [str]},

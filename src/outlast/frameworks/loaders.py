@@ -200,7 +200,8 @@ def skip(iterator: Any, batches: int) -> int:
     kind = type(iterator)
     if kind.__name__ != "_SingleProcessDataLoaderIter" or not kind.__module__.startswith(_TORCHS):
         return 0
-    if asked(asked(iterator, "_dataset_kind"), "name", "Map") != "Map" or not has(iterator, "_next_index"):
+    is_stream = asked(iterator, "_dataset_kind", 1)  # PyTorch's number: 0 is a dataset with indices
+    if is_stream or not has(iterator, "_next_index"):
         return 0
     for skipped in range(batches):
         try:

@@ -67,8 +67,11 @@ class Sum:
         home = kind.home(value)
         if home not in self._parts:
             self._parts[home] = part = kind.part(value)
-            if self._carried:
-                part.carry(value, *self._carried.pop(0))
+            # Of the same kind: a sum on a device also has what was rounded off.
+            carried = next((one for one in self._carried if len(one) == len(part.sums)), None)
+            if carried is not None:
+                self._carried = [one for one in self._carried if one is not carried]
+                part.carry(value, *carried)
         self._parts[home].add(value, weight)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:

@@ -232,9 +232,12 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
 def _training(folder: str, number: int, epoch: int) -> str:
     """The epochs that are trained again because resume point ``number`` cannot be used."""
     try:
-        last = RunState.from_state(resume_points.peek(folder, number).state).position.next_epoch
+        position = RunState.from_state(resume_points.peek(folder, number).state).position
     except (DamagedFile, LookupError, TypeError, ValueError):
         return f"what resume point {number} had beyond epoch {epoch}"
+    last = position.next_epoch
+    if position.batch is not None:
+        return f"{position.done}, to be trained again"
     if last == epoch + 1:
         return f"epoch {last}, to be trained again"
     return f"epochs {epoch + 1} to {last}, to be trained again"

@@ -60,12 +60,6 @@ class Batches:
         return batches
 
 
-def same_batches(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two epochs, as they are saved, had the same batches."""
-    counts = all(one[name] == other[name] for name in ("count", "later"))
-    return counts and one["first"].tolist() == other["first"].tolist()
-
-
 def checksum(batch: Any) -> int:
     """Of some bytes that differ between batches."""
     return zlib.crc32(_looked_at(batch))

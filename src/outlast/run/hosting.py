@@ -16,7 +16,7 @@ from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
-from outlast.exceptions import FileError, OutlastWarning, UsageError, warn
+from outlast.exceptions import FileError, OutlastWarning, RunChanged, UsageError, warn
 from outlast.frameworks import loaders
 from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
@@ -188,13 +188,17 @@ class Host(OwnLoop):
     def _end_batch(self, batch: int) -> None:
         if self._every is None or self._within is not None or self._under_way is None:
             return
-        if self._signals.pending is None and not self._every.is_due(batch + 1):
+        here = Position(self._under_way, batch)
+        if self._check is not None:
+            if here != self._check.newest.position:  # what is compared is what was saved there
+                return
+        elif self._signals.pending is None and not self._every.is_due(batch + 1):
             return
-        self._progress.position = Position(self._under_way, batch)
+        self._progress.position = here
         self._progress.epochs, self._progress.finished = self._epochs(), False
         self._commit()
         self._every.made()
-        if self._check is not None and self._check.differences is not None:
+        if self._check is not None:
             self._go_on_from(self._check, None)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -279,6 +283,12 @@ class Host(OwnLoop):
         if check.differences is None:  # of several epochs, not the last
             self.control.begin()  # the run had not stopped here
             return
+        at = check.newest.position
+        if at.batch is not None and self._progress.position.batch is None:
+            raise RunChanged(
+                f"{self._shown} was saved in {at.done}, and trained again the epoch ended before that: the "
+                "data has changed. Give it the same data, or begin again with resume='never'."
+            )
         asked = [one for one in self._progress.stops if one.callback == RUN]  # by the user: it holds
         self._check = None
         self._be_at(check.store, replace(check.newest, finished=False))  # more epochs are asked for now
@@ -457,8 +467,8 @@ class Host(OwnLoop):
 
     def _safe_point(self) -> None:
         """If a signal came: finish what is being written, give the folder back, and end."""
-        if self._signals.pending is None:
-            return
+        if self._signals.pending is None or (self._every is not None and self._loop.in_batch):
+            return  # with resume points inside an epoch, it ends after the batch, which is saved
         with suppress(FileError):  # closing says what is wrong with the disk
             self._store.write_event(
                 "signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch}

@@ -49,11 +49,13 @@ class Begun:
     """The loaders of an epoch that is under way.
 
     Args:
+        start: the global random state when the code of the epoch began.
         counts: the batches of each so far, in the order in which they were used.
         random: the global random state when the last was begun.
         generators: those of the last, then.
     """
 
+    start: Any = None
     counts: list[int] = field(default_factory=list)
     random: Any = None
     generators: Sequence[Mapping[str, Any]] = ()
@@ -66,19 +68,18 @@ class Begun:
 
     def saved(self) -> dict[str, Any]:
         """For a resume point."""
-        return {"counts": self.counts, "random": self.random, "generators": [*self.generators]}
+        return {**vars(self), "generators": [*self.generators]}
 
     @classmethod
     def of(cls, saved: Mapping[str, Any]) -> Begun:
         """The inverse of :meth:`saved`."""
-        return cls([*saved["counts"]], saved["random"], saved["generators"])
+        return cls(saved["start"], [*saved["counts"]], saved["random"], saved["generators"])
 
-    def iterator(self, loader: Any, note: Callable[[Any], object]) -> tuple[Iterator[Any], int]:
+    def iterator(self, loader: Any) -> tuple[Iterator[Any], int]:
         """An iterator of the last loader behind the batches that were trained, and how many it lacks.
 
         Args:
             loader: that loader, made again.
-            note: called with each batch that had to be loaded to be skipped.
         """
         random_state.restore(self.random)
         for sources, states in zip(_sources(loader), self.generators, strict=False):
@@ -87,7 +88,7 @@ class Begun:
         left = self.counts[-1] - loaders.skip(iterator, self.counts[-1])
         for _ in range(left):
             try:
-                note(next(iterator))
+                next(iterator)
             except StopIteration:
                 break
             left -= 1

@@ -13,7 +13,7 @@ from outlast.core.run_state import Moment
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
 from outlast.run import left_loaders
-from outlast.run.batches import Batches, same_batches
+from outlast.run.batches import Batches
 from outlast.run.generators import Firsts, Generators
 from outlast.run.inside import Begun, kept
 from outlast.run.means import Means
@@ -94,6 +94,22 @@ class Loop(AnyPart):
     def goes_on(self) -> bool:
         """Whether an epoch is to go on inside, and the loop has not come there yet."""
         return self._goes_on is not None
+
+    def begin_code(self) -> None:
+        """The code of an epoch is about to run; it draws what it drew when the epoch was begun first."""
+        if self._goes_on is not None:
+            random_state.restore(self._goes_on["inside"]["start"])
+        elif self._begun is not None:
+            self._begun.start = random_state.collect()
+
+    def end_batch(self) -> None:
+        """The batch at hand is done, though the next is not fetched yet."""
+        self._in_batch = False
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch of the training is at hand."""
+        return self._in_batch
 
     def note_first(self, size: dict[str, Any], *, anew: bool) -> None:
         """Note the size of the epoch's first loader; ``anew``: those before it do not count any more."""
@@ -191,16 +207,13 @@ class Loop(AnyPart):
         self._turn += 1
         if turn < len(begun.counts) - 1:
             return None
-        trained, seen = begun.counts[-1], Batches()
-        iterator, lacking = begun.iterator(loader, seen.note)
+        trained = begun.counts[-1]
+        iterator, lacking = begun.iterator(loader)
         if lacking:
             raise RunChanged(
                 f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
                 "of it: the data has changed. Give it the same data, or begin again with resume='never'."
             )
-        loaded = seen.saved()
-        if turn == 0 and loaded["count"] == trained and not same_batches(loaded, saved["batches"]):
-            self._tell("the batches of the epoch before that are not those that were trained")
         put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
         come_back(trained)
         put_back()

@@ -79,6 +79,7 @@ class OwnLoop(CallbackList):
             for epoch in self._remaining(total):
                 self._loop.begin_epoch()
                 self.on_epoch_begin(epoch)
+                self._loop.begin_code()
                 yield epoch
                 self._tell_of_validation()
                 self.on_epoch_end(epoch, self._loop.end_epoch())
@@ -123,6 +124,7 @@ class OwnLoop(CallbackList):
             self._tell_of_validation()
             if end is not None:
                 end(batch, self._loop.last)
+            self._loop.end_batch()
             self._end_batch(batch)
             self._safe_point()
             if self.stop_training:
