@@ -185,6 +185,9 @@ class RunState:
         Raises:
             KeyError, TypeError, ValueError: it is not.
         """
+        loop = state.get("loop")
+        if isinstance(loop, Mapping):  # runs that were saved before there was a way inside an epoch
+            state = {**state, "loop": {"inside": None, **loop}}
         check(state, _FORM_OF_A_RUN, "the state")
         return cls.from_state(state)
 

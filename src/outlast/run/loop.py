@@ -307,7 +307,7 @@ class Loop(AnyPart):
         self._seen = Batches.of(saved["batches"])
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
-        self._goes_on = saved if saved["inside"] else None
+        self._goes_on = saved if saved.get("inside") else None
 
     def hand_on(self, folder: str, shown: str) -> None:
         """Nothing is trained here: note where the finished run has left its loaders, for another run."""
@@ -317,7 +317,7 @@ class Loop(AnyPart):
         """Give the loaders that are known their states back, in the middle of a training."""
         self._generators.restore(saved["loaders"])
         self._of_validations.restore(saved.get("validation_loaders", ()))
-        if inside := saved["inside"]:
+        if inside := saved.get("inside"):
             self._goes_on, self._begun = None, Begun.of(inside)
             self._seen, self._means = Batches.of(saved["batches"]), Means.of(inside["means"])
             self._count, self.begins_epoch, self.first_sizes = inside["count"], False, saved["sizes"]
