@@ -25,12 +25,11 @@ from outlast.storage.blobs import Blob
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.temporary import is_temporary
 from outlast.storage.format import layout
-from outlast.storage.resume_points import ResumePoint
+from outlast.storage.resume_points import KEPT, ResumePoint
 from outlast.storage.survey import is_set_aside
 
 _ATTEMPTS = 20  # to verify a run while it is being written
 _PAUSE, _GROWTH, _LONGEST_PAUSE = 0.005, 1.5, 0.1  # seconds between two; else they may keep step with commits
-KEPT = 2  # resume points of a run
 _LOOKS = 3  # at one file that seems damaged, while a writer is fast: it may replace it between two calls
 _FINAL = (Status.NEWER, Status.OLDER, Status.NO_RUN)  # no writer comes and goes there
 

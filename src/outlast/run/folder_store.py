@@ -162,7 +162,7 @@ class FolderStore(Store):
         """The numbers of the run's two newest resume points, as far as they are there, the newest first."""
         there = resume_points.numbers(self.folder)
         ours = [number for number in there if resume_points.run_of(self.folder, number) == self._last.run]
-        return ours[:2] if ours[:1] == [self.number] else []
+        return ours[: resume_points.KEPT] if ours[:1] == [self.number] else []
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The last ones of a kind, as far as they can be read."""

@@ -179,7 +179,7 @@ class Host(OwnLoop):
         if self._loop.goes_on and trains:
             self._within = {**frozen(self._contents.collect()), "extra": deepcopy(self.extra)}
 
-    def _come_back(self, skipped: int) -> None:
+    def _come_back(self) -> None:
         if self._within is not None:
             within, self._within = dict(self._within), None
             put_into(self.extra, within.pop("extra"))

@@ -158,7 +158,7 @@ class Loop(AnyPart):
         self,
         loader: Iterable[Any],
         meet: Callable[[Any], object],
-        come_back: Callable[[int], object] = lambda skipped: None,
+        come_back: Callable[[], object] = lambda: None,
     ) -> Iterator[tuple[int, Any]]:
         """(index, batch) of a loader; the index goes on from one loader of the epoch to the next.
 
@@ -200,7 +200,7 @@ class Loop(AnyPart):
             raise _nothing_came("run.batches", loader)
 
     def _skipped(
-        self, loader: Any, saved: Mapping[str, Any], come_back: Callable[[int], object]
+        self, loader: Any, saved: Mapping[str, Any], come_back: Callable[[], object]
     ) -> Iterator[Any] | None:
         """The rest of a loader of an epoch that goes on inside; None if all of it was trained."""
         begun, turn = Begun.of(saved["inside"]), self._turn
@@ -215,7 +215,7 @@ class Loop(AnyPart):
                 "of it: the data has changed. Give it the same data, or begin again with resume='never'."
             )
         put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
-        come_back(trained)
+        come_back()
         put_back()
         return iterator
 

@@ -43,7 +43,7 @@ class OwnLoop(CallbackList):
         """Called after a batch of the training, from 0 in each epoch."""
 
     @abstractmethod
-    def _come_back(self, skipped: int) -> None:
+    def _come_back(self) -> None:
         """Called where the loop has come to where the run was saved inside an epoch."""
 
     @abstractmethod

@@ -27,6 +27,7 @@ from outlast.storage.format.reader import TensorFile
 from outlast.storage.logs import Log
 
 FORMAT = "outlast resume point"
+KEPT = 2  # of a run: the newest, and one in case that it breaks
 _ROOT = "state"
 _LOG = "log/"
 

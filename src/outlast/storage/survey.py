@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from outlast.core.text import few
 from outlast.exceptions import ArgumentError, DamagedFile
 from outlast.storage import identity, journal, resume_points
 from outlast.storage.blobs import Blob
@@ -70,7 +71,7 @@ class Survey:
             *(f"resume point {number} was set aside: {why}" for number, why in self.unusable.items()),
             *(f"{blob.name} was made again from {t.file}" for blob, t in self.replaceable.items()),
             *(f"{blob.name} ({what}) is lost" for blob, what in self.lost.items()),
-            *([f"files of another run were set aside: {_listed(self.foreign)}"] if self.foreign else ()),
+            *([f"files of another run were set aside: {few(self.foreign, 5)}"] if self.foreign else ()),
         )
 
 
@@ -264,11 +265,6 @@ def _refuse_if_more_was_saved(folder: str, bad: dict[int, str], blobs: list[str]
         )
 
 
-def _listed(names: Sequence[str]) -> str:
-    few = ", ".join(names[:5])
-    return f"{few} and {len(names) - 5} more" if len(names) > 5 else few
-
-
 def _names(blobs: dict[Blob, str]) -> str:
     is_or_are = "which is" if len(blobs) == 1 else "which are"
-    return _listed([blob.name for blob in blobs]) + f", {is_or_are} missing or damaged"
+    return few((blob.name for blob in blobs), 5) + f", {is_or_are} missing or damaged"
