@@ -111,6 +111,7 @@ _INSIDE = {
     "generators": [{str: Any}],
     "means": {"means": {str: _MEAN}, "values": {str: Any}, "of_validations": [str]},
 }
+_IN_FIT = {"done": int, "start": {str: Any}, "metrics": [Any], "logs": {str: Any}}
 _FORM_OF_A_RUN = {
     "settings": {"callbacks": {str: {str: JSON}}, "learning_rate": {str: float}},
     "training": {str: Any},
@@ -125,6 +126,7 @@ _FORM_OF_A_RUN = {
         "sizes": {str: [int]},
         "inside": (None, _INSIDE),
     },
+    "fit": (None, _IN_FIT),
 }
 
 
@@ -187,7 +189,7 @@ class RunState:
         """
         loop = state.get("loop")
         if isinstance(loop, Mapping):  # runs that were saved before there was a way inside an epoch
-            state = {**state, "loop": {"inside": None, **loop}}
+            state = {"fit": None, **state, "loop": {"inside": None, **loop}}
         check(state, _FORM_OF_A_RUN, "the state")
         return cls.from_state(state)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Moment, Position
@@ -306,6 +306,54 @@ class Training:
         return operator.lt if direction == "min" else operator.gt
 
 
+class Followed(Protocol):
+    """A framework's own loop that tells of its steps, and goes on inside an epoch.
+
+    Attributes:
+        done: batches of the epoch under way.
+        lacking: batches that were trained in another process, and are not taken yet.
+        fetches_ahead: its data are fetched in another thread, so that nobody knows what they have drawn.
+    """
+
+    done: int
+
+    @property
+    def size(self) -> int:
+        """Batches of a step."""
+
+    @property
+    def lacking(self) -> int:
+        """Batches that were trained, and have not come."""
+
+    @property
+    def fetches_ahead(self) -> bool:
+        """Whether the data come from another thread."""
+
+    def begin(self) -> None:
+        """An epoch begins."""
+
+    def skip(self, trained: int, come_back: Callable[[], object]) -> None:
+        """Take so many batches of this epoch without a step, then call ``come_back``."""
+
+    def mute(self, callbacks: Sequence[Any], until: int) -> None:
+        """Have the loop's other callbacks hear nothing of the batches up to one."""
+
+    def saved(self) -> dict[str, Any]:
+        """What of the epoch is in nothing else: ``done``, and sums of the framework's metrics."""
+
+    def put(self, saved: Mapping[str, Any]) -> None:
+        """Go on from :meth:`saved`."""
+
+    def seeds(self) -> Any:
+        """What of the model an evaluation may change."""
+
+    def put_seeds(self, saved: Any) -> None:
+        """Go on from :meth:`seeds`."""
+
+    def close(self) -> None:
+        """Tell of no more steps."""
+
+
 class Control:
     """Who runs the loop. This one is a loop of the user's own, which asks whether to stop.
 
@@ -357,6 +405,15 @@ class Control:
 
     def resume_at(self, position: Position = START) -> None:
         """Tell the framework's loop where to go on; ``START`` leaves that to its caller."""
+
+    def follow(self, training: Training, hear: Callable[[int, int], object]) -> Followed | None:
+        """Have the framework's own loop, which has begun, tell of its steps; None if it cannot.
+
+        Args:
+            training: what it trains.
+            hear: called after each step with the batches of the epoch so far, and those of the step.
+        """
+        return None
 
     def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
         """Show the epochs of earlier starts where the framework's users look for them."""

@@ -21,9 +21,9 @@ from typing import Any
 from outlast.core.monitor import Direction, direction_of
 from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
-from outlast.frameworks import archives, keras_flags, keras_held, keras_layers, loaders, modules
+from outlast.frameworks import archives, keras_flags, keras_held, keras_layers, keras_steps, loaders, modules
 from outlast.frameworks.attributes import Attribute, Attributes, told
-from outlast.frameworks.base import Capability, Control, Snapshot, Training, weakly
+from outlast.frameworks.base import Capability, Control, Followed, Snapshot, Training, weakly
 from outlast.frameworks.description import settings_of, text
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
@@ -60,6 +60,7 @@ class KerasTraining(Training):
         self._held: dict[str, Callable[[], Any]] | None = None
         self._attributes: dict[str, Attributes] = {}  # of the model, and of each part
         self._flags = keras_flags.Flags()
+        self.values = keras_steps.Values()
 
     @property
     def model(self) -> Any:
@@ -69,7 +70,7 @@ class KerasTraining(Training):
         distributed torch model wraps the one that can be saved.
         """
         model = self._unwrapped
-        if hasattr(model, "jax_state_sync"):
+        if self.values.live is None and hasattr(model, "jax_state_sync"):
             model.jax_state_sync()
         return model
 
@@ -182,22 +183,20 @@ class KerasTraining(Training):
 
         By position: paths are no keys, they count up in a notebook and change with what builds the optimizer.
         """
-        from keras import ops
-
-        model = self.model
+        model, read = self.model, self.values.read
         held = self._find_held(model)
         known = [*model.variables, *held.variables.values()]
 
         def saved(optimizer: Any) -> dict[str, Any]:
-            arrays = [ops.convert_to_numpy(one) for one in optimizer.variables]
+            arrays = [read(one) for one in optimizer.variables]
             return {"built": keras_held.built_on(optimizer, known), "variables": arrays}
 
         return {
             "build": [_plain(layer.get_build_config()) for layer in (model, *_layers(model))],
-            "model": [ops.convert_to_numpy(one) for one in model.variables],
+            "model": [read(one) for one in model.variables],
             "optimizer": saved(model.optimizer) if getattr(model, "optimizer", None) else None,
             "optimizers": {place: saved(one) for place, one in held.optimizers.items()},
-            "held": {place: ops.convert_to_numpy(one) for place, one in held.variables.items()},
+            "held": {place: read(one) for place, one in held.variables.items()},
             "trainable": {} if _is_traced(model) else self._flags.changed(model),
         }
 
@@ -247,7 +246,7 @@ class KerasTraining(Training):
             (one, state["held"][place]) for place, one in held.variables.items() if place in state["held"]
         ]
         for variable, array in pairs:
-            keras_held.assign(variable, _native(array))
+            self.values.assign(variable, _native(array))
         keras_flags.put(model, state.get("trainable", {}))
 
     def watch(self, *, loaded: bool) -> None:
@@ -484,6 +483,13 @@ class KerasControl(Control):
         """Set what ``fit`` reads right after ``on_train_begin``; it is private, and the only way."""
         if hasattr(self._loop_model, "_initial_epoch"):
             self._loop_model._initial_epoch = position.next_epoch or None
+
+    def follow(self, training: Training, hear: Callable[[int, int], object]) -> Followed | None:
+        """Follow the call of ``fit`` that has begun the training."""
+        fit = next((one for one in _callers() if one.f_code.co_name == "fit"), None)
+        if fit is None or not isinstance(training, KerasTraining):
+            return None
+        return keras_steps.Steps(fit.f_locals["self"], fit, training.values, hear)
 
     def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
         """Fill Keras's own History; it empties its epochs, not its values, when training begins."""

@@ -36,7 +36,7 @@ def collect() -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> None:
-    """Set every generator to its state.
+    """Set every generator in it to its state.
 
     Keras's comes first: a process that has none yet makes it with a number that it draws from Python's.
     """
@@ -56,8 +56,10 @@ def restore(state: dict[str, Any]) -> None:
         torch.set_rng_state(to_tensor(state["torch"]["cpu"]))
         if "cuda" in state["torch"]:
             torch.cuda.set_rng_state_all([to_tensor(one) for one in state["torch"]["cuda"]])
-    np.random.set_state(state["numpy"])
-    set_generator(random, state["python"])
+    if "numpy" in state:
+        np.random.set_state(state["numpy"])
+    if "python" in state:
+        set_generator(random, state["python"])
 
 
 def is_generator(thing: Any) -> bool:

@@ -24,6 +24,7 @@ from outlast.run.contents import Contents, frozen
 from outlast.run.data import Data
 from outlast.run.foreign import Beside
 from outlast.run.generators import Firsts
+from outlast.run.in_fit import InFit
 from outlast.run.inside import Every
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
@@ -50,6 +51,7 @@ class Host(OwnLoop):
     _staged: StagedOutput
     _progress: Progress
     _data: Data
+    _in_fit: InFit
     _attributes: AttributesPart
     _contents: Contents
     _opening: Opening
@@ -117,11 +119,6 @@ class Host(OwnLoop):
 
     def _begin(self, logs: Logs | None) -> None:
         beforehand.refuse_beside(self)
-        if self._every is not None and not self._marks_batches:
-            raise UsageError(
-                "save_every makes resume points inside an epoch in a loop of your own, with run.epochs(...) "
-                'and run.batches(...). Here the run sees epochs alone: leave out save_every, or pass "epoch".'
-            )
         if not (self._store.is_open and self._fresh):
             self._open()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
@@ -162,9 +159,11 @@ class Host(OwnLoop):
         elif found_finished:
             self._data.hand_on()
             self._loop.hand_on(os.path.realpath(self._store.folder), self._shown)
-        self._keep_within(finished is None)
+        if finished is None:
+            self._follow()
+            self._keep_within()
         self._trains = True
-        self._beside.begin(one for one in self.control.beside() if one not in (self, *self.callbacks))
+        self._beside.begin(self._others())
         for structure in (self._structure, self._structure_of_parts):
             structure.begin()
         if self.folder is not None:
@@ -173,27 +172,48 @@ class Host(OwnLoop):
                 self._find_restructured(self.training.state())
             self.training.changed(self._parts), self.training.taken_over([*self._parts.values()])
 
-    def _keep_within(self, trains: bool) -> None:
+    def _follow(self) -> None:
+        """Hear of each step, if a resume point may be made after it, or one goes on there."""
+        if self._marks_batches or not (self._every is not None or self._in_fit.goes_on):
+            return
+        if not self._in_fit.follow(self.control, self.training, self._end_step):
+            raise UsageError(
+                "save_every makes resume points inside an epoch in Keras's fit, and in a loop of your own with "
+                "run.epochs(...) and run.batches(...). Here the run sees epochs alone: leave out save_every, "
+                'or pass "epoch".'
+            )
+
+    def _keep_within(self) -> None:
         """Keep what was put back: the code of the epoch runs again before the loop has come there."""
         self._within = None
-        if self._loop.goes_on and trains:
+        if self._loop.goes_on or self._in_fit.goes_on:
             self._within = {**frozen(self._contents.collect()), "extra": deepcopy(self.extra)}
 
     def _come_back(self) -> None:
         if self._within is not None:
             within, self._within = dict(self._within), None
             put_into(self.extra, within.pop("extra"))
+            within["random"] = self._in_fit.random_state_at_hand(within["random"])
             self._contents.restore(within)
 
-    def _end_batch(self, batch: int) -> None:
+    def _end_step(self, done: int, size: int) -> None:
+        """After a step of a framework's fit: now, unless callbacks are still to hear of its last batch."""
+        if "on_train_batch_end" not in self._batch_hooks:
+            self._end_batch(done - 1, size)
+
+    def _end_batch(self, batch: int, size: int = 1) -> None:
         if self._every is None or self._within is not None or self._under_way is None:
             return
         here = Position(self._under_way, batch)
         if self._check is not None:
             if here != self._check.newest.position:  # what is compared is what was saved there
                 return
-        elif self._signals.pending is None and not self._every.is_due(batch + 1):
+        elif self._signals.pending is None and not self._every.is_due(batch + 1, size):
             return
+        self._commit_inside(here)
+
+    def _commit_inside(self, here: Position) -> None:
+        assert self._every is not None
         self._progress.position = here
         self._progress.epochs, self._progress.finished = self._epochs(), False
         self._commit()
@@ -214,6 +234,7 @@ class Host(OwnLoop):
             self._show_history()
             self.training.watch(loaded=True)
         self._begun_epochs += 1
+        self._in_fit.begin_epoch(self._come_back, self._others())
         self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
         self._opening.hook_came()
@@ -227,6 +248,7 @@ class Host(OwnLoop):
 
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
         self._safe_point()
+        self._in_fit.end_epoch()
         if self._within is not None:
             raise UsageError(
                 f"{self._shown} was saved inside epoch {epoch + 1}, and this start has not come there: the "
@@ -241,7 +263,7 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
-        if self._every is not None and not self._loop.has_batches:
+        if self._every is not None and not (self._loop.has_batches or self._in_fit.is_followed):
             self._every = None
             self._warn("save_every has no effect: this loop has no run.batches(...) in its epochs.")
         changed = self._name_what_changed() if self.folder is not None else ""
@@ -347,6 +369,9 @@ class Host(OwnLoop):
             heard = partial(self._rehearse_batch, heard)
         if heard is not None:
             self._batch_hooks["on_train_batch_end"] = partial(self._hear_batch, heard)
+        begin = self._batch_hooks.get("on_train_batch_begin")
+        if begin is not None:
+            self._batch_hooks["on_train_batch_begin"] = partial(self._hear_begin, begin)
 
     def _rehearse_batch(self, heard: Listener | None, batch: int, logs: Logs | None = None) -> None:
         assert self._rehearsal
@@ -356,10 +381,18 @@ class Host(OwnLoop):
 
     def _hear_batch(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:
         """After a batch: what a callback saved in it goes to the disk at once, not with the epoch."""
+        if batch <= self._in_fit.heard_until:
+            return
         heard(batch, logs)
         step = self._staged.take_files()
         if step.files:
             self._store.show(step)
+        if self._in_fit.is_followed:
+            self._end_batch(batch, self._in_fit.size)
+
+    def _hear_begin(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:
+        if batch > self._in_fit.heard_until:
+            heard(batch, logs)
 
     def _state(self) -> RunState:
         contents = self._contents.collect()
@@ -384,6 +417,7 @@ class Host(OwnLoop):
         if self._rehearsal:
             self._rehearsal.count(rehearsal.VALIDATION, self._store.flush)
         self._safe_point()
+        self._in_fit.begin_validation()
         super().on_test_begin(logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
@@ -415,6 +449,10 @@ class Host(OwnLoop):
         if self._signals.pending is not None:
             self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
             self._signals.raise_pending()
+
+    def _others(self) -> list[Any]:
+        """Callbacks beside the run."""
+        return [one for one in self.control.beside() if one not in (self, *self.callbacks)]
 
     def _keep_late_stop(self) -> None:
         """A callback that Keras calls after the run stopped the training: keep that, too."""
@@ -463,12 +501,14 @@ class Host(OwnLoop):
         self._signals.restore()
         self.training.run = None
         self._leave_check()
+        self._in_fit.leave()
         self._store.close()
 
     def _safe_point(self) -> None:
         """If a signal came: finish what is being written, give the folder back, and end."""
         if self._signals.pending is None or (self._every is not None and self._loop.in_batch):
             return  # with resume points inside an epoch, it ends after the batch, which is saved
+        self._save_last_step()
         with suppress(FileError):  # closing says what is wrong with the disk
             self._store.write_event(
                 "signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch}
@@ -482,6 +522,16 @@ class Host(OwnLoop):
         self._say(f"outlast: {self._signals.name}: {told}")
         self._trains, self.training.run = False, None
         self._signals.raise_pending()
+
+    def _save_last_step(self) -> None:
+        """A signal that came in a step of fit, or in the validation after it: nothing of the epoch is lost."""
+        if self._every is None or self._within is not None or self._check is not None:
+            return
+        if self._in_fit.done and self._under_way is not None:
+            self._in_fit.undo_validation()
+            here = Position(self._under_way, self._in_fit.done - 1)
+            if self._progress.position != here:
+                self._commit_inside(here)
 
     def _told_of_end(self) -> str:
         at = self._store.committed

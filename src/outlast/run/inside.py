@@ -26,6 +26,8 @@ class Every:
         >>> every = Every(2, lambda: 0.0)
         >>> [every.is_due(done) for done in (1, 2, 3, 4)]
         [False, True, False, True]
+        >>> [every.is_due(done, 3) for done in (3, 6)]
+        [True, True]
     """
 
     def __init__(self, wanted: int | timedelta, clock: Callable[[], float]) -> None:
@@ -33,10 +35,10 @@ class Every:
         self._seconds = 0.0 if isinstance(wanted, int) else wanted.total_seconds()
         self._clock, self._last = clock, clock()
 
-    def is_due(self, done: int) -> bool:
-        """After so many batches of the epoch."""
+    def is_due(self, done: int, size: int = 1) -> bool:
+        """After so many batches of the epoch, the last of them in a step of that size."""
         if self._batches is not None:
-            return done % self._batches == 0
+            return done // self._batches > (done - size) // self._batches
         return self._clock() - self._last >= self._seconds
 
     def made(self) -> None:

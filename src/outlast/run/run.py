@@ -23,6 +23,7 @@ from outlast.run.data import Data
 from outlast.run.folder_store import FolderStore
 from outlast.run.foreign import Beside
 from outlast.run.hosting import Host
+from outlast.run.in_fit import InFit
 from outlast.run.inside import Every
 from outlast.run.loop import Loop
 from outlast.run.notebook import Shown
@@ -128,6 +129,7 @@ class Run(Host, Shown):
         self._progress = Progress()
         self._every = None if isinstance(save_every, str) or folder is None else Every(save_every, clock)
         self._loop, self._data = Loop(self._tell_of_loader), Data()
+        self._in_fit = InFit()
         self._beside, self._structure = Beside(), Structure("the model")
         self._structure_of_parts = Structure("a part")
         self._parts = parts
@@ -141,6 +143,7 @@ class Run(Host, Shown):
                 self._attributes,
                 self._loop,
                 self._data,
+                self._in_fit,
                 TrainingPart(lambda: self.training),
                 RandomPart(lambda: self.control.random_moment),
             ]

@@ -1,0 +1,321 @@
+"""The steps of Keras's ``fit``: heard one by one, without a hook of a batch, and taken where they were trained.
+
+``fit`` reads the model's public ``train_function`` before each step. A function in its place hears of every
+step, so Keras goes on without waiting for callbacks. After a resume inside an epoch it takes the batches that
+were trained from the iterator, and does nothing with them: ``fit`` counts them as ever, and its order of
+batches is the one that it was.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from outlast.core.asking import has
+from outlast.exceptions import RunChanged
+from outlast.frameworks import keras_held
+
+_HOOKS = ("on_train_batch_begin", "on_train_batch_end")
+
+
+class Live:
+    """The values that variables of a model have in the state of a step.
+
+    On JAX the variables are empty between steps, and filling them costs more than reading the state.
+
+    Args:
+        model: the model.
+        state: what a step of Keras's takes and gives: lists of arrays.
+    """
+
+    def __init__(self, model: Any, state: Sequence[Sequence[Any]]) -> None:
+        groups = (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+        self._state = [list(values) for values in state]
+        self._places = {
+            id(variable): (group, index)
+            for group, variables in enumerate(groups)
+            for index, variable in enumerate(variables)
+        }
+        self.is_changed = False
+
+    def __contains__(self, variable: Any) -> bool:
+        return id(variable) in self._places
+
+    def read(self, variable: Any) -> Any:
+        """Its value, an array of JAX's."""
+        group, index = self._places[id(variable)]
+        return self._state[group][index]
+
+    def assign(self, variable: Any, value: Any) -> None:
+        """Set it, where the old value is, to a copy."""
+        import jax
+
+        group, index = self._places[id(variable)]
+        old = self._state[group][index]
+        new = jax.numpy.array(value, old.dtype)  # a copy: JAX may keep the memory of an array that it is given
+        self._state[group][index] = jax.device_put(new, old.sharding)
+        self.is_changed = True
+
+    def state(self) -> tuple[list[Any], ...]:
+        """The state with what was assigned."""
+        return tuple(self._state)
+
+
+class Values:
+    """Reads and sets variables, wherever their values are.
+
+    Attributes:
+        live: the state of the step that is at hand; None if the variables have their values.
+    """
+
+    live: Live | None = None
+
+    def read(self, variable: Any) -> Any:
+        """Its value, a NumPy array."""
+        from keras import ops
+
+        live = self.live
+        return ops.convert_to_numpy(
+            live.read(variable) if live is not None and variable in live else variable
+        )
+
+    def assign(self, variable: Any, value: Any) -> None:
+        """Set it."""
+        if self.live is not None and variable in self.live:
+            self.live.assign(variable, value)
+        else:
+            keras_held.assign(variable, value)
+
+
+class Steps:
+    """The steps of one call of ``fit``.
+
+    Args:
+        model: the one that is trained.
+        fit: the frame of the call. An error ends it without a word, and the function stays in the model.
+        values: of the model's variables, which follow a step on JAX.
+        hear: called after each step with the batches of the epoch so far, and those of the step.
+
+    Attributes:
+        done: batches of the epoch.
+        fetches_ahead: TensorFlow fetches the batches in another thread, and may run the user's code there.
+    """
+
+    def __init__(self, model: Any, fit: Any, values: Values, hear: Callable[[int, int], object]) -> None:
+        self._model, self._fit, self._values, self._hear = model, fit, values, hear
+        self.fetches_ahead = _fetches_ahead(fit.f_locals.get("x"))
+        self._original: Any = None
+        self._logs: Mapping[str, Any] = {}  # of the last step
+        self._left = 0  # batches to be taken before training goes on
+        self._come_back: Callable[[], object] = lambda: None
+        self._muted: list[tuple[Any, str, Any]] = []
+        self.done = 0
+        self.begin()
+
+    @property
+    def size(self) -> int:
+        """Batches of a step."""
+        return int(getattr(self._model, "steps_per_execution", 1) or 1)
+
+    def begin(self) -> None:
+        """An epoch begins; somebody may have had Keras make its function again."""
+        self.done = 0
+        if self._is_ours(self._model.train_function):
+            return
+        self._original = _unwrapped(self._model.train_function)
+
+        def step(*args: Any) -> Any:
+            if sys._getframe(1) is not self._fit:  # another fit, after an error has ended this one
+                return self._original(*args)
+            return self._take(*args) if self._left else self._step(*args)
+
+        step.outlast_steps = self  # type: ignore[attr-defined]
+        self._model.train_function = step
+
+    def _is_ours(self, function: Any) -> bool:
+        return getattr(function, "outlast_steps", None) is self
+
+    def close(self) -> None:
+        """Training has ended."""
+        self.unmute()
+        self._fit = None
+        if self._is_ours(self._model.train_function):
+            self._model.train_function = self._original
+
+    def _step(self, *args: Any) -> Any:
+        if self._muted:
+            self.unmute()
+        result = self._original(*args)
+        is_jax = len(args) > 1  # of (state, iterator); elsewhere the variables have what was trained
+        self._logs = result[0] if is_jax else result
+        self.done += self.size
+        return self._heard(result[1]) if is_jax else self._heard(None)
+
+    def _heard(self, state: Any) -> Any:
+        logs = self._logs
+        if state is None:
+            self._hear(self.done, self.size)
+            return logs
+        live = self._with(state, lambda: self._hear(self.done, self.size))
+        return logs, live.state() if live.is_changed else state
+
+    def _with(self, state: Any, act: Callable[[], object]) -> Live:
+        self._values.live = live = Live(self._model, state)
+        try:
+            act()
+        finally:
+            self._values.live = None
+        return live
+
+    # Going on inside an epoch.
+
+    def skip(self, trained: int, come_back: Callable[[], object]) -> None:
+        """Take so many batches of this epoch before training goes on.
+
+        Args:
+            trained: the batches.
+            come_back: called when they are taken, to put back what was saved.
+
+        Raises:
+            RunChanged: a step has another number of batches now.
+        """
+        if trained % self.size:
+            raise RunChanged(
+                f"The run was saved after {trained} batches of an epoch, and a step has {self.size} of them "
+                f"now: compile the model with steps_per_execution={_divisor(trained, self.size)}, or begin "
+                "again with resume='never'."
+            )
+        self._left, self._come_back = trained, come_back
+
+    @property
+    def lacking(self) -> int:
+        """Batches that were trained, and have not come."""
+        return self._left
+
+    def _take(self, *args: Any) -> Any:
+        batch = self._next(args[-1])
+        self.done += self.size
+        self._left -= self.size
+        if self._left:
+            return {} if len(args) == 1 else ({}, args[0])
+        self._build_metrics(batch)
+        if len(args) == 1:
+            self._come_back()
+            return self._logs
+        live = self._with(args[0], self._come_back)
+        return self._logs, live.state()
+
+    def _next(self, source: Any) -> Any:
+        """The first batch of a step; those of all are taken."""
+        if not hasattr(source, "__next__"):  # PyTorch's come in a list
+            return source[0]
+        return [next(source) for _ in range(self.size)][0]
+
+    def _build_metrics(self, batch: Any) -> None:
+        """TensorFlow makes the variables of metrics at the first batch; there is no public way to ask."""
+        metrics = getattr(self._model, "_compile_metrics", None)
+        if metrics is not None and not metrics.built:
+            self._model._symbolic_build(data_batch=batch)
+
+    def saved(self) -> dict[str, Any]:
+        """What of the epoch is in nothing else: how far it is, the sums of its metrics, the last logs."""
+        from keras import ops
+
+        return {
+            "done": self.done,
+            "metrics": [self._values.read(one) for one in self._model.metrics_variables],
+            "logs": {str(name): ops.convert_to_numpy(one) for name, one in self._plain_logs().items()},
+        }
+
+    def _plain_logs(self) -> Mapping[str, Any]:
+        return self._logs if isinstance(self._logs, Mapping) else {}
+
+    def put(self, saved: Mapping[str, Any]) -> None:
+        """Go on from :meth:`saved`.
+
+        Raises:
+            RunChanged: the model has other metrics now.
+        """
+        variables = self._model.metrics_variables
+        shapes = [tuple(one.shape) for one in variables]
+        if shapes != [tuple(one.shape) for one in saved["metrics"]]:
+            raise RunChanged(
+                "the metrics of model.compile(...) are others than those that the epoch began with: compile "
+                "the model with the same, or begin again with resume='never'"
+            )
+        for variable, value in zip(variables, saved["metrics"], strict=True):
+            self._values.assign(variable, value)
+        self._logs = saved["logs"]
+
+    def seeds(self) -> list[Any]:
+        """The states of the model's seed generators."""
+        return [self._values.read(one) for one in _seeds(self._model)]
+
+    def put_seeds(self, saved: Sequence[Any]) -> None:
+        """Go on from :meth:`seeds`."""
+        for variable, value in zip(_seeds(self._model), saved, strict=True):
+            self._values.assign(variable, value)
+
+    # Callbacks of others.
+
+    def mute(self, callbacks: Sequence[Any], until: int) -> None:
+        """Have callbacks hear nothing of the batches up to one, but for Keras's progress bar.
+
+        They have heard of them in another process. The list calls what it finds in a callback.
+        """
+        for callback in callbacks:
+            for hook in _HOOKS:
+                heard = getattr(callback, hook, None)
+                if heard is not None and type(callback).__name__ != "ProgbarLogger":
+                    self._muted.append((callback, hook, vars(callback).get(hook)))
+                    setattr(callback, hook, _unless_trained(heard, until))
+
+    def unmute(self) -> None:
+        """Have them hear everything."""
+        for callback, hook, own in self._muted:
+            if own is None:
+                delattr(callback, hook)
+            else:
+                setattr(callback, hook, own)
+        self._muted = []
+
+
+def _unwrapped(function: Any) -> Any:
+    """Keras's function, without that of a training which an error has ended."""
+    while (steps := getattr(function, "outlast_steps", None)) is not None:
+        function = steps._original
+    return function
+
+
+def _unless_trained(heard: Callable[..., object], until: int) -> Callable[..., object]:
+    def hear(batch: int, logs: Any = None) -> object:
+        return heard(batch, logs) if batch > until else None
+
+    return hear
+
+
+def _divisor(trained: int, size: int) -> int:
+    """The largest number of batches of a step, below the size, that comes to what was trained.
+
+    Example:
+        >>> _divisor(9, 4)
+        3
+    """
+    return next(number for number in range(size, 0, -1) if trained % number == 0)
+
+
+def _seeds(model: Any) -> list[Any]:
+    return [one for one in model.variables if str(one.dtype).startswith("uint")]
+
+
+def _fetches_ahead(data: Any) -> bool:
+    import keras
+
+    is_array = has(data, "shape") or isinstance(data, (list, tuple, Mapping))
+    return keras.backend.backend() == "tensorflow" and not is_array

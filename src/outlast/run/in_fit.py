@@ -1,0 +1,142 @@
+"""InFit: where a framework's own ``fit`` is inside an epoch.
+
+The framework fetches its batches itself, so what comes back is the beginning of the epoch: the random state
+that it began with. Its first batches are taken once more without a step, and then all is as it was saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from outlast.core.run_state import Moment
+from outlast.exceptions import RunChanged
+from outlast.frameworks import random_state
+from outlast.frameworks.base import Control, Followed, Training
+from outlast.run.contents import frozen
+from outlast.run.parts import AnyPart
+
+
+class InFit(AnyPart):
+    """A part of the run, while a ``fit`` is followed from step to step.
+
+    Attributes:
+        heard_until: the last batch of the epoch that callbacks heard of in another process.
+    """
+
+    name, moment = "fit", Moment.OPEN
+
+    def __init__(self) -> None:
+        self._followed: Followed | None = None
+        self._goes_on: Mapping[str, Any] | None = None  # inside an epoch, and that is not reached yet
+        self._start: Any = None  # the random state that the epoch began with
+        self._before_validation: tuple[Any, Any, Any] | None = None
+        self.heard_until = -1
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an epoch is to go on inside, and the loop has not come there yet."""
+        return self._goes_on is not None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether there is a ``fit`` that tells of its steps."""
+        return self._followed is not None
+
+    @property
+    def done(self) -> int:
+        """Batches of the epoch under way."""
+        return 0 if self._followed is None else self._followed.done
+
+    @property
+    def size(self) -> int:
+        """Batches of a step."""
+        return 1 if self._followed is None else self._followed.size
+
+    def follow(self, control: Control, training: Training, hear: Callable[[int, int], object]) -> bool:
+        """Have the framework's loop tell of its steps; False if it cannot."""
+        self._followed = control.follow(training, hear)
+        return self.is_followed
+
+    def begin_epoch(self, come_back: Callable[[], object], others: Sequence[Any]) -> None:
+        """An epoch begins: go on inside it, or note how it begins.
+
+        Args:
+            come_back: called when the batches that were trained are taken.
+            others: callbacks beside the run, which have heard of those batches.
+        """
+        if self._followed is None:
+            return
+        self.heard_until, self._before_validation = -1, None
+        self._followed.begin()
+        if self._goes_on is None:
+            self._start = random_state.collect()
+            return
+        self._start = self._goes_on["start"]
+        self.heard_until = self._goes_on["done"] - 1
+        random_state.restore(self._start)
+        self._followed.skip(self._goes_on["done"], come_back)
+        self._followed.mute(others, self.heard_until)
+
+    def end_epoch(self) -> None:
+        """The epoch has ended.
+
+        Raises:
+            RunChanged: before the batch after which the run was saved.
+        """
+        if self._followed is None:
+            return
+        if self._followed.lacking:
+            trained = self.heard_until + 1
+            raise RunChanged(
+                f"The epoch has {trained - self._followed.lacking} batches, and the run was saved after batch "
+                f"{trained} of it: the data has changed. Give fit the same data, or begin again with "
+                "resume='never'."
+            )
+        self._followed.done, self._before_validation = 0, None
+
+    def begin_validation(self) -> None:
+        """Between the batches and the end of the epoch: note what a validation changes."""
+        if self._followed is not None and self._before_validation is None and self.done:
+            self._before_validation = (
+                random_state.collect(),
+                frozen(self._followed.saved()),
+                frozen(self._followed.seeds()),
+            )
+
+    def undo_validation(self) -> None:
+        """Have all be as it was before the validation: it begins again after a resume."""
+        if self._followed is not None and self._before_validation is not None:
+            random, saved, seeds = self._before_validation
+            random_state.restore(random)
+            self._followed.put(saved)
+            self._followed.put_seeds(seeds)
+
+    def leave(self) -> None:
+        """Nothing is trained any more."""
+        if self._followed is not None:
+            self._followed.close()
+            self._followed = None
+
+    def random_state_at_hand(self, saved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What of the random state goes back inside an epoch: not what data draw from that are fetched ahead."""
+        ahead = self._followed is not None and self._followed.fetches_ahead
+        return {name: one for name, one in saved.items() if not (ahead and name in ("python", "numpy"))}
+
+    def collect(self) -> dict[str, Any] | None:
+        """None between two epochs."""
+        if self._goes_on is not None:  # it is where it was
+            return dict(self._goes_on)
+        if self._followed is None or not self.done:
+            return None
+        return {"start": self._start, **self._followed.saved()}
+
+    def put_back(self, saved: Mapping[str, Any] | None) -> None:
+        """Go on from :meth:`collect` when the epoch begins."""
+        self._goes_on = saved
+
+    def restore(self, saved: Mapping[str, Any] | None) -> None:
+        """The batches that were trained are taken."""
+        self._goes_on = None
+        if saved is not None and self._followed is not None:
+            self._followed.put(saved)
