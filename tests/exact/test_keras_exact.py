@@ -6,7 +6,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, partial, partialmethod
 from pathlib import Path
 
 import keras
@@ -76,6 +76,32 @@ def test_a_fit_that_is_left_with_one_resume_point_is_exact(folder: Path, name: s
     whole, _ = uninterrupted(name)
     process(training, folder / "left", 1)
     assert process(training, folder / "left") == (whole, [])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_resume_inside_an_epoch_is_exact_or_a_message_names_what_is_not(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[name]
+    whole, _ = uninterrupted(name)
+    monkeypatch.setattr(outlast.Run, "__init__", partialmethod(outlast.Run.__init__, save_every=1))
+    _, first = process(case.training, folder / "left", UNTIL)
+    said = capsys.readouterr().out
+    assert committed(folder / "left")[1] in (0, 1)  # the second may still be written
+    resumed, warned = process(case.training, folder / "left")
+    out = capsys.readouterr().out
+    if case.text is None:
+        assert (resumed == whole, warned, "would not be exact" in out) == (True, [], False)
+        assert "trained again as a check: identical" in out
+    elif resumed != whole:
+        assert "would not be exact" in said + out or any("exact" in text for text in (*first, *warned))
+
+
+def committed(folder: Path) -> tuple[int, int | None]:
+    """Where the newest resume point of a run is."""
+    found = outlast.open_run(folder).committed
+    assert found is not None
+    return found
 
 
 def test_a_cell_that_is_run_again_is_exact(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,8 +70,7 @@ class KerasTraining(Training):
         distributed torch model wraps the one that can be saved.
         """
         model = self._unwrapped
-        if self.values.live is None and hasattr(model, "jax_state_sync"):
-            model.jax_state_sync()
+        self.values.fill(model)
         return model
 
     @property
@@ -277,7 +276,7 @@ class KerasTraining(Training):
     @property
     def is_on_accelerator(self) -> bool:
         """Whether a variable is on another device than the CPU, as each backend names it."""
-        return any("cpu" not in str(one.value.device).lower() for one in self.model.variables)
+        return any("cpu" not in str(self.values.at_hand(one).device).lower() for one in self.model.variables)
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         """TensorFlow's shuffle without a seed, and its epochs of unknown length.

@@ -1,4 +1,4 @@
-"""The steps of Keras's ``fit``: heard one by one, without a hook of a batch, and taken where they were trained.
+"""The steps of Keras's ``fit``: heard one by one without a hook of a batch, and taken if they were trained.
 
 ``fit`` reads the model's public ``train_function`` before each step. A function in its place hears of every
 step, so Keras goes on without waiting for callbacks. After a resume inside an epoch it takes the batches that
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from outlast.core.asking import has
@@ -30,19 +31,27 @@ class Live:
     """
 
     def __init__(self, model: Any, state: Sequence[Sequence[Any]]) -> None:
+        self._model, self._given = model, state
+        self.is_changed = False
+
+    @cached_property
+    def _state(self) -> list[list[Any]]:
+        return [list(values) for values in self._given]
+
+    @cached_property
+    def _places(self) -> dict[int, tuple[int, int]]:
+        """Where each variable is; most steps are not asked for it."""
         groups = (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            model.optimizer.variables,
-            model.metrics_variables,
+            self._model.trainable_variables,
+            self._model.non_trainable_variables,
+            self._model.optimizer.variables,
+            self._model.metrics_variables,
         )
-        self._state = [list(values) for values in state]
-        self._places = {
+        return {
             id(variable): (group, index)
             for group, variables in enumerate(groups)
             for index, variable in enumerate(variables)
         }
-        self.is_changed = False
 
     def __contains__(self, variable: Any) -> bool:
         return id(variable) in self._places
@@ -58,7 +67,9 @@ class Live:
 
         group, index = self._places[id(variable)]
         old = self._state[group][index]
-        new = jax.numpy.array(value, old.dtype)  # a copy: JAX may keep the memory of an array that it is given
+        new = jax.numpy.array(
+            value, old.dtype
+        )  # a copy: JAX may keep the memory of an array that it is given
         self._state[group][index] = jax.device_put(new, old.sharding)
         self.is_changed = True
 
@@ -76,14 +87,24 @@ class Values:
 
     live: Live | None = None
 
+    def fill(self, model: Any) -> None:
+        """Have JAX's variables filled, if no step is at hand."""
+        if self.live is None and hasattr(model, "jax_state_sync"):
+            model.jax_state_sync()
+
+    def at_hand(self, variable: Any) -> Any:
+        """Its value, an array of the backend's."""
+        import keras
+
+        if self.live is not None and variable in self.live:
+            return self.live.read(variable)
+        return variable.value if isinstance(variable, keras.Variable) else variable
+
     def read(self, variable: Any) -> Any:
         """Its value, a NumPy array."""
         from keras import ops
 
-        live = self.live
-        return ops.convert_to_numpy(
-            live.read(variable) if live is not None and variable in live else variable
-        )
+        return ops.convert_to_numpy(self.at_hand(variable))
 
     def assign(self, variable: Any, value: Any) -> None:
         """Set it."""
@@ -215,7 +236,8 @@ class Steps:
         """The first batch of a step; those of all are taken."""
         if not hasattr(source, "__next__"):  # PyTorch's come in a list
             return source[0]
-        return [next(source) for _ in range(self.size)][0]
+        first, *_ = (next(source) for _ in range(self.size))
+        return first
 
     def _build_metrics(self, batch: Any) -> None:
         """TensorFlow makes the variables of metrics at the first batch; there is no public way to ask."""
@@ -227,6 +249,7 @@ class Steps:
         """What of the epoch is in nothing else: how far it is, the sums of its metrics, the last logs."""
         from keras import ops
 
+        self._values.fill(self._model)
         return {
             "done": self.done,
             "metrics": [self._values.read(one) for one in self._model.metrics_variables],
@@ -242,6 +265,7 @@ class Steps:
         Raises:
             RunChanged: the model has other metrics now.
         """
+        self._values.fill(self._model)
         variables = self._model.metrics_variables
         shapes = [tuple(one.shape) for one in variables]
         if shapes != [tuple(one.shape) for one in saved["metrics"]]:

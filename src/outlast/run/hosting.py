@@ -174,13 +174,14 @@ class Host(OwnLoop):
 
     def _follow(self) -> None:
         """Hear of each step, if a resume point may be made after it, or one goes on there."""
-        if self._marks_batches or not (self._every is not None or self._in_fit.goes_on):
+        is_checked = self._check is not None and self._check.newest.position.batch is not None
+        if self._marks_batches or not (self._every is not None or self._in_fit.goes_on or is_checked):
             return
         if not self._in_fit.follow(self.control, self.training, self._end_step):
             raise UsageError(
-                "save_every makes resume points inside an epoch in Keras's fit, and in a loop of your own with "
-                "run.epochs(...) and run.batches(...). Here the run sees epochs alone: leave out save_every, "
-                'or pass "epoch".'
+                "save_every makes resume points inside an epoch in Keras's fit, and in a loop of your own "
+                "with run.epochs(...) and run.batches(...). Here the run sees epochs alone: leave out "
+                'save_every, or pass "epoch".'
             )
 
     def _keep_within(self) -> None:
@@ -202,22 +203,22 @@ class Host(OwnLoop):
             self._end_batch(done - 1, size)
 
     def _end_batch(self, batch: int, size: int = 1) -> None:
-        if self._every is None or self._within is not None or self._under_way is None:
+        if self._within is not None or self._under_way is None:
             return
         here = Position(self._under_way, batch)
         if self._check is not None:
             if here != self._check.newest.position:  # what is compared is what was saved there
                 return
-        elif self._signals.pending is None and not self._every.is_due(batch + 1, size):
+        elif self._every is None or not (self._every.is_due(batch + 1, size) or self._signals.pending):
             return
         self._commit_inside(here)
 
     def _commit_inside(self, here: Position) -> None:
-        assert self._every is not None
         self._progress.position = here
         self._progress.epochs, self._progress.finished = self._epochs(), False
         self._commit()
-        self._every.made()
+        if self._every is not None:
+            self._every.made()
         if self._check is not None:
             self._go_on_from(self._check, None)
 
@@ -524,7 +525,7 @@ class Host(OwnLoop):
         self._signals.raise_pending()
 
     def _save_last_step(self) -> None:
-        """A signal that came in a step of fit, or in the validation after it: nothing of the epoch is lost."""
+        """A signal came in a step of fit, or in the validation after it: nothing of the epoch is lost."""
         if self._every is None or self._within is not None or self._check is not None:
             return
         if self._in_fit.done and self._under_way is not None:

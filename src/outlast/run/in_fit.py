@@ -89,8 +89,8 @@ class InFit(AnyPart):
         if self._followed.lacking:
             trained = self.heard_until + 1
             raise RunChanged(
-                f"The epoch has {trained - self._followed.lacking} batches, and the run was saved after batch "
-                f"{trained} of it: the data has changed. Give fit the same data, or begin again with "
+                f"The epoch has {trained - self._followed.lacking} batches, and the run was saved after "
+                f"batch {trained} of it: the data has changed. Give fit the same data, or begin again with "
                 "resume='never'."
             )
         self._followed.done, self._before_validation = 0, None
@@ -119,7 +119,7 @@ class InFit(AnyPart):
             self._followed = None
 
     def random_state_at_hand(self, saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What of the random state goes back inside an epoch: not what data draw from that are fetched ahead."""
+        """What of it goes back inside an epoch: not what data draw from that another thread fetches."""
         ahead = self._followed is not None and self._followed.fetches_ahead
         return {name: one for name, one in saved.items() if not (ahead and name in ("python", "numpy"))}
 

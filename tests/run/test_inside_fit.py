@@ -1,0 +1,285 @@
+"""Resume points inside an epoch of Keras's fit: it goes on with the very next batch, and hooks count."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import outlast
+from outlast.exceptions import RunChanged, UsageError
+
+BACKEND = keras.backend.backend()
+X = np.random.default_rng(0).normal(size=(56, 3)).astype("float32")
+Y = (X.sum(1, keepdims=True) > 0).astype("float32")
+BATCHES = 7
+
+
+class Left(Exception):
+    """A training is left, as by a kill."""
+
+
+class Does(keras.callbacks.Callback):
+    """Calls a function after a batch, by the number of batches of this process."""
+
+    def __init__(self, at: int | None, act: Callable[[Any], object]) -> None:
+        super().__init__()
+        self.at, self.act, self.heard, self.begun, self.epochs = at, act, [], [], []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epochs.append(epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.begun.append(batch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.heard.append(batch)
+        if len(self.heard) == self.at:
+            self.act(self)
+
+
+def leave(_: Any) -> None:
+    raise Left
+
+
+def made(**compiled: Any) -> Any:
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(4)
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(4, "tanh"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(1, "sigmoid"),
+        ]
+    )
+    options = {"optimizer": keras.optimizers.Adam(0.05), "loss": "binary_crossentropy", "metrics": ["mae"]}
+    model.compile(**{**options, **compiled})
+    return model
+
+
+def train(
+    folder: Path,
+    at: int | None = None,
+    act: Callable[[Any], object] = leave,
+    *,
+    every: Any = 2,
+    inner: Callable[[], list[Any]] = list,
+    first: Any = (),
+    compiled: Any = None,
+    data: Callable[[outlast.Run], Any] | None = None,
+    check_resume: str = "auto",
+    **fit: Any,
+) -> tuple[Any, Does, Any]:
+    """(what it ends with, the callback beside the run, the run)."""
+    model = made(**(compiled or {}))
+    run = outlast.Run(folder, [outlast.CSVLogger(), *inner()], save_every=every, check_resume=check_resume)
+    beside = Does(at, act)
+    options = {"epochs": 3, "verbose": 0, "validation_data": (X[:20], Y[:20]), **fit}
+    given = (X, Y) if data is None else (data(run),)
+    options |= {"batch_size": 8} if data is None else {}
+    try:
+        model.fit(*given, callbacks=[*first, run, beside], **options)
+    except Left:
+        run.flush()
+        return None, beside, run
+    states = [*model.variables, *model.optimizer.variables]
+    ended = (
+        [keras.ops.convert_to_numpy(one).tobytes() for one in states],
+        model.history.history,
+        model.history.epoch,
+        (folder / "history.csv").read_bytes(),
+    )
+    return ended, beside, run
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("stops", [[1], [7], [5, 3, 4], [2, 2, 9]], ids=str)
+def test_a_fit_that_was_left_is_as_one_that_was_not(folder: Path, every: int, stops: list[int]) -> None:
+    if BACKEND == "tensorflow" and len(stops) > 1 and every == 1:
+        pytest.skip("TensorFlow traces each fit, which takes long")
+    whole, _, _ = train(folder / "whole", every="epoch")
+    for at in stops:
+        train(folder / "left", at, every=every)
+    assert train(folder / "left", every=every)[0] == whole
+
+
+def test_callbacks_hear_nothing_of_batches_that_were_trained(folder: Path) -> None:
+    def counting() -> Any:
+        count = outlast.LambdaCallback(on_train_batch_begin=lambda batch, logs: seen.append(batch))
+        return [count, outlast.LambdaCallback(on_train_batch_end=lambda batch, logs: ended.append(batch))]
+
+    seen: list[int] = []
+    ended: list[int] = []
+    _, _, run = train(folder / "left", 5, inner=counting)
+    assert run.committed == (0, 3)
+    seen.clear(), ended.clear()
+    _, beside, run = train(folder / "left", inner=counting, epochs=1)
+    rest = [2, 3, 4, 5, 6]  # the check goes back by a resume point
+    assert (beside.begun, beside.heard) == (rest, rest)
+    assert (seen, ended) == (rest, rest)
+    assert vars(beside).keys().isdisjoint({"on_train_batch_begin", "on_train_batch_end"})
+    assert run.committed == (0, None)
+
+
+def test_the_progress_bar_counts_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(folder / "left", 5)
+    capsys.readouterr()
+    train(folder / "left", epochs=1, verbose=1)
+    assert "7/7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_after_the_batch_which_is_saved(
+    folder: Path, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _, _ = train(folder / "whole", every="epoch")
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        train(folder / "left", 5, lambda _: os.kill(os.getpid(), number), every=1000)
+    assert "ended in epoch 1 up to batch 5, which is saved. The same" in capsys.readouterr().out
+    ended, beside, _ = train(folder / "left", every=1000)
+    assert beside.heard[:2] == [5, 6]
+    assert ended == whole
+
+
+def test_a_signal_in_a_validation_keeps_the_epoch(folder: Path) -> None:
+    class Sends(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def drawn() -> Any:
+        return keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: logs.update(r=np.random.rand())
+        )
+
+    whole, _, _ = train(folder / "whole", every="epoch", inner=lambda: [drawn()])
+    with pytest.raises(SystemExit):
+        train(folder / "left", every=1000, first=[Sends()], inner=lambda: [drawn()])
+    ended, beside, _ = train(folder / "left", every=1000, inner=lambda: [drawn()])
+    assert beside.heard[:2] == [0, 1]
+    assert beside.epochs == [0, 1, 2]
+    assert ended == whole
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="it has one batch a step")
+@pytest.mark.parametrize("every", [1, 3, 4])
+def test_steps_of_several_batches(folder: Path, every: int) -> None:
+    compiled = {"steps_per_execution": 2}
+    whole, _, _ = train(folder / "whole", every="epoch", compiled=compiled)
+    train(folder / "left", 3, every=every, compiled=compiled)
+    train(folder / "left", 5, every=every, compiled=compiled)
+    assert train(folder / "left", every=every, compiled=compiled)[0] == whole
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="it has one batch a step")
+def test_another_size_of_a_step_that_does_not_fit_is_refused(folder: Path) -> None:
+    train(folder / "left", 3, every=3)
+    with pytest.raises(RunChanged, match=r"after 3 batches of an epoch, and a step has 2 .*execution=1"):
+        train(folder / "left", compiled={"steps_per_execution": 2})
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # as Keras says, too
+@pytest.mark.parametrize("check", ["auto", "never"])
+def test_fewer_batches_are_refused(folder: Path, check: str) -> None:
+    def batches(count: int) -> Any:
+        return lambda run: ((X[i : i + 8], Y[i : i + 8]) for i in range(0, count, 8))
+
+    given = {"validation_data": None, "steps_per_epoch": 7, "epochs": 1}
+    train(folder / "left", 5, every=2, data=batches(56), **given)
+    with pytest.raises(RunChanged, match=r"the data has changed\. Give"):
+        train(folder / "left", data=batches(16), check_resume=check, **given)
+
+
+def test_other_metrics_are_refused(folder: Path) -> None:
+    train(folder / "left", 3)
+    with pytest.raises(RunChanged, match=r"metrics of model\.compile\(\.\.\.\) are others than"):
+        train(folder / "left", compiled={"metrics": ["mae", "auc"]})
+
+
+def test_it_goes_on_where_it_was_without_save_every_too(folder: Path) -> None:
+    whole, _, _ = train(folder / "whole", every="epoch")
+    train(folder / "left", 5)
+    ended, beside, _ = train(folder / "left", every="epoch")
+    assert beside.heard[0] > 0
+    assert ended == whole
+
+
+def test_a_rate_that_an_epoch_begins_with_is_set_once(folder: Path) -> None:
+    def falls() -> Any:
+        return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5)]
+
+    whole, _, _ = train(folder / "whole", every="epoch", first=falls())
+    for at in (3, 2, 9):
+        train(folder / "left", at, first=falls())
+    assert train(folder / "left", first=falls())[0] == whole
+
+
+def test_checkpoints_of_batches_are_as_ever(folder: Path) -> None:
+    """A callback in the run hears of batches: what it remembers of the batch at hand is saved, too."""
+
+    def each() -> Any:
+        return [outlast.ModelCheckpoint("at-{epoch}-{batch}.keras", save_freq=3)]
+
+    whole, _, _ = train(folder / "whole", every="epoch", inner=each)
+    for at in (4, 1, 6):
+        train(folder / "left", at, inner=each)
+    assert train(folder / "left", inner=each)[0] == whole
+    names = [sorted(one.name for one in (folder / place).glob("at-*")) for place in ("whole", "left")]
+    assert names[0] == names[1] != []
+
+
+def test_a_callback_that_ends_an_epoch_early(folder: Path) -> None:
+    def stops() -> Any:
+        def stop(batch: int, logs: Any) -> None:
+            if batch == 4:
+                callback.model.stop_training = True
+
+        callback = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+        return [callback]
+
+    whole, _, _ = train(folder / "whole", every="epoch", first=stops())
+    train(folder / "left", 4, first=stops())
+    assert train(folder / "left", first=stops())[0] == whole
+
+
+def test_a_fit_after_an_error_is_not_followed(folder: Path) -> None:
+    model = made()
+    run = outlast.Run(folder / "left", save_every=1)
+    with pytest.raises(Left):
+        model.fit(X, Y, batch_size=8, epochs=1, verbose=0, callbacks=[run, Does(3, leave)])
+    run.flush()
+    at = run.committed
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0)
+    assert run.committed == at == (0, 2)
+    run = outlast.Run(folder / "other", save_every=2)
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0, callbacks=[run])
+    assert not hasattr(model.train_function, "outlast_steps")
+
+
+def test_a_train_function_that_is_made_again_in_an_epoch(folder: Path) -> None:
+    """As people do who freeze layers; the model's own is asked again."""
+
+    def remakes() -> Any:
+        def remake(epoch: int, logs: Any) -> None:
+            callback.model.make_train_function(force=True)
+
+        callback = keras.callbacks.LambdaCallback(on_epoch_begin=remake)
+        return [callback]
+
+    whole, _, _ = train(folder / "whole", every="epoch", first=remakes())
+    _, _, run = train(folder / "left", 5, first=remakes())
+    assert run.committed == (0, 3)
+    assert train(folder / "left", first=remakes())[0] == whole
+
+
+def test_where_nobody_tells_of_steps_it_is_refused(folder: Path) -> None:
+    run = outlast.Run(folder, model=made(), save_every=2)
+    with pytest.raises(UsageError, match="Here the run sees epochs alone"):
+        run.on_train_begin()
