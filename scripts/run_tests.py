@@ -32,6 +32,7 @@ DEMO = ("tests/test_demo.py", "tests/test_docs.py")
 WITH_KERAS = (
     "tests/callbacks",
     "tests/frameworks",
+    "tests/run/test_inside_fit.py",
     "tests/run/test_keras.py",
     "tests/run/test_load_best.py",
     "tests/test_bad_input.py",
@@ -40,6 +41,7 @@ WITH_KERAS = (
 ON_EACH_BACKEND = (
     "tests/parity",
     "tests/crash/test_keras.py",
+    "tests/run/test_inside_fit.py",
     "tests/run/test_keras.py",
     "tests/exact/test_keras_exact.py",
 )

@@ -1038,6 +1038,20 @@ sys.exit(main())
 """
 
 
+def test_a_run_that_was_saved_inside_an_epoch_says_the_batch(tmp_path: Path, ask: Ask) -> None:
+    folder = tmp_path / "run"
+    with Run(folder, adapter=FakeAdapter(), save_every=2) as run:
+        for _ in run.epochs(3):
+            for batch in run.batches(range(9)):
+                if batch == 5:
+                    break
+            break
+    for command in ("show", "verify"):
+        output = " ".join(ask(command, folder)[1].split())
+        assert "takes resume point 2 and continues with epoch 1 of 3, batch 5." in output
+    assert json.loads(ask("show", folder, "--json")[1])["resume"]["batch"] == 4
+
+
 # As a script meets it
 
 
@@ -1052,7 +1066,7 @@ STANDING = {
     "written": str,
     "holder": None,
 }
-RESUME = {"point": int, "epoch": int, "finished": bool, "loses": [], "mends": {}}
+RESUME = {"point": int, "epoch": int, "batch": None, "finished": bool, "loses": [], "mends": {}}
 SHAPES: dict[str, dict[str, Any]] = {
     "ls": {"folder": str, "runs": [STANDING], "unread": {}},
     "show": {
@@ -1134,7 +1148,14 @@ def test_what_json_says_of_a_run(run: Path, ask: Ask, monkeypatch: pytest.Monkey
         "best": {"epoch": 5, "monitor": "val_loss", "value": 0.5, "path": "digits/best.txt"},
         "stopped": "Epoch 9: EarlyStopping stops: val_loss has not improved on 0.5 for 3 epochs",
     }
-    assert told["resume"] == {"point": 9, "epoch": 9, "finished": True, "loses": [], "mends": {}}
+    assert told["resume"] == {
+        "point": 9,
+        "epoch": 9,
+        "batch": None,
+        "finished": True,
+        "loses": [],
+        "mends": {},
+    }
     assert told["decisions"][-1]["sentence"].startswith("Epoch 9: ")
     assert [one["number"] for one in told["resume_points"]] == [9, 8]
     with begun(run):

@@ -111,7 +111,7 @@ _INSIDE = {
     "generators": [{str: Any}],
     "means": {"means": {str: _MEAN}, "values": {str: Any}, "of_validations": [str]},
 }
-_IN_FIT = {"done": int, "start": {str: Any}, "metrics": [Any], "logs": {str: Any}}
+_IN_FIT = {"done": int, "ended": bool, "start": {str: Any}, "metrics": [Any], "logs": {str: Any}}
 _FORM_OF_A_RUN = {
     "settings": {"callbacks": {str: {str: JSON}}, "learning_rate": {str: float}},
     "training": {str: Any},

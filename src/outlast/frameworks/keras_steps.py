@@ -223,9 +223,9 @@ class Steps:
         batch = self._next(args[-1])
         self.done += self.size
         self._left -= self.size
+        self._build_metrics(batch)
         if self._left:
             return {} if len(args) == 1 else ({}, args[0])
-        self._build_metrics(batch)
         if len(args) == 1:
             self._come_back()
             return self._logs
@@ -236,7 +236,9 @@ class Steps:
         """The first batch of a step; those of all are taken."""
         if not hasattr(source, "__next__"):  # PyTorch's come in a list
             return source[0]
-        first, *_ = (next(source) for _ in range(self.size))
+        first = next(source)  # fit hears of StopIteration
+        for _ in range(self.size - 1):
+            next(source)
         return first
 
     def _build_metrics(self, batch: Any) -> None:
@@ -335,7 +337,7 @@ def _divisor(trained: int, size: int) -> int:
 
 
 def _seeds(model: Any) -> list[Any]:
-    return [one for one in model.variables if str(one.dtype).startswith("uint")]
+    return [one for one in model.variables if "int" in str(one.dtype)]
 
 
 def _fetches_ahead(data: Any) -> bool:

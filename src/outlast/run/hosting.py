@@ -248,6 +248,7 @@ class Host(OwnLoop):
         self._or_close(lambda: self._end_epoch(epoch, logs))
 
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
+        self._in_fit.end_batches()
         self._safe_point()
         self._in_fit.end_epoch()
         if self._within is not None:
@@ -417,8 +418,9 @@ class Host(OwnLoop):
         """Before a validation, which a signal skips."""
         if self._rehearsal:
             self._rehearsal.count(rehearsal.VALIDATION, self._store.flush)
+        self._in_fit.end_batches()
         self._safe_point()
-        self._in_fit.begin_validation()
+        self._in_fit.begin_validation(stopped=self.control.stopping)
         super().on_test_begin(logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
@@ -528,8 +530,7 @@ class Host(OwnLoop):
         """A signal came in a step of fit, or in the validation after it: nothing of the epoch is lost."""
         if self._every is None or self._within is not None or self._check is not None:
             return
-        if self._in_fit.done and self._under_way is not None:
-            self._in_fit.undo_validation()
+        if self._in_fit.done and self._under_way is not None and self._in_fit.undo_validation():
             here = Position(self._under_way, self._in_fit.done - 1)
             if self._progress.position != here:
                 self._commit_inside(here)

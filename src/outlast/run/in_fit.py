@@ -30,7 +30,10 @@ class InFit(AnyPart):
         self._followed: Followed | None = None
         self._goes_on: Mapping[str, Any] | None = None  # inside an epoch, and that is not reached yet
         self._start: Any = None  # the random state that the epoch began with
+        self._in_validation = False
         self._before_validation: tuple[Any, Any, Any] | None = None
+        self._ended = False  # the loop has left the batches
+        self._at_end: Any = None  # the random state to put back when it has left them
         self.heard_until = -1
 
     @property
@@ -67,7 +70,8 @@ class InFit(AnyPart):
         """
         if self._followed is None:
             return
-        self.heard_until, self._before_validation = -1, None
+        self.heard_until = -1
+        self._leave_batches()
         self._followed.begin()
         if self._goes_on is None:
             self._start = random_state.collect()
@@ -93,24 +97,48 @@ class InFit(AnyPart):
                 f"batch {trained} of it: the data has changed. Give fit the same data, or begin again with "
                 "resume='never'."
             )
-        self._followed.done, self._before_validation = 0, None
+        self._followed.done = 0
+        self._leave_batches()
 
-    def begin_validation(self) -> None:
-        """Between the batches and the end of the epoch: note what a validation changes."""
-        if self._followed is not None and self._before_validation is None and self.done:
+    def _leave_batches(self) -> None:
+        self._before_validation, self._in_validation, self._ended = None, False, False
+
+    def end_batches(self) -> None:
+        """The loop has left the batches of the epoch; it may have drawn once more as it did."""
+        self._ended = True
+        if self._at_end is not None and self.done == self.heard_until + 1:  # else it had been cut short
+            random_state.restore(self._at_end)
+        self._at_end = None
+
+    def begin_validation(self, *, stopped: bool) -> None:
+        """Between the batches and the end of the epoch: note what a validation changes.
+
+        Args:
+            stopped: a callback has ended the epoch in its middle, which is not saved there.
+        """
+        self._in_validation = True
+        if self._followed is not None and self._before_validation is None and self.done and not stopped:
             self._before_validation = (
                 random_state.collect(),
                 frozen(self._followed.saved()),
                 frozen(self._followed.seeds()),
             )
 
-    def undo_validation(self) -> None:
-        """Have all be as it was before the validation: it begins again after a resume."""
-        if self._followed is not None and self._before_validation is not None:
-            random, saved, seeds = self._before_validation
-            random_state.restore(random)
-            self._followed.put(saved)
-            self._followed.put_seeds(seeds)
+    def undo_validation(self) -> bool:
+        """Have all be as it was before the validation: it begins again after a resume.
+
+        Returns:
+            Whether all is so.
+        """
+        if self._followed is None or not self._in_validation:
+            return True
+        if self._before_validation is None:
+            return False
+        random, saved, seeds = self._before_validation
+        random_state.restore(random)
+        self._followed.put(saved)
+        self._followed.put_seeds(seeds)
+        return True
 
     def leave(self) -> None:
         """Nothing is trained any more."""
@@ -120,6 +148,8 @@ class InFit(AnyPart):
 
     def random_state_at_hand(self, saved: Mapping[str, Any]) -> Mapping[str, Any]:
         """What of it goes back inside an epoch: not what data draw from that another thread fetches."""
+        if self._goes_on is not None and self._goes_on["ended"]:
+            self._at_end = saved
         ahead = self._followed is not None and self._followed.fetches_ahead
         return {name: one for name, one in saved.items() if not (ahead and name in ("python", "numpy"))}
 
@@ -129,7 +159,7 @@ class InFit(AnyPart):
             return dict(self._goes_on)
         if self._followed is None or not self.done:
             return None
-        return {"start": self._start, **self._followed.saved()}
+        return {"start": self._start, "ended": self._ended, **self._followed.saved()}
 
     def put_back(self, saved: Mapping[str, Any] | None) -> None:
         """Go on from :meth:`collect` when the epoch begins."""

@@ -130,6 +130,8 @@ class Opening:
         changed += others
         self.changes = saved.changes + bool(changed)
         at = {"epoch": saved.position.next_epoch, "resume_point": self._store.number}
+        if saved.position.batch is not None:
+            at["batch"] = saved.position.batch + 1
         findings = list(self._store.findings)
         self._store.write_event("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
         self._notes = [*findings, *map(str, changed), *self._notes]

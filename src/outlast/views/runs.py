@@ -129,7 +129,9 @@ def _resume(outlook: Outlook | None, run: RunStatus) -> Iterator[str]:
         yield f"A resume takes resume point {outlook.point}: the training is finished."
     else:
         of = "" if run.requested is None else f" of {run.requested}"
-        yield f"A resume takes resume point {outlook.point} and continues with epoch {outlook.epoch + 1}{of}."
+        inside = "" if outlook.batch is None else f", batch {outlook.batch + 1}"
+        next_one = f"epoch {outlook.epoch + 1}{of}{inside}"
+        yield f"A resume takes resume point {outlook.point} and continues with {next_one}."
     for name, source in outlook.mends.items():
         yield f"It restores {_brief(name)} from {_brief(source)}."
     for lost in outlook.loses:
