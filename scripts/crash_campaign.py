@@ -52,6 +52,9 @@ KINDS = {
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),
     "keras-torch": Kind("Keras on torch, `outlast.Run`", "keras_fit", "torch"),
     "keras-tensorflow": Kind("Keras on TensorFlow, `outlast.Run`", "keras_fit", "tensorflow"),
+    "keras-jax-inside": Kind("Keras on JAX, `save_every=3`", "keras_fit_inside", "jax"),
+    "keras-torch-inside": Kind("Keras on torch, `save_every=3`", "keras_fit_inside", "torch"),
+    "keras-tensorflow-inside": Kind("Keras on TensorFlow, `save_every=3`", "keras_fit_inside", "tensorflow"),
     "keras-own": Kind("Keras on JAX, Keras's own callbacks", "keras_fit_with_its_own", "jax", ours=False),
 }
 

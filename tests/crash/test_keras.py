@@ -9,8 +9,11 @@ from tests.crash.campaign import Killer
 
 
 @pytest.mark.timeout(900)
-def test_a_fit_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_path: Path) -> None:
-    killer = Killer("keras_fit", str(tmp_path), seed=1)
+@pytest.mark.parametrize("training", ["keras_fit", "keras_fit_inside"])
+def test_a_fit_that_is_killed_again_and_again_ends_as_one_that_never_was(
+    tmp_path: Path, training: str
+) -> None:
+    killer = Killer(training, str(tmp_path), seed=1)
     kills = killer.four_kills()
     campaign = killer.campaign("killed", kills)
     assert campaign.kills == kills

@@ -26,12 +26,12 @@ Report = dict[str, str]
 EpochBegins = Callable[[], object]
 
 
-def keras_fit(folder: str, epoch_begins: EpochBegins) -> Report:
+def keras_fit(folder: str, epoch_begins: EpochBegins, **options: Any) -> Report:
     """Keras's ``fit`` with a Run, on the backend of this process."""
     import keras
 
     model = _keras_model()
-    run = outlast.Run(folder, _callbacks())
+    run = outlast.Run(folder, _callbacks(), **options)
     _fit(model, [run, keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: epoch_begins())])
     return {
         "weights": _hash(model.get_weights()),
@@ -41,6 +41,11 @@ def keras_fit(folder: str, epoch_begins: EpochBegins) -> Report:
         "model.history": json.dumps([model.history.history, model.history.epoch]),
         **_files_and_decisions(run),
     }
+
+
+def keras_fit_inside(folder: str, epoch_begins: EpochBegins) -> Report:
+    """The same, saved inside its epochs."""
+    return keras_fit(folder, epoch_begins, save_every=3)
 
 
 def keras_fit_with_its_own(folder: str, epoch_begins: EpochBegins) -> Report:

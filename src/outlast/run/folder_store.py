@@ -233,6 +233,11 @@ class FolderStore(Store):
         self._state = replace(draft, arrays=self._buffers.copy(draft.arrays))
         self._submit()
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a bundle is under way, for which the next would wait."""
+        return self._writer.is_busy
+
     def _check_lock(self) -> None:
         if self._lock is None:
             raise UsageError(f"This run may no longer write in {self.folder}: it is closed.")

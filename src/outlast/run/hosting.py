@@ -61,6 +61,7 @@ class Host(OwnLoop):
     _signals: Signals
 
     _every: Every | None  # when a resume point is made inside an epoch
+    _has_put_off = False  # saves inside an epoch; said once
     _within: Mapping[str, Any] | None = None  # all as it was saved inside an epoch, until the loop is there
 
     _fresh = False  # opened, and not trained since
@@ -209,16 +210,34 @@ class Host(OwnLoop):
         if self._check is not None:
             if here != self._check.newest.position:  # what is compared is what was saved there
                 return
-        elif self._every is None or not (self._every.is_due(batch + 1, size) or self._signals.pending):
+        elif not self._is_due(batch + 1, size):
             return
         self._commit_inside(here)
+
+    def _is_due(self, done: int, size: int) -> bool:
+        if self._every is None:
+            return False
+        if self._signals.pending is not None:
+            return True
+        if not self._every.is_due(done, size):
+            return False
+        if not (self._store.is_writing and self._every.put_off()):
+            return True
+        if not self._has_put_off:
+            self._has_put_off = True
+            self._say(
+                f"outlast: {self._shown}: the disk takes saves more slowly than save_every asks for them. "
+                "From now on some are made a few batches later, so that training does not wait."
+            )
+        return False
 
     def _commit_inside(self, here: Position) -> None:
         self._progress.position = here
         self._progress.epochs, self._progress.finished = self._epochs(), False
+        began = self._every.clock() if self._every is not None else 0.0
         self._commit()
         if self._every is not None:
-            self._every.made()
+            self._every.made(self._every.clock() - began)
         if self._check is not None:
             self._go_on_from(self._check, None)
 
@@ -265,6 +284,8 @@ class Host(OwnLoop):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         self._commit()
+        if self._every is not None:
+            self._every.made()
         if self._every is not None and not (self._loop.has_batches or self._in_fit.is_followed):
             self._every = None
             self._warn("save_every has no effect: this loop has no run.batches(...) in its epochs.")
@@ -398,7 +419,7 @@ class Host(OwnLoop):
 
     def _state(self) -> RunState:
         contents = self._contents.collect()
-        if self.folder is not None:
+        if self.folder is not None and self._progress.position.batch is None:  # told at the epoch's end
             self._find_restructured(contents["training"])
         state = self._progress.to_state(self._opening.settings, contents)
         return replace(state, description=self._opening.description, changes=self._opening.changes)

@@ -14,6 +14,9 @@ from typing import Any
 
 from outlast.frameworks import loaders, random_state
 
+_PATIENCE = 1.0  # seconds that saves inside an epoch may take in any case
+_SHARE = 1 / 3  # of the training's time that they may take
+
 
 class Every:
     """When a resume point is due inside an epoch.
@@ -33,17 +36,40 @@ class Every:
     def __init__(self, wanted: int | timedelta, clock: Callable[[], float]) -> None:
         self._batches = wanted if isinstance(wanted, int) else None
         self._seconds = 0.0 if isinstance(wanted, int) else wanted.total_seconds()
-        self._clock, self._last = clock, clock()
+        self.clock = clock
+        self._began = self._last = clock()
+        self._spent = 0.0  # seconds in saves
+        self._is_owed = False
 
     def is_due(self, done: int, size: int = 1) -> bool:
         """After so many batches of the epoch, the last of them in a step of that size."""
+        if self._is_owed:
+            return True
         if self._batches is not None:
             return done // self._batches > (done - size) // self._batches
-        return self._clock() - self._last >= self._seconds
+        return self.clock() - self._last >= self._seconds
 
-    def made(self) -> None:
-        """A resume point has been made."""
-        self._last = self._clock()
+    def put_off(self) -> bool:
+        """Whether to wait no longer for the disk, and make it after a later batch.
+
+        Saves that come faster than the disk takes them would slow the training down.
+
+        Example:
+            >>> now = [0.0]
+            >>> every = Every(1, lambda: now[0])
+            >>> every.made(1.5), every.put_off(), every.is_due(1)
+            (None, True, True)
+            >>> now = [10.0]
+            >>> every.put_off()
+            False
+        """
+        self._is_owed = self._spent > max(_PATIENCE, _SHARE * (self.clock() - self._began))
+        return self._is_owed
+
+    def made(self, seconds: float = 0.0) -> None:
+        """A resume point has been made, which took so long if it was inside an epoch."""
+        self._last, self._is_owed = self.clock(), False
+        self._spent += seconds
 
 
 @dataclass

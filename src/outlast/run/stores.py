@@ -108,6 +108,11 @@ class Store:
     def commit(self, bundle: Bundle, collect: Callable[[], RunState]) -> None:
         """Collect the state, copy it, and make the bundle safe in the background."""
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a bundle is under way, for which the next would wait."""
+        return False
+
     def flush(self) -> None:
         """Wait until the last bundle is safe; raise what went wrong."""
 

@@ -94,6 +94,11 @@ class Writer:
         self._item = _Item(item)
         self._wake.put(None)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an item is in flight."""
+        return self._item is not None and not self._item.ended
+
     def flush(self) -> None:
         """Wait until the item in flight is done.
 

@@ -7,6 +7,7 @@ its bits as unsigned integers, beside the true name of the type.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from outlast.exceptions import CapabilityError
@@ -96,9 +97,14 @@ def name_of(array: Array) -> str:
     """
     if isinstance(array, Bits):
         return array.dtype
-    if array.dtype.name not in NATIVE and array.dtype.type.__module__ != "ml_dtypes":
-        raise CapabilityError(f"an array of {array.dtype} cannot be stored: no plain numbers")
-    return array.dtype.name
+    return _name(array.dtype)
+
+
+@lru_cache(256)  # NumPy makes the name anew each time
+def _name(dtype: np.dtype[Any]) -> str:
+    if dtype.name not in NATIVE and dtype.type.__module__ != "ml_dtypes":
+        raise CapabilityError(f"an array of {dtype} cannot be stored: no plain numbers")
+    return dtype.name
 
 
 def axes_of(array: Array) -> list[int] | None:
