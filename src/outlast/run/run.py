@@ -49,6 +49,12 @@ class Run(Host, Shown):
         model: PyTorch's module, for a loop of one's own; Keras's fit brings its model itself.
         optimizer: PyTorch's optimizer; several in a list or a dict by name; ``[]`` if there is none.
         adapter: how the training is stopped and saved, for a framework of your own.
+        state: what a JAX loop trains: a pytree with the weights, the optimizer's state, random keys. It is
+            ``run.state`` from then on, to be read and set; what was saved is put back into it.
+        weights: gives the piece of the state that is the model, such as ``lambda s: s.params``; without it
+            ``params`` or ``model`` in the state, or else all of it.
+        learning_rate: that a JAX loop passes to its step as ``run.learning_rate``; without it, one that
+            ``optax.inject_hyperparams`` keeps in the state.
         seed: the seed that the script uses; compared at a resume.
         resume: ``"auto"``: go on if there is something; ``"must"``: else it is an error; ``"never"``:
             set the old folder aside as ``NAME.1`` and start from nothing.
@@ -85,7 +91,18 @@ class Run(Host, Shown):
 
     _names = (
         *Shown._names,
-        *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model", "stop"),
+        *(
+            "batches",
+            "callbacks",
+            "data",
+            "epochs",
+            "flush",
+            "learning_rate",
+            "log",
+            "model",
+            "state",
+            "stop",
+        ),
         *("stop_training", "validation"),
     )
 
@@ -97,6 +114,9 @@ class Run(Host, Shown):
         model: Any = None,
         optimizer: Any = None,
         adapter: Adapter | None = None,
+        state: Any = None,
+        weights: Callable[[Any], Any] | None = None,
+        learning_rate: float | Mapping[str, float] | None = None,
         seed: int | None = None,
         resume: str = "auto",
         save_every: str | int | timedelta = "epoch",
@@ -162,6 +182,9 @@ class Run(Host, Shown):
             model=model,
             optimizer=optimizer,
             adapter=adapter,
+            state=state,
+            weights=weights,
+            learning_rate=learning_rate,
             output=self._staged,
             listen=self._note,
             clock=clock,
