@@ -3,8 +3,8 @@
 A pytree is stored as its leaves, by the names of their paths (``.params['w']``). Its structure is not stored:
 the script makes a state at each start, and that is the template into which the leaves go back.
 
-Every leaf has a kind. What NumPy cannot tell is in it: that an array is of a weak type, as ``jnp.full(3, 1.0)``
-is (bfloat16 times weak float32 is bfloat16, times strong float32 it is float32), or that it is a random key.
+Every leaf has a kind, for what NumPy cannot tell: that an array is of a weak type, as ``jnp.full(3, 1.0)`` is
+(bfloat16 times weak float32 is bfloat16, times strong float32 it is float32), or that it is a random key.
 """
 
 from __future__ import annotations
