@@ -15,8 +15,9 @@ from outlast.callbacks.progress_line import ProgressLine
 from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
+from outlast.core.numbers import real
 from outlast.core.saving import Template
-from outlast.exceptions import ArgumentError, UsageError
+from outlast.exceptions import ArgumentError, UsageError, nearest
 from outlast.frameworks.base import Adapter, find_control, find_training, training_of_state
 from outlast.storage.output import LooseOutput, Output
 
@@ -162,6 +163,36 @@ class CallbackList(Hooks):
                 f"{type(self).__name__} was made without state=, the pytree that a JAX loop trains."
             )
         return self._given
+
+    @property
+    def learning_rate(self) -> float | dict[str, float]:
+        """The rate in force, or one by name where there are several; it can be set.
+
+        A JAX loop passes it to its step. What is set between two trainings counts in the next.
+        """
+        self.training.rates_were_read = True
+        rates = self.training.learning_rates()
+        return next(iter(rates.values())) if len(rates) == 1 else rates
+
+    @learning_rate.setter
+    def learning_rate(self, value: float | Mapping[str, float]) -> None:
+        names = list(self.training.learning_rates())
+        rates = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
+        for name, rate in rates.items():
+            if name not in names:
+                raise ArgumentError(
+                    f"There is no learning rate {name!r}, but {', '.join(names) or 'none at all'}."
+                    + nearest(name, names)
+                )
+            self.training.set_learning_rate(name, real(rate, "learning_rate"))
+        if not names:
+            raise UsageError(
+                "There is no learning rate to set yet: there is no model with an optimizer, and no state."
+            )
+        self._rates_were_set()
+
+    def _rates_were_set(self) -> None:
+        """The user has set the rates."""
 
     @property
     def stop_training(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from outlast.exceptions import DamagedFile
 from outlast.frameworks import archives
 from outlast.storage.format import reader, tensors
-from outlast.storage.format.dtypes import NATIVE, Bits, name_of
+from outlast.storage.format.dtypes import Bits
 
 SAFETENSORS, NPZ = ".safetensors", ".npz"
 _MADE = (1980, 1, 1, 0, 0, 0)  # equal weights make equal files
@@ -63,11 +63,6 @@ class _Writer:
             _write_npz(path, self.arrays)
         else:
             tensors.write(path, self.arrays, {"format": "np"})
-
-
-def lost_in_npz(arrays: Mapping[str, Any]) -> list[str]:
-    """The names of arrays whose type an ``.npz`` file does not keep, such as bfloat16."""
-    return [name for name, array in arrays.items() if name_of(array) not in NATIVE]
 
 
 def _write_npz(path: str, arrays: Mapping[str, Any]) -> None:

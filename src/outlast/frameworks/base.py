@@ -79,6 +79,7 @@ class Training:
 
     framework = "a loop without a model"
     is_value = False  # what is trained is a value, which the loop sets
+    rates_were_read = False  # by the loop, through its Run or CallbackList
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:
@@ -274,6 +275,10 @@ class Training:
 
     def taken_over(self, parts: Collection[Any]) -> str:
         """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
+        return ""
+
+    def stale(self) -> str:
+        """At a save inside an epoch: says once, in a sentence, that nothing was trained since the last."""
         return ""
 
     def watch(self, *, loaded: bool) -> None:

@@ -19,6 +19,7 @@ from outlast.frameworks.base import Adapter, Capability, Snapshot, weakly
 from outlast.frameworks.description import text
 from outlast.frameworks.jax_fit import differences
 from outlast.frameworks.jax_tree import FUNCTION, Leaves, Place, described, kind_of
+from outlast.storage.format.dtypes import NATIVE
 from outlast.storage.format.encoding import readable_name
 
 # Settings of JAX for the whole process on which results depend.
@@ -42,7 +43,6 @@ class JaxTraining(Adapter):
             that ``optax.inject_hyperparams`` keeps in the state.
     """
 
-    framework = "this JAX loop"
     is_value = True
 
     def __init__(
@@ -61,10 +61,25 @@ class JaxTraining(Adapter):
         self._looks_closely = True  # at the next state that is set
         self._probes: list[Any] = []  # arrays of which the next step shows whether it donates
         self._donates = True  # until a step has shown that it does not
-        self._seen: list[Callable[[], Any]] | None = None  # the arrays at the last look
-        self._told = False
+        self._seen: dict[str, list[Callable[[], Any]]] = {}  # the arrays, when the epoch and the save began
+        self._told: set[str] = set()
+        self._static: Any = None  # the structure at the end of the epoch before
+        self._rates_were_set = False  # and the loop has not read them since
         can: set[Capability] = {"weights", "saving", "state"}
         self.capabilities = frozenset(can | ({"learning_rate"} if self._rates or self._rates_at else set()))
+
+    @property
+    def framework(self) -> str:  # type: ignore[override]
+        """What it is, with a type of weights that not every file can hold."""
+        lost = self._lost_in_npz()
+        return f"this JAX loop with {lost} weights" if lost else "this JAX loop"
+
+    def _lost_in_npz(self) -> str:
+        leaves = jax_tree.taken_apart(self._value).values
+        kinds = {at: kind_of(leaves[at]) for at in self._weights.indices}
+        types = {at: described(leaves[at], kind).partition(" ")[0] for at, kind in kinds.items()}
+        plain = {at for at, kind in kinds.items() if kind == jax_tree.NUMBER or kind.startswith(jax_tree.KEY)}
+        return next((one for at, one in types.items() if at not in plain and one not in NATIVE), "")
 
     # The state.
 
@@ -171,6 +186,7 @@ class JaxTraining(Adapter):
             ],
         )
         if self._rates is not None:
+            self._rates_were_set |= self._rates != state["learning_rate"]
             self._rates = dict(state["learning_rate"])
 
     def label(self, place: str) -> str:
@@ -197,23 +213,60 @@ class JaxTraining(Adapter):
 
     # Who trains.
 
-    def taken_over(self, parts: Collection[Any]) -> str:
-        """Tells once that the state was the same at the last call, array by array."""
-        if not self.is_same_as_seen() or self._told:
+    def watch(self, *, loaded: bool) -> None:
+        """What counts is how the structure differs between the ends of epochs, not what it begins as."""
+        self._static = None
+
+    def changed(self, parts: Mapping[str, Any]) -> str:
+        """Of what is no array: flags of NNX modules, static fields."""
+        before, self._static = self._static, jax_tree.taken_apart(self._value).structure
+        if before is None or before == self._static:
             return ""
-        self._told = True
-        return (
-            "run.state did not change: no step has trained what the run saves. If the loop keeps the state "
-            f"in a variable of its own, {_SET_IT}."
+        return self._once(
+            "Something in run.state that is no array changed since the epoch before, and is not saved: a "
+            "flag that train() or eval() sets, or a static field. Set it in each epoch, before the batches."
         )
 
-    def is_same_as_seen(self) -> bool:
+    def taken_over(self, parts: Collection[Any]) -> str:
+        """Tells once that the state was the same at the last call, and once that a rate is not used."""
+        told = []
+        if self._is_as_seen("epoch"):
+            told.append(
+                "run.state did not change: no step has trained what the run saves. If the loop keeps the "
+                f"state in a variable of its own, {_SET_IT}."
+            )
+        if self._rates_were_set and not self.rates_were_read:
+            told.append(
+                "The learning rate was changed, but the loop did not read run.learning_rate in this epoch: "
+                "pass it to the step, train_step(run.state, x, y, run.learning_rate)."
+            )
+        self._is_as_seen("save")
+        self.rates_were_read = False
+        return " ".join(filter(None, map(self._once, told)))
+
+    def stale(self) -> str:
+        """Tells once that the loop sets the state too seldom for saves inside an epoch."""
+        if not self._is_as_seen("save"):
+            return ""
+        return self._once(
+            "run.state is as it was at the last save, and batches were trained since: a resume would skip "
+            f"them. In each batch, {_SET_IT}."
+        )
+
+    def _is_as_seen(self, when: str) -> bool:
         """Whether all arrays of the state are those of the last call."""
-        arrays = [leaf for leaf in jax_tree.taken_apart(self._value).values if isinstance(leaf, jax.Array)]
-        before, self._seen = self._seen, [weakly(one) for one in arrays]
-        if before is None or not arrays or len(before) != len(arrays):
+        leaves = jax_tree.taken_apart(self._value).values
+        arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+        before, self._seen[when] = self._seen.get(when, []), [weakly(one) for one in arrays]
+        if not arrays or len(before) != len(arrays):
             return False
         return all(one is seen() for one, seen in zip(arrays, before, strict=True))
+
+    def _once(self, text: str) -> str:
+        if text in self._told:
+            return ""
+        self._told.add(text)
+        return text
 
     # Rates.
 
@@ -229,6 +282,7 @@ class JaxTraining(Adapter):
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set a rate; one in the state in its own type."""
         if self._rates is not None:
+            self._rates_were_set |= self._rates[name] != value
             self._rates[name] = value
             return
         leaves, at = self._leaves(), self._rates_at[name]
@@ -274,7 +328,9 @@ class JaxTraining(Adapter):
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """Safetensors' first: NumPy's own files have no bfloat16."""
-        return (array_files.SAFETENSORS, array_files.NPZ)
+        return (
+            (array_files.SAFETENSORS,) if self._lost_in_npz() else (array_files.SAFETENSORS, array_files.NPZ)
+        )
 
     def saving(self, weights_only: bool) -> array_files.ArraysSave:
         """The arrays of the weights, whichever is asked for."""

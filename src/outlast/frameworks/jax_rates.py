@@ -38,13 +38,17 @@ def held(names: Sequence[str]) -> dict[str, int]:
 
 
 def _told_apart(names: Sequence[str]) -> list[str]:
-    """Short names: the keys of each path that are not in all of them."""
+    """Short names: the keys of each path that are not in all of them; places in a chain only if needed."""
     if len(names) == 1:
         return [ONLY]
     paths = [[next(filter(None, keys), "") for keys in _KEYS.findall(name)] for name in names]
     common = set.intersection(*map(set, paths)) if paths else set()
-    short = [".".join(key for key in path if key not in common) for path in paths]
-    return short if len({*short}) == len(short) and all(short) else list(names)
+    own = [[key for key in path if key not in common] for path in paths]
+    words = [".".join(key for key in path if not key.isdecimal()) for path in own]
+    for short in (words, [*map(".".join, own)]):
+        if len({*short}) == len(short) and all(short):
+            return short
+    return list(names)
 
 
 def given(learning_rate: Any) -> dict[str, float] | None:

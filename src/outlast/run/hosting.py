@@ -194,6 +194,8 @@ class Host(OwnLoop):
                 return
         elif self._signals.pending is None and not self._every.is_due(batch + 1):
             return
+        if stale := self.training.stale():
+            self._warn(stale)
         self._progress.position = here
         self._progress.epochs, self._progress.finished = self._epochs(), False
         self._commit()

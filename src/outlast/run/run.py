@@ -10,9 +10,8 @@ from typing import Any
 
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.core.decision import Action, Decision, Reason
-from outlast.core.numbers import real
 from outlast.core.run_state import START
-from outlast.exceptions import ArgumentError, UsageError, nearest
+from outlast.exceptions import UsageError
 from outlast.frameworks import sources
 from outlast.frameworks.base import Adapter, data_for_fit
 from outlast.inspect.saved_run import Best
@@ -277,28 +276,7 @@ class Run(Host, Shown):
         """(epoch, batch) that is known to be on the disk; batch None at an epoch's end."""
         return None if self._store.committed is None else self._store.committed.as_tuple()
 
-    @property
-    def learning_rate(self) -> float | dict[str, float]:
-        """The rate in force, or one by name where there are several; it can be set.
-
-        What is set between two trainings counts in the next.
-        """
-        rates = self.training.learning_rates()
-        return next(iter(rates.values())) if len(rates) == 1 else rates
-
-    @learning_rate.setter
-    def learning_rate(self, value: float | Mapping[str, float]) -> None:
-        names = list(self.training.learning_rates())
-        rates = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
-        for name, rate in rates.items():
-            if name not in names:
-                raise ArgumentError(
-                    f"There is no learning rate {name!r}, but {', '.join(names) or 'none at all'}."
-                    + nearest(name, names)
-                )
-            self.training.set_learning_rate(name, real(rate, "learning_rate"))
-        if not names:
-            raise UsageError("There is no learning rate to set yet: the run has no model with an optimizer.")
+    def _rates_were_set(self) -> None:
         if not self._signals.under_way():
             self._opening.set_through_run("learning_rate")
 
