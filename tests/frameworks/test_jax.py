@@ -197,7 +197,7 @@ def test_what_is_put_back_shares_no_memory_with_anything(folder: Path) -> None:
 
 @pytest.mark.parametrize("step", [trained, donating])
 def test_what_is_copied_survives_a_donation(step: Any) -> None:
-    """On a CPU it is the array's own memory. JAX does not promise that it outlives a donation: a test does."""
+    """On a CPU it is the array's own memory, which JAX does not promise to outlive a donation."""
     run = Run(None, state={"params": {"w": jnp.ones(1000)}})
     run.training.state()
     run.state = step(run.state)  # shows whether it donates
@@ -395,7 +395,7 @@ def test_another_initial_rate_is_refused_unless_it_is_accepted(folder: Path) -> 
         Run(folder, state=state(), learning_rate=0.2)
     run = Run(folder, state=state(), learning_rate=0.2, accept_changes=["learning_rate"])
     assert run.learning_rate == 0.2
-    with pytest.raises(RunChanged, match="learning_rate changed from 0.1 to none"):
+    with pytest.raises(RunChanged, match=r"learning_rate changed from 0.1 to none"):
         Run(folder, state=state())
 
 
@@ -475,7 +475,7 @@ def test_bfloat16_is_kept_in_safetensors_and_refused_in_npz(folder: Path) -> Non
         ArgumentError, match=r"with bfloat16 weights, the filepath .* must end in `.safetensors`"
     ):
         train(Run(folder / "a", [outlast.ModelCheckpoint("best.npz")], state=given), 1)
-    run = train(Run(folder / "b", [outlast.ModelCheckpoint()], state=given), 1)
+    run = train(Run(folder / "b", [outlast.ModelCheckpoint(save_best_only=True)], state=given), 1)
     assert run.load_best() is not None
     assert outlast.open_run(folder / "b").load_best()["w"].dtype.name == "bfloat16"
 

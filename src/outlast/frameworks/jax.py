@@ -75,7 +75,7 @@ class JaxTraining(Adapter):
         return f"this JAX loop with {lost} weights" if lost else "this JAX loop"
 
     def _lost_in_npz(self) -> str:
-        leaves = jax_tree.taken_apart(self._value).values
+        leaves = jax.tree_util.tree_leaves(self._value)
         kinds = {at: kind_of(leaves[at]) for at in self._weights.indices}
         types = {at: described(leaves[at], kind).partition(" ")[0] for at, kind in kinds.items()}
         plain = {at for at, kind in kinds.items() if kind == jax_tree.NUMBER or kind.startswith(jax_tree.KEY)}
@@ -109,6 +109,9 @@ class JaxTraining(Adapter):
         Raises:
             UsageError: they have other names than those of the template, so that no start could restore them.
         """
+        values, structure = jax.tree_util.tree_flatten(value)
+        if is_equal(structure, self._structure):  # names take much longer
+            return Leaves(self._names, values, structure)
         leaves = jax_tree.taken_apart(value)
         if leaves.names == self._names:
             return leaves
@@ -208,7 +211,7 @@ class JaxTraining(Adapter):
     @property
     def is_on_accelerator(self) -> bool:
         """Whether an array of the state is on another device than the CPU."""
-        arrays = [leaf for leaf in jax_tree.taken_apart(self._value).values if isinstance(leaf, jax.Array)]
+        arrays = [leaf for leaf in jax.tree_util.tree_leaves(self._value) if isinstance(leaf, jax.Array)]
         return any(device.platform != "cpu" for one in arrays for device in one.sharding.device_set)
 
     # Who trains.
@@ -219,8 +222,8 @@ class JaxTraining(Adapter):
 
     def changed(self, parts: Mapping[str, Any]) -> str:
         """Of what is no array: flags of NNX modules, static fields."""
-        before, self._static = self._static, jax_tree.taken_apart(self._value).structure
-        if before is None or before == self._static:
+        before, self._static = self._static, jax.tree_util.tree_structure(self._value)
+        if before is None or is_equal(before, self._static):
             return ""
         return self._once(
             "Something in run.state that is no array changed since the epoch before, and is not saved: a "
@@ -255,8 +258,7 @@ class JaxTraining(Adapter):
 
     def _is_as_seen(self, when: str) -> bool:
         """Whether all arrays of the state are those of the last call."""
-        leaves = jax_tree.taken_apart(self._value).values
-        arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+        arrays = [leaf for leaf in jax.tree_util.tree_leaves(self._value) if isinstance(leaf, jax.Array)]
         before, self._seen[when] = self._seen.get(when, []), [weakly(one) for one in arrays]
         if not arrays or len(before) != len(arrays):
             return False
@@ -328,9 +330,8 @@ class JaxTraining(Adapter):
 
     def suffixes(self, weights_only: bool) -> tuple[str, ...]:
         """Safetensors' first: NumPy's own files have no bfloat16."""
-        return (
-            (array_files.SAFETENSORS,) if self._lost_in_npz() else (array_files.SAFETENSORS, array_files.NPZ)
-        )
+        both = (array_files.SAFETENSORS, array_files.NPZ)
+        return both[:1] if self._lost_in_npz() else both
 
     def saving(self, weights_only: bool) -> array_files.ArraysSave:
         """The arrays of the weights, whichever is asked for."""
@@ -369,6 +370,14 @@ def _number_or_array(array: Any, leaf: Any) -> Any:
 def _is_kept(leaf: Any, kind: str, value: Any) -> bool:
     is_gone = isinstance(leaf, jax.Array) and leaf.is_deleted()
     return not is_gone and jax_tree.is_same(leaf, kind, value)
+
+
+def is_equal(structure: Any, other: Any) -> bool:
+    """Whether two structures are equal, as far as what is static in them can be compared."""
+    try:
+        return bool(structure == other)
+    except Exception:  # of a class of the user's, or of an array in a static field
+        return False
 
 
 def _few(names: Sequence[str]) -> str:
