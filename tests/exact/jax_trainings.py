@@ -68,7 +68,7 @@ def checksum(tree: Any) -> str:
     """Of the bits, types and names of all arrays."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if callable(leaf):
+        if callable(leaf) or isinstance(leaf, str):
             continue
         kind = f"{type(leaf).__name__} {getattr(leaf, 'dtype', '')} {getattr(leaf, 'weak_type', '')}"
         digest.update(f"{jax.tree_util.keystr(path)} {kind}".encode())
@@ -336,6 +336,53 @@ def equinox(folder: str, kill: int) -> None:
         return jnp.mean((jax.vmap(state[0])(X[0]) - Y[0]) ** 2)
 
     fit(folder, kill, (model, transform.init(eqx.filter(model, eqx.is_array))), step, evaluate)
+
+
+@training
+def equinox_with_statistics(folder: str, kill: int) -> None:
+    """A state of its own beside the model, and a text among the leaves."""
+    import equinox as eqx
+
+    class Net(eqx.Module):
+        inner: Any
+        norm: Any
+        outer: Any
+
+        def __init__(self, key: Any) -> None:
+            first, second = jax.random.split(key)
+            self.inner = eqx.nn.Linear(4, 8, key=first)
+            self.norm = eqx.nn.BatchNorm(8, axis_name="batch", mode="batch")
+            self.outer = eqx.nn.Linear(8, 1, key=second)
+
+        def __call__(self, x: Any, state: Any) -> tuple[Any, Any]:
+            hidden, state = self.norm(self.inner(x), state)
+            return self.outer(jax.nn.relu(hidden)), state
+
+    model, statistics = eqx.nn.make_with_state(Net)(jax.random.key(0))
+    transform = optax.adam(0.01)
+
+    def loss_of(model: Any, statistics: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        batched = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
+        out, statistics = batched(x, statistics)
+        return jnp.mean((out - y) ** 2), statistics
+
+    @eqx.filter_jit
+    def update(state: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        (loss, statistics), gradients = eqx.filter_value_and_grad(loss_of, has_aux=True)(
+            state["model"], state["statistics"], x, y
+        )
+        updates, opt = transform.update(gradients, state["opt"])
+        model = eqx.apply_updates(state["model"], updates)
+        return {"model": model, "statistics": statistics, "opt": opt}, loss
+
+    def evaluate(state: Any) -> Any:
+        model = eqx.nn.inference_mode(state["model"])
+        out, _ = jax.vmap(model, in_axes=(0, None), out_axes=(0, None))(X[0], state["statistics"])
+        return jnp.mean((out - Y[0]) ** 2)
+
+    opt = transform.init(eqx.filter(model, eqx.is_array))
+    state = {"model": model, "statistics": statistics, "opt": opt}
+    fit(folder, kill, state, lambda s, x, y, rate: update(s, x, y), evaluate)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from outlast.core.asking import asked
 from outlast.exceptions import DamagedFile, RunChanged, UsageError
-from outlast.frameworks import array_files, jax_nnx, jax_rates, jax_tree, jax_weights
+from outlast.frameworks import array_files, jax_modules, jax_rates, jax_tree, jax_weights
 from outlast.frameworks.base import Adapter, Capability, Snapshot, weakly
 from outlast.frameworks.description import text
 from outlast.frameworks.jax_fit import differences
-from outlast.frameworks.jax_tree import FUNCTION, Leaves, Place, described, kind_of
+from outlast.frameworks.jax_tree import CONSTANT, Leaves, Place, described, kind_of
 from outlast.storage.format.dtypes import NATIVE
 from outlast.storage.format.encoding import readable_name
 
@@ -50,7 +51,7 @@ class JaxTraining(Adapter):
     ) -> None:
         super().__init__()
         leaves = jax_tree.taken_apart(state)
-        jax_tree.refuse_unsavable(leaves)
+        jax_tree.refuse_unsavable(state, leaves)
         jax_tree.refuse_deleted(leaves)
         self._value = state
         self._names, self._structure = leaves.names, leaves.structure
@@ -59,7 +60,7 @@ class JaxTraining(Adapter):
         self._rates = jax_rates.given(learning_rate)
         self._rates_at = jax_rates.held(leaves.names) if self._rates is None else {}
         self._looks_closely = True  # at the next state that is set
-        self._probes: list[Any] = []  # arrays of which the next step shows whether it donates
+        self._probes: list[Callable[[], Any]] = []  # arrays; the next step shows whether it donates them
         self._donates = True  # until a step has shown that it does not
         self._seen: dict[str, list[Callable[[], Any]]] = {}  # the arrays, when the epoch and the save began
         self._told: set[str] = set()
@@ -99,7 +100,8 @@ class JaxTraining(Adapter):
             self._check_structure(value)
             self._looks_closely = False
         if self._probes:
-            self._donates = any(one.is_deleted() for one in self._probes)
+            arrays = [probe() for probe in self._probes]  # the state that is replaced holds them
+            self._donates = any(one is None or one.is_deleted() for one in arrays)
             self._probes = []
         self._value = value
 
@@ -132,7 +134,7 @@ class JaxTraining(Adapter):
 
     def _set_leaves(self, leaves: Leaves, values: list[Any]) -> None:
         new = jax.tree_util.tree_unflatten(leaves.structure, values)
-        self._value = jax_nnx.put_into(self._value, new)
+        self._value = jax_modules.put_into(self._value, new)
 
     def state(self) -> Any:
         """All leaves but functions, their kinds, and what of the template is not as they are."""
@@ -140,7 +142,7 @@ class JaxTraining(Adapter):
         kinds = self._kinds(leaves)
         values = dict(zip(leaves.names, leaves.values, strict=True))
         self._looks_closely = True
-        self._probes = [leaf for leaf in leaves.values if isinstance(leaf, jax.Array)][:3]
+        self._probes = [weakly(leaf) for leaf in leaves.values if isinstance(leaf, jax.Array)][:3]
         template = dict(zip(self._names, (place.described for place in self._places), strict=True))
         return {
             "weights": {
@@ -158,15 +160,15 @@ class JaxTraining(Adapter):
     def _kinds(self, leaves: Leaves) -> dict[str, str]:
         kinds = {name: kind_of(leaf) for name, leaf in zip(leaves.names, leaves.values, strict=True)}
         if "" in kinds.values():
-            jax_tree.refuse_unsavable(leaves)
-        return {name: kind for name, kind in kinds.items() if kind != FUNCTION}
+            jax_tree.refuse_unsavable(self._value, leaves)
+        return {name: kind for name, kind in kinds.items() if kind != CONSTANT}
 
     def check_state(self, state: Any) -> None:
         """Compare names, shapes and types with those of the template, and the names of rates."""
         template = {
             name: place.described
             for name, place in zip(self._names, self._places, strict=True)
-            if place.described != FUNCTION
+            if place.described != CONSTANT
         }
         found = differences(state["weights"], state["template"], template)
         if [*state["learning_rate"]] != [*(self._rates or {})]:
@@ -199,14 +201,17 @@ class JaxTraining(Adapter):
         return jax_tree.shown(names[place]) if place in names else place
 
     def description(self) -> dict[str, str]:
-        """JAX's settings for the whole process, and the functions that are leaves, such as activations."""
-        leaves = jax_tree.taken_apart(self._value)
-        functions = {
-            jax_tree.shown(name): text(leaf)
-            for name, leaf in zip(leaves.names, leaves.values, strict=True)
-            if kind_of(leaf) == FUNCTION
+        """JAX's settings for the whole process, and leaves such as activations, which are not saved."""
+        constants = {
+            jax_tree.shown(name): asked(leaf, "__qualname__") or text(leaf)
+            for name, leaf in self._constants().items()
         }
-        return {name: text(getattr(jax.config, name, None)) for name in _CONFIG} | functions
+        return {name: text(getattr(jax.config, name, None)) for name in _CONFIG} | constants
+
+    def _constants(self) -> dict[str, Any]:
+        leaves = jax_tree.taken_apart(self._value)
+        pairs = zip(leaves.names, leaves.values, strict=True)
+        return {name: leaf for name, leaf in pairs if kind_of(leaf) == CONSTANT}
 
     @property
     def is_on_accelerator(self) -> bool:
@@ -222,12 +227,14 @@ class JaxTraining(Adapter):
 
     def changed(self, parts: Mapping[str, Any]) -> str:
         """Of what is no array: flags of NNX modules, static fields."""
-        before, self._static = self._static, jax.tree_util.tree_structure(self._value)
+        now = jax.tree_util.tree_structure(self._value), self._constants()
+        before, self._static = self._static, now
         if before is None or is_equal(before, self._static):
             return ""
         return self._once(
             "Something in run.state that is no array changed since the epoch before, and is not saved: a "
-            "flag that train() or eval() sets, or a static field. Set it in each epoch, before the batches."
+            "flag that train() or eval() sets, a function, or a static field. Set it in each epoch, before "
+            "the batches."
         )
 
     def taken_over(self, parts: Collection[Any]) -> str:

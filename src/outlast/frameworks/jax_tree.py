@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from outlast.exceptions import ArgumentError, CapabilityError, UsageError
+from outlast.frameworks import jax_modules
 from outlast.storage.format.dtypes import Bits, name_of
 
-ARRAY, WEAK, KEY, NUMPY, NUMBER, FUNCTION = "array", "weak", "key:", "numpy", "number", "function"
+ARRAY, WEAK, KEY, NUMPY, NUMBER, CONSTANT = "array", "weak", "key:", "numpy", "number", "constant"
 _NUMBERS = (bool, int, float)
 _MOST_NAMED = 3
 
@@ -85,7 +86,7 @@ def kind_of(leaf: Any) -> str:
     """The kind of a leaf; "" if it cannot be stored.
 
     Example:
-        >>> kind_of(jnp.ones(2)), kind_of(jnp.full(2, 1.0)), kind_of(jax.random.key(0)), kind_of("text")
+        >>> kind_of(jnp.ones(2)), kind_of(jnp.full(2, 1.0)), kind_of(jax.random.key(0)), kind_of({1})
         ('array', 'weak', 'key:threefry2x32', '')
     """
     if isinstance(leaf, jax.core.Tracer):
@@ -98,7 +99,7 @@ def kind_of(leaf: Any) -> str:
         return NUMPY if _has_numbers(leaf) else ""
     if type(leaf) in _NUMBERS:
         return NUMBER
-    return FUNCTION if callable(leaf) else ""
+    return CONSTANT if callable(leaf) or isinstance(leaf, str) else ""
 
 
 def _has_numbers(array: Any) -> bool:
@@ -108,14 +109,20 @@ def _has_numbers(array: Any) -> bool:
         return False
 
 
-def refuse_unsavable(leaves: Leaves) -> None:
+def refuse_unsavable(state: Any, leaves: Leaves) -> None:
     """Refuse a state with leaves that cannot be stored.
+
+    A text is taken for a setting in a model of Equinox, and for a mistake elsewhere.
 
     Raises:
         ArgumentError: there are some; the text names their paths.
     """
+    texts = [isinstance(leaf, str) for leaf in leaves.values]
+    settings = jax_modules.in_equinox(state) if any(texts) else texts
     wrong = [
-        (name, leaf) for name, leaf in zip(leaves.names, leaves.values, strict=True) if not kind_of(leaf)
+        (name, leaf)
+        for name, leaf, is_setting in zip(leaves.names, leaves.values, settings, strict=True)
+        if not kind_of(leaf) or (isinstance(leaf, str) and not is_setting)
     ]
     if [name for name, _ in wrong] == [""]:
         kind = type(wrong[0][1])
@@ -179,8 +186,8 @@ def described(value: Any, kind: str) -> str:
     """
     if kind == NUMBER:
         return type(value).__name__
-    if kind == FUNCTION:
-        return FUNCTION
+    if kind == CONSTANT:
+        return CONSTANT
     if not kind.startswith(KEY):
         dtype = value.dtype if isinstance(value, Bits) else value.dtype.name
         return f"{dtype} {tuple(_array(value).shape)}"

@@ -14,8 +14,8 @@ import numpy as np
 
 from outlast.core.asking import asked
 from outlast.exceptions import ArgumentError
-from outlast.frameworks import jax_nnx
-from outlast.frameworks.jax_tree import FUNCTION, KEY, NUMBER, Leaves, kind_of, shown, taken_apart
+from outlast.frameworks import jax_modules
+from outlast.frameworks.jax_tree import CONSTANT, KEY, NUMBER, Leaves, kind_of, shown, taken_apart
 
 _FIRST_KEY = re.compile(r"\.\w+|\[[^\]]*\]")
 _MODELS = ("params", "model", "weights")  # what states call what is trained
@@ -68,7 +68,7 @@ def find(state: Any, leaves: Leaves, select: Callable[[Any], Any] | None) -> Wei
     apart = state if values is leaves.values else jax.tree_util.tree_unflatten(leaves.structure, values)
     picked = taken_apart(usual(apart) if select is None else _selected(select, apart, leaves))
     place_of = {id(leaf): index for index, leaf in enumerate(values)}
-    rest = {index: leaf for index, leaf in enumerate(picked.values) if kind_of(leaf) == FUNCTION}
+    rest = {index: leaf for index, leaf in enumerate(picked.values) if kind_of(leaf) == CONSTANT}
     indices = [place_of.get(id(leaf)) for index, leaf in enumerate(picked.values) if index not in rest]
     if not indices or None in indices:
         what = "nothing" if not indices else "something that is not in the state"
@@ -89,19 +89,19 @@ def usual(state: Any) -> Any:
         >>> usual({"params": {"w": 1.0}, "opt": 0})
         {'w': 1.0}
     """
-    if jax_nnx.is_object(state):
-        return jax_nnx.weights_of(state)
+    if jax_modules.is_object(state):
+        return jax_modules.weights_of(state)
     for name in _MODELS:
         model = _member(state, name)
         if model is not None:
             beside = {one: _member(state, one) for one in _BESIDE if _member(state, one) is not None}
             return {name: model, **beside} if beside else _of_model(model)
-    models = [one for one in _members(state) if jax_nnx.is_module(one)]
+    models = [one for one in _members(state) if jax_modules.is_module(one)]
     return _of_model(models[0]) if len(models) == 1 else state
 
 
 def _of_model(model: Any) -> Any:
-    return jax_nnx.weights_of(model) if jax_nnx.is_object(model) else model
+    return jax_modules.weights_of(model) if jax_modules.is_object(model) else model
 
 
 def _member(state: Any, name: str) -> Any:
@@ -147,7 +147,7 @@ def _twin(leaf: Any) -> Any:
     kind = kind_of(leaf)
     if kind.startswith(KEY):
         return jax.random.wrap_key_data(jnp.array(jax.random.key_data(leaf)), impl=kind.removeprefix(KEY))
-    if kind == FUNCTION:
+    if kind == CONSTANT:
         return leaf
     return np.array(leaf) if kind == NUMBER or isinstance(leaf, np.ndarray) else jnp.array(leaf)
 
@@ -160,11 +160,13 @@ def _file_names(picked: Leaves) -> Sequence[str]:
         ['Dense_0.kernel', 'layers.0']
     """
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(_unflattened(picked))[0]]
-    names = [
-        jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") or "weights"
-        for path in paths
-    ]
+    names = [jax.tree_util.keystr(_named(path), simple=True, separator=".") or "weights" for path in paths]
     return names if len({*names}) == len(names) else [name or "weights" for name in picked.names]
+
+
+def _named(path: Any) -> Any:
+    """A path without its last key, if that only says that a variable of Flax has a value."""
+    return path[:-1] if path and path[-1] == jax.tree_util.GetAttrKey("value") else path
 
 
 def _unflattened(picked: Leaves) -> Any:

@@ -195,6 +195,10 @@ class Run(Host, Shown):
     def __repr__(self) -> str:
         return f"Run({self._shown!r})" if self.folder is not None else "Run(None)"
 
+    def __dir__(self) -> list[str]:
+        """What users need; a state only where there is one."""
+        return [name for name in super().__dir__() if name != "state" or self.training.is_value]
+
     def __copy__(self) -> Run:
         """The same run: some frameworks copy the callbacks that they are given."""
         return self

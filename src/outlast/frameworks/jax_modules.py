@@ -1,4 +1,4 @@
-"""Objects in a state: Flax's NNX modules are changed in place, not made anew as other pytrees are."""
+"""Modules in a state: those of Flax's NNX are changed in place, not made anew as other pytrees are."""
 
 from __future__ import annotations
 
@@ -46,3 +46,14 @@ def is_module(thing: Any) -> bool:
     flax, equinox = sys.modules.get("flax.nnx"), sys.modules.get("equinox")
     kinds = tuple(one.Module for one in (flax, equinox) if one is not None)
     return isinstance(thing, kinds)
+
+
+def in_equinox(state: Any) -> list[bool]:
+    """Of each leaf, whether it is in a module of Equinox, where all that is no array is a setting."""
+    equinox = sys.modules.get("equinox")
+
+    def is_equinox(thing: Any) -> bool:
+        return equinox is not None and isinstance(thing, equinox.Module)
+
+    outer = jax.tree_util.tree_leaves(state, is_leaf=is_equinox)
+    return [is_equinox(one) for one in outer for _ in jax.tree_util.tree_leaves(one)]
