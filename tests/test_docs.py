@@ -157,7 +157,7 @@ SCRIPTS: dict[str, tuple[str, str, str, Callable[[Any], None]]] = {
     "jax": (
         "runs/jax",
         "    run.log(val_loss=loss_fn(",
-        "    if epoch == 4: __import__('os').kill(__import__('os').getpid(), 9)\n    run.log(val_loss=loss_fn(",
+        "    if epoch == 4: os.kill(os.getpid(), 9)\n    run.log(val_loss=loss_fn(",
         until_the_end,
     ),
 }

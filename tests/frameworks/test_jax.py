@@ -312,6 +312,14 @@ def test_a_state_that_was_donated_and_not_set_is_named(folder: Path) -> None:
             donating(run.state)
 
 
+def test_a_state_that_an_earlier_training_has_donated_is_named_where_it_is_passed() -> None:
+    """As in a notebook: the cell with the loop is run again, and not the one that makes the state."""
+    given = state()
+    donating(given)
+    with pytest.raises(UsageError, match=r"make the state that is passed to the Run anew"):
+        Run(None, state=given)
+
+
 def test_a_loop_that_never_sets_the_state_is_warned_after_an_epoch(folder: Path) -> None:
     run, own = Run(folder, state=state()), state()
     with pytest.warns(OutlastWarning, match=r"run.state did not change: .* set"):

@@ -52,7 +52,7 @@ class JaxTraining(Adapter):
         super().__init__()
         leaves = jax_tree.taken_apart(state)
         jax_tree.refuse_unsavable(state, leaves)
-        jax_tree.refuse_deleted(leaves)
+        jax_tree.refuse_deleted(leaves, new=True)
         self._value = state
         self._names, self._structure = leaves.names, leaves.structure
         self._places = [Place.of(leaf) for leaf in leaves.values]

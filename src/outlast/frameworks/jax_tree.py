@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -159,8 +160,12 @@ def shown(name: str) -> str:
     return f"state{name}"
 
 
-def refuse_deleted(leaves: Leaves) -> None:
+def refuse_deleted(leaves: Leaves, *, new: bool = False) -> None:
     """Refuse a state whose arrays were donated to a step.
+
+    Args:
+        leaves: of the state.
+        new: a run is made with it, as in a notebook whose cell is run again.
 
     Raises:
         UsageError: there are some.
@@ -170,6 +175,11 @@ def refuse_deleted(leaves: Leaves) -> None:
         for name, leaf in zip(leaves.names, leaves.values, strict=True)
         if isinstance(leaf, jax.Array) and leaf.is_deleted()
     ]
+    if gone and new:
+        raise UsageError(
+            f"{shown(gone[0])} was donated to a step, in an earlier training, and is deleted: make the state "
+            "that is passed to the Run anew, before each Run."
+        )
     if gone:
         raise UsageError(
             f"run.{shown(gone[0])} was donated to a step and is deleted, so that the state cannot be saved. "
@@ -189,10 +199,16 @@ def described(value: Any, kind: str) -> str:
     if kind == CONSTANT:
         return CONSTANT
     if not kind.startswith(KEY):
-        dtype = value.dtype if isinstance(value, Bits) else value.dtype.name
-        return f"{dtype} {tuple(_array(value).shape)}"
+        array = value.array if isinstance(value, Bits) else value
+        return f"{value.dtype if isinstance(value, Bits) else _name(value.dtype)} {tuple(array.shape)}"
     shape = value.shape if isinstance(value, jax.Array) else _array(value).shape[:-1]
     return f"key<{kind.removeprefix(KEY)}> {tuple(shape)}"
+
+
+@cache
+def _name(dtype: Any) -> str:
+    """A type's name, which NumPy makes anew at each look."""
+    return str(dtype.name)
 
 
 def fits(there: str, here: str) -> bool:
