@@ -19,6 +19,7 @@ import pytest
 
 import outlast
 from outlast import ArgumentError, OutlastWarning, Run, RunChanged, UsageError
+from outlast.frameworks import jax_tree
 
 jnp.zeros(1).block_until_ready()  # the backend starts now, not in a test
 
@@ -195,6 +196,26 @@ def test_what_is_put_back_shares_no_memory_with_anything(folder: Path) -> None:
         assert run.state["params"]["w"][0, 0] == epoch + 2
 
 
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        jnp.zeros(4096),
+        jax.device_put(jnp.zeros(4096), jax.devices()[0]),
+        jnp.full(4096, 0.0),
+        jax.random.key(0),
+        np.zeros(4096),
+    ],
+    ids=["array", "committed", "weak", "key", "numpy"],
+)
+def test_a_leaf_that_is_restored_is_not_the_memory_that_it_came_from(leaf: Any) -> None:
+    kind = jax_tree.kind_of(leaf)
+    saved = np.require(jax_tree.stored(leaf, kind), requirements=["C", "A", "W", "O"]).copy()
+    restored = jax_tree.restored(saved, kind, jax_tree.Place.of(leaf))
+    before = jax_tree.stored(restored, kind).copy()
+    saved += 1
+    assert np.array_equal(jax_tree.stored(restored, kind), before)
+
+
 @pytest.mark.parametrize("step", [trained, donating])
 def test_what_is_copied_survives_a_donation(step: Any) -> None:
     """On a CPU it is the array's own memory, which JAX does not promise to outlive a donation."""
@@ -213,6 +234,16 @@ def test_a_step_that_does_not_donate_costs_no_copy_of_the_weights() -> None:
     run.state = trained(run.state)
     copied = run.training.copy_weights().weights["w"]
     assert np.shares_memory(copied, np.asarray(run.state["params"]["w"]))
+
+
+def test_a_step_that_donates_goes_on_in_place_after_a_save() -> None:
+    run = Run(None, state={"params": {"w": jnp.ones(1000)}})
+    run.training.state()
+    run.state = donating(run.state)
+    snapshot, place = run.training.copy_weights(), run.state["params"]["w"].unsafe_buffer_pointer()
+    run.state = donating(run.state)
+    assert run.state["params"]["w"].unsafe_buffer_pointer() == place
+    assert snapshot.weights["w"][0] == 2
 
 
 def test_a_number_that_a_step_makes_an_array_of_fits_the_number(folder: Path) -> None:
@@ -296,9 +327,16 @@ def test_a_function_in_the_state_is_the_scripts_and_another_one_is_said(
 def test_arrays_go_back_to_their_devices(folder: Path) -> None:
     device = jax.devices()[0]
     committed = jax.device_put(jnp.ones(2), device)
-    train(Run(folder, state={"params": committed, "free": jnp.ones(2)}), 1)
-    run = Run(folder, state={"params": committed, "free": jnp.ones(2)})
-    assert (run.state["params"].committed, run.state["free"].committed) == (True, False)
+    weak, key = (jax.device_put(one, device) for one in (jnp.full(2, 1.0), jax.random.key(0)))
+    given = {"params": committed, "free": jnp.ones(2), "weak": weak, "key": key}
+
+    def step(state: Any) -> Any:
+        return {**trained({**state, "key": jnp.zeros(1)}), "key": jax.random.split(state["key"])[0]}
+
+    train(Run(folder, state=given), 1, step)
+    run = Run(folder, state=given)
+    put = {name: one.committed for name, one in run.state.items()}
+    assert put == {"params": True, "free": False, "weak": True, "key": True}
     assert run.state["params"].sharding == committed.sharding
 
 
@@ -327,8 +365,9 @@ def test_a_loop_that_never_sets_the_state_is_warned_after_an_epoch(folder: Path)
             own = trained(own)
 
 
-def test_a_state_that_is_set_once_an_epoch_is_warned_of_inside_it(folder: Path) -> None:
-    run = Run(folder, state=state(), save_every=1)
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_state_that_is_set_once_an_epoch_is_warned_of_inside_it(folder: Path, every: int) -> None:
+    run = Run(folder, state=state(), save_every=every)
     with pytest.warns(OutlastWarning, match="a resume would skip them") as caught:
         for _ in run.epochs(2):
             own = run.state
@@ -343,6 +382,9 @@ def test_a_state_of_another_structure_is_refused_where_it_is_set() -> None:
     with pytest.raises(UsageError, match=r"set to a tuple of another structure .* without .* with state"):
         run.state = (run.state, 0.5)
     assert run.state["params"]["w"].shape == (4, 8)
+    run.training.state()  # at a save; then it is looked at again
+    with pytest.raises(UsageError, match=r"with state\['new'\]"):
+        run.state = {**run.state, "new": jnp.ones(1)}
 
 
 def test_a_rate_that_the_loop_does_not_read_is_warned_of(folder: Path) -> None:
@@ -385,6 +427,10 @@ def test_rates_of_optax_are_found_and_set_in_their_own_type() -> None:
     run.learning_rate = {"head": 0.5}
     rate = run.state["opt"].inner_states["head"].inner_state.hyperparams["learning_rate"]
     assert (rate.dtype, float(rate)) == (jnp.float32, 0.5)
+    half = optax.inject_hyperparams(optax.sgd, hyperparam_dtype=jnp.bfloat16)(learning_rate=0.5)
+    short = Run(None, state={"params": jnp.ones(1), "opt": half.init(jnp.ones(1))})
+    short.learning_rate = 0.25
+    assert short.state["opt"].hyperparams["learning_rate"].dtype == jnp.bfloat16
     with pytest.raises(ArgumentError, match="no learning rate 'tail', but body, head"):
         run.learning_rate = {"tail": 1.0}
 
@@ -416,6 +462,7 @@ def test_a_rate_that_is_set_between_two_trainings_counts(folder: Path) -> None:
         run.state = trained(run.state)
         rates.append(run.learning_rate)
     assert rates == [0.01]
+    assert Run(folder, state=state(), learning_rate=0.1).learning_rate == 0.01
 
 
 # Several trainings.
