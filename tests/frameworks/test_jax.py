@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -333,6 +335,15 @@ def test_a_function_in_the_state_is_the_scripts_and_another_one_is_said(
     assert "state['act'] changed from" in capsys.readouterr().out
 
 
+def test_another_optimizer_with_the_same_arrays_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(Run(folder, state=state()), 1)
+    other = {**state(), "opt": optax.adamw(0.1).init(state()["params"])}
+    train(Run(folder, state=other), 2)
+    assert "the classes in the state changed from ScaleByAdamState" in capsys.readouterr().out
+
+
 def test_arrays_go_back_to_their_devices(folder: Path) -> None:
     device = jax.devices()[0]
     committed = jax.device_put(jnp.ones(2), device)
@@ -494,6 +505,23 @@ def test_a_state_that_is_set_between_two_trainings_is_refused_by_name(folder: Pa
     run.state = trained(run.state)
     with pytest.raises(RunChanged, match="weights changed since the run ended in this process"):
         train(run, 2)
+
+
+def test_a_run_keeps_no_state_but_the_last(folder: Path) -> None:
+    given = state()
+    first = weakref.ref(given["params"]["w"])
+    run = Run(folder, state=given)
+    del given
+    for epoch in run.epochs(3):
+        run.state = trained(run.state)
+        if epoch:
+            gc.collect()
+            assert first() is None
+
+
+def test_a_run_with_a_state_is_not_for_kerass_fit() -> None:
+    with pytest.raises(UsageError, match="was made for another model"):
+        Run(None, state=state()).set_model(object())
 
 
 def test_a_state_that_is_set_before_the_loop_is_kept_and_said(

@@ -17,7 +17,7 @@ from outlast.core.asking import asked
 from outlast.exceptions import DamagedFile, RunChanged, UsageError
 from outlast.frameworks import array_files, jax_modules, jax_rates, jax_tree, jax_weights
 from outlast.frameworks.base import Adapter, Capability, Snapshot, weakly
-from outlast.frameworks.description import text
+from outlast.frameworks.description import shortened, text
 from outlast.frameworks.jax_fit import differences
 from outlast.frameworks.jax_tree import CONSTANT, Leaves, Place, described, kind_of
 from outlast.storage.format.dtypes import NATIVE
@@ -201,12 +201,17 @@ class JaxTraining(Adapter):
         return jax_tree.shown(names[place]) if place in names else place
 
     def description(self) -> dict[str, str]:
-        """JAX's settings for the whole process, and leaves such as activations, which are not saved."""
+        """JAX's settings for the whole process, the classes in the state, and leaves that are not saved.
+
+        Another optimizer often has the same arrays, in other classes.
+        """
         constants = {
             jax_tree.shown(name): asked(leaf, "__qualname__") or text(leaf)
             for name, leaf in self._constants().items()
         }
-        return {name: text(getattr(jax.config, name, None)) for name in _CONFIG} | constants
+        config = {name: text(getattr(jax.config, name, None)) for name in _CONFIG}
+        classes = jax_tree.classes(jax.tree_util.tree_structure(self._value))
+        return {**config, "the classes in the state": shortened(", ".join(classes)), **constants}
 
     def _constants(self) -> dict[str, Any]:
         leaves = jax_tree.taken_apart(self._value)

@@ -187,6 +187,21 @@ def refuse_deleted(leaves: Leaves, *, new: bool = False) -> None:
         )
 
 
+def classes(structure: Any) -> list[str]:
+    """The classes in a structure that are no plain containers, in its order.
+
+    Example:
+        >>> import optax
+        >>> classes(jax.tree_util.tree_structure([optax.adam(0.1).init({"w": jnp.ones(2)})]))
+        ['ScaleByAdamState', 'EmptyState']
+    """
+    data = structure.node_data()
+    if data is None:
+        return []
+    own = [] if data[0] in (dict, list, tuple) else [data[0].__qualname__]
+    return own + [name for child in structure.children() for name in classes(child)]
+
+
 def described(value: Any, kind: str) -> str:
     """Type and shape of a leaf, or of what was stored of it.
 
