@@ -298,6 +298,13 @@ def test_another_state_is_refused_by_the_names_of_its_leaves(
         assert re.search(text, str(caught.value)), str(caught.value)
 
 
+def test_other_weights_of_the_same_state_are_refused(folder: Path) -> None:
+    given = {"params": {"w": jnp.ones(1)}, "ema": {"w": jnp.ones(1)}}
+    train(Run(folder, state=given), 1)
+    with pytest.raises(RunChanged, match=r"weights are state\['params'\]\['w'\] in the run, state\['ema'\]"):
+        Run(folder, state=given, weights=lambda s: s["ema"])
+
+
 def test_another_kind_of_key_is_refused(folder: Path) -> None:
     train(Run(folder, state=state(key=jax.random.key(0))), 1, lambda s: {**trained({**s, "key": s["key"]})})
     with pytest.raises(RunChanged, match=r"key<threefry2x32> \(\) in the run, key<rbg> \(\) in this code"):

@@ -155,7 +155,12 @@ class JaxTraining(Adapter):
                 if template[name] != described(values[name], kind)
             },
             "learning_rate": dict(self._rates or {}),
+            "picked": self._picked(),
         }
+
+    def _picked(self) -> list[str]:
+        """The leaves that are weights, which the best weights of callbacks go back to."""
+        return [self._names[at] for at in self._weights.indices]
 
     def _kinds(self, leaves: Leaves) -> dict[str, str]:
         kinds = {name: kind_of(leaf) for name, leaf in zip(leaves.names, leaves.values, strict=True)}
@@ -171,6 +176,11 @@ class JaxTraining(Adapter):
             if place.described != CONSTANT
         }
         found = differences(state["weights"], state["template"], template)
+        if not found and state["picked"] != self._picked():
+            found.append(
+                f"the weights are {_few(state['picked'])} in the run, {_few(self._picked())} in this code: "
+                "weights= picks others"
+            )
         if [*state["learning_rate"]] != [*(self._rates or {})]:
             names = ", ".join(state["learning_rate"]) or "none", ", ".join(self._rates or {}) or "none"
             found.append(f"the rates of learning_rate= are {names[0]} in the run, {names[1]} in this code")
