@@ -603,6 +603,36 @@ def test_a_run_with_jax_is_looked_at_without_jax(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", program], env=env(), check=True, stdout=subprocess.PIPE)
 
 
+def test_best_weights_that_a_resume_has_read_are_restored_in_their_type(folder: Path) -> None:
+    def made() -> tuple[Run, outlast.EarlyStopping]:
+        stopper = outlast.EarlyStopping("val_loss", mode="max", patience=9, restore_best_weights=True)
+        return Run(folder, [stopper], state={"params": {"w": jnp.ones(3, jnp.bfloat16), "n": 1}}), stopper
+
+    def step(state: Any) -> Any:
+        return {"params": {"w": state["params"]["w"] * 2, "n": state["params"]["n"] + 1}}
+
+    train(made()[0], 4, step, until=2)
+    run, stopper = made()
+    train(run, 4, step)
+    assert stopper.best_epoch == 0
+    weights = run.state["params"]
+    assert (weights["w"].dtype, weights["w"].tolist(), weights["n"]) == (jnp.bfloat16, [8.0] * 3, 4)
+    assert type(weights["n"]) is int
+
+
+def test_without_jax_the_extra_is_named() -> None:
+    program = (
+        "import sys; sys.modules['jax'] = None\n"
+        "import outlast\n"
+        "try: outlast.Run(None, state={'w': 1.0})\n"
+        "except outlast.MissingExtra as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env(), capture_output=True, text=True, check=True
+    )
+    assert "state=" in done.stdout and "outlast[jax]" in done.stdout
+
+
 def test_by_hand_a_list_of_callbacks_stops_cuts_and_restores(folder: Path) -> None:
     folder.mkdir()
     callbacks = outlast.CallbackList(
