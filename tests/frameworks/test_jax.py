@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import re
@@ -118,6 +119,16 @@ def test_weights_are_found_by_the_names_that_libraries_use() -> None:
     assert [*kept(Run(None, state=with_stats))] == ["batch_stats.mean", "params.Dense_0.kernel"]
     assert [*kept(Run(None, state={"a": jnp.ones(1), "b": [2.0]}))] == ["a", "b.0"]
     assert [*kept(Run(None, state=jnp.ones(3)))] == ["weights"]
+
+
+def test_code_of_a_model_in_a_static_field_is_not_taken_for_its_weights() -> None:
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class State:
+        tree: Any
+        model: Any = dataclasses.field(metadata={"static": True})
+
+    assert [*kept(Run(None, state=State({"w": jnp.ones(1)}, len)))] == ["tree.w"]
 
 
 def test_weights_of_a_model_of_equinox_or_nnx_are_found_in_a_tuple() -> None:

@@ -158,7 +158,7 @@ class CallbackList(Hooks):
 
     @property
     def _holder(self) -> Any:
-        if self._given is None or not self._given.is_value:
+        if not getattr(self._given, "is_value", False):
             raise UsageError(
                 f"{type(self).__name__} was made without state=, the pytree that a JAX loop trains."
             )

@@ -20,6 +20,7 @@ from outlast.frameworks.base import Adapter, Capability, Snapshot, weakly
 from outlast.frameworks.description import shortened, text
 from outlast.frameworks.jax_fit import differences
 from outlast.frameworks.jax_tree import CONSTANT, Leaves, Place, described, kind_of
+from outlast.frameworks.jax_watch import Watch, is_equal
 from outlast.storage.format.dtypes import NATIVE
 from outlast.storage.format.encoding import readable_name
 
@@ -62,9 +63,7 @@ class JaxTraining(Adapter):
         self._looks_closely = True  # at the next state that is set
         self._probes: list[Callable[[], Any]] = []  # arrays; the next step shows whether it donates them
         self._donates = True  # until a step has shown that it does not
-        self._seen: dict[str, list[Callable[[], Any]]] = {}  # the arrays, when the epoch and the save began
-        self._told: set[str] = set()
-        self._static: Any = None  # the structure at the end of the epoch before
+        self._watch = Watch()
         self._rates_were_set = False  # and the loop has not read them since
         can: set[Capability] = {"weights", "saving", "state"}
         self.capabilities = frozenset(can | ({"learning_rate"} if self._rates or self._rates_at else set()))
@@ -237,16 +236,14 @@ class JaxTraining(Adapter):
     # Who trains.
 
     def watch(self, *, loaded: bool) -> None:
-        """What counts is how the structure differs between the ends of epochs, not what it begins as."""
-        self._static = None
+        """Compare from here on."""
+        self._watch.forget_structure()
 
     def changed(self, parts: Mapping[str, Any]) -> str:
         """Of what is no array: flags of NNX modules, static fields."""
-        now = jax.tree_util.tree_structure(self._value), self._constants()
-        before, self._static = self._static, now
-        if before is None or is_equal(before, self._static):
+        if not self._watch.has_other_structure(self._value, self._constants()):
             return ""
-        return self._once(
+        return self._watch.once(
             "Something in run.state that is no array changed since the epoch before, and is not saved: a "
             "flag that train() or eval() sets, a function, or a static field. Set it in each epoch, before "
             "the batches."
@@ -255,7 +252,7 @@ class JaxTraining(Adapter):
     def taken_over(self, parts: Collection[Any]) -> str:
         """Tells once that the state was the same at the last call, and once that a rate is not used."""
         told = []
-        if self._is_as_seen("epoch"):
+        if self._watch.is_unchanged("epoch", self._value):
             told.append(
                 "run.state did not change: no step has trained what the run saves. If the loop keeps the "
                 f"state in a variable of its own, {_SET_IT}."
@@ -265,32 +262,18 @@ class JaxTraining(Adapter):
                 "The learning rate was changed, but the loop did not read run.learning_rate in this epoch: "
                 "pass it to the step, train_step(run.state, x, y, run.learning_rate)."
             )
-        self._is_as_seen("save")
+        self._watch.is_unchanged("save", self._value)
         self.rates_were_read = False
-        return " ".join(filter(None, map(self._once, told)))
+        return " ".join(filter(None, map(self._watch.once, told)))
 
     def stale(self) -> str:
         """Tells once that the loop sets the state too seldom for saves inside an epoch."""
-        if not self._is_as_seen("save"):
+        if not self._watch.is_unchanged("save", self._value):
             return ""
-        return self._once(
+        return self._watch.once(
             "run.state is as it was at the last save, and batches were trained since: a resume would skip "
             f"them. In each batch, {_SET_IT}."
         )
-
-    def _is_as_seen(self, when: str) -> bool:
-        """Whether all arrays of the state are those of the last call."""
-        arrays = [leaf for leaf in jax.tree_util.tree_leaves(self._value) if isinstance(leaf, jax.Array)]
-        before, self._seen[when] = self._seen.get(when, []), [weakly(one) for one in arrays]
-        if not arrays or len(before) != len(arrays):
-            return False
-        return all(one is seen() for one, seen in zip(arrays, before, strict=True))
-
-    def _once(self, text: str) -> str:
-        if text in self._told:
-            return ""
-        self._told.add(text)
-        return text
 
     # Rates.
 
@@ -392,14 +375,6 @@ def _number_or_array(array: Any, leaf: Any) -> Any:
 def _is_kept(leaf: Any, kind: str, value: Any) -> bool:
     is_gone = isinstance(leaf, jax.Array) and leaf.is_deleted()
     return not is_gone and jax_tree.is_same(leaf, kind, value)
-
-
-def is_equal(structure: Any, other: Any) -> bool:
-    """Whether two structures are equal, as far as what is static in them can be compared."""
-    try:
-        return bool(structure == other)
-    except Exception:  # of a class of the user's, or of an array in a static field
-        return False
 
 
 def _few(names: Sequence[str]) -> str:

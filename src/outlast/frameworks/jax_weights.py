@@ -93,11 +93,16 @@ def usual(state: Any) -> Any:
         return jax_modules.weights_of(state)
     for name in _MODELS:
         model = _member(state, name)
-        if model is not None:
+        if _has_arrays(model):
             beside = {one: _member(state, one) for one in _BESIDE if _member(state, one) is not None}
             return {name: model, **beside} if beside else _of_model(model)
     models = [one for one in _members(state) if jax_modules.is_module(one)]
     return _of_model(models[0]) if len(models) == 1 else state
+
+
+def _has_arrays(model: Any) -> bool:
+    """Whether something is a model's weights; a static field of that name may hold the model's code."""
+    return any(kind_of(leaf) not in ("", CONSTANT) for leaf in jax.tree_util.tree_leaves(model))
 
 
 def _of_model(model: Any) -> Any:

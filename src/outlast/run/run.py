@@ -90,19 +90,8 @@ class Run(Host, Shown):
 
     _names = (
         *Shown._names,
-        *(
-            "batches",
-            "callbacks",
-            "data",
-            "epochs",
-            "flush",
-            "learning_rate",
-            "log",
-            "model",
-            "state",
-            "stop",
-        ),
-        *("stop_training", "validation"),
+        *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model"),
+        *("state", "stop", "stop_training", "validation"),
     )
 
     def __init__(
