@@ -282,7 +282,8 @@ def test_the_members_of_a_run_exist_and_open_run_has_those_that_are_marked() -> 
         for _ in run.epochs(1):
             run.log(loss=1.0)
     rows = table(RUN, "Members")
-    assert quoted(rows) - {*dir(run)} == set()
+    with_state = outlast.Run(None, state={"w": 1.0})
+    assert quoted(rows) - {*dir(run), *dir(with_state)} == set()
     marked = {name for name, cells in rows.items() if cells[1] == "yes"}
     assert quoted(marked) - {*dir(outlast.open_run("a"))} == set()
 

@@ -250,7 +250,7 @@ class Run(Host, Shown):
         return found
 
     def load_best(self) -> Any:
-        """The best model, in the framework's own form: a Keras model, a PyTorch state dict.
+        """The best model, in the framework's own form: a Keras model, a PyTorch state dict, JAX's pytree.
 
         Raises:
             UsageError: no best model is saved.
