@@ -45,6 +45,7 @@ ON_EACH_BACKEND = (
     "tests/run/test_keras.py",
     "tests/exact/test_keras_exact.py",
 )
+JAX = ("tests/frameworks/test_jax.py", "tests/exact/test_jax_exact.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
 
@@ -92,13 +93,13 @@ PARTS = [
     tests("core", *CORE),
     tests("crashes", *CRASHES),
     tests("faults", *FAULTS),
-    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *EXACT, *DEMO, *ON_EACH_BACKEND)),
+    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *EXACT, *DEMO, *ON_EACH_BACKEND, *JAX)),
     tests("tensorflow", *ON_EACH_BACKEND, backend="tensorflow"),
     tests("exact", "tests/exact/test_exact.py"),
     tests("storage", *STORAGE, *but(*CRASHES)),
     tests("demo", *DEMO),
     tests("torch", *ON_EACH_BACKEND, backend="torch"),
-    tests("jax", *ON_EACH_BACKEND),
+    tests("jax", *JAX, *ON_EACH_BACKEND),
     tests("oldest-keras", *WITH_KERAS, PYTHONPATH=str(OLDEST_KERAS)),
 ]
 

@@ -32,10 +32,10 @@ ARCHITECTURE, CONTRIBUTING = PAGES["ARCHITECTURE.md"], PAGES["CONTRIBUTING.md"]
 DIFFERENCES = PAGES["docs/keras-differences.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
-# Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's two
+# Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's three
 # scripts (below) and the reader in docs/format.md (tests/storage/test_format.py).
-RUN_HERE = ["docs/getting-started.md", "docs/run.md", "docs/callbacks.md"]
-RUN_ELSEWHERE = {"README.md": 2, "docs/format.md": 1, "docs/exact.md": 1}
+RUN_HERE = ["docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md"]
+RUN_ELSEWHERE = {"README.md": 3, "docs/format.md": 1, "docs/exact.md": 1}
 
 Names = dict[str, Any]
 
@@ -152,6 +152,12 @@ SCRIPTS: dict[str, tuple[str, str, str, Callable[[Any], None]]] = {
         "runs/torch",
         "    scheduler.step()\n",
         "    scheduler.step()\n    if epoch == 4: os.kill(os.getpid(), 9)\n",
+        until_the_end,
+    ),
+    "jax": (
+        "runs/jax",
+        "    run.log(val_loss=loss_fn(",
+        "    if epoch == 4: os.kill(os.getpid(), 9)\n    run.log(val_loss=loss_fn(",
         until_the_end,
     ),
 }
@@ -276,7 +282,8 @@ def test_the_members_of_a_run_exist_and_open_run_has_those_that_are_marked() -> 
         for _ in run.epochs(1):
             run.log(loss=1.0)
     rows = table(RUN, "Members")
-    assert quoted(rows) - {*dir(run)} == set()
+    with_state = outlast.Run(None, state={"w": 1.0})
+    assert quoted(rows) - {*dir(run), *dir(with_state)} == set()
     marked = {name for name, cells in rows.items() if cells[1] == "yes"}
     assert quoted(marked) - {*dir(outlast.open_run("a"))} == set()
 

@@ -278,6 +278,70 @@ class TorchLoop:
         return self._reader.read(lambda path: torch.load(path, weights_only=True)["weight"].item())
 
 
+class JaxLoop:
+    """A JAX loop that calls a ``CallbackList``: a state that is set, a rate that is passed to the step."""
+
+    suffix = ".safetensors"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reader = Reader(folder)
+        self._list: Any = None
+        self._state, self._arguments = self._made(0.0), self._rates()
+
+    def _made(self, value: float) -> Any:
+        import jax.numpy as jnp
+
+        return {"params": {"w": jnp.full(1, value, "float32")}, "step": 0}
+
+    def _rates(self, rate: float = 1.0) -> dict[str, Any]:
+        return {"learning_rate": rate}
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        if self._list is not None:  # go on with what there is
+            self._state, self._arguments = self._list.state, self._rates(self.rate())
+        with _inside(self._folder):
+            self._list = outlast.CallbackList([callback], state=self._state, **self._arguments)
+            _loop(self._list, self._set_weight, case, look, start, lambda: self.stopping)
+
+    @property
+    def adapter(self) -> Trained:
+        trained: Trained = self._list.training
+        return trained
+
+    def _set_weight(self, value: float) -> None:
+        self._list.state = {**self._list.state, "params": self._made(value)["params"]}
+
+    def weight(self) -> float:
+        return float(self._list.state["params"]["w"][0])
+
+    def rate(self) -> float:
+        return float(self._list.training.learning_rates()["learning_rate"])
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._list.stop_training)
+
+    def files(self) -> dict[str, Any]:
+        from safetensors.numpy import load_file
+
+        return self._reader.read(lambda path: load_file(path)["w"].item())
+
+
+class JaxLoopWithOptax(JaxLoop):
+    """The same with the rate in the state, in float32."""
+
+    def _made(self, value: float) -> Any:
+        import optax
+
+        state = super()._made(value)
+        transform = optax.chain(optax.clip(1.0), optax.inject_hyperparams(optax.sgd)(learning_rate=1.0))
+        return {**state, "opt": transform.init(state["params"])}
+
+    def _rates(self, rate: float = 1.0) -> dict[str, Any]:
+        return {}
+
+
 class NoFramework:
     """A loop with neither a framework nor files."""
 
@@ -379,6 +443,8 @@ def _rows(content: bytes) -> list[dict[str, str]]:
 TRAININGS: dict[str, Callable[[Path], Training]] = {
     "keras": KerasHooks,
     "torch": TorchLoop,
+    "jax": JaxLoop,
+    "jax with optax": JaxLoopWithOptax,
     "no framework": NoFramework,
 }
 

@@ -130,5 +130,8 @@ def a_run(model: object) -> None:
     best = run.best
     assert_type(best, outlast.Best | None)
     run.data([model], steps=3, batch_size=8, shuffle=False)
+    run.state = run.state, run.learning_rate
+    outlast.Run("runs/y", state={"w": 1.0}, weights=lambda s: s["w"], learning_rate=1e-3)
+    outlast.CallbackList(state={"w": 1.0}, learning_rate={"body": 1e-3}).state = {"w": 2.0}
     outlast.open_run("runs/x")
     outlast.ProgressLine()

@@ -15,9 +15,10 @@ from outlast.callbacks.progress_line import ProgressLine
 from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
+from outlast.core.numbers import real
 from outlast.core.saving import Template
-from outlast.exceptions import ArgumentError, UsageError
-from outlast.frameworks.base import Adapter, find_control, find_training
+from outlast.exceptions import ArgumentError, UsageError, nearest
+from outlast.frameworks.base import Adapter, find_control, find_training, training_of_state
 from outlast.storage.output import LooseOutput, Output
 
 _BATCH_HOOKS = tuple(hook for hook in HOOKS if "batch" in hook)
@@ -39,6 +40,11 @@ class CallbackList(Hooks):
         optimizer: PyTorch's optimizer; several in a list or a dict by name.
         adapter: how the training is stopped and saved, for a framework of your own; it is asked instead
             of the one that outlast knows for the model.
+        state: what a JAX loop trains, a pytree; see :attr:`state`.
+        weights: a function that gives the piece of the state that is the model, such as ``lambda s:
+            s.params``; without it ``params`` or ``model`` in the state, or else all of it.
+        learning_rate: of a JAX loop, that its step is called with; without it, one that
+            ``optax.inject_hyperparams`` keeps in the state.
         output: where files go; files where the callbacks say, if left out.
         listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
@@ -71,6 +77,9 @@ class CallbackList(Hooks):
         *,
         optimizer: Any = None,
         adapter: Adapter | None = None,
+        state: Any = None,
+        weights: Callable[[Any], Any] | None = None,
+        learning_rate: float | Mapping[str, float] | None = None,
         output: Output | None = None,
         listen: Callable[[Decision], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -85,7 +94,10 @@ class CallbackList(Hooks):
             raise ArgumentError(
                 f"adapter must be an Adapter, such as outlast.testing.FakeAdapter(), but is {adapter!r}."
             )
-        self._optimizer, self._given, self._listen, self._clock = optimizer, adapter, listen, clock
+        self._given: Any = training_of_state(
+            state, weights, learning_rate, model=model, optimizer=optimizer, adapter=adapter
+        )
+        self._optimizer, self._listen, self._clock = optimizer, listen, clock
         self._output: Output = output or LooseOutput()
         self.calls_users_code = listen is not None
         self._heard: dict[str, tuple[tuple[Any, Listener], ...]] = {}
@@ -130,6 +142,57 @@ class CallbackList(Hooks):
             callback.bind(self.context, self)
         elif model is not None:
             callback.set_model(model)
+
+    @property
+    def state(self) -> Any:
+        """What a JAX loop trains: pass it to the step, and set it to what the step returns.
+
+        Raises:
+            UsageError: there is no ``state=``; or what it is set to has another structure.
+        """
+        return self._holder.value
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._holder.value = state
+
+    @property
+    def _holder(self) -> Any:
+        if not getattr(self._given, "is_value", False):
+            raise UsageError(
+                f"{type(self).__name__} was made without state=, the pytree that a JAX loop trains."
+            )
+        return self._given
+
+    @property
+    def learning_rate(self) -> float | dict[str, float]:
+        """The rate in force, or one by name where there are several; it can be set.
+
+        A JAX loop passes it to its step. What is set between two trainings counts in the next.
+        """
+        self.training.rates_were_read = True
+        rates = self.training.learning_rates()
+        return next(iter(rates.values())) if len(rates) == 1 else rates
+
+    @learning_rate.setter
+    def learning_rate(self, value: float | Mapping[str, float]) -> None:
+        names = list(self.training.learning_rates())
+        rates = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
+        for name, rate in rates.items():
+            if name not in names:
+                raise ArgumentError(
+                    f"There is no learning rate {name!r}, but {', '.join(names) or 'none at all'}."
+                    + nearest(name, names)
+                )
+            self.training.set_learning_rate(name, real(rate, "learning_rate"))
+        if not names:
+            raise UsageError(
+                "There is no learning rate to set yet: there is no model with an optimizer, and no state."
+            )
+        self._rates_were_set()
+
+    def _rates_were_set(self) -> None:
+        """The user has set the rates."""
 
     @property
     def stop_training(self) -> bool:

@@ -22,13 +22,15 @@ from outlast.storage.output import Save
 
 Capability = Literal["learning_rate", "weights", "saving", "state"]
 
+_PASS = "pass model=, a Keras model or a PyTorch module, or state= with JAX"
 _NEEDS: dict[Capability, tuple[str, str]] = {
     "learning_rate": (
         "a learning rate that can be set",
-        "a compiled Keras model has one, and so has CallbackList(model=..., optimizer=...) with PyTorch",
+        "a compiled Keras model has one; so has CallbackList(model=..., optimizer=...) with PyTorch, and "
+        "with JAX CallbackList(state=..., learning_rate=...), or a state with optax.inject_hyperparams",
     ),
-    "weights": ("weights that can be read and put back", "pass model=, a Keras model or a PyTorch module"),
-    "saving": ("a model that can be saved", "pass model=, a Keras model or a PyTorch module"),
+    "weights": ("weights that can be read and put back", _PASS),
+    "saving": ("a model that can be saved", _PASS),
     "state": (
         "the model",
         "Run(folder, callbacks, model=model, optimizer=optimizer); in Keras, pass the run to "
@@ -41,7 +43,10 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 _FRAMEWORKS = {"keras": "keras", "tf_keras": "keras", "torch": "torch"}
 
 # Endings of model files -> module here with their `load`.
-_FILES = {".keras": "keras", ".h5": "keras", ".pt": "torch", ".pth": "torch"}
+_FILES = {
+    **{".keras": "keras", ".h5": "keras", ".pt": "torch", ".pth": "torch"},
+    **{".safetensors": "array_files", ".npz": "array_files"},
+}
 
 # Packages whose versions are noted in a run, if they are imported.
 PACKAGES = ("keras", "jax", "torch", "tensorflow")
@@ -73,6 +78,8 @@ class Training:
     """
 
     framework = "a loop without a model"
+    is_value = False  # what is trained is a value, which the loop sets
+    rates_were_read = False  # by the loop, through its Run or CallbackList
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:
@@ -268,6 +275,10 @@ class Training:
 
     def taken_over(self, parts: Collection[Any]) -> str:
         """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
+        return ""
+
+    def stale(self) -> str:
+        """At a save inside an epoch: says once, in a sentence, that nothing was trained since the last."""
         return ""
 
     def watch(self, *, loaded: bool) -> None:
@@ -467,6 +478,34 @@ def find_control(model: Any, optimizer: Any = None) -> Control:
     return control
 
 
+def training_of_state(
+    state: Any, weights: Any, learning_rate: Any, *, model: Any, optimizer: Any, adapter: Any
+) -> Any:
+    """What trains: of a JAX loop if a state is given, else the adapter that is given, which may be None.
+
+    Raises:
+        ArgumentError: the arguments do not go together, or the state cannot be saved.
+        MissingExtra: JAX is not installed.
+    """
+    others = {"model": model, "optimizer": optimizer, "adapter": adapter}
+    if state is not None:
+        given = next((name for name, one in others.items() if one is not None), None)
+        if given is not None:
+            raise ArgumentError(
+                f"state= and {given}= do not go together: with JAX, state= has everything in it, the "
+                "optimizer's state too; with Keras and PyTorch, leave out state=."
+            )
+        with _missing_named("state=", "jax"):
+            return _module("jax").JaxTraining(state, weights, learning_rate)
+    for name, one in {"weights": weights, "learning_rate": learning_rate}.items():
+        if one is not None:
+            raise ArgumentError(
+                f"{name}= belongs to state=, the pytree that a JAX loop trains; with Keras and PyTorch, "
+                "leave it out."
+            )
+    return adapter
+
+
 def load_file(path: str) -> Any:
     """A model's file in its framework's own form; the framework is imported now. No code in it is run.
 
@@ -494,7 +533,8 @@ def _module_for(model: Any, optimizer: Any) -> Any:
         return _module("keras")
     raise ArgumentError(
         f"No framework is known for a model of {type(model).__module__}.{type(model).__name__}: expected a "
-        "Keras model or a PyTorch module. Pass adapter= to say how it is saved and stopped, or model=None if "
+        "Keras model or a PyTorch module. With JAX, pass state=, the pytree that the loop trains. Pass "
+        "adapter= to say how it is saved and stopped, or model=None if "
         "the callbacks need only stop."
     )
 

@@ -18,7 +18,16 @@ def text(value: Any) -> str:
         >>> text(0.5), text("relu")
         ('0.5', "'relu'")
     """
-    found = " ".join(_ADDRESS.sub("", repr(value)).split())
+    return shortened(" ".join(_ADDRESS.sub("", repr(value)).split()))
+
+
+def shortened(found: str) -> str:
+    """A text that is not long, and differs where the whole text does.
+
+    Example:
+        >>> shortened("Dense"), len(shortened("Dense, " * 100))
+        ('Dense', 114)
+    """
     return found if len(found) <= _LONG else f"{found[:_LONG]}... ({zlib.crc32(found.encode()):08x})"
 
 

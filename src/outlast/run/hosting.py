@@ -232,6 +232,8 @@ class Host(OwnLoop):
         return False
 
     def _commit_inside(self, here: Position) -> None:
+        if stale := self.training.stale():
+            self._warn(stale)
         self._progress.position = here
         self._progress.epochs, self._progress.finished = self._epochs(), False
         began = self._every.clock() if self._every is not None else 0.0

@@ -24,7 +24,9 @@ class PastRun(Shown, SavedRun):
     """
 
     def load_best(self) -> Any:
-        """The best model: a Keras model, or a PyTorch state dict; the framework is imported now.
+        """The best model: a Keras model, a PyTorch state dict, or, of a JAX loop, a dict of NumPy arrays.
+
+        Keras or PyTorch is imported now.
 
         If the run has gone on since it was opened here, and has a better one, that is the best.
 

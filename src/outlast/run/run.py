@@ -10,9 +10,8 @@ from typing import Any
 
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.core.decision import Action, Decision, Reason
-from outlast.core.numbers import real
 from outlast.core.run_state import START
-from outlast.exceptions import ArgumentError, UsageError, nearest
+from outlast.exceptions import UsageError
 from outlast.frameworks import sources
 from outlast.frameworks.base import Adapter, data_for_fit
 from outlast.inspect.saved_run import Best
@@ -50,6 +49,12 @@ class Run(Host, Shown):
         model: PyTorch's module, for a loop of one's own; Keras's fit brings its model itself.
         optimizer: PyTorch's optimizer; several in a list or a dict by name; ``[]`` if there is none.
         adapter: how the training is stopped and saved, for a framework of your own.
+        state: what a JAX loop trains: a pytree with the weights, the optimizer's state, random keys. It is
+            ``run.state`` from then on, to be read and set; what was saved is put back into it.
+        weights: gives the piece of the state that is the model, such as ``lambda s: s.params``; without it
+            ``params`` or ``model`` in the state, or else all of it.
+        learning_rate: that a JAX loop passes to its step as ``run.learning_rate``; without it, one that
+            ``optax.inject_hyperparams`` keeps in the state.
         seed: the seed that the script uses; compared at a resume.
         resume: ``"auto"``: go on if there is something; ``"must"``: else it is an error; ``"never"``:
             set the old folder aside as ``NAME.1`` and start from nothing.
@@ -86,8 +91,8 @@ class Run(Host, Shown):
 
     _names = (
         *Shown._names,
-        *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model", "stop"),
-        *("stop_training", "validation"),
+        *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model"),
+        *("state", "stop", "stop_training", "validation"),
     )
 
     def __init__(
@@ -98,6 +103,9 @@ class Run(Host, Shown):
         model: Any = None,
         optimizer: Any = None,
         adapter: Adapter | None = None,
+        state: Any = None,
+        weights: Callable[[Any], Any] | None = None,
+        learning_rate: float | Mapping[str, float] | None = None,
         seed: int | None = None,
         resume: str = "auto",
         save_every: str | int | timedelta = "epoch",
@@ -113,7 +121,7 @@ class Run(Host, Shown):
         arguments.check_word("check_resume", check_resume, "auto", "always", "never")
         arguments.check_word("on_save_error", on_save_error, "raise", "warn")
         arguments.check_parts(parts)
-        self._made_for = model
+        self._made_for = model if state is None else Run  # a state is trained by no fit
         self.folder = None if folder is None else arguments.folder_path(folder)
         self._shown = "" if folder is None else os.fspath(folder)
         self._rehearsal = rehearsal.current()
@@ -165,6 +173,9 @@ class Run(Host, Shown):
             model=model,
             optimizer=optimizer,
             adapter=adapter,
+            state=state,
+            weights=weights,
+            learning_rate=learning_rate,
             output=self._staged,
             listen=self._note,
             clock=clock,
@@ -175,6 +186,10 @@ class Run(Host, Shown):
 
     def __repr__(self) -> str:
         return f"Run({self._shown!r})" if self.folder is not None else "Run(None)"
+
+    def __dir__(self) -> list[str]:
+        """What users need; a state only where there is one."""
+        return [name for name in super().__dir__() if name != "state" or self.training.is_value]
 
     def __copy__(self) -> Run:
         """The same run: some frameworks copy the callbacks that they are given."""
@@ -238,7 +253,7 @@ class Run(Host, Shown):
         return found
 
     def load_best(self) -> Any:
-        """The best model, in the framework's own form: a Keras model, a PyTorch state dict.
+        """The best model, in the framework's own form: a Keras model, a PyTorch state dict, JAX's pytree.
 
         Raises:
             UsageError: no best model is saved.
@@ -257,28 +272,7 @@ class Run(Host, Shown):
         """(epoch, batch) that is known to be on the disk; batch None at an epoch's end."""
         return None if self._store.committed is None else self._store.committed.as_tuple()
 
-    @property
-    def learning_rate(self) -> float | dict[str, float]:
-        """The rate in force, or one by name where there are several; it can be set.
-
-        What is set between two trainings counts in the next.
-        """
-        rates = self.training.learning_rates()
-        return next(iter(rates.values())) if len(rates) == 1 else rates
-
-    @learning_rate.setter
-    def learning_rate(self, value: float | Mapping[str, float]) -> None:
-        names = list(self.training.learning_rates())
-        rates = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
-        for name, rate in rates.items():
-            if name not in names:
-                raise ArgumentError(
-                    f"There is no learning rate {name!r}, but {', '.join(names) or 'none at all'}."
-                    + nearest(name, names)
-                )
-            self.training.set_learning_rate(name, real(rate, "learning_rate"))
-        if not names:
-            raise UsageError("There is no learning rate to set yet: the run has no model with an optimizer.")
+    def _rates_were_set(self) -> None:
         if not self._signals.under_way():
             self._opening.set_through_run("learning_rate")
 

@@ -199,11 +199,21 @@ class _Encoder:
 
     def _free_name(self, path: str, taken: Mapping[str, object]) -> str:
         """A name that says where the value is, with a number if another place reads alike."""
-        stem = name = _ODD.sub("_", path[: limits.ARRAY_NAME])
+        stem = name = readable_name(path)
         while name in taken:
             self._twins[stem] += 1
             name = f"{stem}#{self._twins[stem] + 1}"
         return name
+
+
+def readable_name(path: str) -> str:
+    """What an array is called in a file's header, by its place; two places may read alike.
+
+    Example:
+        >>> readable_name("state/weights/['w']")
+        "state/weights/_'w']"
+    """
+    return _ODD.sub("_", path[: limits.ARRAY_NAME])
 
 
 def _tagged(tag: str, content: Callable[[_Encoder, Any, str, int], Any]) -> Callable[..., Any]:
