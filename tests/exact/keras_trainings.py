@@ -545,6 +545,17 @@ def a_dataset_with_workers(folder: Path, until: int | None) -> Any:
     return through(folder, until, Shuffled(workers=2))
 
 
+@said("the order with steps_per_epoch, with which fit goes on with the iterator of the epoch before")
+def arrays_of_which_an_epoch_takes_a_part(folder: Path, until: int | None) -> Any:
+    return train(folder, until, None, X, Y, batch_size=8, steps_per_epoch=2)
+
+
+@only("jax", "tensorflow")  # PyTorch's iterator draws when it is made, which fit does too early then
+@exact
+def arrays_and_the_number_of_their_batches(folder: Path, until: int | None) -> Any:
+    return train(folder, until, None, X, Y, batch_size=8, steps_per_epoch=3)
+
+
 @exact
 def a_dataset_without_an_order_of_its_own(folder: Path, until: int | None) -> Any:
     class Slices(keras.utils.PyDataset):  # type: ignore[misc]

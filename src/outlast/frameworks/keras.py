@@ -18,6 +18,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from outlast.core.asking import has
 from outlast.core.monitor import Direction, direction_of
 from outlast.core.run_state import START, Position
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_frames_of
@@ -293,6 +294,8 @@ class KerasTraining(Training):
                 f"the order of the {type(data).__name__}, which fit shows nobody: give it "
                 "model.fit(run.data(...), ...)"
             )
+        if not (found or params.get("through_run")):
+            found += _iterators_over_epochs()
         if keras.backend.backend() != "tensorflow":
             return found
         if rng_utils.get_random_seed() is None and not (found or params.get("through_run")):
@@ -435,6 +438,36 @@ def _hidden_order(data: Any) -> bool:
     return bool(loaders.generators(data)) if hasattr(data, "batch_sampler") else False
 
 
+def _iterators_over_epochs() -> list[str]:
+    """With ``steps_per_epoch``, fit takes the next epoch from the iterator of the one before.
+
+    Where an epoch is a pass through the data, that is a new one; PyTorch's draws when it is made, which is
+    before the epoch that uses it.
+    """
+    import keras
+
+    fit = next(_fits(), None)
+    steps = None if fit is None else fit.f_locals.get("steps_per_epoch")
+    if fit is None or not steps:
+        return []
+    data: Any = fit.f_locals.get("x")
+    batch_size = fit.f_locals.get("batch_size") or 32
+    length = data.num_batches if isinstance(data, keras.utils.PyDataset) else None
+    if has(data, "shape") and data.shape:
+        length = -(-data.shape[0] // batch_size)
+    if length == steps and keras.backend.backend() != "torch":
+        return []
+    return [
+        "the order with steps_per_epoch, with which fit goes on with the iterator of the epoch before: leave "
+        "out steps_per_epoch, or give fit run.data(..., steps=...)"
+    ]
+
+
+def _fits() -> Iterator[FrameType]:
+    """The calls of ``fit`` that are being executed, the innermost first."""
+    return (one for one in _callers() if one.f_code.co_name == "fit")
+
+
 class KerasControl(Control):
     """``model.fit``, which reads ``stop_training`` after the callbacks of every epoch."""
 
@@ -465,7 +498,7 @@ class KerasControl(Control):
 
     def data(self) -> Any:
         """The argument ``x`` of ``fit``, looked for among the callers, too."""
-        return next((one.f_locals.get("x") for one in _callers() if one.f_code.co_name == "fit"), None)
+        return next((one.f_locals.get("x") for one in _fits()), None)
 
     def refused(self, callback: Any) -> str | None:
         """Keras's own way to go on after a crash tells ``fit`` another epoch to begin with."""
@@ -485,7 +518,7 @@ class KerasControl(Control):
 
     def follow(self, training: Training, hear: Callable[[int, int], object]) -> Followed | None:
         """Follow the call of ``fit`` that has begun the training."""
-        fit = next((one for one in _callers() if one.f_code.co_name == "fit"), None)
+        fit = next(_fits(), None)
         if fit is None or not isinstance(training, KerasTraining):
             return None
         return keras_steps.Steps(fit.f_locals["self"], fit, training.values, hear)

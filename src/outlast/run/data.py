@@ -94,5 +94,9 @@ class Data(AnyPart):
         """Bring them there when training begins."""
         self._saved = saved
 
+    def forget(self) -> None:
+        """Nothing was put back."""
+        self._saved = ()
+
     def restore(self, saved: Sequence[State]) -> None:
         """Nothing: in the middle of a training they are where they are."""

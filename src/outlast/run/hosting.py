@@ -138,6 +138,7 @@ class Host(OwnLoop):
             if self._saved is None:  # what was resumed has been loaded just now
                 self._opening.dry_run()
                 self._loop.forget(self._firsts())
+                self._data.forget()
             for problem in [*self._inexact(), *attributes] if finished is None else ():
                 self._say_inexact(problem)
             found_finished = finished is not None and self._saved is not None
