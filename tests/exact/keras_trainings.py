@@ -430,6 +430,22 @@ def arrays_through_the_run(folder: Path, until: int | None) -> Any:
     return through(folder, until, (X, Y), {"batch_size": 8})
 
 
+@exact
+def batches_of_arrays(folder: Path, until: int | None) -> Any:
+    return train(folder, until, None, outlast.Batches(X, Y, batch_size=8, seed=1))
+
+
+@exact
+def batches_of_arrays_in_keras_order(folder: Path, until: int | None) -> Any:
+    data = outlast.Batches(X, Y, batch_size=8, seed=1)
+    return train(folder, until, None, data, shuffle=False, validation_data=outlast.Batches(X, Y, seed=2))
+
+
+@exact
+def batches_of_arrays_through_the_run(folder: Path, until: int | None) -> Any:
+    return through(folder, until, outlast.Batches(X, Y, batch_size=8, seed=1))
+
+
 def torch_loader() -> Any:
     import torch
     from torch.utils.data import DataLoader, TensorDataset

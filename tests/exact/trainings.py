@@ -143,6 +143,17 @@ def a_loader_that_shuffles(folder: Path, until: int | None) -> Any:
 
 
 @exact
+def batches_of_arrays(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=outlast.Batches(*dataset().tensors, batch_size=8, seed=3))
+
+
+@exact
+def batches_of_arrays_made_in_every_epoch(folder: Path, until: int | None) -> Any:
+    arrays = dataset().tensors
+    return train(folder, until, loader=lambda epoch: outlast.Batches(*arrays, batch_size=8, seed=3))
+
+
+@exact
 def a_loader_with_a_generator(folder: Path, until: int | None) -> Any:
     loader = DataLoader(dataset(), 8, shuffle=True, generator=torch.Generator().manual_seed(3))
     return train(folder, until, loader=loader)

@@ -132,3 +132,11 @@ def a_run(model: object) -> None:
     run.data([model], steps=3, batch_size=8, shuffle=False)
     outlast.open_run("runs/x")
     outlast.ProgressLine()
+
+
+def arrays_in_batches(x: Any, y: Any) -> None:
+    batches = outlast.Batches(x, {"y": y}, batch_size=8, seed=1, shuffle=False, drop_last=True)
+    assert_type(len(batches), int)
+    for batch in batches:
+        print(batch)
+    outlast.Batches(x, bach_size=3)  # type: ignore[call-arg]

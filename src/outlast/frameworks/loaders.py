@@ -13,6 +13,7 @@ from typing import Any
 
 from outlast.core.asking import asked, has
 from outlast.frameworks import held_generators, random_state
+from outlast.frameworks.batches import Pass
 from outlast.frameworks.orders import Order, is_order
 
 _PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
@@ -197,6 +198,8 @@ def skip(iterator: Any, batches: int) -> int:
 
     PyTorch's own, without workers, asks its sampler for the indices of the next batch, and loads them then.
     """
+    if isinstance(iterator, Pass):
+        return iterator.skip(batches)
     kind = type(iterator)
     if kind.__name__ != "_SingleProcessDataLoaderIter" or not kind.__module__.startswith(_TORCHS):
         return 0

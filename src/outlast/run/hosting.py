@@ -17,7 +17,7 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastWarning, RunChanged, UsageError, warn
-from outlast.frameworks import loaders
+from outlast.frameworks import loaders, under_way
 from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents, frozen
@@ -216,6 +216,7 @@ class Host(OwnLoop):
         self._begun_epochs += 1
         self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
+        under_way.begin(self, epoch)
         self._opening.hook_came()
         super().on_epoch_begin(epoch, logs)
         self._opening.put_back(Moment.EPOCH_BEGIN)
@@ -460,6 +461,7 @@ class Host(OwnLoop):
             self.training.leave()
         self._may_have_results |= self._trains
         self._trains = False
+        under_way.end(self)
         self._signals.restore()
         self.training.run = None
         self._leave_check()
