@@ -111,6 +111,12 @@ _INSIDE = {
     "generators": [{str: Any}],
     "means": {"means": {str: _MEAN}, "values": {str: Any}, "of_validations": [str]},
 }
+_PASSES = {
+    "step": int,
+    "number": int,
+    "pass": {"counts": [int], "random": (None, {str: Any}), "generators": [{str: Any}]},
+    "row": (None, {"count": int, "means": _INSIDE["means"]}),
+}
 _FORM_OF_A_RUN = {
     "settings": {"callbacks": {str: {str: JSON}}, "learning_rate": {str: float}},
     "training": {str: Any},
@@ -124,6 +130,7 @@ _FORM_OF_A_RUN = {
         "batches": {"count": int, "later": int, "first": CHECKSUMS},
         "sizes": {str: [int]},
         "inside": (None, _INSIDE),
+        "passes": (None, _PASSES),
     },
 }
 
@@ -187,7 +194,7 @@ class RunState:
         """
         loop = state.get("loop")
         if isinstance(loop, Mapping):  # runs that were saved before there was a way inside an epoch
-            state = {**state, "loop": {"inside": None, **loop}}
+            state = {**state, "loop": {"inside": None, "passes": None, **loop}}
         check(state, _FORM_OF_A_RUN, "the state")
         return cls.from_state(state)
 

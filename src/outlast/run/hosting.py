@@ -124,6 +124,7 @@ class Host(OwnLoop):
             )
         if not (self._store.is_open and self._fresh):
             self._open()
+        self._count_rows()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
         self._may_have_results = False
         if self._saved is not None and self._finished() is None:
@@ -172,6 +173,12 @@ class Host(OwnLoop):
             if self.training.is_built:
                 self._find_restructured(self.training.state())
             self.training.changed(self._parts), self.training.taken_over([*self._parts.values()])
+
+    def _count_rows(self) -> None:
+        """A training without epochs has as many as it has rows."""
+        left = self._loop.begin_steps(self._rows_wanted, anew=self._progress.position == START)
+        if self._rows_wanted is not None:
+            self.set_params({**(self.params or {}), "epochs": self._progress.next_epoch + left})
 
     def _keep_within(self, trains: bool) -> None:
         """Keep what was put back: the code of the epoch runs again before the loop has come there."""
@@ -527,6 +534,8 @@ class Host(OwnLoop):
     def _meet(self, loader: Any) -> None:
         if self.folder is not None and self._loop.begins_epoch:
             size = settings.of_loader(loader)
+            if self._rows_wanted is not None:
+                size["log_every"] = self._rows_wanted.log_every
             epoch, known = self._progress.next_epoch, self._loop.first_sizes
             changed = self._opening.meet(size, known, epoch)
             self._loop.note_first(size, anew=changed)

@@ -18,6 +18,7 @@ from outlast.run.generators import Firsts, Generators
 from outlast.run.inside import Begun, kept
 from outlast.run.means import Means
 from outlast.run.parts import AnyPart
+from outlast.run.passes import NONE, Passes, Rows
 
 _SIZES = 16  # of first loaders that are remembered
 
@@ -70,6 +71,8 @@ class Loop(AnyPart):
         self._begun: Begun | None = None  # the loaders of the epoch, if resume points are made inside it
         self._goes_on: Mapping[str, Any] | None = None  # inside an epoch, and that is not reached yet
         self._turn = 0  # among the loaders of the epoch
+        self._passes: Passes | None = None  # of a training without epochs
+        self._row_ends: frozenset[int] = frozenset()  # that were found
 
     def begin_epoch(self) -> None:
         """Forget the epoch before."""
@@ -187,17 +190,20 @@ class Loop(AnyPart):
             iterator = iter(loader)
         try:
             for data in iterator:
-                self.last = {}
-                self._seen.note(data)
-                self._in_batch, self._count = True, self._count + 1
                 if self._begun is not None:
                     self._begun.counts[-1] += 1
-                yield self._count - 1, data
+                yield self._came(data)
                 self._in_batch = False
         finally:
             self._in_batch = False
         if self._count == before:
             raise _nothing_came("run.batches", loader)
+
+    def _came(self, data: Any) -> tuple[int, Any]:
+        self.last = {}
+        self._seen.note(data)
+        self._in_batch, self._count = True, self._count + 1
+        return self._count - 1, data
 
     def _skipped(
         self, loader: Any, saved: Mapping[str, Any], come_back: Callable[[], object]
@@ -207,17 +213,97 @@ class Loop(AnyPart):
         self._turn += 1
         if turn < len(begun.counts) - 1:
             return None
-        trained = begun.counts[-1]
-        iterator, lacking = begun.iterator(loader)
-        if lacking:
+        return _brought_back(loader, begun, come_back)
+
+    # A training without epochs.
+
+    def begin_steps(self, wanted: Rows | None, *, anew: bool) -> int:
+        """A training begins; returns how many rows it has left, if it is one without epochs.
+
+        Args:
+            wanted: how it is cut into rows; None if it has epochs.
+            anew: nothing was trained before.
+
+        Raises:
+            RunChanged: what was trained before was of the other kind.
+        """
+        if anew:
+            self._passes, self._row_ends = None if wanted is None else Passes(), frozenset()
+        if wanted is None and self._passes is None:
+            return 0
+        if wanted is None or self._passes is None:
+            kinds = ("run.steps(...)", "epochs") if wanted is None else ("epochs", "run.steps(...)")
             raise RunChanged(
-                f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
-                "of it: the data has changed. Give it the same data, or begin again with resume='never'."
+                f"This run was trained with {kinds[0]}, and cannot go on with {kinds[1]}: go on as before, "
+                "or begin again with resume='never'."
             )
-        put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
-        come_back()
-        put_back()
-        return iterator
+        return wanted.left(self._passes.step - self._passes.row)
+
+    @property
+    def step(self) -> int | None:
+        """The step at hand, from 0; None if the training has epochs."""
+        return None if self._passes is None else self._passes.step - self._in_batch
+
+    def row(
+        self,
+        loader: Iterable[Any],
+        wanted: Rows,
+        meet: Callable[[Any], object],
+        come_back: Callable[[], object],
+        begin_pass: Callable[[int], object],
+    ) -> Iterator[tuple[int, Any]]:
+        """(index in the row, batch) of the steps of a row.
+
+        Args:
+            loader: gone through as often as it takes.
+            wanted: how the training is cut into rows.
+            meet: called with the loader before it is iterated.
+            come_back: called when the loop has come to where the run was saved inside a row.
+            begin_pass: called with the number of a pass before it begins or goes on.
+
+        Raises:
+            ArgumentError: the loader gives nothing, or is none.
+            RunChanged: it has fewer batches than were trained.
+        """
+        self._check("run.steps", loader)
+        meet(loader)
+        self._generators.meet(loader)
+        passes = self._passes
+        assert passes is not None
+        begin_pass(max(passes.number, 0))
+        if passes.iterator is None and passes.begun.counts:
+            passes.iterator = self._pass_brought_back(loader, passes.begun, come_back)
+        end = wanted.end(passes.step - self._count, self._row_ends)
+        try:
+            while passes.step < end:
+                data = self._fetched(loader, passes, begin_pass)
+                passes.count()
+                yield self._came(data)
+                self._in_batch = False
+        finally:
+            self._in_batch = False
+
+    def _pass_brought_back(self, loader: Any, begun: Begun, come_back: Callable[[], object]) -> Iterator[Any]:
+        if self._goes_on is not None:
+            return _brought_back(loader, begun, come_back)
+        now = random_state.collect()  # callbacks have heard of the row's beginning: all but the pass is right
+        return _brought_back(loader, begun, lambda: random_state.restore(now))
+
+    def _fetched(self, loader: Any, passes: Passes, begin_pass: Callable[[int], object]) -> Any:
+        data = NONE if passes.iterator is None else next(passes.iterator, NONE)
+        if data is NONE:
+            passes.begin(loader)
+            begin_pass(passes.number)
+            passes.iterator = iter(loader)
+            data = next(passes.iterator, NONE)
+        if data is NONE:
+            raise _nothing_came("run.steps", loader)
+        return data
+
+    def end_steps(self) -> None:
+        """The training has ended: let its loader go."""
+        if self._passes is not None:
+            self._passes.iterator = None
 
     def validation(self, loader: Iterable[Any], begin: Callable[[Any], object]) -> Iterator[tuple[int, Any]]:
         """(index, batch) of a loader, in a scope of its own.
@@ -291,11 +377,20 @@ class Loop(AnyPart):
             "batches": self._seen.saved(),
             "sizes": self.first_sizes,
             "inside": self._inside(),
+            "passes": self._saved_passes(),
         }
+
+    def _saved_passes(self) -> dict[str, Any] | None:
+        if self._passes is None:
+            return None
+        if self._goes_on is not None:
+            return dict(self._goes_on["passes"])
+        row = {"count": self._count, "means": self._means.saved()} if self.in_epoch and self._count else None
+        return self._passes.saved(row)
 
     def _inside(self) -> dict[str, Any] | None:
         """Where the epoch under way is; None between two epochs, and where nobody asks for that."""
-        if self._goes_on is not None:  # it is where it was
+        if self._goes_on is not None and self._passes is None:  # it is where it was
             return dict(self._goes_on["inside"])
         if self._begun is None or not self._begun.counts or not self.in_epoch:
             return None
@@ -308,6 +403,13 @@ class Loop(AnyPart):
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
         self._goes_on = saved if saved.get("inside") else None
+        self._passes = None
+        if passes := saved.get("passes"):
+            self._passes = Passes()
+            self._passes.take(passes)
+            self._goes_on = saved if passes["row"] else None
+            if not passes["row"]:
+                self._row_ends |= {passes["step"]}
 
     def hand_on(self, folder: str, shown: str) -> None:
         """Nothing is trained here: note where the finished run has left its loaders, for another run."""
@@ -318,9 +420,17 @@ class Loop(AnyPart):
         self._generators.restore(saved["loaders"])
         self._of_validations.restore(saved.get("validation_loaders", ()))
         if inside := saved.get("inside"):
-            self._goes_on, self._begun = None, Begun.of(inside)
-            self._seen, self._means = Batches.of(saved["batches"]), Means.of(inside["means"])
-            self._count, self.begins_epoch, self.first_sizes = inside["count"], False, saved["sizes"]
+            self._begun = Begun.of(inside)
+            self._restore_means(saved, inside)
+        if (passes := saved.get("passes")) and self._passes is not None:
+            self._passes.take(passes)
+            if passes["row"]:
+                self._restore_means(saved, passes["row"])
+
+    def _restore_means(self, saved: Mapping[str, Any], of_epoch: Mapping[str, Any]) -> None:
+        self._goes_on = None
+        self._seen, self._means = Batches.of(saved["batches"]), Means.of(of_epoch["means"])
+        self._count, self.begins_epoch, self.first_sizes = of_epoch["count"], False, saved["sizes"]
 
     def forget(self, firsts: Firsts) -> None:
         """Know no loader: nothing was put back.
@@ -330,6 +440,25 @@ class Loop(AnyPart):
         """
         self._generators, self._of_validations = Generators(None, firsts, self._tell), Generators()
         self._goes_on = None
+
+
+def _brought_back(loader: Any, begun: Begun, come_back: Callable[[], object]) -> Iterator[Any]:
+    """An iterator of a loader behind what was trained of it; all else is as ``come_back`` has it then.
+
+    Raises:
+        RunChanged: it has fewer batches.
+    """
+    trained = begun.counts[-1]
+    iterator, lacking = begun.iterator(loader)
+    if lacking:
+        raise RunChanged(
+            f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
+            "of it: the data has changed. Give it the same data, or begin again with resume='never'."
+        )
+    put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
+    come_back()
+    put_back()
+    return iterator
 
 
 def _nothing_came(who: str, loader: Any) -> ArgumentError:

@@ -86,7 +86,7 @@ class Run(Host, Shown):
     _names = (
         *Shown._names,
         *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model", "stop"),
-        *("stop_training", "validation"),
+        *("step", "steps", "stop_training", "validation"),
     )
 
     def __init__(
@@ -253,6 +253,11 @@ class Run(Host, Shown):
     def committed(self) -> tuple[int, int | None] | None:
         """(epoch, batch) that is known to be on the disk; batch None at an epoch's end."""
         return None if self._store.committed is None else self._store.committed.as_tuple()
+
+    @property
+    def step(self) -> int | None:
+        """The step at hand in ``run.steps``, from 0; after the loop how many were done; else None."""
+        return self._loop.step
 
     @property
     def learning_rate(self) -> float | dict[str, float]:

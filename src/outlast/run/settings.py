@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 
 # What decides which training it is. Anything else may change, and is said.
 _FIXED_IN_CALLBACKS = ("monitor", "mode")
-_FIXED = ("learning_rate", "steps", "seed", "batch_size", "batches_seed")
+_FIXED = ("learning_rate", "steps", "seed", "batch_size", "batches_seed", "log_every")
 
 
 _MOST_SAID = 5  # changes of the model
