@@ -35,7 +35,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's two
 # scripts (below) and the reader in docs/format.md (tests/storage/test_format.py).
 RUN_HERE = ["docs/getting-started.md", "docs/run.md", "docs/callbacks.md"]
-RUN_ELSEWHERE = {"README.md": 2, "docs/format.md": 1, "docs/exact.md": 1}
+RUN_ELSEWHERE = {"README.md": 3, "docs/format.md": 1, "docs/exact.md": 1}
 
 Names = dict[str, Any]
 
@@ -176,6 +176,13 @@ def test_a_script_of_the_readme_is_killed_and_goes_on_as_the_readme_says(which: 
     assert found and int(found[1]) == int(found[2]) + 1 <= 5
     best = outlast.open_run(Path(folder).absolute()).best
     assert best and said.endswith(f"{best}\n")
+
+
+def test_the_readmes_training_without_epochs_has_a_row_every_100_steps() -> None:
+    code = blocks("python")[2].replace("10_000", "1_000")
+    names = {"outlast": outlast, **torch_names()}
+    run(code, names)
+    assert len(names["run"].history.rows) == 10
 
 
 def test_the_line_at_a_resume_that_the_readme_shows_is_for_the_epoch_that_keras_shows() -> None:

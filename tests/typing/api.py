@@ -140,3 +140,10 @@ def arrays_in_batches(x: Any, y: Any) -> None:
     for batch in batches:
         print(batch)
     outlast.Batches(x, bach_size=3)  # type: ignore[call-arg]
+
+
+def without_epochs(run: outlast.Run, loader: list[int]) -> None:
+    for batch in run.steps(loader, 100, log_every=10):
+        run.log(loss=batch)
+    assert_type(run.step, int | None)
+    run.steps(loader)  # type: ignore[call-arg]
