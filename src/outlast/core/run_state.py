@@ -109,12 +109,18 @@ _INSIDE = {
     "start": {str: Any},
     "random": {str: Any},
     "generators": [{str: Any}],
+    "indices": (None, int),
     "means": {"means": {str: _MEAN}, "values": {str: Any}, "of_validations": [str]},
 }
 _PASSES = {
     "step": int,
     "number": int,
-    "pass": {"counts": [int], "random": (None, {str: Any}), "generators": [{str: Any}]},
+    "pass": {
+        "counts": [int],
+        "random": (None, {str: Any}),
+        "generators": [{str: Any}],
+        "indices": (None, int),
+    },
     "row": (None, {"count": int, "means": _INSIDE["means"]}),
 }
 _FORM_OF_A_RUN = {
@@ -131,8 +137,17 @@ _FORM_OF_A_RUN = {
         "sizes": {str: [int]},
         "inside": (None, _INSIDE),
         "passes": (None, _PASSES),
+        "draws": (None, int),
     },
 }
+
+
+def _filled_in(loop: Mapping[str, Any]) -> dict[str, Any]:
+    """What was saved of the loop, also before there was a way inside an epoch."""
+    inside = loop.get("inside")
+    if isinstance(inside, Mapping):
+        inside = {"indices": None, **inside}
+    return {"passes": None, "draws": None, **loop, "inside": inside}
 
 
 @dataclass(frozen=True)
@@ -193,8 +208,8 @@ class RunState:
             KeyError, TypeError, ValueError: it is not.
         """
         loop = state.get("loop")
-        if isinstance(loop, Mapping):  # runs that were saved before there was a way inside an epoch
-            state = {**state, "loop": {"inside": None, "passes": None, **loop}}
+        if isinstance(loop, Mapping):
+            state = {**state, "loop": _filled_in(loop)}
         check(state, _FORM_OF_A_RUN, "the state")
         return cls.from_state(state)
 

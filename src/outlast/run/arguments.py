@@ -16,8 +16,11 @@ from outlast.frameworks.random_state import is_generator
 from outlast.run.parts import is_stateful
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
-_KNOWN = ("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "on_save_error", "adapter")
-_LATER = ("state", "weights", "learning_rate", "seeds", "augmentation")
+_KNOWN = (
+    *("model", "optimizer", "adapter", "seed", "resume", "save_every", "augmentation", "accept_changes"),
+    *("check_resume", "on_save_error"),
+)
+_LATER = ("state", "weights", "learning_rate", "seeds")
 
 
 def folder_path(folder: str | os.PathLike[str]) -> str:

@@ -17,7 +17,7 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastWarning, RunChanged, UsageError, warn
-from outlast.frameworks import loaders, under_way
+from outlast.frameworks import under_way
 from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents, frozen
@@ -543,7 +543,7 @@ class Host(OwnLoop):
                 self._store.write_event("other loader", {"epoch": epoch, **size})
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
-        for problem in loaders.inexact(loader) if self.folder is not None else ():
+        for problem in self._loop.fetching.inexact(loader) if self.folder is not None else ():
             if problem not in self._told:
                 self._told.add(problem)
                 self._say_inexact(problem)
@@ -588,6 +588,10 @@ class Host(OwnLoop):
         if self.folder is not None and self._check is None and problem not in self._told:  # a check will tell
             self._told.add(problem)
             self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
+
+    def _say_of_run(self, text: str) -> None:
+        if self.folder is not None:
+            self._say(f"outlast: {self._shown}: {text}")
 
     def _say_inexact(self, problem: str) -> None:
         text = f"resuming {self._shown} would not be exact: {problem}"

@@ -14,6 +14,7 @@ from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
 from outlast.run import left_loaders
 from outlast.run.batches import Batches
+from outlast.run.fetching import Fetching, Place, checksum_of
 from outlast.run.generators import Firsts, Generators
 from outlast.run.inside import Begun, kept
 from outlast.run.means import Means
@@ -47,16 +48,20 @@ class Loop(AnyPart):
 
     Args:
         tell: called with what is not known of a loader, as a phrase.
+        fetching: begins the loaders' iterators.
 
     Attributes:
         last: what was logged in the batch at hand.
         in_epoch: whether an epoch is under way, so that metrics have a row to be in.
+        fetching: begins the loaders' iterators.
     """
 
     name, moment = "loop", Moment.OPEN
 
-    def __init__(self, tell: Callable[[str], object] = lambda text: None) -> None:
-        self._tell = tell
+    def __init__(
+        self, tell: Callable[[str], object] = lambda text: None, fetching: Fetching | None = None
+    ) -> None:
+        self._tell, self.fetching = tell, fetching or Fetching(tell=tell)
         self.last: dict[str, Any] = {}
         self.in_epoch = False
         self._means = Means()
@@ -70,12 +75,13 @@ class Loop(AnyPart):
         self.first_sizes: dict[str, list[int]] = {}  # of the first loader of each epoch, each once
         self._begun: Begun | None = None  # the loaders of the epoch, if resume points are made inside it
         self._goes_on: Mapping[str, Any] | None = None  # inside an epoch, and that is not reached yet
-        self._turn = 0  # among the loaders of the epoch
+        self._epoch = self._turn = 0  # under way; of a loader in it
         self._passes: Passes | None = None  # of a training without epochs
         self._row_ends: frozenset[int] = frozenset()  # that were found
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int = 0) -> None:
         """Forget the epoch before."""
+        self._epoch = epoch
         self._means, self._seen, self.begins_epoch = Means(), Batches(), True
         self.leave()
         self.in_epoch, self._count, self._ended, self._turn = True, 0, None, 0
@@ -86,7 +92,7 @@ class Loop(AnyPart):
 
     def save_inside(self) -> None:
         """From now on, resume points may be made inside an epoch."""
-        self._begun = Begun()
+        self._begun, self.fetching.inside = Begun(), True
 
     @property
     def has_batches(self) -> bool:
@@ -176,8 +182,7 @@ class Loop(AnyPart):
             RunChanged: it has fewer batches than were trained.
         """
         self._check("run.batches", loader)
-        meet(loader)
-        self._generators.meet(loader)
+        self._meet(loader, meet)
         before = self._count
         if self._goes_on is not None:
             iterator = self._skipped(loader, self._goes_on, come_back)
@@ -187,17 +192,23 @@ class Loop(AnyPart):
         else:
             if self._begun is not None:
                 self._begun.begin(loader)
-            iterator = iter(loader)
+            iterator = self.fetching.begin(loader, (self._epoch, self._turn))
+            self._turn += 1
         try:
             for data in iterator:
                 if self._begun is not None:
-                    self._begun.counts[-1] += 1
+                    self._begun.count(checksum_of(iterator))
                 yield self._came(data)
                 self._in_batch = False
         finally:
             self._in_batch = False
         if self._count == before:
             raise _nothing_came("run.batches", loader)
+
+    def _meet(self, loader: Any, meet: Callable[[Any], object]) -> None:
+        self.fetching.meet(loader)
+        meet(loader)
+        self._generators.meet(loader)
 
     def _came(self, data: Any) -> tuple[int, Any]:
         self.last = {}
@@ -213,7 +224,18 @@ class Loop(AnyPart):
         self._turn += 1
         if turn < len(begun.counts) - 1:
             return None
-        return _brought_back(loader, begun, come_back)
+        return self._brought_back(loader, begun, (self._epoch, turn), come_back)
+
+    def _brought_back(
+        self, loader: Any, begun: Begun, place: Place, come_back: Callable[[], object]
+    ) -> Iterator[Any]:
+        """An iterator of a loader behind what was trained of it; all else is as ``come_back`` has it then."""
+        begun.put_back(loader)
+        iterator = self.fetching.begin_behind(loader, place, begun.counts[-1], begun.indices)
+        put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
+        come_back()
+        put_back()
+        return iterator
 
     # A training without epochs.
 
@@ -227,6 +249,7 @@ class Loop(AnyPart):
         Raises:
             RunChanged: what was trained before was of the other kind.
         """
+        self.fetching.inside = wanted is not None or self._begun is not None
         if anew:
             self._passes, self._row_ends = None if wanted is None else Passes(), frozenset()
         if wanted is None and self._passes is None:
@@ -266,39 +289,44 @@ class Loop(AnyPart):
             RunChanged: it has fewer batches than were trained.
         """
         self._check("run.steps", loader)
-        meet(loader)
-        self._generators.meet(loader)
+        self._meet(loader, meet)
         passes = self._passes
         assert passes is not None
         begin_pass(max(passes.number, 0))
         if passes.iterator is None and passes.begun.counts:
-            passes.iterator = self._pass_brought_back(loader, passes.begun, come_back)
+            passes.iterator = self._pass_brought_back(loader, passes, come_back)
         end = wanted.end(passes.step - self._count, self._row_ends)
         try:
             while passes.step < end:
-                data = self._fetched(loader, passes, begin_pass)
-                passes.count()
+                data, iterator = self._fetched(loader, passes, begin_pass)
+                passes.count(checksum_of(iterator))
                 yield self._came(data)
                 self._in_batch = False
         finally:
             self._in_batch = False
 
-    def _pass_brought_back(self, loader: Any, begun: Begun, come_back: Callable[[], object]) -> Iterator[Any]:
+    def _pass_brought_back(
+        self, loader: Any, passes: Passes, come_back: Callable[[], object]
+    ) -> Iterator[Any]:
+        place = (passes.number, 0)
         if self._goes_on is not None:
-            return _brought_back(loader, begun, come_back)
+            return self._brought_back(loader, passes.begun, place, come_back)
         now = random_state.collect()  # callbacks have heard of the row's beginning: all but the pass is right
-        return _brought_back(loader, begun, lambda: random_state.restore(now))
+        return self._brought_back(loader, passes.begun, place, lambda: random_state.restore(now))
 
-    def _fetched(self, loader: Any, passes: Passes, begin_pass: Callable[[int], object]) -> Any:
+    def _fetched(
+        self, loader: Any, passes: Passes, begin_pass: Callable[[int], object]
+    ) -> tuple[Any, Iterator[Any]]:
+        """The next batch, perhaps of another pass, and the iterator that gave it."""
         data = NONE if passes.iterator is None else next(passes.iterator, NONE)
         if data is NONE:
             passes.begin(loader)
             begin_pass(passes.number)
-            passes.iterator = iter(loader)
+            passes.iterator = self.fetching.begin(loader, (passes.number, 0))
             data = next(passes.iterator, NONE)
-        if data is NONE:
+        if data is NONE or passes.iterator is None:
             raise _nothing_came("run.steps", loader)
-        return data
+        return data, passes.iterator
 
     def end_steps(self) -> None:
         """The training has ended: let its loader go."""
@@ -378,6 +406,7 @@ class Loop(AnyPart):
             "sizes": self.first_sizes,
             "inside": self._inside(),
             "passes": self._saved_passes(),
+            "draws": self.fetching.base,
         }
 
     def _saved_passes(self) -> dict[str, Any] | None:
@@ -403,7 +432,7 @@ class Loop(AnyPart):
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
         self._goes_on = saved if saved.get("inside") else None
-        self._passes = None
+        self._passes, self.fetching.base = None, saved.get("draws")
         if passes := saved.get("passes"):
             self._passes = Passes()
             self._passes.take(passes)
@@ -440,25 +469,6 @@ class Loop(AnyPart):
         """
         self._generators, self._of_validations = Generators(None, firsts, self._tell), Generators()
         self._goes_on = None
-
-
-def _brought_back(loader: Any, begun: Begun, come_back: Callable[[], object]) -> Iterator[Any]:
-    """An iterator of a loader behind what was trained of it; all else is as ``come_back`` has it then.
-
-    Raises:
-        RunChanged: it has fewer batches.
-    """
-    trained = begun.counts[-1]
-    iterator, lacking = begun.iterator(loader)
-    if lacking:
-        raise RunChanged(
-            f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
-            "of it: the data has changed. Give it the same data, or begin again with resume='never'."
-        )
-    put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
-    come_back()
-    put_back()
-    return iterator
 
 
 def _nothing_came(who: str, loader: Any) -> ArgumentError:

@@ -87,7 +87,7 @@ class OwnLoop(CallbackList):
         ended = False
         try:
             for epoch in self._remaining((self.params or {})["epochs"]):
-                self._loop.begin_epoch()
+                self._loop.begin_epoch(epoch)
                 self.on_epoch_begin(epoch)
                 begin_code()
                 yield epoch

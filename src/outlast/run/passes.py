@@ -77,10 +77,10 @@ class Passes:
         self.begun.begin(loader)
         return self.begun
 
-    def count(self) -> None:
-        """A batch came."""
+    def count(self, indices: int | None) -> None:
+        """A batch came; ``indices`` as in :meth:`Begun.count`."""
         self.step += 1
-        self.begun.counts[-1] += 1
+        self.begun.count(indices)
 
     def saved(self, row: Mapping[str, Any] | None) -> dict[str, Any]:
         """For a resume point.
