@@ -142,6 +142,11 @@ def arrays_in_batches(x: Any, y: Any) -> None:
     outlast.Batches(x, bach_size=3)  # type: ignore[call-arg]
 
 
+def random_numbers_in_workers() -> None:
+    outlast.Run("runs/x", augmentation="batch")
+    outlast.Run("runs/x", augmentation=3)  # type: ignore[arg-type]
+
+
 def without_epochs(run: outlast.Run, loader: list[int]) -> None:
     for batch in run.steps(loader, 100, log_every=10):
         run.log(loss=batch)
