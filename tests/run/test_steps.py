@@ -128,6 +128,14 @@ def test_a_training_that_was_left_is_as_one_that_was_not(
     assert train(folder / "left", data=data, save_every=every) == whole
 
 
+@pytest.mark.parametrize("changes", [[3, "epoch"], ["epoch", 2], [2, 3, "epoch"]], ids=str)
+def test_save_every_may_change_between_starts(folder: Path, changes: list[Any]) -> None:
+    whole = train(folder / "whole")
+    for every in changes:
+        train(folder / "left", until=8, save_every=every)
+    assert train(folder / "left", save_every=changes[-1]) == whole
+
+
 @pytest.mark.parametrize("log_every", [1, 4, 7, 14, 15, 100])
 def test_rows_of_any_length_are_as_exact(folder: Path, log_every: int) -> None:
     whole = train(folder / "whole", log_every=log_every)
