@@ -16,7 +16,7 @@ SOURCE = Path(outlast.__file__).read_text("utf-8")
 TYPED = (Path(__file__).parent / "typing" / "api.py").read_text("utf-8")
 
 PUBLIC = """
-ArgumentError Best CSVLogger Callback CallbackList CapabilityError DamagedFile Decision EarlyStopping
+ArgumentError Batches Best CSVLogger Callback CallbackList CapabilityError DamagedFile Decision EarlyStopping
 FileError History LambdaCallback LearningRateScheduler MetricError Metrics MissingExtra ModelCheckpoint
 OutlastError OutlastWarning ProgressLine ReduceLROnPlateau Run RunChanged RunLocked TemplateError
 TerminateOnNaN TimeLimit UnknownArgument UnknownDirection UnknownFormat UsageError open_run plot_history

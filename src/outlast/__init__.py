@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from outlast.exceptions import UnknownDirection as UnknownDirection
     from outlast.exceptions import UnknownFormat as UnknownFormat
     from outlast.exceptions import UsageError as UsageError
+    from outlast.frameworks.batches import Batches as Batches
     from outlast.inspect.saved_run import Best as Best
     from outlast.run.past import open_run as open_run
     from outlast.run.run import Run as Run
@@ -52,6 +53,7 @@ _ERRORS = """
 
 # The module that each public name is loaded from, when it is first used.
 _HOMES = dict.fromkeys(_ERRORS, "exceptions") | {
+    "Batches": "frameworks.batches",
     "Best": "inspect.saved_run",
     "Callback": "callbacks.base",
     "CallbackList": "callbacks.list",

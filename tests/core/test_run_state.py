@@ -94,3 +94,23 @@ def test_a_state_that_lacks_something_is_refused(missing: str) -> None:
 def test_moments_are_four_in_the_order_in_which_they_come() -> None:
     names = ["OPEN", "TRAIN_BEGIN", "EPOCH_BEGIN", "FIRST_BATCH"]
     assert [moment.name for moment in Moment] == names
+
+
+INSIDE: dict[str, Any] = {
+    **{"counts": [2], "count": 2, "start": {}, "random": {}, "generators": []},
+    "means": {"means": {}, "values": {}, "of_validations": []},
+}
+
+
+@pytest.mark.parametrize("inside", [{}, {"inside": None}, {"inside": INSIDE}], ids=str)
+def test_a_run_of_an_earlier_version_lacks_what_the_loop_did_not_save_then(inside: dict[str, Any]) -> None:
+    import numpy as np
+
+    batches = {"count": 0, "later": 0, "first": np.zeros(0, np.uint32)}
+    loop = {"loaders": [], "validation_loaders": [], "batches": batches, "sizes": {}, **inside}
+    empty: dict[str, Any] = {name: {} for name in ("training", "callbacks", "attributes", "parts")}
+    settings = {"callbacks": {}, "learning_rate": {}}
+    state = RunState(settings=settings, contents={**empty, "data": [], "loop": loop}).to_state()
+    found = RunState.of_a_run(state).contents["loop"]
+    assert (found["passes"], found["draws"]) == (None, None)
+    assert found["inside"] == (inside.get("inside") and {**INSIDE, "indices": None})

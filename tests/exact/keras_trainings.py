@@ -430,6 +430,22 @@ def arrays_through_the_run(folder: Path, until: int | None) -> Any:
     return through(folder, until, (X, Y), {"batch_size": 8})
 
 
+@exact
+def batches_of_arrays(folder: Path, until: int | None) -> Any:
+    return train(folder, until, None, outlast.Batches(X, Y, batch_size=8, seed=1))
+
+
+@exact
+def batches_of_arrays_in_keras_order(folder: Path, until: int | None) -> Any:
+    data = outlast.Batches(X, Y, batch_size=8, seed=1)
+    return train(folder, until, None, data, shuffle=False, validation_data=outlast.Batches(X, Y, seed=2))
+
+
+@exact
+def batches_of_arrays_through_the_run(folder: Path, until: int | None) -> Any:
+    return through(folder, until, outlast.Batches(X, Y, batch_size=8, seed=1))
+
+
 def torch_loader() -> Any:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
@@ -547,7 +563,7 @@ def a_dataset_with_workers(folder: Path, until: int | None) -> Any:
 
 @said("the order with steps_per_epoch, with which fit goes on with the iterator of the epoch before")
 def arrays_of_which_an_epoch_takes_a_part(folder: Path, until: int | None) -> Any:
-    return train(folder, until, None, X, Y, batch_size=8, steps_per_epoch=2)
+    return train(folder, until, None, X, Y, batch_size=6, steps_per_epoch=2)
 
 
 @only("jax", "tensorflow")  # PyTorch's iterator draws when it is made, which fit does too early then

@@ -134,12 +134,59 @@ def train(
     return result(model, run.history["loss"])
 
 
+# Without epochs.
+
+
+def in_steps(folder: Path, until: int | None, loader: Any) -> Any:
+    """Rows of 4 steps, of a loader with 3 batches."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    run = outlast.Run(folder, model=model, optimizer=optimizer)
+    for x, y in run.steps(loader, 4 * EPOCHS, log_every=4):
+        run.log(loss=step(model, optimizer, x + torch.randn(4) * random.random(), y))
+        if until is not None and run.step == 4 * until + 1:
+            return None
+    return result(model, run.history["loss"])
+
+
+@exact
+def steps(folder: Path, until: int | None) -> Any:
+    return in_steps(folder, until, DataLoader(dataset(), 8, shuffle=True))
+
+
+@exact
+def steps_with_a_generator(folder: Path, until: int | None) -> Any:
+    loader = DataLoader(dataset(), 8, shuffle=True, generator=torch.Generator().manual_seed(3))
+    return in_steps(folder, until, loader)
+
+
+@exact
+def steps_through_batches_of_arrays(folder: Path, until: int | None) -> Any:
+    return in_steps(folder, until, outlast.Batches(*dataset().tensors, batch_size=8, seed=3))
+
+
+@exact
+def steps_of_a_loader_with_workers(folder: Path, until: int | None) -> Any:
+    return in_steps(folder, until, DataLoader(dataset(), 8, shuffle=True, num_workers=1))
+
+
 # The data.
 
 
 @exact
 def a_loader_that_shuffles(folder: Path, until: int | None) -> Any:
     return train(folder, until)
+
+
+@exact
+def batches_of_arrays(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=outlast.Batches(*dataset().tensors, batch_size=8, seed=3))
+
+
+@exact
+def batches_of_arrays_made_in_every_epoch(folder: Path, until: int | None) -> Any:
+    arrays = dataset().tensors
+    return train(folder, until, loader=lambda epoch: outlast.Batches(*arrays, batch_size=8, seed=3))
 
 
 @exact

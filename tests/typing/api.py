@@ -135,3 +135,23 @@ def a_run(model: object) -> None:
     outlast.CallbackList(state={"w": 1.0}, learning_rate={"body": 1e-3}).state = {"w": 2.0}
     outlast.open_run("runs/x")
     outlast.ProgressLine()
+
+
+def arrays_in_batches(x: Any, y: Any) -> None:
+    batches = outlast.Batches(x, {"y": y}, batch_size=8, seed=1, shuffle=False, drop_last=True)
+    assert_type(len(batches), int)
+    for batch in batches:
+        print(batch)
+    outlast.Batches(x, bach_size=3)  # type: ignore[call-arg]
+
+
+def random_numbers_in_workers() -> None:
+    outlast.Run("runs/x", augmentation="batch")
+    outlast.Run("runs/x", augmentation=3)  # type: ignore[arg-type]
+
+
+def without_epochs(run: outlast.Run, loader: list[int]) -> None:
+    for batch in run.steps(loader, 100, log_every=10):
+        run.log(loss=batch)
+    assert_type(run.step, int | None)
+    run.steps(loader)  # type: ignore[call-arg]

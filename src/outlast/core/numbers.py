@@ -195,6 +195,22 @@ def count(value: Any, name: str, least: int = 0) -> int | float:
     return result
 
 
+def whole(value: Any, name: str, least: int = 1) -> int:
+    """A setting that counts what there is: a whole number, and not infinity.
+
+    Raises:
+        ArgumentError: it is something else.
+
+    Example:
+        >>> whole(8.0, "batch_size")
+        8
+    """
+    result = count(value, name, least)
+    if not isinstance(result, int):
+        raise ArgumentError(f"{name} must be a whole number, at least {least}, but is {value!r}.")
+    return result
+
+
 def real(value: Any, name: str) -> float:
     """A setting that is a real number; infinity is allowed, NaN is not.
 

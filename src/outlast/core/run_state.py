@@ -109,9 +109,21 @@ _INSIDE = {
     "start": {str: Any},
     "random": {str: Any},
     "generators": [{str: Any}],
+    "indices": (None, int),
     "means": {"means": {str: _MEAN}, "values": {str: Any}, "of_validations": [str]},
 }
 _IN_FIT = {"done": int, "ended": bool, "start": {str: Any}, "metrics": [Any], "logs": {str: Any}}
+_PASSES = {
+    "step": int,
+    "number": int,
+    "pass": {
+        "counts": [int],
+        "random": (None, {str: Any}),
+        "generators": [{str: Any}],
+        "indices": (None, int),
+    },
+    "row": (None, {"count": int, "means": _INSIDE["means"]}),
+}
 _FORM_OF_A_RUN = {
     "settings": {"callbacks": {str: {str: JSON}}, "learning_rate": {str: float}},
     "training": {str: Any},
@@ -125,9 +137,19 @@ _FORM_OF_A_RUN = {
         "batches": {"count": int, "later": int, "first": CHECKSUMS},
         "sizes": {str: [int]},
         "inside": (None, _INSIDE),
+        "passes": (None, _PASSES),
+        "draws": (None, int),
     },
     "fit": (None, _IN_FIT),
 }
+
+
+def _filled_in(loop: Mapping[str, Any]) -> dict[str, Any]:
+    """What was saved of the loop, also before there was a way inside an epoch."""
+    inside = loop.get("inside")
+    if isinstance(inside, Mapping):
+        inside = {"indices": None, **inside}
+    return {"passes": None, "draws": None, **loop, "inside": inside}
 
 
 @dataclass(frozen=True)
@@ -188,8 +210,8 @@ class RunState:
             KeyError, TypeError, ValueError: it is not.
         """
         loop = state.get("loop")
-        if isinstance(loop, Mapping):  # runs that were saved before there was a way inside an epoch
-            state = {"fit": None, **state, "loop": {"inside": None, **loop}}
+        if isinstance(loop, Mapping):
+            state = {"fit": None, **state, "loop": _filled_in(loop)}
         check(state, _FORM_OF_A_RUN, "the state")
         return cls.from_state(state)
 

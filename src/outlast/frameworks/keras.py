@@ -25,6 +25,7 @@ from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, skip_
 from outlast.frameworks import archives, keras_flags, keras_held, keras_layers, keras_steps, loaders, modules
 from outlast.frameworks.attributes import Attribute, Attributes, told
 from outlast.frameworks.base import Capability, Control, Followed, Snapshot, Training, weakly
+from outlast.frameworks.batches import Batches
 from outlast.frameworks.description import settings_of, text
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
@@ -430,6 +431,8 @@ def _hidden_order(data: Any) -> bool:
     import keras
 
     base = keras.utils.PyDataset
+    if isinstance(data, Batches):  # the run says which epoch it is
+        return False
     if isinstance(data, base):
         hooks = ("on_epoch_begin", "on_epoch_end")
         return data.workers > 1 or any(getattr(type(data), hook) is not getattr(base, hook) for hook in hooks)

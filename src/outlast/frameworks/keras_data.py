@@ -14,6 +14,8 @@ import keras
 
 from outlast.core.asking import has
 from outlast.frameworks import random_state
+from outlast.frameworks.batches import Batches
+from outlast.frameworks.keras_batches import KerasBatches
 from outlast.frameworks.sources import Source, State, Stream, Uses, stream
 from outlast.frameworks.tensors import to_arrays
 
@@ -24,6 +26,8 @@ def source(
     """The source of what the user gave; arguments and errors as in ``sources.stream``."""
     if "tensorflow" in sys.modules and isinstance(data, sys.modules["tensorflow"].data.Dataset):
         return TensorFlowSource(data, checksum)
+    if isinstance(data, Batches):
+        data = KerasBatches.of(data)
     if isinstance(data, keras.utils.PyDataset):
         return DatasetSource(data, checksum)
     found = stream(data, checksum, steps, batch_size, shuffle)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.asking import asked, has
-from outlast.frameworks import held_generators, random_state
+from outlast.frameworks import held_generators, positioned, random_state
+from outlast.frameworks.batches import Pass
 from outlast.frameworks.orders import Order, is_order
 
 _PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
@@ -186,7 +187,8 @@ def begin_workers(loader: Any) -> None:
 
     They draw their seed once, when they start, and the run that is resumed had started them already.
     """
-    if asked(loader, "persistent_workers", False) and asked(loader, "_iterator") is None:
+    has_none = asked(loader, "_iterator") is None and not positioned.is_replaced(loader)
+    if asked(loader, "persistent_workers", False) and has_none:
         before = random_state.collect()
         iter(loader)
         random_state.restore(before)
@@ -197,6 +199,8 @@ def skip(iterator: Any, batches: int) -> int:
 
     PyTorch's own, without workers, asks its sampler for the indices of the next batch, and loads them then.
     """
+    if isinstance(iterator, Pass):
+        return iterator.skip(batches)
     kind = type(iterator)
     if kind.__name__ != "_SingleProcessDataLoaderIter" or not kind.__module__.startswith(_TORCHS):
         return 0
@@ -222,10 +226,12 @@ def inexact(iterable: Any) -> list[str]:
                 "the workers of a DataLoader began before run.batches saw it; put run.batches inside, as in "
                 "enumerate(run.batches(loader))"
             )
+        if asked(loader, "num_workers") and not asked(loader, "in_order", True):
+            told.append("the batches of a DataLoader come as its workers get done: leave out in_order=False")
         elif asked(loader, "persistent_workers", False):
             told.append(
                 "persistent workers of a DataLoader go on with random numbers of their own, if the dataset "
-                "draws any (augmentation); leave out persistent_workers=True, or seed each draw by epoch and "
-                "index"
+                "draws any (augmentation); leave out persistent_workers=True, or pass "
+                "Run(..., augmentation='batch')"
             )
     return told

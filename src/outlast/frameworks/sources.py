@@ -232,17 +232,10 @@ def checked(steps: Any, batch_size: Any, shuffle: Any) -> tuple[int | None, int,
         ArgumentError: one cannot work.
     """
     return (
-        None if steps is None else _whole(steps, "steps of run.data()"),
-        _whole(batch_size, "batch_size of run.data()"),
+        None if steps is None else numbers.whole(steps, "steps of run.data()"),
+        numbers.whole(batch_size, "batch_size of run.data()"),
         numbers.flag(shuffle, "shuffle of run.data()"),
     )
-
-
-def _whole(value: Any, name: str) -> int:
-    result = numbers.count(value, name, least=1)
-    if not isinstance(result, int):  # infinity is a count, too
-        raise ArgumentError(f"{name} must be a whole number, at least 1, but is {value!r}.")
-    return result
 
 
 def stream(

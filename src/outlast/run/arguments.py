@@ -17,10 +17,10 @@ from outlast.run.parts import is_stateful
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _KNOWN = (
-    *("model", "optimizer", "seed", "resume", "save_every", "accept_changes", "on_save_error", "adapter"),
-    *("weights", "learning_rate"),
+    *("model", "optimizer", "adapter", "seed", "resume", "save_every", "augmentation", "accept_changes"),
+    *("check_resume", "on_save_error", "weights", "learning_rate"),
 )
-_LATER = ("seeds", "augmentation")
+_LATER = ("seeds",)
 
 
 def folder_path(folder: str | os.PathLike[str]) -> str:

@@ -17,7 +17,7 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastWarning, RunChanged, UsageError, warn
-from outlast.frameworks import loaders
+from outlast.frameworks import under_way
 from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents, frozen
@@ -122,6 +122,7 @@ class Host(OwnLoop):
         beforehand.refuse_beside(self)
         if not (self._store.is_open and self._fresh):
             self._open()
+        self._count_rows()
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
         self._may_have_results = False
         if self._saved is not None and self._finished() is None:
@@ -173,6 +174,12 @@ class Host(OwnLoop):
             if self.training.is_built:
                 self._find_restructured(self.training.state())
             self.training.changed(self._parts), self.training.taken_over([*self._parts.values()])
+
+    def _count_rows(self) -> None:
+        """A training without epochs has as many as it has rows."""
+        left = self._loop.begin_steps(self._rows_wanted, anew=self._progress.position == START)
+        if self._rows_wanted is not None:
+            self.set_params({**(self.params or {}), "epochs": self._progress.next_epoch + left})
 
     def _follow(self) -> None:
         """Hear of each step, if a resume point may be made after it, or one goes on there."""
@@ -260,6 +267,7 @@ class Host(OwnLoop):
         self._in_fit.begin_epoch(self._come_back, self._others())
         self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
+        under_way.begin(self, epoch)
         self._opening.hook_came()
         super().on_epoch_begin(epoch, logs)
         self._opening.put_back(Moment.EPOCH_BEGIN)
@@ -525,6 +533,7 @@ class Host(OwnLoop):
             self.training.leave()
         self._may_have_results |= self._trains
         self._trains = False
+        under_way.end(self)
         self._signals.restore()
         self.training.run = None
         self._leave_check()
@@ -601,6 +610,8 @@ class Host(OwnLoop):
     def _meet(self, loader: Any) -> None:
         if self.folder is not None and self._loop.begins_epoch:
             size = settings.of_loader(loader)
+            if self._rows_wanted is not None:
+                size["log_every"] = self._rows_wanted.log_every
             epoch, known = self._progress.next_epoch, self._loop.first_sizes
             changed = self._opening.meet(size, known, epoch)
             self._loop.note_first(size, anew=changed)
@@ -608,7 +619,7 @@ class Host(OwnLoop):
                 self._store.write_event("other loader", {"epoch": epoch, **size})
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
-        for problem in loaders.inexact(loader) if self.folder is not None else ():
+        for problem in self._loop.fetching.inexact(loader) if self.folder is not None else ():
             if problem not in self._told:
                 self._told.add(problem)
                 self._say_inexact(problem)
@@ -653,6 +664,10 @@ class Host(OwnLoop):
         if self.folder is not None and self._check is None and problem not in self._told:  # a check will tell
             self._told.add(problem)
             self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
+
+    def _say_of_run(self, text: str) -> None:
+        if self.folder is not None:
+            self._say(f"outlast: {self._shown}: {text}")
 
     def _say_inexact(self, problem: str) -> None:
         text = f"resuming {self._shown} would not be exact: {problem}"

@@ -7,7 +7,7 @@ code before the batches has changed once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -81,18 +81,26 @@ class Begun:
         counts: the batches of each so far, in the order in which they were used.
         random: the global random state when the last was begun.
         generators: those of the last, then.
+        indices: a checksum of those of its batches so far, where they are known.
     """
 
     start: Any = None
     counts: list[int] = field(default_factory=list)
     random: Any = None
     generators: Sequence[Mapping[str, Any]] = ()
+    indices: int | None = None
 
     def begin(self, loader: Any) -> None:
         """Another loader is about to be iterated."""
         self.counts.append(0)
+        self.indices = None
         self.random = random_state.collect()
         self.generators = [loaders.states(sources) for sources in _sources(loader)]
+
+    def count(self, indices: int | None) -> None:
+        """A batch came; ``indices`` is the checksum with its own."""
+        self.counts[-1] += 1
+        self.indices = indices
 
     def saved(self) -> dict[str, Any]:
         """For a resume point."""
@@ -101,26 +109,19 @@ class Begun:
     @classmethod
     def of(cls, saved: Mapping[str, Any]) -> Begun:
         """The inverse of :meth:`saved`."""
-        return cls(saved["start"], [*saved["counts"]], saved["random"], saved["generators"])
+        return cls(
+            saved["start"],
+            [*saved["counts"]],
+            saved["random"],
+            saved["generators"],
+            saved["indices"],
+        )
 
-    def iterator(self, loader: Any) -> tuple[Iterator[Any], int]:
-        """An iterator of the last loader behind the batches that were trained, and how many it lacks.
-
-        Args:
-            loader: that loader, made again.
-        """
+    def put_back(self, loader: Any) -> None:
+        """Have the generators be where they were when the last loader began, for that loader, made again."""
         random_state.restore(self.random)
         for sources, states in zip(_sources(loader), self.generators, strict=False):
             loaders.restore(sources, states, anyway=True)
-        iterator = iter(loader)
-        left = self.counts[-1] - loaders.skip(iterator, self.counts[-1])
-        for _ in range(left):
-            try:
-                next(iterator)
-            except StopIteration:
-                break
-            left -= 1
-        return iterator, left
 
 
 def _sources(loader: Any) -> list[dict[str, Any]]:

@@ -14,10 +14,12 @@ from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
 from outlast.run import left_loaders
 from outlast.run.batches import Batches
+from outlast.run.fetching import Fetching, Place, checksum_of
 from outlast.run.generators import Firsts, Generators
 from outlast.run.inside import Begun, kept
 from outlast.run.means import Means
 from outlast.run.parts import AnyPart
+from outlast.run.passes import NONE, Passes, Rows
 
 _SIZES = 16  # of first loaders that are remembered
 
@@ -46,16 +48,20 @@ class Loop(AnyPart):
 
     Args:
         tell: called with what is not known of a loader, as a phrase.
+        fetching: begins the loaders' iterators.
 
     Attributes:
         last: what was logged in the batch at hand.
         in_epoch: whether an epoch is under way, so that metrics have a row to be in.
+        fetching: begins the loaders' iterators.
     """
 
     name, moment = "loop", Moment.OPEN
 
-    def __init__(self, tell: Callable[[str], object] = lambda text: None) -> None:
-        self._tell = tell
+    def __init__(
+        self, tell: Callable[[str], object] = lambda text: None, fetching: Fetching | None = None
+    ) -> None:
+        self._tell, self.fetching = tell, fetching or Fetching(tell=tell)
         self.last: dict[str, Any] = {}
         self.in_epoch = False
         self._means = Means()
@@ -69,10 +75,13 @@ class Loop(AnyPart):
         self.first_sizes: dict[str, list[int]] = {}  # of the first loader of each epoch, each once
         self._begun: Begun | None = None  # the loaders of the epoch, if resume points are made inside it
         self._goes_on: Mapping[str, Any] | None = None  # inside an epoch, and that is not reached yet
-        self._turn = 0  # among the loaders of the epoch
+        self._epoch = self._turn = 0  # under way; of a loader in it
+        self._passes: Passes | None = None  # of a training without epochs
+        self._row_ends: frozenset[int] = frozenset()  # that were found
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int = 0) -> None:
         """Forget the epoch before."""
+        self._epoch = epoch
         self._means, self._seen, self.begins_epoch = Means(), Batches(), True
         self.leave()
         self.in_epoch, self._count, self._ended, self._turn = True, 0, None, 0
@@ -83,7 +92,7 @@ class Loop(AnyPart):
 
     def save_inside(self) -> None:
         """From now on, resume points may be made inside an epoch."""
-        self._begun = Begun()
+        self._begun, self.fetching.inside = Begun(), True
 
     @property
     def has_batches(self) -> bool:
@@ -173,8 +182,7 @@ class Loop(AnyPart):
             RunChanged: it has fewer batches than were trained.
         """
         self._check("run.batches", loader)
-        meet(loader)
-        self._generators.meet(loader)
+        self._meet(loader, meet)
         before = self._count
         if self._goes_on is not None:
             iterator = self._skipped(loader, self._goes_on, come_back)
@@ -184,20 +192,29 @@ class Loop(AnyPart):
         else:
             if self._begun is not None:
                 self._begun.begin(loader)
-            iterator = iter(loader)
+            iterator = self.fetching.begin(loader, (self._epoch, self._turn))
+            self._turn += 1
         try:
             for data in iterator:
-                self.last = {}
-                self._seen.note(data)
-                self._in_batch, self._count = True, self._count + 1
                 if self._begun is not None:
-                    self._begun.counts[-1] += 1
-                yield self._count - 1, data
+                    self._begun.count(checksum_of(iterator))
+                yield self._came(data)
                 self._in_batch = False
         finally:
             self._in_batch = False
         if self._count == before:
             raise _nothing_came("run.batches", loader)
+
+    def _meet(self, loader: Any, meet: Callable[[Any], object]) -> None:
+        self.fetching.meet(loader)
+        meet(loader)
+        self._generators.meet(loader)
+
+    def _came(self, data: Any) -> tuple[int, Any]:
+        self.last = {}
+        self._seen.note(data)
+        self._in_batch, self._count = True, self._count + 1
+        return self._count - 1, data
 
     def _skipped(
         self, loader: Any, saved: Mapping[str, Any], come_back: Callable[[], object]
@@ -207,17 +224,114 @@ class Loop(AnyPart):
         self._turn += 1
         if turn < len(begun.counts) - 1:
             return None
-        trained = begun.counts[-1]
-        iterator, lacking = begun.iterator(loader)
-        if lacking:
-            raise RunChanged(
-                f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
-                "of it: the data has changed. Give it the same data, or begin again with resume='never'."
-            )
+        return self._brought_back(loader, begun, (self._epoch, turn), come_back)
+
+    def _brought_back(
+        self, loader: Any, begun: Begun, place: Place, come_back: Callable[[], object]
+    ) -> Iterator[Any]:
+        """An iterator of a loader behind what was trained of it; all else is as ``come_back`` has it then."""
+        begun.put_back(loader)
+        iterator = self.fetching.begin_behind(loader, place, begun.counts[-1], begun.indices)
         put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
         come_back()
         put_back()
         return iterator
+
+    # A training without epochs.
+
+    def begin_steps(self, wanted: Rows | None, *, anew: bool) -> int:
+        """A training begins; returns how many rows it has left, if it is one without epochs.
+
+        Args:
+            wanted: how it is cut into rows; None if it has epochs.
+            anew: nothing was trained before.
+
+        Raises:
+            RunChanged: what was trained before was of the other kind.
+        """
+        self.fetching.inside = wanted is not None or self._begun is not None
+        if anew:
+            self._passes, self._row_ends = None if wanted is None else Passes(), frozenset()
+        if wanted is None and self._passes is None:
+            return 0
+        if wanted is None or self._passes is None:
+            kinds = ("run.steps(...)", "epochs") if wanted is None else ("epochs", "run.steps(...)")
+            raise RunChanged(
+                f"This run was trained with {kinds[0]}, and cannot go on with {kinds[1]}: go on as before, "
+                "or begin again with resume='never'."
+            )
+        return wanted.left(self._passes.step - self._passes.row)
+
+    @property
+    def step(self) -> int | None:
+        """The step at hand, from 0; None if the training has epochs."""
+        return None if self._passes is None else self._passes.step - self._in_batch
+
+    def row(
+        self,
+        loader: Iterable[Any],
+        wanted: Rows,
+        meet: Callable[[Any], object],
+        come_back: Callable[[], object],
+        begin_pass: Callable[[int], object],
+    ) -> Iterator[tuple[int, Any]]:
+        """(index in the row, batch) of the steps of a row.
+
+        Args:
+            loader: gone through as often as it takes.
+            wanted: how the training is cut into rows.
+            meet: called with the loader before it is iterated.
+            come_back: called when the loop has come to where the run was saved inside a row.
+            begin_pass: called with the number of a pass before it begins or goes on.
+
+        Raises:
+            ArgumentError: the loader gives nothing, or is none.
+            RunChanged: it has fewer batches than were trained.
+        """
+        self._check("run.steps", loader)
+        self._meet(loader, meet)
+        passes = self._passes
+        assert passes is not None
+        begin_pass(max(passes.number, 0))
+        if passes.iterator is None and passes.begun.counts:
+            passes.iterator = self._pass_brought_back(loader, passes, come_back)
+        end = wanted.end(passes.step - self._count, self._row_ends)
+        try:
+            while passes.step < end:
+                data, iterator = self._fetched(loader, passes, begin_pass)
+                passes.count(checksum_of(iterator))
+                yield self._came(data)
+                self._in_batch = False
+        finally:
+            self._in_batch = False
+
+    def _pass_brought_back(
+        self, loader: Any, passes: Passes, come_back: Callable[[], object]
+    ) -> Iterator[Any]:
+        place = (passes.number, 0)
+        if self._goes_on is not None:
+            return self._brought_back(loader, passes.begun, place, come_back)
+        now = random_state.collect()  # callbacks have heard of the row's beginning: all but the pass is right
+        return self._brought_back(loader, passes.begun, place, lambda: random_state.restore(now))
+
+    def _fetched(
+        self, loader: Any, passes: Passes, begin_pass: Callable[[int], object]
+    ) -> tuple[Any, Iterator[Any]]:
+        """The next batch, perhaps of another pass, and the iterator that gave it."""
+        data = NONE if passes.iterator is None else next(passes.iterator, NONE)
+        if data is NONE:
+            passes.begin(loader)
+            begin_pass(passes.number)
+            passes.iterator = self.fetching.begin(loader, (passes.number, 0))
+            data = next(passes.iterator, NONE)
+        if data is NONE or passes.iterator is None:
+            raise _nothing_came("run.steps", loader)
+        return data, passes.iterator
+
+    def end_steps(self) -> None:
+        """The training has ended: let its loader go."""
+        if self._passes is not None:
+            self._passes.iterator = None
 
     def validation(self, loader: Iterable[Any], begin: Callable[[Any], object]) -> Iterator[tuple[int, Any]]:
         """(index, batch) of a loader, in a scope of its own.
@@ -291,11 +405,21 @@ class Loop(AnyPart):
             "batches": self._seen.saved(),
             "sizes": self.first_sizes,
             "inside": self._inside(),
+            "passes": self._saved_passes(),
+            "draws": self.fetching.base,
         }
+
+    def _saved_passes(self) -> dict[str, Any] | None:
+        if self._passes is None:
+            return None
+        if self._goes_on is not None:
+            return dict(self._goes_on["passes"])
+        row = {"count": self._count, "means": self._means.saved()} if self.in_epoch and self._count else None
+        return self._passes.saved(row)
 
     def _inside(self) -> dict[str, Any] | None:
         """Where the epoch under way is; None between two epochs, and where nobody asks for that."""
-        if self._goes_on is not None:  # it is where it was
+        if self._goes_on is not None and self._passes is None:  # it is where it was
             return dict(self._goes_on["inside"])
         if self._begun is None or not self._begun.counts or not self.in_epoch:
             return None
@@ -308,6 +432,13 @@ class Loop(AnyPart):
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
         self._goes_on = saved if saved.get("inside") else None
+        self._passes, self.fetching.base = None, saved.get("draws")
+        if passes := saved.get("passes"):
+            self._passes = Passes()
+            self._passes.take(passes)
+            self._goes_on = saved if passes["row"] else None
+            if not passes["row"]:
+                self._row_ends |= {passes["step"]}
 
     def hand_on(self, folder: str, shown: str) -> None:
         """Nothing is trained here: note where the finished run has left its loaders, for another run."""
@@ -318,9 +449,17 @@ class Loop(AnyPart):
         self._generators.restore(saved["loaders"])
         self._of_validations.restore(saved.get("validation_loaders", ()))
         if inside := saved.get("inside"):
-            self._goes_on, self._begun = None, Begun.of(inside)
-            self._seen, self._means = Batches.of(saved["batches"]), Means.of(inside["means"])
-            self._count, self.begins_epoch, self.first_sizes = inside["count"], False, saved["sizes"]
+            self._begun = Begun.of(inside)
+            self._restore_means(saved, inside)
+        if (passes := saved.get("passes")) and self._passes is not None:
+            self._passes.take(passes)
+            if passes["row"]:
+                self._restore_means(saved, passes["row"])
+
+    def _restore_means(self, saved: Mapping[str, Any], of_epoch: Mapping[str, Any]) -> None:
+        self._goes_on = None
+        self._seen, self._means = Batches.of(saved["batches"]), Means.of(of_epoch["means"])
+        self._count, self.begins_epoch, self.first_sizes = of_epoch["count"], False, saved["sizes"]
 
     def forget(self, firsts: Firsts) -> None:
         """Know no loader: nothing was put back.

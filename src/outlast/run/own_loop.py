@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from outlast.callbacks.list import CallbackList
-from outlast.exceptions import ArgumentError
+from outlast.core import numbers
+from outlast.exceptions import ArgumentError, UsageError
+from outlast.frameworks import under_way
 from outlast.run.loop import Loop
+from outlast.run.passes import Rows
 
 
 class OwnLoop(CallbackList):
     """Calls the hooks for a loop that only marks its epochs and batches."""
 
     _loop: Loop
-    _marks_batches = False  # the loop can: it is one of run.epochs
+    _marks_batches = False  # the loop can: it is one of run.epochs, or of run.steps
+    _rows_wanted: Rows | None = None  # of a training without epochs
 
     @abstractmethod
     def _remaining(self, total: int) -> range:
@@ -69,6 +75,10 @@ class OwnLoop(CallbackList):
         if not isinstance(total, int) or isinstance(total, bool) or total < 0:
             raise ArgumentError(f"epochs must be a whole number, at least 0, but is {total!r}.")
         self.set_params({**(self.params or {}), "epochs": total})
+        yield from self._trained(self._loop.begin_code)
+
+    def _trained(self, begin_code: Callable[[], object] = lambda: None) -> Generator[int, None, None]:
+        """The epochs that are left, with all that is to be called around them."""
         self._marks_batches = True
         try:
             self.on_train_begin()
@@ -76,10 +86,10 @@ class OwnLoop(CallbackList):
             self._marks_batches = False
         ended = False
         try:
-            for epoch in self._remaining(total):
-                self._loop.begin_epoch()
+            for epoch in self._remaining((self.params or {})["epochs"]):
+                self._loop.begin_epoch(epoch)
                 self.on_epoch_begin(epoch)
-                self._loop.begin_code()
+                begin_code()
                 yield epoch
                 self._tell_of_validation()
                 self.on_epoch_end(epoch, self._loop.end_epoch())
@@ -91,6 +101,48 @@ class OwnLoop(CallbackList):
             self._loop.leave()
             if not ended:
                 self._close()
+
+    def steps(self, loader: Iterable[Any], n: int, *, log_every: int = 100) -> Iterator[Any]:
+        """The batches of a training without epochs: ``n`` steps, through the loader as often as it takes.
+
+        A row of the history has the means of ``log_every`` steps, and counts as an epoch for all who count
+        epochs: callbacks hear of it as one, a ``patience`` is a number of rows, and a resume point is made at
+        its end. It need not end where a pass through the loader ends. Rows end at multiples of ``log_every``,
+        and at ``n``. With a larger ``n`` a finished run goes on.
+
+        Data whose order depends on the epoch, such as ``outlast.Batches``, is given the number of the pass.
+
+        Args:
+            loader: anything that gives batches, again and again.
+            n: steps in all, those of earlier starts included.
+            log_every: steps of a row.
+
+        Raises:
+            ArgumentError: an argument cannot work, or the loader gives nothing.
+            RunChanged: the run in the folder was trained with epochs, or with another ``log_every``.
+
+        Example:
+            >>> import outlast
+            >>> run = outlast.Run(None, adapter=outlast.testing.FakeAdapter())
+            >>> for batch in run.steps([1.0, 2.0, 3.0], 4, log_every=2):
+            ...     run.log(loss=batch)
+            >>> run.history["loss"]
+            [1.5, 2.0]
+        """
+        n, log_every = numbers.whole(n, "n of run.steps", least=0), numbers.whole(log_every, "log_every")
+        if self._loop.in_epoch:
+            raise UsageError("run.steps was called inside an epoch: it takes the place of run.epochs.")
+        self._rows_wanted = Rows(n, log_every)
+        try:
+            with closing(self._trained()) as rows:
+                for _ in rows:
+                    yield from self._marked(self._loop.row(loader, self._rows_wanted, *self._around()))
+        finally:
+            self._rows_wanted = None
+            self._loop.end_steps()
+
+    def _around(self) -> tuple[Callable[..., object], ...]:
+        return self._meet, self._come_back, partial(under_way.begin, self)
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, counted. What ``run.log`` takes in them becomes a mean over the epoch.
@@ -115,8 +167,11 @@ class OwnLoop(CallbackList):
             >>> run.history["loss"]
             [2.0]
         """
+        yield from self._marked(self._loop.batches(loader, self._meet, self._come_back))
+
+    def _marked(self, batches: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+        """Batches of the training, with all that is to be called around them."""
         begin, end = (self._hook(f"on_train_batch_{moment}") for moment in ("begin", "end"))
-        batches = self._loop.batches(loader, self._meet, self._come_back)
         for batch, data in self._unless_signalled(batches):
             if begin is not None:
                 begin(batch, {})

@@ -278,6 +278,8 @@ def compared(state: RunState, lines: Mapping[str, bytes], but_decisions_of: Coll
             rows.setdefault(name, {})[str(row["epoch"])] = row[name]
     loop = state.contents["loop"]
     loaders = {name: _by_seed(loop[name]) for name in ("loaders", "validation_loaders")}
+    if loop.get("draws") is not None and (loop["inside"] or loop["passes"]):
+        loaders.pop("loaders")  # so many workers are so far ahead; the batches tell where they are
     contents = {**state.contents, "loop": {"batches": loop["batches"], **loaders}}
     contents.pop("data", None)  # how far ahead they are is the loop's affair; the batches tell where they are
     decisions = [decision.to_json() for decision in decisions_of(lines[layout.JOURNAL])]

@@ -19,6 +19,7 @@ from outlast.run import arguments, batches, beforehand, rehearsal
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents
 from outlast.run.data import Data
+from outlast.run.fetching import AUGMENTATIONS, Fetching
 from outlast.run.folder_store import FolderStore
 from outlast.run.foreign import Beside
 from outlast.run.hosting import Host
@@ -60,6 +61,10 @@ class Run(Host, Shown):
             set the old folder aside as ``NAME.1`` and start from nothing.
         save_every: how often a resume point is made: ``"epoch"``; or after so many batches of an epoch, or
             after this time, a ``datetime.timedelta``, and at each epoch's end.
+        augmentation: how the batches of PyTorch's loaders draw random numbers. ``"batch"``: each from a seed
+            of its own, so that the number of workers makes no difference; ``"leave"``: as PyTorch does;
+            ``"auto"``: the former for loaders with workers, where ``save_every`` or ``run.steps`` makes
+            resume points within a pass.
         accept_changes: names of settings that may differ from those in the folder, such as
             ``["learning_rate"]``.
         check_resume: whether a resume trains the last saved epoch again, from the resume point before it, and
@@ -92,7 +97,7 @@ class Run(Host, Shown):
     _names = (
         *Shown._names,
         *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model"),
-        *("state", "stop", "stop_training", "validation"),
+        *("state", "step", "steps", "stop", "stop_training", "validation"),
     )
 
     def __init__(
@@ -109,6 +114,7 @@ class Run(Host, Shown):
         seed: int | None = None,
         resume: str = "auto",
         save_every: str | int | timedelta = "epoch",
+        augmentation: str = "auto",
         accept_changes: Iterable[str] = (),
         check_resume: str = "auto",
         on_save_error: str = "raise",
@@ -118,6 +124,7 @@ class Run(Host, Shown):
     ) -> None:
         arguments.check_word("resume", resume, "auto", "never", "must")
         arguments.check_save_every(save_every)
+        arguments.check_word("augmentation", augmentation, *AUGMENTATIONS)
         arguments.check_word("check_resume", check_resume, "auto", "always", "never")
         arguments.check_word("on_save_error", on_save_error, "raise", "warn")
         arguments.check_parts(parts)
@@ -136,7 +143,10 @@ class Run(Host, Shown):
         self._staged = StagedOutput(self.folder, lambda name: self._store.log(name))
         self._progress = Progress()
         self._every = None if isinstance(save_every, str) or folder is None else Every(save_every, clock)
-        self._loop, self._data = Loop(self._tell_of_loader), Data()
+        fetching = Fetching(
+            augmentation, arguments.checked_seed(seed), self._say_of_run, self._tell_of_loader
+        )
+        self._loop, self._data = Loop(self._tell_of_loader, fetching), Data()
         self._in_fit = InFit()
         self._beside, self._structure = Beside(), Structure("the model")
         self._structure_of_parts = Structure("a part")
@@ -271,6 +281,11 @@ class Run(Host, Shown):
     def committed(self) -> tuple[int, int | None] | None:
         """(epoch, batch) that is known to be on the disk; batch None at an epoch's end."""
         return None if self._store.committed is None else self._store.committed.as_tuple()
+
+    @property
+    def step(self) -> int | None:
+        """The step at hand in ``run.steps``, from 0; after the loop how many were done; else None."""
+        return self._loop.step
 
     def _rates_were_set(self) -> None:
         if not self._signals.under_way():

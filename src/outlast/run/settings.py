@@ -12,12 +12,13 @@ from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.numbers import to_python
 from outlast.exceptions import RunChanged
+from outlast.frameworks.batches import Batches
 
 Settings = dict[str, Any]
 
 # What decides which training it is. Anything else may change, and is said.
 _FIXED_IN_CALLBACKS = ("monitor", "mode")
-_FIXED = ("learning_rate", "steps", "seed", "batch_size")
+_FIXED = ("learning_rate", "steps", "seed", "batch_size", "batches_seed", "log_every")
 
 
 _MOST_SAID = 5  # changes of the model
@@ -98,7 +99,8 @@ def requested(
 
 def filled_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> Settings:
     """What the code asks for; what it does not say is taken from before."""
-    return {name: before.get(name) if value is None else value for name, value in now.items()}
+    said = {name: value for name, value in now.items() if value is not None or name not in before}
+    return {**before, **said}
 
 
 def of_loader(loader: Any) -> Settings:
@@ -108,7 +110,8 @@ def of_loader(loader: Any) -> Settings:
     except Exception:  # TypeError of a stream; anything of a class of the user's
         steps = None
     size = asked(loader, "batch_size")
-    return {"steps": steps, "batch_size": size if isinstance(size, int) else None}
+    seed = {"batches_seed": loader.seed} if isinstance(loader, Batches) and loader.shuffle else {}
+    return {"steps": steps, "batch_size": size if isinstance(size, int) else None, **seed}
 
 
 def refusal(folder: str, differences: Collection[str], accept: Collection[str] = ()) -> RunChanged:

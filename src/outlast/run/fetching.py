@@ -1,0 +1,169 @@
+"""Fetching: how the batches of a loader are fetched, from which one on, and with which seeds.
+
+A loader with workers draws its augmentation in them, in an order that no resume can find in the middle of a
+pass without loading all that came before. With a seed for each batch it can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from outlast.core.asking import asked
+from outlast.exceptions import RunChanged
+from outlast.frameworks import loaders, positioned
+
+AUGMENTATIONS = ("auto", "batch", "leave")
+
+Place = tuple[int, int]  # the epoch or the pass, and the loader's turn in it
+
+
+class Fetching:
+    """Begins the iterators of loaders.
+
+    Args:
+        augmentation: ``"batch"``: a DataLoader's batches each draw from a seed; ``"leave"``: as PyTorch does;
+            ``"auto"``: the former, where there are workers and resume points within a pass.
+        seed: the script's.
+        say: prints a line.
+        tell: called with what is not known for certain, as a phrase.
+
+    Attributes:
+        inside: resume points may be made within a pass.
+        base: what the seeds of batches are made from; None as long as there are none.
+    """
+
+    def __init__(
+        self,
+        augmentation: str = "auto",
+        seed: int | None = None,
+        say: Callable[[str], object] = lambda text: None,
+        tell: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        self._augmentation, self._seed, self._say, self._tell = augmentation, seed, say, tell
+        self.inside = False
+        self.base: int | None = None
+        self._said = False
+        self._lasting: WeakKeyDictionary[Any, positioned.Rebuilt] = WeakKeyDictionary()  # with their workers
+
+    def meet(self, loader: Any) -> None:
+        """Before a loader is used: decide how."""
+        if positioned.fits(loader):
+            positioned.replace(loader, self._is_seeded(loader))
+        if not self._is_seeded(loader):
+            return
+        if self.base is None:
+            self.base = _base(self._seed)
+        if self._augmentation == "auto" and not self._said:
+            self._said = True
+            self._say(
+                "the workers of a DataLoader draw from a seed for each batch, so that the run can go on "
+                "inside an epoch: what is random in the data is as random as without, but not the same. "
+                "augmentation='leave' keeps PyTorch's own draws; augmentation='batch' leaves out this line"
+            )
+
+    def inexact(self, loader: Any) -> list[str]:
+        """What of a loader a resume cannot make identical."""
+        return [] if self._is_seeded(loader) else loaders.inexact(loader)
+
+    def _is_seeded(self, loader: Any) -> bool:
+        if not positioned.fits(loader) or self._augmentation == "leave":
+            return False
+        needed = self.base is not None or (self.inside and loader.num_workers > 0)
+        return self._augmentation == "batch" or needed
+
+    def begin(self, loader: Any, place: Place) -> Iterator[Any]:
+        """An iterator of a loader."""
+        rebuilt = self._rebuilt(loader)
+        if rebuilt is None:
+            plain: Iterator[Any] = iter(loader)
+            return plain
+        return rebuilt.begin(0, self._seeds(loader, place))[0]
+
+    def begin_behind(self, loader: Any, place: Place, trained: int, checksum: int | None) -> Iterator[Any]:
+        """One that goes on behind the batches that were trained.
+
+        Args:
+            loader: made again.
+            place: of it.
+            trained: how many batches.
+            checksum: of their indices; None if that is not known.
+
+        Raises:
+            RunChanged: there are fewer.
+        """
+        rebuilt = self._rebuilt(loader)
+        if rebuilt is None:
+            iterator: Any = iter(loader)
+            lacking = self._loaded(loader, iterator, trained - loaders.skip(iterator, trained))
+        else:
+            iterator, lacking = rebuilt.begin(trained, self._seeds(loader, place))
+            if not lacking and checksum not in (None, iterator.checksum):
+                self._tell(
+                    f"{positioned.sampler_of(loader)} gave other indices for the batches that were trained: "
+                    "it draws from a generator that something else uses, too, or the data has changed"
+                )
+        if lacking:
+            raise RunChanged(
+                f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
+                "of it: the data has changed. Give it the same data, or begin again with resume='never'."
+            )
+        begun: Iterator[Any] = iterator
+        return begun
+
+    def _rebuilt(self, loader: Any) -> positioned.Rebuilt | None:
+        """The loader that is iterated in place of the user's; None if it is that itself."""
+        seeded = self._is_seeded(loader)
+        if not seeded and not (self.inside and positioned.fits(loader) and not loader.num_workers):
+            return None
+        if not loader.persistent_workers:
+            return positioned.Rebuilt(loader, seeded=seeded)
+        if loader not in self._lasting:
+            self._lasting[loader] = positioned.Rebuilt(loader, seeded=seeded)
+        return self._lasting[loader]
+
+    def _seeds(self, loader: Any, place: Place) -> Callable[[int], int] | None:
+        if self.base is None or not self._is_seeded(loader):
+            return None
+        return partial(_seed, self.base, *place)
+
+    def _loaded(self, loader: Any, iterator: Iterator[Any], batches: int) -> int:
+        """Load batches to skip them; returns how many are lacking."""
+        reason = _why_loaded(loader) if batches else ""
+        if reason:
+            self._say(f"{batches} batches are loaded once more to be skipped: {reason}")
+        nothing = object()
+        while batches and next(iterator, nothing) is not nothing:
+            batches -= 1
+        return batches
+
+
+def checksum_of(iterator: Iterator[Any]) -> int | None:
+    """Of the indices of all batches up to the last, where they are known."""
+    return iterator.checksum if isinstance(iterator, positioned.Batches) else None
+
+
+def _base(seed: int | None) -> int:
+    """From the script's seed: that of the run, or else PyTorch's."""
+    drawn = positioned.initial_seed() if seed is None else seed
+    return int.from_bytes(hashlib.blake2b(repr(drawn).encode(), digest_size=4).digest())
+
+
+def _seed(base: int, epoch: int, turn: int, batch: int) -> int:
+    text = f"{base} {epoch} {turn} {batch}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+
+
+def _why_loaded(loader: Any) -> str:
+    """What the user can do about it; nothing is said of what is no DataLoader."""
+    found = [one.holder for one in loaders.within(loader)]
+    if not any(asked(one, "num_workers") is not None for one in found):
+        return ""
+    if positioned.fits(loader):
+        return "augmentation='leave' keeps what workers draw; augmentation='batch' goes on by index"
+    if loader in found and asked(loader, "_dataset_kind"):
+        return "the dataset is a stream; one with indices (__getitem__ and __len__) goes on by index"
+    return "only a DataLoader that run.batches is given itself, and no class made of it, goes on by index"

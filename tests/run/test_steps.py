@@ -1,0 +1,305 @@
+"""A training without epochs: rows of so many steps, resumed exactly wherever in a pass they end."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import signal
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.run.test_batches import trained
+
+import outlast
+from outlast.exceptions import ArgumentError, RunChanged, UsageError
+from outlast.testing import FakeAdapter
+
+LONG = 7  # batches of a pass
+
+
+class Shuffled:
+    """Draws its order when a pass begins, and once more when it ends."""
+
+    def __iter__(self) -> Any:
+        yield from random.sample(range(LONG), LONG)
+        random.random()
+
+    def __len__(self) -> int:
+        return LONG
+
+
+def arrays() -> Any:
+    return outlast.Batches(np.arange(LONG), batch_size=1, seed=1)
+
+
+def train(
+    folder: Path | None,
+    n: int = 30,
+    *,
+    log_every: int = 5,
+    until: int | None = None,
+    data: Any = Shuffled,
+    patience: int = 20,
+    in_step: Any = None,
+    **options: Any,
+) -> Any:
+    """Train to the end, or leave after so many steps; returns what came of it."""
+    random.seed(5)
+    adapter = FakeAdapter({"w": [0.3, 0.7]}, learning_rate=0.5)
+    callbacks = [
+        outlast.EarlyStopping("loss", mode="min", patience=patience, restore_best_weights=True),
+        outlast.ModelCheckpoint("best.txt", "loss", mode="min", save_best_only=True),
+        outlast.CSVLogger(),
+        outlast.ReduceLROnPlateau("loss", mode="min", factor=0.5, patience=1),
+        outlast.LambdaCallback(on_epoch_begin=lambda epoch, logs: random.random()),
+    ]
+    run = outlast.Run(folder, callbacks if folder else None, adapter=adapter, **options)
+    for done, given in enumerate(run.steps(data(), n, log_every=log_every), 1):
+        batch, drawn = int(np.sum(given)), random.random()
+        adapter.weights["w"] = [math.cos(3 * w + batch * drawn) for w in adapter.weights["w"]]
+        run.log(loss=abs(sum(adapter.weights["w"])), weight=1 + batch % 2)
+        run.extra["seen"] = [*run.extra.get("seen", ()), (run.step, batch)]
+        if run.step % 4 == 3:
+            for held_out in run.validation(range(2)):
+                run.log(loss=held_out + random.random())
+        if in_step is not None:
+            in_step(done)
+        if done == until:
+            run.flush()
+            return run.committed
+    return [
+        adapter.weights,
+        {name: run.history[name] for name in run.history},
+        [decision.to_json() for decision in run.decisions],
+        [list(one) for one in run.extra["seen"]],
+        random.getstate(),
+        *((folder / name).read_bytes() for name in ("history.csv", "best.txt") if folder),
+    ]
+
+
+def test_a_row_has_the_means_of_its_steps_wherever_a_pass_ends() -> None:
+    run = outlast.Run(None, adapter=FakeAdapter())
+    seen = []
+    for batch in run.steps(range(3), 8, log_every=4):
+        seen.append((run.step, batch))
+        run.log(loss=float(batch))
+    assert [batch for _, batch in seen] == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert [step for step, _ in seen] == [*range(8)]
+    assert run.history["loss"] == [0.75, 1.0]
+    assert run.step == 8
+
+
+def test_the_last_row_is_shorter_if_it_must_be() -> None:
+    run = outlast.Run(None, adapter=FakeAdapter())
+    for batch in run.steps(range(100), 5, log_every=3):
+        run.log(loss=float(batch))
+    assert run.history["loss"] == [1.0, 3.5]
+
+
+def test_callbacks_hear_of_each_row_as_an_epoch(folder: Path) -> None:
+    stopping = outlast.EarlyStopping("loss", mode="min", patience=2)
+    run = outlast.Run(folder, stopping, adapter=FakeAdapter())
+    steps = sum(1 for _ in run.steps(range(3), 100, log_every=10) if run.log(loss=1.0) is None)
+    assert (steps, stopping.stopped_epoch, run.finished, run.step) == (30, 2, True, 30)
+
+
+def test_stop_ends_the_row_and_the_training(folder: Path) -> None:
+    run = outlast.Run(folder, adapter=FakeAdapter())
+    for _ in run.steps(range(3), 100, log_every=10):
+        if run.step == 12:
+            run.stop("enough")
+    assert run.stopped is not None and "enough" in run.stopped
+    assert (run.step, len(run.history.rows)) == (13, 2)
+
+
+@pytest.mark.parametrize("data", [Shuffled, arrays])
+@pytest.mark.parametrize("every", ["epoch", 1, 3, timedelta(microseconds=1)], ids=str)
+@pytest.mark.parametrize("stops", [[6], [11, 2], [8, 1, 9], [15, 7]], ids=str)
+def test_a_training_that_was_left_is_as_one_that_was_not(
+    folder: Path, data: Any, every: Any, stops: list[int]
+) -> None:
+    whole = train(folder / "whole", data=data)
+    for until in stops:
+        train(folder / "left", until=until, data=data, save_every=every)
+    assert train(folder / "left", data=data, save_every=every) == whole
+
+
+@pytest.mark.parametrize("changes", [[3, "epoch"], ["epoch", 2], [2, 3, "epoch"]], ids=str)
+def test_save_every_may_change_between_starts(folder: Path, changes: list[Any]) -> None:
+    whole = train(folder / "whole")
+    for every in changes:
+        train(folder / "left", until=8, save_every=every)
+    assert train(folder / "left", save_every=changes[-1]) == whole
+
+
+@pytest.mark.parametrize("log_every", [1, 4, 7, 14, 15, 100])
+def test_rows_of_any_length_are_as_exact(folder: Path, log_every: int) -> None:
+    whole = train(folder / "whole", log_every=log_every)
+    for until in (9, 8):
+        train(folder / "left", log_every=log_every, until=until, save_every=3)
+    assert train(folder / "left", log_every=log_every, save_every=3) == whole
+
+
+@pytest.mark.parametrize("every", ["epoch", 2], ids=str)
+def test_every_check_is_identical(folder: Path, every: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = train(folder / "whole")
+    for until in (13, 12, 9):
+        train(folder / "left", until=until, save_every=every, check_resume="always")
+    assert train(folder / "left", save_every=every, check_resume="always") == whole
+    told = capsys.readouterr().out
+    assert "identical" in told and "not identical" not in told
+
+
+@pytest.mark.parametrize("first", [10, 12, 14])
+def test_a_finished_run_goes_on_with_a_larger_n(
+    folder: Path, first: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(folder / "whole", data=arrays)
+    train(folder / "left", first, data=arrays)
+    again = train(folder / "left", first, data=arrays)
+    assert "is finished" in capsys.readouterr().out
+    assert len(again[3]) == first
+    rest = train(folder / "left", data=arrays, check_resume="always")
+    assert "not identical" not in capsys.readouterr().out
+    assert rest[3] == whole[3]  # the batches
+    if first == 10:  # else a row was shorter
+        assert rest == whole
+
+
+def test_a_longer_patience_goes_on(folder: Path) -> None:
+    whole = train(folder / "whole", patience=3)
+    train(folder / "left", patience=1)
+    left = train(folder / "left", patience=3)
+    assert (left[0], left[3]) == (whole[0], whole[3])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX's signals")
+@pytest.mark.parametrize("every", ["epoch", 100], ids=str)
+def test_a_signal_ends_it_and_the_next_start_goes_on(folder: Path, every: Any) -> None:
+    whole = train(folder / "whole")
+
+    def meddle(done: int) -> None:
+        if done == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        train(folder / "left", in_step=meddle, save_every=every)
+    assert outlast.open_run(folder / "left").committed == ((0, None) if every == "epoch" else (1, 2))
+    assert train(folder / "left", save_every=every) == whole
+
+
+def test_without_a_folder_each_loop_begins_anew() -> None:
+    run = outlast.Run(None, adapter=FakeAdapter())
+    for _ in range(2):
+        assert [run.step for _ in run.steps(range(2), 3, log_every=2)] == [0, 1, 2]
+    assert [epoch for epoch in run.epochs(2)] == [0, 1]
+    assert run.step is None
+
+
+@pytest.mark.parametrize(("n", "log_every"), [(-1, 1), (1.5, 1), (True, 1), (10, 0), (10, None)])
+def test_what_is_no_number_of_steps_is_refused(n: Any, log_every: Any) -> None:
+    run = outlast.Run(None, adapter=FakeAdapter())
+    with pytest.raises(ArgumentError, match="must be a whole number"):
+        next(iter(run.steps(range(3), n, log_every=log_every)))
+
+
+def test_what_is_no_loader_or_gives_nothing_is_refused() -> None:
+    run = outlast.Run(None, adapter=FakeAdapter())
+    with pytest.raises(ArgumentError, match=r"run.steps takes a loader of batches"):
+        next(iter(run.steps(3, 10)))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"run.steps got no batch from its loader: this list is empty"):
+        next(iter(run.steps([], 10)))
+    with pytest.raises(ArgumentError, match="this list_iterator is an iterator"):
+        list(run.steps(iter([1, 2]), 10))
+
+
+def test_it_is_refused_inside_an_epoch_and_batches_inside_it() -> None:
+    run = outlast.Run(None, adapter=FakeAdapter())
+    with pytest.raises(UsageError, match="it takes the place of"):
+        for _ in run.epochs(1):
+            next(iter(run.steps([1], 1)))
+    with pytest.raises(UsageError, match="inside a batch"):
+        for _ in run.steps([1], 1):
+            next(iter(run.batches([1])))
+
+
+def test_another_log_every_or_kind_of_loop_is_refused(folder: Path) -> None:
+    train(folder / "steps", until=12)
+    with pytest.raises(RunChanged, match="log_every changed from 5 to 6"):
+        train(folder / "steps", log_every=6)
+    train(folder / "steps", log_every=6, accept_changes=["log_every"])
+    adapter = FakeAdapter({"w": [0.3, 0.7]}, learning_rate=0.5)
+    with pytest.raises(RunChanged, match=r"trained with run.steps\(...\), and cannot go on with epochs"):
+        next(iter(outlast.Run(folder / "steps", adapter=adapter).epochs(9)))
+    for _ in outlast.Run(folder / "epochs", adapter=FakeAdapter()).epochs(1):
+        pass
+    with pytest.raises(RunChanged, match=r"trained with epochs, and cannot go on with run.steps"):
+        next(iter(outlast.Run(folder / "epochs", adapter=FakeAdapter()).steps([1], 9)))
+
+
+def test_a_loader_that_has_become_shorter_is_refused(folder: Path) -> None:
+    train(folder, until=12)
+    adapter = FakeAdapter({"w": [0.3, 0.7]}, learning_rate=0.5)
+    run = outlast.Run(folder, adapter=adapter, accept_changes=["steps"], check_resume="never")
+    with pytest.raises(RunChanged, match="gave 2 batches, and the run was saved after batch 3"):
+        for _ in run.steps(range(2), 30, log_every=5):
+            pass
+
+
+KILLED = """
+import hashlib, os, random, signal, sys
+import numpy as np, torch, outlast
+
+folder, every, until = sys.argv[1], sys.argv[2], int(sys.argv[3])
+torch.manual_seed(0), np.random.seed(0), random.seed(0), torch.set_num_threads(1)
+
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 70
+
+    def __getitem__(self, index):
+        return torch.full((4,), float(index)) + torch.randn(4) * random.random() * np.random.rand()
+
+
+loader = torch.utils.data.DataLoader(Data(), 10, shuffle=True)
+model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+every = every if every == "epoch" else int(every)
+run = outlast.Run(folder, outlast.CSVLogger(), model=model, optimizer=optimizer, save_every=every)
+done = 0
+for x in run.steps(loader, 30, log_every=5):
+    loss = (model(x)[:, 0] - x.mean(1)).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    run.log(loss=loss)
+    seen = run.extra.get("seen", "").encode() + x.numpy().tobytes()
+    run.extra["seen"] = hashlib.sha256(seen).hexdigest()
+    if done == until:
+        run.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    done += 1
+sha = hashlib.sha256(run.extra["seen"].encode())
+for one in [*model.parameters(), *(s[k] for s in optimizer.state.values() for k in sorted(s))]:
+    sha.update(one.detach().numpy().tobytes())
+for state in (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()):
+    sha.update(repr(state).encode())
+print(sha.hexdigest(), run.history["loss"])
+"""
+
+
+@pytest.mark.parametrize("every", ["epoch", "2"])
+@pytest.mark.parametrize("places", [[6], [12, 1], [9, 6, 5]], ids=str)
+def test_a_killed_pytorch_training_is_as_one_that_was_not(
+    folder: Path, every: str, places: list[int]
+) -> None:
+    pytest.importorskip("torch")
+    whole = trained(KILLED, folder / "whole", "epoch", -1, killed=False)
+    for place in places:
+        trained(KILLED, folder / "left", every, place, killed=True)
+    assert trained(KILLED, folder / "left", every, -1, killed=False) == whole
