@@ -49,6 +49,11 @@ class Result:
 
 KINDS = {
     "torch-loop": Kind("a PyTorch loop, `outlast.Run`", "torch_loop", "torch"),
+    "torch-inside": Kind(
+        "a PyTorch loop, `save_every=3`, workers now and then", "torch_loop_inside", "torch"
+    ),
+    "torch-steps": Kind("`run.steps` in PyTorch, `save_every=3`", "torch_steps", "torch"),
+    "jax-loop": Kind("a JAX loop, `save_every=3`", "jax_loop", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),
     "keras-torch": Kind("Keras on torch, `outlast.Run`", "keras_fit", "torch"),
     "keras-tensorflow": Kind("Keras on TensorFlow, `outlast.Run`", "keras_fit", "tensorflow"),

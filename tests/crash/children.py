@@ -20,6 +20,11 @@ from tests.storage.tap import tapped
 # Many small trainings on few cores: threads that wait for each other would take most of the time.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 _EPOCH_BEGINS = "epoch begins"
+_PRELOADED = {
+    "keras": ["keras", "tensorflow"],  # Keras on any backend loads TensorFlow, if it is there
+    "torch": ["torch"],
+    "jax": ["numpy"],  # JAX has threads, which no fork takes along
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def run(
     """
     context: Any = multiprocessing.get_context("spawn" if fresh else "forkserver")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(training, folder, kill, theirs), daemon=True)
+    process = context.Process(target=_train, args=(training, folder, kill, theirs))
     with _environment(training):
         process.start()
     theirs.close()
@@ -104,8 +109,8 @@ def run(
 @contextmanager
 def _environment(training: str) -> Iterator[None]:
     """What a child's libraries read when they are loaded."""
-    is_keras = training.startswith("keras")  # and Keras on any backend loads TensorFlow, if it is there
-    multiprocessing.set_forkserver_preload(["keras", "tensorflow"] if is_keras else ["torch"])
+    framework = training.partition("_")[0]
+    multiprocessing.set_forkserver_preload(_PRELOADED[framework])
     before = dict(os.environ)
     os.environ.update(_ENVIRONMENT)
     try:

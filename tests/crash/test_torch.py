@@ -1,4 +1,4 @@
-"""A loop of one's own in PyTorch, killed for real."""
+"""Loops of one's own, in PyTorch and JAX, killed for real."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from tests.crash.children import AtMoment
 
 
 @pytest.mark.timeout(600)
-def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_path: Path) -> None:
-    killer = Killer("torch_loop", str(tmp_path), seed=1)
+@pytest.mark.parametrize("training", ["torch_loop", "torch_loop_inside", "torch_steps", "jax_loop"])
+def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_never_was(
+    tmp_path: Path, training: str
+) -> None:
+    killer = Killer(training, str(tmp_path), seed=1)
     kills = killer.four_kills()
     campaign = killer.campaign("killed", kills)
     assert campaign.kills == kills

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +105,157 @@ def torch_loop(folder: str, epoch_begins: EpochBegins) -> Report:
         model.eval()
         with torch.no_grad():
             run.log(val_loss=nn.functional.cross_entropy(model(x[SAMPLES:]), y[SAMPLES:]))
+    scheduled = json.dumps(scheduler.state_dict(), default=dict)
+    return {"scheduler": scheduled, **_torch_report(run, model, optimizer)}
+
+
+def torch_loop_inside(folder: str, epoch_begins: EpochBegins) -> Report:
+    """Samples that are changed at random by workers, whose number differs from start to start.
+
+    Gradients of two batches make a step, and a save may come between them.
+    """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(SEED)
+    x, y = (torch.from_numpy(array) for array in _data())
+    model = nn.Sequential(nn.Linear(FEATURES, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, CLASSES))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    workers = 2 * (sum(1 for _ in Path(folder).parent.glob(f"{Path(folder).name}.start.*")) % 2 == 0)
+    Path(f"{folder}.start.{os.getpid()}").touch()
+    loader = torch.utils.data.DataLoader(Disturbed(x, y), batch_size=8, shuffle=True, num_workers=workers)
+    run = outlast.Run(
+        folder,
+        _callbacks(),
+        model=model,
+        optimizer=optimizer,
+        seed=SEED,
+        save_every=3,
+        augmentation="batch",
+    )
+    for _ in run.epochs(12):
+        epoch_begins()
+        model.train()
+        for inputs, targets in run.batches(loader):
+            loss = nn.functional.cross_entropy(model(inputs), targets)
+            (loss / 2).backward()
+            if run.extra.setdefault("batches", 0) % 2:
+                optimizer.step()
+                optimizer.zero_grad()
+            run.extra["batches"] += 1
+            run.log(loss=loss, weight=len(inputs))
+        model.eval()
+        with torch.no_grad():
+            run.log(val_loss=nn.functional.cross_entropy(model(x[SAMPLES:]), y[SAMPLES:]))
+    return _torch_report(run, model, optimizer)
+
+
+def torch_steps(folder: str, epoch_begins: EpochBegins) -> Report:
+    """A loop without epochs, whose rows end in the middle of a pass through the data."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(SEED)
+    x, y = _data()
+    model = nn.Sequential(nn.Linear(FEATURES, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, CLASSES))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    batches = outlast.Batches(x[:SAMPLES], y[:SAMPLES], batch_size=BATCH, seed=SEED)
+    run = outlast.Run(folder, _callbacks(), model=model, optimizer=optimizer, save_every=3)
+    for inputs, targets in run.steps(batches, 100, log_every=8):
+        if run.step % 8 == 0:
+            epoch_begins()
+        loss = nn.functional.cross_entropy(model(torch.from_numpy(inputs)), torch.from_numpy(targets))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        run.log(loss=loss)
+        if run.step % 8 == 7 or run.step == 99:
+            model.eval()
+            with torch.no_grad():
+                held_out = torch.from_numpy(x[SAMPLES:]), torch.from_numpy(y[SAMPLES:])
+                for _ in run.validation([0]):
+                    run.log(loss=nn.functional.cross_entropy(model(held_out[0]), held_out[1]))
+            model.train()
+    return _torch_report(run, model, optimizer)
+
+
+def _torch_report(run: outlast.Run, model: Any, optimizer: Any) -> Report:
     return {
         "weights": _hash(tensor.numpy() for tensor in model.state_dict().values()),
         "optimizer": _hash(_leaves(optimizer.state_dict())),
-        "scheduler": json.dumps(scheduler.state_dict(), default=dict),
         "best model": _hash(tensor.numpy() for tensor in run.load_best().values()),
+        **_files_and_decisions(run),
+    }
+
+
+class Disturbed:
+    """Samples that each look adds noise to."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __getitem__(self, index: int) -> Any:
+        import torch
+
+        return self.x[index] + 0.1 * torch.randn(FEATURES), self.y[index]
+
+
+def jax_loop(folder: str, epoch_begins: EpochBegins) -> Report:
+    """A pytree with its optimizer's state and its key; the step overwrites it in place."""
+    import jax
+    import optax
+
+    optimizer = optax.adam(0.02)
+
+    def init(key: Any) -> Any:
+        ends = jax.random.split(key)
+        weights = {
+            "in": 0.3 * jax.random.normal(ends[0], (FEATURES, 16)),
+            "out": 0.3 * jax.random.normal(ends[1], (16, CLASSES)),
+        }
+        return {"weights": weights, "optimizer": optimizer.init(weights), "key": jax.random.key(SEED)}
+
+    def loss_of(weights: Any, x: Any, y: Any, key: Any) -> Any:
+        hidden = jax.numpy.tanh(x @ weights["in"])
+        kept = hidden if key is None else hidden * jax.random.bernoulli(key, 0.7, hidden.shape) / 0.7
+        return optax.softmax_cross_entropy_with_integer_labels(kept @ weights["out"], y).mean()
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: Any, x: Any, y: Any, rate: Any) -> Any:
+        key, used = jax.random.split(state["key"])
+        loss, gradients = jax.value_and_grad(loss_of)(state["weights"], x, y, used)
+        updates, inner = optimizer.update(gradients, state["optimizer"])
+        updates = jax.tree.map(lambda one: one * rate / 0.02, updates)
+        return {
+            "weights": optax.apply_updates(state["weights"], updates),
+            "optimizer": inner,
+            "key": key,
+        }, loss
+
+    evaluate = jax.jit(lambda weights, x, y: loss_of(weights, x, y, None))
+    x, y = _data()
+    batches = outlast.Batches(x[:SAMPLES], y[:SAMPLES], batch_size=BATCH, seed=SEED)
+    run = outlast.Run(
+        folder,
+        _callbacks(),
+        state=init(jax.random.key(SEED)),
+        weights=lambda state: state["weights"],
+        learning_rate=0.02,
+        save_every=3,
+    )
+    for _ in run.epochs(30):
+        epoch_begins()
+        for inputs, targets in run.batches(batches):
+            run.state, loss = step(run.state, inputs, targets, run.learning_rate)
+            run.log(loss=loss, weight=len(inputs))
+        run.log(val_loss=evaluate(run.state["weights"], x[SAMPLES:], y[SAMPLES:]))
+    leaves = jax.tree.leaves({**run.state, "key": jax.random.key_data(run.state["key"])})
+    return {
+        "weights": _hash(map(np.asarray, leaves)),
+        "best model": _hash(map(np.asarray, jax.tree.leaves(run.load_best()))),
         **_files_and_decisions(run),
     }
 

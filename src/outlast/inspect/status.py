@@ -126,18 +126,18 @@ class Outlook:
     Args:
         point: the resume point that it would take; None: it would start from nothing.
         epoch: the epoch that it would train next, from 0.
-        batch: the batch in it that it would train next, from 0; None if the run was saved between epochs.
         finished: there is nothing to train with the settings of that start.
         loses: what is in no file any more, as phrases.
         mends: what it would make again, from what, by the files' names.
+        batch: the batch in it that it would train next, from 0; None if the run was saved between epochs.
     """
 
     point: int | None
     epoch: int
-    batch: int | None
     finished: bool
     loses: tuple[str, ...]
     mends: dict[str, str]
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,10 @@ class Look:
         return Outlook(
             saved.number if saved else None,
             epoch,
-            None if saved is None or (batch := saved.committed[1]) is None else batch + 1,
             saved.finished if saved else False,
             (*(_training(folder, number, epoch) for number in beyond), *found.lost.values()),
             {blob.name: twin.file for blob, twin in found.replaceable.items()},
+            None if saved is None or (batch := saved.committed[1]) is None else batch + 1,
         )
 
 
