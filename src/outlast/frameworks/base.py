@@ -323,7 +323,8 @@ class Followed(Protocol):
     Attributes:
         done: batches of the epoch under way.
         lacking: batches that were trained in another process, and are not taken yet.
-        fetches_ahead: its data are fetched in another thread, so that nobody knows what they have drawn.
+        drawn_ahead: names of the random generators that data draw from in another thread, so that nobody
+            knows how far it is; known when the batches that were trained are taken.
     """
 
     done: int
@@ -337,8 +338,8 @@ class Followed(Protocol):
         """Batches that were trained, and have not come."""
 
     @property
-    def fetches_ahead(self) -> bool:
-        """Whether the data come from another thread."""
+    def drawn_ahead(self) -> Collection[str]:
+        """Names of random generators."""
 
     def begin(self) -> None:
         """An epoch begins."""

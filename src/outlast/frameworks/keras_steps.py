@@ -15,7 +15,7 @@ from typing import Any
 
 from outlast.core.asking import has
 from outlast.exceptions import RunChanged
-from outlast.frameworks import keras_held
+from outlast.frameworks import keras_held, random_state
 
 _HOOKS = ("on_train_batch_begin", "on_train_batch_end")
 
@@ -125,12 +125,14 @@ class Steps:
 
     Attributes:
         done: batches of the epoch.
-        fetches_ahead: TensorFlow fetches the batches in another thread, and may run the user's code there.
+        drawn_ahead: the generators that data draw from in another thread, so that nobody knows how far it is.
     """
 
     def __init__(self, model: Any, fit: Any, values: Values, hear: Callable[[int, int], object]) -> None:
         self._model, self._fit, self._values, self._hear = model, fit, values, hear
-        self.fetches_ahead = _fetches_ahead(fit.f_locals.get("x"))
+        self._fetches_ahead = _fetches_ahead(fit.f_locals.get("x"))
+        self._drawn: dict[str, bytes] | None = None
+        self.drawn_ahead: tuple[str, ...] = ()
         self._original: Any = None
         self._logs: Mapping[str, Any] = {}  # of the last step
         self._left = 0  # batches to be taken before training goes on
@@ -221,6 +223,7 @@ class Steps:
 
     def _take(self, *args: Any) -> Any:
         batch = self._next(args[-1])
+        self._note_draws()
         self.done += self.size
         self._left -= self.size
         self._build_metrics(batch)
@@ -231,6 +234,20 @@ class Steps:
             return self._logs
         live = self._with(args[0], self._come_back)
         return self._logs, live.state()
+
+    def _note_draws(self) -> None:
+        """See which generators data draw from: not those that are the same after the first batch and the last.
+
+        Before the first batch, Keras draws the order.
+        """
+        if not self._fetches_ahead:
+            return
+        now = random_state.in_bytes()
+        if self._drawn is None:
+            self.drawn_ahead = tuple(now) if self._left == self.size else ()
+            self._drawn = now
+        elif self._left == self.size:
+            self.drawn_ahead = tuple(name for name in now if now[name] != self._drawn[name])
 
     def _next(self, source: Any) -> Any:
         """The first batch of a step; those of all are taken."""

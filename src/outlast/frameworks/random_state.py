@@ -35,6 +35,17 @@ def collect() -> dict[str, Any]:
     return state
 
 
+def in_bytes() -> dict[str, bytes]:
+    """The states of the generators that a user's code in another thread draws from, to be compared."""
+    import numpy as np
+
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "python": repr(random.getstate()).encode(),
+        "numpy": repr((kind, *rest)).encode() + np.asarray(keys).tobytes(),
+    }
+
+
 def restore(state: dict[str, Any]) -> None:
     """Set every generator in it to its state.
 

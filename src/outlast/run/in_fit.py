@@ -150,8 +150,8 @@ class InFit(AnyPart):
         """What of it goes back inside an epoch: not what data draw from that another thread fetches."""
         if self._goes_on is not None and self._goes_on["ended"]:
             self._at_end = saved
-        ahead = self._followed is not None and self._followed.fetches_ahead
-        return {name: one for name, one in saved.items() if not (ahead and name in ("python", "numpy"))}
+        ahead = () if self._followed is None else self._followed.drawn_ahead
+        return {name: one for name, one in saved.items() if name not in ahead}
 
     def collect(self) -> dict[str, Any] | None:
         """None between two epochs."""
