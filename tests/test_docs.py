@@ -33,9 +33,10 @@ DIFFERENCES = PAGES["docs/keras-differences.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's three
-# scripts (below) and the reader in docs/format.md (tests/storage/test_format.py).
+# scripts and its training without epochs (below), and the reader in docs/format.md
+# (tests/storage/test_format.py).
 RUN_HERE = ["docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md"]
-RUN_ELSEWHERE = {"README.md": 3, "docs/format.md": 1, "docs/exact.md": 1}
+RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1}
 
 Names = dict[str, Any]
 
@@ -168,7 +169,8 @@ CHECKED = r"(?: \(epoch \d+ trained again as a check: identical\))"
 
 @pytest.mark.parametrize("which", SCRIPTS)
 def test_a_script_of_the_readme_is_killed_and_goes_on_as_the_readme_says(which: str) -> None:
-    script = blocks("python")[[*SCRIPTS].index(which)]
+    scripts = [block for block in blocks("python") if block.startswith(("import ", "from "))]
+    script = scripts[[*SCRIPTS].index(which)]
     folder, line, killing, watch = SCRIPTS[which]
     with start("import os\n" + script.replace(line, killing) if line else script) as first:
         watch(first)

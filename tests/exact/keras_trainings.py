@@ -561,6 +561,27 @@ def a_dataset_with_workers(folder: Path, until: int | None) -> Any:
     return through(folder, until, Shuffled(workers=2))
 
 
+class InOrder(keras.utils.PyDataset):
+    """Draws nothing."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Any:
+        return X[8 * index : 8 * index + 8], Y[8 * index : 8 * index + 8]
+
+
+@exact
+def a_callback_that_draws_in_each_batch(folder: Path, until: int | None) -> Any:
+    def draw(batch: int, logs: Any) -> None:
+        rate.assign(0.01 + 0.01 * np.random.random())
+
+    model = compiled()
+    rate = model.optimizer._learning_rate
+    drawing = keras.callbacks.LambdaCallback(on_train_batch_end=draw)
+    return train(folder, until, model, InOrder(), first=[drawing], shuffle=False)
+
+
 @said("the order with steps_per_epoch, with which fit goes on with the iterator of the epoch before")
 def arrays_of_which_an_epoch_takes_a_part(folder: Path, until: int | None) -> Any:
     return train(folder, until, None, X, Y, batch_size=6, steps_per_epoch=2)

@@ -338,6 +338,10 @@ class Followed(Protocol):
         """Batches that were trained, and have not come."""
 
     @property
+    def run_is_last(self) -> bool:
+        """Whether the run itself is the last callback that hears of a step."""
+
+    @property
     def drawn_ahead(self) -> Collection[str]:
         """Names of random generators."""
 
@@ -348,7 +352,7 @@ class Followed(Protocol):
         """Take so many batches of this epoch without a step, then call ``come_back``."""
 
     def mute(self, callbacks: Sequence[Any], until: int) -> None:
-        """Have the loop's other callbacks hear nothing of the batches up to one."""
+        """Have callbacks of the loop hear nothing of the batches up to one."""
 
     def saved(self) -> dict[str, Any]:
         """What of the epoch is in nothing else: ``done``, and sums of the framework's metrics."""
@@ -418,12 +422,14 @@ class Control:
     def resume_at(self, position: Position = START) -> None:
         """Tell the framework's loop where to go on; ``START`` leaves that to its caller."""
 
-    def follow(self, training: Training, hear: Callable[[int, int], object]) -> Followed | None:
+    def follow(self, training: Training, run: Any, hear: Callable[[int, int], object]) -> Followed | None:
         """Have the framework's own loop, which has begun, tell of its steps; None if it cannot.
 
         Args:
             training: what it trains.
-            hear: called after each step with the batches of the epoch so far, and those of the step.
+            run: the callback that asks.
+            hear: called after each step, when all callbacks have heard of it, with the batches of the epoch
+                so far, and those of the step; not if the run itself hears of it last.
         """
         return None
 

@@ -519,12 +519,12 @@ class KerasControl(Control):
         if hasattr(self._loop_model, "_initial_epoch"):
             self._loop_model._initial_epoch = position.next_epoch or None
 
-    def follow(self, training: Training, hear: Callable[[int, int], object]) -> Followed | None:
+    def follow(self, training: Training, run: Any, hear: Callable[[int, int], object]) -> Followed | None:
         """Follow the call of ``fit`` that has begun the training."""
         fit = next(_fits(), None)
         if fit is None or not isinstance(training, KerasTraining):
             return None
-        return keras_steps.Steps(fit.f_locals["self"], fit, training.values, hear)
+        return keras_steps.Steps(fit, training.values, self.beside(), run, hear)
 
     def fill_history(self, columns: Mapping[str, Sequence[Any]], epochs: Sequence[int]) -> None:
         """Fill Keras's own History; it empties its epochs, not its values, when training begins."""

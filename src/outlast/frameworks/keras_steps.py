@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from types import FrameType
 from typing import Any
 
 from outlast.core.asking import has
@@ -118,18 +119,29 @@ class Steps:
     """The steps of one call of ``fit``.
 
     Args:
-        model: the one that is trained.
         fit: the frame of the call. An error ends it without a word, and the function stays in the model.
         values: of the model's variables, which follow a step on JAX.
-        hear: called after each step with the batches of the epoch so far, and those of the step.
+        callbacks: those of the call.
+        run: the one among them that asks.
+        hear: called after each step with the batches of the epoch so far, and those of the step, when the
+            last callback has heard of it. Where none does, at once; where the run is the last, not at all.
 
     Attributes:
         done: batches of the epoch.
         drawn_ahead: the generators that data draw from in another thread, so that nobody knows how far it is.
     """
 
-    def __init__(self, model: Any, fit: Any, values: Values, hear: Callable[[int, int], object]) -> None:
-        self._model, self._fit, self._values, self._hear = model, fit, values, hear
+    def __init__(
+        self,
+        fit: Any,
+        values: Values,
+        callbacks: Sequence[Any],
+        run: Any,
+        hear: Callable[[int, int], object],
+    ) -> None:
+        self._model, self._fit, self._values, self._hear = fit.f_locals["self"], fit, values, hear
+        self._last = next((one for one in reversed(callbacks) if _hears(one)), None)
+        self.run_is_last = self._last is run
         self._fetches_ahead = _fetches_ahead(fit.f_locals.get("x"))
         self._drawn: dict[str, bytes] | None = None
         self.drawn_ahead: tuple[str, ...] = ()
@@ -138,8 +150,11 @@ class Steps:
         self._left = 0  # batches to be taken before training goes on
         self._come_back: Callable[[], object] = lambda: None
         self._muted: list[tuple[Any, str, Any]] = []
+        self._replaced: list[tuple[Any, str, Any]] = []
         self.done = 0
         self.begin()
+        if self._last is not None and not self.run_is_last:
+            self._replaced.append(_replaced(self._last, "on_train_batch_end", self._and_hear))
 
     @property
     def size(self) -> int:
@@ -167,6 +182,7 @@ class Steps:
     def close(self) -> None:
         """Training has ended."""
         self.unmute()
+        _put_back(self._replaced)
         self._fit = None
         if self._is_ours(self._model.train_function):
             self._model.train_function = self._original
@@ -178,15 +194,28 @@ class Steps:
         is_jax = len(args) > 1  # of (state, iterator); elsewhere the variables have what was trained
         self._logs = result[0] if is_jax else result
         self.done += self.size
-        return self._heard(result[1]) if is_jax else self._heard(None)
-
-    def _heard(self, state: Any) -> Any:
-        logs = self._logs
-        if state is None:
+        if self._last is not None:  # callbacks are to hear of the step before
+            return result
+        if not is_jax:
             self._hear(self.done, self.size)
-            return logs
-        live = self._with(state, lambda: self._hear(self.done, self.size))
-        return logs, live.state() if live.is_changed else state
+            return result
+        live = self._with(result[1], lambda: self._hear(self.done, self.size))
+        return (result[0], live.state()) if live.is_changed else result
+
+    def _and_hear(self, heard: Callable[..., object]) -> Callable[..., object]:
+        def hear(batch: int, logs: Any = None) -> object:
+            returned = heard(batch, logs=logs)
+            if self._is_under_way():
+                self._hear(self.done, self.size)
+            return returned
+
+        return hear
+
+    def _is_under_way(self) -> bool:
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame is not self._fit:
+            frame = frame.f_back
+        return frame is not None
 
     def _with(self, state: Any, act: Callable[[], object]) -> Live:
         self._values.live = live = Live(self._model, state)
@@ -236,7 +265,7 @@ class Steps:
         return self._logs, live.state()
 
     def _note_draws(self) -> None:
-        """See which generators data draw from: not those that are the same after the first batch and the last.
+        """See which generators data draw from: not those that are the same after the first batch and last.
 
         Before the first batch, Keras draws the order.
         """
@@ -310,23 +339,50 @@ class Steps:
     def mute(self, callbacks: Sequence[Any], until: int) -> None:
         """Have callbacks hear nothing of the batches up to one, but for Keras's progress bar.
 
-        They have heard of them in another process. The list calls what it finds in a callback.
+        They have heard of them in another process.
         """
         for callback in callbacks:
             for hook in _HOOKS:
-                heard = getattr(callback, hook, None)
-                if heard is not None and type(callback).__name__ != "ProgbarLogger":
-                    self._muted.append((callback, hook, vars(callback).get(hook)))
-                    setattr(callback, hook, _unless_trained(heard, until))
+                if hasattr(callback, hook) and not _is_progress_bar(callback):
+                    self._muted.append(_replaced(callback, hook, partial(_unless_trained, until)))
 
     def unmute(self) -> None:
         """Have them hear everything."""
-        for callback, hook, own in self._muted:
-            if own is None:
-                delattr(callback, hook)
-            else:
-                setattr(callback, hook, own)
-        self._muted = []
+        _put_back(self._muted)
+
+
+def _replaced(
+    callback: Any, hook: str, around: Callable[[Callable[..., object]], Callable[..., object]]
+) -> tuple[Any, str, Any]:
+    """Put a function around a callback's hook. Keras's list calls what it finds in a callback.
+
+    Returns:
+        What :func:`_put_back` takes.
+    """
+    own = vars(callback).get(hook)
+    setattr(callback, hook, around(getattr(callback, hook)))
+    return callback, hook, own
+
+
+def _put_back(replaced: list[tuple[Any, str, Any]]) -> None:
+    while replaced:
+        callback, hook, own = replaced.pop()
+        if own is None:
+            delattr(callback, hook)
+        else:
+            setattr(callback, hook, own)
+
+
+def _hears(callback: Any) -> bool:
+    """Whether Keras waits for the callback to hear of a batch's end; its progress bar may hear later."""
+    names = ("on_batch_end", "on_train_batch_end")
+    hooks = [hook for name in names if (hook := getattr(callback, name, None)) is not None]
+    unused = all(getattr(hook, "_is_default", False) for hook in hooks)
+    return not (unused or getattr(callback, "async_safe", False) or _is_progress_bar(callback))
+
+
+def _is_progress_bar(callback: Any) -> bool:
+    return type(callback).__name__ == "ProgbarLogger"
 
 
 def _unwrapped(function: Any) -> Any:
@@ -336,9 +392,9 @@ def _unwrapped(function: Any) -> Any:
     return function
 
 
-def _unless_trained(heard: Callable[..., object], until: int) -> Callable[..., object]:
+def _unless_trained(until: int, heard: Callable[..., object]) -> Callable[..., object]:
     def hear(batch: int, logs: Any = None) -> object:
-        return heard(batch, logs) if batch > until else None
+        return heard(batch, logs=logs) if batch > until else None
 
     return hear
 

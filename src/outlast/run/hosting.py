@@ -186,7 +186,7 @@ class Host(OwnLoop):
         is_checked = self._check is not None and self._check.newest.position.batch is not None
         if self._marks_batches or not (self._every is not None or self._in_fit.goes_on or is_checked):
             return
-        if not self._in_fit.follow(self.control, self.training, self._end_step):
+        if not self._in_fit.follow(self.control, self.training, self, self._end_step):
             raise UsageError(
                 "save_every makes resume points inside an epoch in Keras's fit, and in a loop of your own "
                 "with run.epochs(...) and run.batches(...). Here the run sees epochs alone: leave out "
@@ -207,9 +207,8 @@ class Host(OwnLoop):
             self._contents.restore(within)
 
     def _end_step(self, done: int, size: int) -> None:
-        """After a step of a framework's fit: now, unless callbacks are still to hear of its last batch."""
-        if "on_train_batch_end" not in self._batch_hooks:
-            self._end_batch(done - 1, size)
+        """After a step of a framework's fit."""
+        self._end_batch(done - 1, size)
 
     def _end_batch(self, batch: int, size: int = 1) -> None:
         if self._within is not None or self._under_way is None:
@@ -421,7 +420,7 @@ class Host(OwnLoop):
         step = self._staged.take_files()
         if step.files:
             self._store.show(step)
-        if self._in_fit.is_followed:
+        if self._in_fit.run_is_last:
             self._end_batch(batch, self._in_fit.size)
 
     def _hear_begin(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:

@@ -56,10 +56,17 @@ class InFit(AnyPart):
         """Batches of a step."""
         return 1 if self._followed is None else self._followed.size
 
-    def follow(self, control: Control, training: Training, hear: Callable[[int, int], object]) -> bool:
-        """Have the framework's loop tell of its steps; False if it cannot."""
-        self._followed = control.follow(training, hear)
+    def follow(
+        self, control: Control, training: Training, run: Any, hear: Callable[[int, int], object]
+    ) -> bool:
+        """Have the framework's loop tell of its steps, as ``Control.follow`` says; False if it cannot."""
+        self._followed = control.follow(training, run, hear)
         return self.is_followed
+
+    @property
+    def run_is_last(self) -> bool:
+        """Whether the run itself is the last that hears of a batch's end, and makes its resume point then."""
+        return self._followed is not None and self._followed.run_is_last
 
     def begin_epoch(self, come_back: Callable[[], object], others: Sequence[Any]) -> None:
         """An epoch begins: go on inside it, or note how it begins.
