@@ -27,7 +27,7 @@ CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
 CRASHES = tuple(f"tests/storage/test_{name}.py" for name in ("faults", "kill", "mutants", "power_cut"))
 STORAGE = ("src/outlast/storage", "tests/storage")
 FAULTS = ("tests/faults",)
-EXACT = ("tests/exact",)
+FORKS = ("tests/exact/test_exact.py", "tests/run/test_augmentation.py")  # JAX must not be loaded beside them
 DEMO = ("tests/test_demo.py", "tests/test_docs.py")
 WITH_KERAS = (
     "tests/callbacks",
@@ -93,9 +93,9 @@ PARTS = [
     tests("core", *CORE),
     tests("crashes", *CRASHES),
     tests("faults", *FAULTS),
-    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *EXACT, *DEMO, *ON_EACH_BACKEND, *JAX)),
+    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX)),
     tests("tensorflow", *ON_EACH_BACKEND, backend="tensorflow"),
-    tests("exact", "tests/exact/test_exact.py"),
+    tests("exact", *FORKS),
     tests("storage", *STORAGE, *but(*CRASHES)),
     tests("demo", *DEMO),
     tests("torch", *ON_EACH_BACKEND, backend="torch"),

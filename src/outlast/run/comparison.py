@@ -20,7 +20,7 @@ Leaves = dict[str, Any]
 
 # Of a package that is imported later, or of a loader that is not used in every epoch, only one may know.
 _RANDOM = ("state/random", "state/loop/loaders", "state/loop/validation_loaders")
-_RANDOM_STATE = (*_RANDOM, "state/training/generators")
+_RANDOM_STATE = (*_RANDOM, "state/training/generators", "state/fit/start")
 
 _ARRAYS = ("$tensor", "$scalar", "$bytes", "$bytearray")  # what stands for an array, in JSON
 _NOTHING = object()
@@ -53,7 +53,7 @@ class Kind:
 _ASIDE = (
     Kind(
         "a metric",
-        ("state/row/",),
+        ("state/row/", "state/fit"),
         "it is computed from something that is not saved, or from the time; later checks name it in their "
         "line alone",
     ),
