@@ -211,15 +211,13 @@ class Host(OwnLoop):
         self._end_batch(done - 1, size)
 
     def _end_batch(self, batch: int, size: int = 1) -> None:
+        if self._check is None and not self._is_due(batch + 1, size):
+            return
         if self._within is not None or self._under_way is None:
             return
         here = Position(self._under_way, batch)
-        if self._check is not None:
-            if here != self._check.newest.position:  # what is compared is what was saved there
-                return
-        elif not self._is_due(batch + 1, size):
-            return
-        self._commit_inside(here)
+        if self._check is None or here == self._check.newest.position:  # what is compared was saved there
+            self._commit_inside(here)
 
     def _is_due(self, done: int, size: int) -> bool:
         if self._every is None:
