@@ -133,7 +133,7 @@ def torch_loop_inside(folder: str, epoch_begins: EpochBegins) -> Report:
         save_every=3,
         augmentation="batch",
     )
-    for _ in run.epochs(6):
+    for _ in run.epochs(12):
         epoch_begins()
         model.train()
         for inputs, targets in run.batches(loader):
