@@ -27,7 +27,11 @@ CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
 CRASHES = tuple(f"tests/storage/test_{name}.py" for name in ("faults", "kill", "mutants", "power_cut"))
 STORAGE = ("src/outlast/storage", "tests/storage")
 FAULTS = ("tests/faults",)
-FORKS = ("tests/exact/test_exact.py", "tests/run/test_augmentation.py")  # JAX must not be loaded beside them
+FORKS = (
+    "tests/exact/test_exact.py",
+    "tests/run/test_augmentation.py",
+    "tests/run/test_inside_data.py",
+)  # JAX must not be loaded beside them
 DEMO = ("tests/test_demo.py", "tests/test_docs.py")
 WITH_KERAS = (
     "tests/callbacks",

@@ -80,11 +80,18 @@ def train(
     compiled: Any = None,
     data: Callable[[outlast.Run], Any] | None = None,
     check_resume: str = "auto",
+    accept_changes: Any = (),
     **fit: Any,
 ) -> tuple[Any, Does, Any]:
     """(what it ends with, the callback beside the run, the run)."""
     model = made(**(compiled or {}))
-    run = outlast.Run(folder, [outlast.CSVLogger(), *inner()], save_every=every, check_resume=check_resume)
+    run = outlast.Run(
+        folder,
+        [outlast.CSVLogger(), *inner()],
+        save_every=every,
+        check_resume=check_resume,
+        accept_changes=accept_changes,
+    )
     beside = Does(at, act)
     options = {"epochs": 3, "verbose": 0, "validation_data": (X[:20], Y[:20]), **fit}
     given = (X, Y) if data is None else (data(run),)
@@ -158,7 +165,10 @@ def test_a_signal_ends_after_the_batch_which_is_saved(
     assert ended == whole
 
 
-def test_a_signal_in_a_validation_keeps_the_epoch(folder: Path) -> None:
+@pytest.mark.parametrize("every", [1000, 3])
+def test_a_signal_in_a_validation_keeps_the_epoch(
+    folder: Path, every: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Sends(keras.callbacks.Callback):
         def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -170,11 +180,16 @@ def test_a_signal_in_a_validation_keeps_the_epoch(folder: Path) -> None:
 
     whole, _, _ = train(folder / "whole", every="epoch", inner=lambda: [drawn()])
     with pytest.raises(SystemExit):
-        train(folder / "left", every=1000, first=[Sends()], inner=lambda: [drawn()])
-    ended, beside, _ = train(folder / "left", every=1000, inner=lambda: [drawn()])
-    assert beside.heard[:2] == [0, 1]
+        train(folder / "left", every=every, first=[Sends()], inner=lambda: [drawn()])
+    assert "goes on with the end of epoch 1\n" in capsys.readouterr().out
+    ended, beside, _ = train(folder / "left", every=every, inner=lambda: [drawn()])
+    checked = [] if every == 1000 else [6]  # the batch after the resume point before
+    assert beside.heard[: len(checked) + 2] == [*checked, 0, 1]
     assert beside.epochs == [0, 1, 2]
     assert ended == whole
+    assert ("epoch 1 from batch 7 to 7 trained again as a check: identical" in capsys.readouterr().out) == (
+        every == 3
+    )
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="it has one batch a step")
@@ -275,6 +290,31 @@ def test_a_fit_after_an_error_is_not_followed(folder: Path) -> None:
     run = outlast.Run(folder / "other", save_every=2)
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0, callbacks=[run])
     assert not hasattr(model.train_function, "outlast_steps")
+
+
+@alike
+def test_an_error_leaves_nothing_in_callbacks(folder: Path) -> None:
+    train(folder / "left", 5)
+
+    def breaks(run: outlast.Run) -> Any:
+        def batches() -> Any:
+            yield X[:8], Y[:8]
+            raise OSError("the data are gone")
+
+        return run.data(batches, steps=7)
+
+    with pytest.raises(OSError, match="are gone"):
+        train(folder / "left", data=breaks, accept_changes=["steps"])
+    callback = Does(None, leave)
+    model = made()
+    for _ in range(3):
+        run = outlast.Run(folder / "other", save_every=1, resume="never")
+        callback.at = len(callback.heard) + 3
+        with pytest.raises(Left):
+            model.fit(X, Y, batch_size=8, verbose=0, callbacks=[run, callback])
+    model.fit(X, Y, batch_size=8, verbose=0, callbacks=[outlast.Run(folder / "more"), callback])
+    assert callback.heard[-7:] == [*range(7)]
+    assert "on_train_batch_begin" not in vars(callback)
 
 
 @alike

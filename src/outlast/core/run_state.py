@@ -70,6 +70,30 @@ class Position:
         inside = "" if self.batch is None else f", batch {self.batch + 2}"
         return f"epoch {self.next_epoch + 1}{inside}"
 
+    def next_of(self, batches: int | None) -> str:
+        """The same in an epoch of so many batches; None if that is not known.
+
+        Example:
+            >>> Position(1, 3).next_of(4), Position(1, 3).next_of(9)
+            ('the end of epoch 2', 'epoch 2, batch 5')
+        """
+        is_last = self.batch is not None and self.batch + 1 == batches
+        return f"the end of epoch {self.epoch + 1}" if is_last else self.next
+
+    def since(self, before: Position) -> str:
+        """What is trained from there to here, as users count.
+
+        Example:
+            >>> Position(1).since(Position(0)), Position(1).since(Position(1, 3))
+            ('epoch 2', 'epoch 2 from batch 5 on')
+            >>> Position(1, 7).since(Position(1, 3))
+            'epoch 2 from batch 5 to 8'
+        """
+        if before.epoch != self.epoch or before.batch is None:
+            return self.done
+        end = "on" if self.batch is None else f"to {self.batch + 1}"
+        return f"epoch {self.epoch + 1} from batch {before.batch + 2} {end}"
+
     def as_tuple(self) -> tuple[int, int | None]:
         """(epoch, batch), as users see it."""
         return self.epoch, self.batch

@@ -343,8 +343,15 @@ class Steps:
         """
         for callback in callbacks:
             for hook in _HOOKS:
-                if hasattr(callback, hook) and not _is_progress_bar(callback):
-                    self._muted.append(_replaced(callback, hook, partial(_unless_trained, until)))
+                if _uses(callback, hook) and not _is_progress_bar(callback):
+                    self._muted.append(_replaced(callback, hook, partial(self._unless_trained, until)))
+
+    def _unless_trained(self, until: int, heard: Callable[..., object]) -> Callable[..., object]:
+        def hear(batch: int, logs: Any = None) -> object:
+            is_trained = batch <= until and self._is_under_way()
+            return None if is_trained else heard(batch, logs=logs)
+
+        return hear
 
     def unmute(self) -> None:
         """Have them hear everything."""
@@ -375,10 +382,14 @@ def _put_back(replaced: list[tuple[Any, str, Any]]) -> None:
 
 def _hears(callback: Any) -> bool:
     """Whether Keras waits for the callback to hear of a batch's end; its progress bar may hear later."""
-    names = ("on_batch_end", "on_train_batch_end")
-    hooks = [hook for name in names if (hook := getattr(callback, name, None)) is not None]
-    unused = all(getattr(hook, "_is_default", False) for hook in hooks)
-    return not (unused or getattr(callback, "async_safe", False) or _is_progress_bar(callback))
+    waits = not getattr(callback, "async_safe", False)
+    return waits and _uses(callback, "on_train_batch_end") and not _is_progress_bar(callback)
+
+
+def _uses(callback: Any, hook: str) -> bool:
+    """Whether a hook of a batch, or the one of the older name that it calls, does something."""
+    hooks = (getattr(callback, name, None) for name in (hook, hook.replace("train_batch", "batch")))
+    return not all(getattr(one, "_is_default", one is None) for one in hooks)
 
 
 def _is_progress_bar(callback: Any) -> bool:
@@ -390,13 +401,6 @@ def _unwrapped(function: Any) -> Any:
     while (steps := getattr(function, "outlast_steps", None)) is not None:
         function = steps._original
     return function
-
-
-def _unless_trained(until: int, heard: Callable[..., object]) -> Callable[..., object]:
-    def hear(batch: int, logs: Any = None) -> object:
-        return heard(batch, logs=logs) if batch > until else None
-
-    return hear
 
 
 def _divisor(trained: int, size: int) -> int:

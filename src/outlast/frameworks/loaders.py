@@ -103,6 +103,22 @@ def orders(loader: Any) -> dict[str, Order]:
     }
 
 
+def of_order(loader: Any) -> dict[str, Any]:
+    """Those of :func:`generators` and :func:`orders` that say which batch is the next, by place.
+
+    A sampler often holds the dataset, whose own generators say nothing of it.
+    """
+    found = {**generators(loader), **orders(loader)}
+    dataset = asked(loader, "dataset")
+    attributes = {"generator": asked(dataset, "generator"), **_attributes(dataset)}
+    theirs = [value for _, value in held_generators.held(attributes)]
+    return {
+        place: one
+        for place, one in found.items()
+        if not place.startswith("dataset") and not any(one is other for other in theirs)
+    }
+
+
 def _is_torchs(holder: Any) -> bool:
     """Whether it is one of PyTorch's own, of which only lists change: indices, weights of a sampler."""
     return type(holder).__module__.startswith(_TORCHS) and not has(holder, "set_epoch")

@@ -7,7 +7,7 @@ pass without loading all that came before. With a seed for each batch it can.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from outlast.core.asking import asked
 from outlast.exceptions import RunChanged
 from outlast.frameworks import loaders, positioned
+from outlast.run import batches as checksums
 
 AUGMENTATIONS = ("auto", "batch", "leave")
 
@@ -83,14 +84,17 @@ class Fetching:
             return plain
         return rebuilt.begin(0, self._seeds(loader, place))[0]
 
-    def begin_behind(self, loader: Any, place: Place, trained: int, checksum: int | None) -> Iterator[Any]:
-        """One that goes on behind the batches that were trained.
+    def begin_behind(
+        self, loader: Any, place: Place, trained: int, checksum: int | None, batches: Sequence[int] = ()
+    ) -> tuple[Iterator[Any], bool]:
+        """One that goes on behind the batches that were trained, and whether it went past them by index.
 
         Args:
             loader: made again.
             place: of it.
             trained: how many batches.
             checksum: of their indices; None if that is not known.
+            batches: their own checksums, as far as they are known, to be compared where they are loaded.
 
         Raises:
             RunChanged: there are fewer.
@@ -98,8 +102,10 @@ class Fetching:
         rebuilt = self._rebuilt(loader)
         if rebuilt is None:
             iterator: Any = iter(loader)
-            lacking = self._loaded(loader, iterator, trained - loaders.skip(iterator, trained))
+            skipped = loaders.skip(iterator, trained)
+            lacking, by_index = self._loaded(loader, iterator, trained - skipped, batches), skipped == trained
         else:
+            by_index = True
             iterator, lacking = rebuilt.begin(trained, self._seeds(loader, place))
             if not lacking and checksum not in (None, iterator.checksum):
                 self._tell(
@@ -111,8 +117,7 @@ class Fetching:
                 f"This loader gave {trained - lacking} batches, and the run was saved after batch {trained} "
                 "of it: the data has changed. Give it the same data, or begin again with resume='never'."
             )
-        begun: Iterator[Any] = iterator
-        return begun
+        return iterator, by_index
 
     def _rebuilt(self, loader: Any) -> positioned.Rebuilt | None:
         """The loader that is iterated in place of the user's; None if it is that itself."""
@@ -130,14 +135,24 @@ class Fetching:
             return None
         return partial(_seed, self.base, *place)
 
-    def _loaded(self, loader: Any, iterator: Iterator[Any], batches: int) -> int:
+    def _loaded(self, loader: Any, iterator: Iterator[Any], batches: int, known: Sequence[int]) -> int:
         """Load batches to skip them; returns how many are lacking."""
         reason = _why_loaded(loader) if batches else ""
         if reason:
             self._say(f"{batches} batches are loaded once more to be skipped: {reason}")
-        nothing = object()
-        while batches and next(iterator, nothing) is not nothing:
+        nothing, others = object(), 0
+        for before in [*known, *[None] * batches][:batches]:
+            batch = next(iterator, nothing)
+            if batch is nothing:
+                break
+            others += before is not None and before != checksums.checksum(batch)
             batches -= 1
+        if others:
+            self._tell(
+                f"{others} of the batches that were trained are others now that they are loaded once more: "
+                "they draw from a generator that training draws from, too, or the data has changed. Give the "
+                "data a generator of their own, and pass it to the Run as a part"
+            )
         return batches
 
 

@@ -61,7 +61,7 @@ class Host(OwnLoop):
     _signals: Signals
 
     _every: Every | None  # when a resume point is made inside an epoch
-    _has_put_off = False  # saves inside an epoch; said once
+    _has_said_slow = False  # that the disk is slower than save_every
     _within: Mapping[str, Any] | None = None  # all as it was saved inside an epoch, until the loop is there
 
     _fresh = False  # opened, and not trained since
@@ -111,6 +111,7 @@ class Host(OwnLoop):
             )
         super().set_model(model)
         self._signals.restore()  # of a training that an error ended
+        self._in_fit.leave()
         self.training.run, self._trains = self, False
         self.training.watch(loaded=False)
 
@@ -146,7 +147,7 @@ class Host(OwnLoop):
             if found_finished:
                 self._opening.refuse_if_finished_here(self.training, self._epochs())
             if self._check is None:
-                self._opening.announce(self._saved, finished, self._epochs())
+                self._opening.announce(self._saved, finished, self._epochs(), self._steps())
                 self._saved = None
         self._progress.finished = finished is not None
         if finished is None:
@@ -162,6 +163,8 @@ class Host(OwnLoop):
         elif found_finished:
             self._data.hand_on()
             self._loop.hand_on(os.path.realpath(self._store.folder), self._shown)
+        if self._every is not None:
+            self._every.begin()
         if finished is None:
             self._follow()
             self._keep_within()
@@ -216,7 +219,18 @@ class Host(OwnLoop):
         if self._within is not None or self._under_way is None:
             return
         here = Position(self._under_way, batch)
-        if self._check is None or here == self._check.newest.position:  # what is compared was saved there
+        if self._check is None:
+            self._commit_inside(here)
+        elif here == self._check.newest.position and not self._check.is_behind_batches:
+            self._commit_inside(here)  # what is compared was saved there
+
+    def _end_batches(self) -> None:
+        """A framework's fit has left the batches of the epoch."""
+        self._in_fit.end_batches()
+        if self._check is None or self._under_way is None or not self._check.is_behind_batches:
+            return
+        here = Position(self._under_way, self._in_fit.done - 1)
+        if here == self._check.newest.position and self._within is None:
             self._commit_inside(here)
 
     def _is_due(self, done: int, size: int) -> bool:
@@ -226,15 +240,25 @@ class Host(OwnLoop):
             return True
         if not self._every.is_due(done, size):
             return False
-        if not (self._store.is_writing and self._every.put_off()):
+        if self._is_last(done):  # the epoch's end makes one
+            self._every.put_off()
+            return False
+        if not (self._store.is_writing and self._every.slows):
             return True
-        if not self._has_put_off:
-            self._has_put_off = True
+        self._every.put_off()
+        if not self._has_said_slow:
+            self._has_said_slow = True
             self._say(
                 f"outlast: {self._shown}: the disk takes saves more slowly than save_every asks for them. "
                 "From now on some are made a few batches later, so that training does not wait."
             )
         return False
+
+    def _is_last(self, done: int) -> bool:
+        """Whether the batch at hand is the epoch's last, as far as is known."""
+        if self._in_fit.is_followed:
+            return (steps := self._steps()) is not None and done >= steps
+        return self._loop.is_at_end
 
     def _commit_inside(self, here: Position) -> None:
         if stale := self.training.stale():
@@ -275,7 +299,7 @@ class Host(OwnLoop):
         self._or_close(lambda: self._end_epoch(epoch, logs))
 
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
-        self._in_fit.end_batches()
+        self._end_batches()
         self._safe_point()
         self._in_fit.end_epoch()
         if self._within is not None:
@@ -353,7 +377,7 @@ class Host(OwnLoop):
                     {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
                 )
         self._opening.announce(
-            self._saved, None, self._epochs(), "" if check.abandoned else f" ({check.told})"
+            self._saved, None, self._epochs(), self._steps(), "" if check.abandoned else f" ({check.told})"
         )
         self._saved = None
         if asked:
@@ -447,7 +471,7 @@ class Host(OwnLoop):
         """Before a validation, which a signal skips."""
         if self._rehearsal:
             self._rehearsal.count(rehearsal.VALIDATION, self._store.flush)
-        self._in_fit.end_batches()
+        self._end_batches()
         self._safe_point()
         self._in_fit.begin_validation(stopped=self.control.stopping)
         super().on_test_begin(logs)
@@ -539,8 +563,8 @@ class Host(OwnLoop):
 
     def _safe_point(self) -> None:
         """If a signal came: finish what is being written, give the folder back, and end."""
-        if self._signals.pending is None or (self._every is not None and self._loop.in_batch):
-            return  # with resume points inside an epoch, it ends after the batch, which is saved
+        if self._signals.pending is None or not self._may_end():
+            return
         self._save_last_step()
         with suppress(FileError):  # closing says what is wrong with the disk
             self._store.write_event(
@@ -556,6 +580,19 @@ class Host(OwnLoop):
         self._trains, self.training.run = False, None
         self._signals.raise_pending()
 
+    def _may_end(self) -> bool:
+        """Whether nothing of a loop of one's own is lost that resume points inside its epoch would keep.
+
+        After a batch, that is saved. Behind the batches the epoch comes to its end, for what its code has
+        done since is in no resume point.
+        """
+        if self._every is None or self._check is not None or self._within is not None:
+            return True
+        if self._under_way is None or not self._loop.has_batches:
+            return True
+        here = Position(self._under_way, self._loop.done - 1)
+        return not self._loop.in_batch and self._progress.position == here
+
     def _save_last_step(self) -> None:
         """A signal came in a step of fit, or in the validation after it: nothing of the epoch is lost."""
         if self._every is None or self._within is not None or self._check is not None:
@@ -568,7 +605,8 @@ class Host(OwnLoop):
     def _told_of_end(self) -> str:
         at = self._store.committed
         if at is not None and at.batch is not None:
-            return f"ended in {at.done}, which is saved. The same command goes on with {at.next}"
+            next_one = at.next_of(self._steps())
+            return f"ended in {at.done}, which is saved. The same command goes on with {next_one}"
         saved = 0 if at is None else at.epoch + 1
         told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
         if self._under_way is not None and self._check is None:  # an epoch trained again is saved
@@ -603,6 +641,11 @@ class Host(OwnLoop):
     def _epochs(self) -> int | None:
         asked: int | None = (self.params or {}).get("epochs")
         return self._rehearsal.epochs(asked) if self._rehearsal else asked
+
+    def _steps(self) -> int | None:
+        """Batches of an epoch, as a framework's fit says."""
+        steps: int | None = (self.params or {}).get("steps")
+        return steps
 
     def _meet(self, loader: Any) -> None:
         if self.folder is not None and self._loop.begins_epoch:

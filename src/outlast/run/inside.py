@@ -37,7 +37,11 @@ class Every:
         self._batches = wanted if isinstance(wanted, int) else None
         self._seconds = 0.0 if isinstance(wanted, int) else wanted.total_seconds()
         self.clock = clock
-        self._began = self._last = clock()
+        self.begin()
+
+    def begin(self) -> None:
+        """Training begins."""
+        self._began = self._last = self.clock()
         self._spent = 0.0  # seconds in saves
         self._is_owed = False
 
@@ -49,22 +53,25 @@ class Every:
             return done // self._batches > (done - size) // self._batches
         return self.clock() - self._last >= self._seconds
 
-    def put_off(self) -> bool:
-        """Whether to wait no longer for the disk, and make it after a later batch.
-
-        Saves that come faster than the disk takes them would slow the training down.
+    @property
+    def slows(self) -> bool:
+        """Whether saves have slowed the training down enough: the next waits for the disk no longer.
 
         Example:
             >>> now = [0.0]
             >>> every = Every(1, lambda: now[0])
-            >>> every.made(1.5), every.put_off(), every.is_due(1)
-            (None, True, True)
+            >>> every.made(1.5)
+            >>> every.slows
+            True
             >>> now = [10.0]
-            >>> every.put_off()
+            >>> every.slows
             False
         """
-        self._is_owed = self._spent > max(_PATIENCE, _SHARE * (self.clock() - self._began))
-        return self._is_owed
+        return self._spent > max(_PATIENCE, _SHARE * (self.clock() - self._began))
+
+    def put_off(self) -> None:
+        """Have it due after the next batch."""
+        self._is_owed = True
 
     def made(self, seconds: float = 0.0) -> None:
         """A resume point has been made, which took so long if it was inside an epoch."""
@@ -129,9 +136,15 @@ def _sources(loader: Any) -> list[dict[str, Any]]:
     return [{**loaders.generators(holder), **loaders.orders(holder)} for holder in found]
 
 
-def kept(loader: Any) -> Callable[[], None]:
-    """Remember the generators of a loader as they are; what is returned puts them back."""
-    known = [(sources, loaders.now(sources)) for sources in _sources(loader)]
+def kept(loader: Any, *, of_order: bool) -> Callable[[], None]:
+    """Remember the generators of a loader as they are; what is returned puts them back.
+
+    Args:
+        loader: the loader.
+        of_order: those of its order alone: it went past batches by index, and its dataset has drawn nothing.
+    """
+    found = [loaders.of_order(loader)] if of_order else _sources(loader)
+    known = [(sources, loaders.now(sources)) for sources in found]
 
     def put_back() -> None:
         for sources, values in known:

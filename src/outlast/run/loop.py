@@ -12,7 +12,7 @@ from outlast.core.numbers import check_name
 from outlast.core.run_state import Moment
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
-from outlast.run import left_loaders
+from outlast.run import left_loaders, settings
 from outlast.run.batches import Batches
 from outlast.run.fetching import Fetching, Place, checksum_of
 from outlast.run.generators import Firsts, Generators
@@ -74,6 +74,7 @@ class Loop(AnyPart):
         self.begins_epoch = True  # no loader was used in it yet
         self.first_sizes: dict[str, list[int]] = {}  # of the first loader of each epoch, each once
         self._begun: Begun | None = None  # the loaders of the epoch, if resume points are made inside it
+        self._ends_at: int | None = None  # how many batches there are when the loader at hand has ended
         self._goes_on: Mapping[str, Any] | None = None  # inside an epoch, and that is not reached yet
         self._epoch = self._turn = 0  # under way; of a loader in it
         self._passes: Passes | None = None  # of a training without epochs
@@ -114,6 +115,16 @@ class Loop(AnyPart):
     def end_batch(self) -> None:
         """The batch at hand is done, though the next is not fetched yet."""
         self._in_batch = False
+
+    @property
+    def done(self) -> int:
+        """Batches of the epoch."""
+        return self._count
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the batch at hand is the last that the loader said that it has, or of the row."""
+        return self._count == self._ends_at
 
     @property
     def in_batch(self) -> bool:
@@ -183,17 +194,20 @@ class Loop(AnyPart):
         """
         self._check("run.batches", loader)
         self._meet(loader, meet)
-        before = self._count
+        before, trained = self._count, 0
         if self._goes_on is not None:
             iterator = self._skipped(loader, self._goes_on, come_back)
             if iterator is None:
                 return
             before = -1  # what was trained of it counts
+            trained = self._begun.counts[-1] if self._begun is not None else 0
         else:
             if self._begun is not None:
                 self._begun.begin(loader)
             iterator = self.fetching.begin(loader, (self._epoch, self._turn))
             self._turn += 1
+        length = settings.of_loader(loader)["steps"]
+        self._ends_at = None if length is None else self._count + length - trained
         try:
             for data in iterator:
                 if self._begun is not None:
@@ -224,15 +238,25 @@ class Loop(AnyPart):
         self._turn += 1
         if turn < len(begun.counts) - 1:
             return None
-        return self._brought_back(loader, begun, (self._epoch, turn), come_back)
+        known = Batches.of(saved["batches"]).first[sum(begun.counts[:-1]) :]
+        return self._brought_back(loader, begun, (self._epoch, turn), come_back, known)
 
     def _brought_back(
-        self, loader: Any, begun: Begun, place: Place, come_back: Callable[[], object]
+        self,
+        loader: Any,
+        begun: Begun,
+        place: Place,
+        come_back: Callable[[], object],
+        known: Sequence[int] = (),
     ) -> Iterator[Any]:
-        """An iterator of a loader behind what was trained of it; all else is as ``come_back`` has it then."""
+        """An iterator of a loader behind what was trained of it; all else is as ``come_back`` has it then.
+
+        ``known`` are checksums of the batches that were trained, as far as there are any.
+        """
         begun.put_back(loader)
-        iterator = self.fetching.begin_behind(loader, place, begun.counts[-1], begun.indices)
-        put_back = kept(loader)  # the loader has gone on: an iterator may fetch ahead
+        trained = begun.counts[-1]
+        iterator, by_index = self.fetching.begin_behind(loader, place, trained, begun.indices, known)
+        put_back = kept(loader, of_order=by_index)  # the loader has gone on: an iterator may fetch ahead
         come_back()
         put_back()
         return iterator
@@ -296,6 +320,7 @@ class Loop(AnyPart):
         if passes.iterator is None and passes.begun.counts:
             passes.iterator = self._pass_brought_back(loader, passes, come_back)
         end = wanted.end(passes.step - self._count, self._row_ends)
+        self._ends_at = self._count + end - passes.step
         try:
             while passes.step < end:
                 data, iterator = self._fetched(loader, passes, begin_pass)
@@ -349,11 +374,13 @@ class Loop(AnyPart):
         """
         self._check("run.validation", loader)
         begin(loader)
+        self.fetching.meet(loader)
         self._validation = scope = Validation(self.last, random_state.collect(), self._generators.state())
         self._of_validations.meet(loader)
         batch = -1
         try:
-            for batch, data in enumerate(loader):
+            place = (self._epoch, -1 - self._count)  # the same wherever the run goes on
+            for batch, data in enumerate(self.fetching.begin(loader, place)):
                 self.last = {}
                 yield batch, data
         finally:

@@ -220,7 +220,7 @@ class Opening:
         if isinstance(check, ResumeCheck):
             self._store.write_event("check begins", {"resume_point": self._store.number})
             if check.seconds > _LONG:
-                again = f"{check.newest.position.done} is trained again as a check"
+                again = f"{check.stretch} is trained again as a check"
                 self._say(f"outlast: resuming {self._shown}: {again}, about {check.seconds:.0f} s")
             return check
         if names := check.set_since:
@@ -250,7 +250,12 @@ class Opening:
         self._wrong += self._contents.dry_run()
 
     def announce(
-        self, saved: RunState | None, finished: str | None, epochs: int | None, checked: str = ""
+        self,
+        saved: RunState | None,
+        finished: str | None,
+        epochs: int | None,
+        steps: int | None,
+        checked: str = "",
     ) -> None:
         """One line: what was found, and where it goes on; one for what did not come back as it was."""
         if self._wrong:
@@ -268,7 +273,7 @@ class Opening:
                 self._say(f"outlast: {self._shown} begins again: it was ended before it had saved anything")
             return
         what = (
-            f"resumed {self._shown} at {saved.position.next}{checked}"
+            f"resumed {self._shown} at {saved.position.next_of(steps)}{checked}"
             if finished is None
             else f"{self._shown} is finished ({finished}); its weights and history are back"
         )

@@ -44,6 +44,8 @@ class ResumeCheck(Reader):
         store: the run's.
         before: where the run was at ``point``.
         newest: where it was at the newest.
+        is_behind_batches: the newest was made between the last batch of an epoch and its end.
+        stretch: what is trained again, in words.
         callbacks: what the callbacks remember there.
         differences: what is not the same; None as long as the stretch is trained.
         abandoned: there is nothing to compare: the user asked for something else meanwhile.
@@ -64,6 +66,8 @@ class ResumeCheck(Reader):
         super().__init__(store.folder, self._before)
         self.before = replace(RunState.from_state(point.state), contents={})
         self.newest = replace(newest, contents={})
+        self.is_behind_batches = bool((newest.contents.get("fit") or {}).get("ended"))
+        self.stretch = newest.position.since(self.before.position)
         self.is_open, self.store, self.callbacks = True, store, callbacks
         self.number, self.committed, self.findings = store.number, store.committed, store.findings
         self._measured = frozenset(measured)
@@ -121,7 +125,7 @@ class ResumeCheck(Reader):
             how = (
                 f"identical but for {', '.join(self.aside)}, as before" if self.is_known else "not identical"
             )
-        return f"{self.newest.position.done} trained again as a check: {how}"
+        return f"{self.stretch} trained again as a check: {how}"
 
     @property
     def is_known(self) -> bool:
@@ -145,7 +149,7 @@ class ResumeCheck(Reader):
         )
         how = f"is exact but for {self.differences[0].kind.name}" if self.aside else "is not exact"
         return (
-            f"Resuming {shown} {how}: {self.newest.position.done} was trained again as a "
+            f"Resuming {shown} {how}: {self.stretch} was trained again as a "
             f"check, and is not what was saved. {self.outcome} The likely cause: "
             f"{self.differences[0].kind.cause}.{device} Training goes on from what was saved. docs/exact.md "
             "has more; check_resume='never' leaves the check out."
@@ -223,6 +227,8 @@ def rewound(
             return Unchecked(set_since=names)
         callbacks = frozen(contents.collect()["callbacks"])
         check = ResumeCheck(store, point, newest, lines, callbacks, measured)
+        if _has_no_batch(RunState.from_state(point.state), newest):
+            return Unchecked("no batch is between the last two resume points")
         if check.before.position >= newest.position or check.before.changes != newest.changes:
             return Unchecked()  # the newest adds a late stop alone, or the user has changed something between
         before = _with_known_loaders(RunState.from_state(point.state).contents, newest.contents)
@@ -239,6 +245,16 @@ def rewound(
     contents.begin({**newest.contents, "callbacks": callbacks})
     contents.put_back(Moment.OPEN)
     return Unchecked(_UNFIT)
+
+
+def _has_no_batch(before: RunState, newest: RunState) -> bool:
+    """Whether the older one was made after the last batch of the epoch at whose end the newer one was."""
+    at, last = newest.position, before.position.batch
+    if last is None or at.batch is not None or at.epoch != before.position.epoch:
+        return False
+    if fit := before.contents.get("fit"):
+        return bool(fit["ended"]) or last + 1 == newest.settings.get("steps")
+    return bool(last + 1 == newest.contents["loop"]["batches"]["count"])
 
 
 def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) -> dict[str, Tree]:

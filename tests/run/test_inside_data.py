@@ -1,0 +1,175 @@
+"""Runs that are saved inside an epoch: data that draw random numbers, and what comes after the batches."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import outlast
+from outlast.testing import FakeAdapter
+
+torch = pytest.importorskip("torch")
+from torch.utils.data import DataLoader, Dataset, IterableDataset  # noqa: E402
+
+BATCHES = 6
+
+
+def train(
+    folder: Path,
+    data: Callable[[], Any],
+    until: int | None = None,
+    *,
+    every: Any = 2,
+    behind: Callable[[outlast.Run, int], object] = lambda run, epoch: None,
+    **options: Any,
+) -> Any:
+    """The losses, and every batch that came; None if the training was left after so many batches."""
+    torch.manual_seed(3)
+    adapter = FakeAdapter({"w": [0.0]})
+    run = outlast.Run(folder, adapter=adapter, save_every=every, **options)
+    loader, done = data(), 0
+    for epoch in run.epochs(2):
+        for batch in run.batches(loader() if callable(loader) else loader):
+            drawn = float(torch.rand(()))
+            adapter.weights["w"][0] += total(batch) * drawn
+            run.log(loss=adapter.weights["w"][0])
+            done += 1
+            if done == until:
+                run.flush()
+                return None
+        behind(run, epoch)
+        run.extra["epochs"] = run.extra.get("epochs", 0) + 1
+    return [*run.history["loss"], adapter.weights["w"][0], run.extra["epochs"]]
+
+
+def total(batch: Any) -> float:
+    return sum(map(total, batch)) if isinstance(batch, (list, tuple)) else float(batch.sum())
+
+
+class Own(Dataset[Any]):
+    """Draws from a generator in an attribute."""
+
+    def __init__(self, kind: str) -> None:
+        self.rng: Any = np.random.default_rng(1)
+        if kind == "torch":
+            self.rng = torch.Generator().manual_seed(1)
+        elif kind == "python":
+            self.rng = random.Random(1)
+
+    def __len__(self) -> int:
+        return 4 * BATCHES
+
+    def __getitem__(self, index: int) -> Any:
+        drawn = (
+            torch.rand((), generator=self.rng) if isinstance(self.rng, torch.Generator) else self.rng.random()
+        )
+        return torch.tensor([float(index) + float(drawn)])
+
+
+class Buffered(IterableDataset[Any]):
+    """Draws from the generator that the training draws from."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(4 * BATCHES):
+            yield torch.tensor([index + float(torch.rand(()))])
+
+
+@pytest.mark.parametrize("check", ["never", "always"])
+@pytest.mark.parametrize("kind", ["numpy", "python", "torch"])
+def test_a_generator_of_the_dataset_is_where_it_was(
+    folder: Path, kind: str, check: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def data() -> Any:
+        return DataLoader(Own(kind), 4, shuffle=True)
+
+    whole = train(folder / "whole", data, every="epoch")
+    for until in (5, 4, 6):
+        train(folder / "left", data, until, check_resume=check)
+    assert train(folder / "left", data, check_resume=check) == whole
+    assert "not identical" not in capsys.readouterr().out
+
+
+def test_batches_that_are_others_when_they_are_loaded_again_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stream() -> Any:
+        return DataLoader(Buffered(), 4)
+
+    train(folder / "left", stream, 5, check_resume="never")
+    capsys.readouterr()
+    train(folder / "left", stream, check_resume="never")
+    assert "may not be exact: 3 of the batches that were trained are others" in capsys.readouterr().out
+
+
+def test_the_second_of_two_loaders_side_by_side_is_looked_at_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def again(loader: Any) -> Iterator[Any]:
+        while True:
+            yield from loader
+
+    def side_by_side() -> Any:
+        short = DataLoader([[torch.tensor(float(one))] for one in range(8)], 4, shuffle=True)
+        other = DataLoader([[torch.tensor(float(one))] for one in range(4 * BATCHES)], 4)
+        return lambda: zip(other, again(short), strict=False)
+
+    train(folder / "left", side_by_side, 5, check_resume="never")
+    capsys.readouterr()
+    train(folder / "left", side_by_side, check_resume="never")
+    assert "of the batches that were trained are others" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("in_validation", [False, True])
+def test_a_signal_behind_the_batches_lets_the_epoch_end_and_saves_it(
+    folder: Path, in_validation: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def data() -> Any:
+        return DataLoader(Own("numpy"), 4, shuffle=True)
+
+    def behind(run: outlast.Run, epoch: int) -> None:
+        for _ in run.validation(range(3)) if in_validation else [0]:
+            if sends:
+                sends.clear()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    sends: list[bool] = []
+    whole = train(folder / "whole", data, behind=behind)
+    sends.append(True)
+    with pytest.raises(SystemExit):
+        train(folder / "left", data, every=4, behind=behind)
+    assert (
+        "ended after epoch 1, which is saved. The same command goes on with epoch 2"
+        in capsys.readouterr().out
+    )
+    assert train(folder / "left", data, every=4, behind=behind) == whole
+
+
+def test_the_last_batch_of_an_epoch_has_no_resume_point_of_its_own(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So a check has batches to train again."""
+
+    def data() -> Any:
+        return DataLoader(Own("numpy"), 4, shuffle=True)
+
+    train(folder / "left", data, BATCHES + 1, every=3)
+    run = outlast.open_run(folder / "left")
+    assert run.committed == (0, None)
+    train(folder / "left", data, every=3)
+    assert "(epoch 1 from batch 4 on trained again as a check: identical)" in capsys.readouterr().out
+
+
+def test_a_check_without_a_batch_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def data() -> Any:
+        return lambda: iter(torch.arange(6.0).split(1))  # nobody knows how many there are
+
+    train(folder / "left", data, BATCHES + 1, every=3)
+    train(folder / "left", data, every=3)
+    assert "not checked: no batch is between the last two resume points" in capsys.readouterr().out
