@@ -71,10 +71,11 @@ class Left(keras.callbacks.Callback):
         self.until = until
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.left = epoch == self.until
+        self.left, self.steps = epoch == self.until, 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.left and batch == 1:
+        self.steps += 1
+        if self.left and self.steps == 2:
             raise KeyboardInterrupt
 
 
@@ -528,6 +529,16 @@ def a_tf_dataset_that_shuffles(folder: Path, until: int | None) -> Any:
 @exact
 def a_tf_dataset_that_goes_on_over_epochs(folder: Path, until: int | None) -> Any:
     return through(folder, until, tf_dataset().repeat().batch(8).prefetch(2), steps_per_epoch=4)
+
+
+@only("tensorflow", "jax")  # PyTorch has one batch a step
+@exact
+def a_tf_dataset_that_goes_on_in_steps_of_several_batches(folder: Path, until: int | None) -> Any:
+    model = network()
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False, steps_per_execution=3)
+    run = outlast.Run(folder)
+    data = run.data(tf_dataset().repeat().batch(2))
+    return train(folder, until, model, data, run=run, steps_per_epoch=8)
 
 
 @exact

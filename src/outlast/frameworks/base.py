@@ -412,6 +412,11 @@ class Control:
         """What the framework's loop trains on, as far as that is known."""
         return None
 
+    @property
+    def step_size(self) -> int:
+        """How many batches the framework's loop takes at a time."""
+        return 1
+
     def refused(self, callback: Any) -> str | None:
         """Why a callback of the framework's must not be in a training with a Run; None if it may."""
         return None

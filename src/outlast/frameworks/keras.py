@@ -503,6 +503,11 @@ class KerasControl(Control):
         """The argument ``x`` of ``fit``, looked for among the callers, too."""
         return next((one.f_locals.get("x") for one in _fits()), None)
 
+    @property
+    def step_size(self) -> int:
+        """The model's ``steps_per_execution``."""
+        return int(getattr(self._loop_model, "steps_per_execution", 1) or 1)
+
     def refused(self, callback: Any) -> str | None:
         """Keras's own way to go on after a crash tells ``fit`` another epoch to begin with."""
         if type(callback).__name__ != "BackupAndRestore":
