@@ -553,7 +553,7 @@ def test_nothing_is_warned_of_where_an_epoch_had_no_batch_left(folder: Path, che
             run.log(val_loss=1.0)
 
     run_until((2 + (number == 0), number))
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True, action="always") as caught:
         run_until((9, 9))
     assert [str(one.message) for one in caught] == []
     assert len(outlast.open_run(folder).history.rows) == 4
@@ -811,6 +811,6 @@ def test_by_hand_a_list_of_callbacks_stops_cuts_and_restores(folder: Path) -> No
 
 
 def test_nothing_is_warned_of_in_a_plain_training(folder: Path) -> None:
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True, action="always") as caught:
         train(Run(folder, [outlast.CSVLogger()], state=state(), save_every=1), 3)
     assert [str(one.message) for one in caught] == []
