@@ -61,7 +61,15 @@ def numbers(tree: Any) -> list[Any]:
     ("given", "text"),
     [
         ({"params": jnp.ones(2), "name": "net"}, r"state\['name'\] is a str"),
-        ({"params": jnp.ones(2), "rows": np.array(["a"])}, r"state\['rows'\] is a ndarray"),
+        ({"params": jnp.ones(2), "rows": np.array(["a"])}, r"state\['rows'\] is a ndarray of dtype <U1"),
+        (
+            {"w": jax.ShapeDtypeStruct((2,), "float32")},
+            r"state\['w'\] is a ShapeDtypeStruct.* Pass real arrays",
+        ),
+        ({}, "this dict has no leaf"),
+        ({"params": None}, "this dict has no leaf"),
+        ({"act": jnp.tanh}, r"this dict has no array: state\['act'\] is a .* passed as model="),
+        (jnp.tanh, "state must be a pytree of arrays, .* passed as model="),
         ({"params": jnp.ones(2), "z": 1j}, r"state\['z'\] is a complex"),
         (object(), "state must be a pytree of arrays, .* but is a builtins.object"),
         ({"a": {"b": [jnp.ones(1), {3}]}}, r"state\['a'\]\['b'\]\[1\] is a set"),
@@ -86,7 +94,10 @@ def test_a_leaf_that_cannot_be_stored_is_named_at_once(given: Any, text: str) ->
             {"state": {"w": jnp.ones(1)}, "weights": lambda s: s["v"]},
             "weights failed .* KeyError: 'v'.*state",
         ),
-        ({"state": {"w": jnp.ones(1)}, "weights": lambda s: {"v": s["w"] * 2}}, "not in the state"),
+        (
+            {"state": {"w": jnp.ones(1)}, "weights": lambda s: {"v": s["w"] * 2}},
+            "not in the state.*not compute",
+        ),
         ({"state": {"w": jnp.ones(1)}, "weights": lambda s: {}}, "weights gave nothing"),
         ({"model": {"w": jnp.ones(1)}}, "With JAX, pass state="),
     ],
@@ -94,6 +105,12 @@ def test_a_leaf_that_cannot_be_stored_is_named_at_once(given: Any, text: str) ->
 def test_arguments_that_do_not_go_together_say_what_does(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ArgumentError, match=text):
         Run(None, **arguments)
+
+
+def test_a_module_of_pytorch_is_told_to_be_passed_as_model() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ArgumentError, match=r"torch.*Linear. .* passed as model="):
+        Run(None, state=torch.nn.Linear(1, 1))
 
 
 def test_a_run_without_a_state_has_none(folder: Path) -> None:
@@ -425,6 +442,123 @@ def test_a_state_of_another_structure_is_refused_where_it_is_set() -> None:
         run.state = {**run.state, "new": jnp.ones(1)}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ({"w": 1.0, "h": None}, {"w": 1.0, "h": 2.0}, r"state\['h'\] was None, and is not now"),
+        ({"w": 1.0, "h": {"x": 2.0}}, {"w": 1.0, "h": None}, r"state\['h'\]\['x'\] is None now"),
+    ],
+)
+def test_none_that_becomes_an_array_or_the_reverse_is_told_to_start_with_zeros(
+    before: Any, after: Any, text: str
+) -> None:
+    run = Run(None, state=before)
+    with pytest.raises(UsageError, match=f"{text}.* zeros of that shape"):
+        run.state = after
+
+
+def test_a_state_that_is_set_while_jax_traces_is_named_where_it_is_set() -> None:
+    run = Run(None, state={"w": jnp.ones(1)})
+
+    @jax.jit
+    def step(x: Any) -> None:
+        run.state = {"w": run.state["w"] + x}
+
+    with pytest.raises(UsageError, match=r"state\['w'\] has no value yet: .* JAX traces"):
+        step(1.0)
+    assert run.state["w"].tolist() == [1.0]
+
+
+def test_an_array_that_leaks_from_a_trace_into_a_module_is_named_at_the_save() -> None:
+    given = {"w": jnp.ones(1)}
+    run = Run(None, state=given)
+    jax.jit(lambda x: given.update(w=x))(1.0)
+    with pytest.raises(UsageError, match=r"state\['w'\] has no value yet"):
+        run.training.state()
+
+
+def own_variable(folder: Path, end: int, *, reads: bool = False, given: Any = None) -> Any:
+    """Trains a variable of the script's, which ``run.state`` is set to; ends in the middle of an epoch."""
+    own = {"w": jnp.zeros(3)}
+    run = Run(folder, state=own, save_every=2)
+    for epoch in run.epochs(4):
+        if reads:
+            own = run.state
+        for batch in run.batches(range(5)):
+            own = {"w": own["w"] * 0.5 + batch}
+            run.state = own
+            if (epoch, batch) == (end, 2):
+                return own
+    return own
+
+
+@pytest.mark.parametrize("end", [0, 2])
+def test_a_state_of_the_scripts_that_is_trained_after_a_resume_is_refused(folder: Path, end: int) -> None:
+    own_variable(folder, end)
+    with pytest.raises(UsageError, match=r"without having been read since the resume. .* state = run.state"):
+        own_variable(folder, 9)
+    with pytest.raises(UsageError, match="without having been read"):  # nothing was lost by the first
+        own_variable(folder, 9)
+    resumed = own_variable(folder, 9, reads=True)
+    assert resumed["w"].tolist() == own_variable(folder.with_name("other"), 9)["w"].tolist()
+
+
+def test_a_state_that_was_read_before_a_check_has_put_another_in_is_refused(folder: Path) -> None:
+    """It is that of the newest save, and the check goes back to the one before."""
+    train(Run(folder, state={"w": jnp.zeros(3)}), 4, until=3)
+    run = Run(folder, state={"w": jnp.zeros(3)})
+    own = run.state
+    with pytest.raises(UsageError, match=r"Or read it in each epoch"):
+        for _ in run.epochs(4):
+            own = trained(own)
+            run.state = own
+
+
+def test_modules_that_are_changed_in_place_need_not_be_read(folder: Path) -> None:
+    from flax import nnx
+
+    def make_and_train(epochs: int, until: int | None) -> Any:
+        model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+        run = Run(folder, state={"model": model}, save_every=1)
+        for epoch in run.epochs(epochs):
+            for batch in run.batches(range(3)):
+                model.kernel[...] = model.kernel[...] + 1
+                run.state = {"model": model}  # not needed, but the same
+                if (epoch, batch) == (until, 1):
+                    break
+            if epoch == until:
+                break
+        return model.kernel[...] - nnx.Linear(2, 1, rngs=nnx.Rngs(0)).kernel[...]
+
+    make_and_train(4, 2)
+    assert make_and_train(4, None).round().tolist() == [[12.0], [12.0]]
+
+
+@pytest.mark.parametrize(("check", "number"), [("never", 3), ("always", 0)])
+def test_nothing_is_warned_of_where_an_epoch_had_no_batch_left(folder: Path, check: Any, number: int) -> None:
+    """It was saved after its last batch, and goes on there: to end it, or to compare how it ended."""
+
+    def run_until(end: tuple[int, int]) -> None:
+        cut = outlast.ReduceLROnPlateau("val_loss", patience=0, min_delta=10)
+        run = Run(folder, [cut], state=state(), learning_rate=0.1, save_every=1, check_resume=check)
+        for epoch in run.epochs(4):
+            done = 0
+            while (epoch, done) != end and not done:
+                for _ in run.batches(range(3)):
+                    assert run.learning_rate
+                    run.state = trained(run.state)
+                done = 3
+            if (epoch, done) == end:
+                return
+            run.log(val_loss=1.0)
+
+    run_until((2 + (number == 0), number))
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        run_until((9, 9))
+    assert [str(one.message) for one in caught] == []
+    assert len(outlast.open_run(folder).history.rows) == 4
+
+
 def test_a_rate_that_the_loop_does_not_read_is_warned_of(folder: Path) -> None:
     cut = outlast.ReduceLROnPlateau("val_loss", patience=0, min_delta=10)
     with pytest.warns(OutlastWarning, match="did not read run.learning_rate"):
@@ -471,6 +605,15 @@ def test_rates_of_optax_are_found_and_set_in_their_own_type() -> None:
     assert short.state["opt"].hyperparams["learning_rate"].dtype == jnp.bfloat16
     with pytest.raises(ArgumentError, match="no learning rate 'tail', but body, head"):
         run.learning_rate = {"tail": 1.0}
+
+
+def test_a_loop_without_a_rate_is_told_where_a_rate_can_be() -> None:
+    ways = r"pass learning_rate= beside state=, .* optax.inject_hyperparams"
+    run = Run(None, [outlast.ReduceLROnPlateau()], state=state())
+    with pytest.raises(UsageError, match=ways):
+        run.learning_rate = 0.1
+    with pytest.raises(outlast.CapabilityError, match=f"ReduceLROnPlateau needs .*: {ways}"):
+        train(run, 1)
 
 
 def test_a_rate_that_a_schedule_computes_cannot_be_set(folder: Path) -> None:
@@ -538,7 +681,7 @@ def test_a_run_keeps_no_state_but_the_last(folder: Path) -> None:
 
 
 def test_a_run_with_a_state_is_not_for_kerass_fit() -> None:
-    with pytest.raises(UsageError, match="was made for another model"):
+    with pytest.raises(UsageError, match="was made with state=, for a JAX loop"):
         Run(None, state=state()).set_model(object())
 
 
@@ -668,5 +811,6 @@ def test_by_hand_a_list_of_callbacks_stops_cuts_and_restores(folder: Path) -> No
 
 
 def test_nothing_is_warned_of_in_a_plain_training(folder: Path) -> None:
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings(record=True, action="always") as caught:
         train(Run(folder, [outlast.CSVLogger()], state=state(), save_every=1), 3)
+    assert [str(one.message) for one in caught] == []

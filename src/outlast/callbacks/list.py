@@ -186,9 +186,7 @@ class CallbackList(Hooks):
                 )
             self.training.set_learning_rate(name, real(rate, "learning_rate"))
         if not names:
-            raise UsageError(
-                "There is no learning rate to set yet: there is no model with an optimizer, and no state."
-            )
+            raise UsageError(f"There is no learning rate to set: {self.training.without_rate}.")
         self._rates_were_set()
 
     def _rates_were_set(self) -> None:

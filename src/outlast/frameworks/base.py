@@ -79,6 +79,7 @@ class Training:
 
     framework = "a loop without a model"
     is_value = False  # what is trained is a value, which the loop sets
+    without_rate = "there is no model with an optimizer, and no state, yet"
     rates_were_read = False  # by the loop, through its Run or CallbackList
     capabilities: frozenset[Capability] = frozenset()
 

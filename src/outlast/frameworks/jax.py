@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from outlast.core.asking import asked
-from outlast.exceptions import DamagedFile, RunChanged, UsageError
+from outlast.exceptions import CapabilityError, DamagedFile, RunChanged, UsageError
 from outlast.frameworks import array_files, jax_modules, jax_rates, jax_tree, jax_weights
 from outlast.frameworks.base import Adapter, Capability, Snapshot, weakly
 from outlast.frameworks.description import shortened, text
@@ -33,6 +33,12 @@ _CONFIG = (
     "jax_numpy_dtype_promotion",
 )
 _SET_IT = "set run.state to what the step returns: run.state, loss = train_step(run.state, x, y)"
+_UNREAD = (
+    "run.state was set without having been read since the resume. What was saved is in run.state: the loop "
+    "trains another state, such as one that was made before the Run, and what was saved would be lost. Pass "
+    "run.state to the step: run.state, loss = train_step(run.state, x, y). Or read it in each epoch, before "
+    "the batches: state = run.state."
+)
 
 
 class JaxTraining(Adapter):
@@ -46,13 +52,20 @@ class JaxTraining(Adapter):
     """
 
     is_value = True
+    without_rate = (
+        "pass learning_rate= beside state=, and give run.learning_rate to the step; or keep the rate in the "
+        "state, with optax.inject_hyperparams and a number, such as "
+        "optax.inject_hyperparams(optax.adam)(learning_rate=1e-3)"
+    )
 
     def __init__(
         self, state: Any, weights: Callable[[Any], Any] | None = None, learning_rate: Any = None
     ) -> None:
         super().__init__()
         leaves = jax_tree.taken_apart(state)
+        jax_tree.refuse_traced(leaves)
         jax_tree.refuse_unsavable(state, leaves)
+        jax_tree.refuse_empty(state, leaves)
         jax_tree.refuse_deleted(leaves, new=True)
         self._value = state
         self._names, self._structure = leaves.names, leaves.structure
@@ -65,6 +78,8 @@ class JaxTraining(Adapter):
         self._donates = True  # until a step has shown that it does not
         self._watch = Watch()
         self._rates_were_set = False  # and the loop has not read them since
+        self._is_unread = False  # what a resume has put in
+        self._was_loaded = False  # since the last look at who trains
         can: set[Capability] = {"weights", "saving", "state"}
         self.capabilities = frozenset(can | ({"learning_rate"} if self._rates or self._rates_at else set()))
 
@@ -90,11 +105,14 @@ class JaxTraining(Adapter):
 
     @property
     def value(self) -> Any:
-        """The state."""
+        """The state, as the user reads and sets it: what outlast itself reads is :attr:`model`."""
+        self._is_unread = False
         return self._value
 
     @value.setter
     def value(self, value: Any) -> None:
+        if self._is_unread:
+            raise UsageError(_UNREAD)
         if self._looks_closely or type(value) is not type(self._value):
             self._check_structure(value)
             self._looks_closely = False
@@ -108,16 +126,26 @@ class JaxTraining(Adapter):
         """The leaves of a state that is or was set.
 
         Raises:
-            UsageError: they have other names than those of the template, so that no start could restore them.
+            UsageError: they have other names than those of the template, so that no start could restore them;
+                or one has no value yet.
         """
         values, structure = jax.tree_util.tree_flatten(value)
-        if is_equal(structure, self._structure):  # names take much longer
-            return Leaves(self._names, values, structure)
-        leaves = jax_tree.taken_apart(value)
+        is_as_made = is_equal(structure, self._structure)  # names take much longer
+        leaves = Leaves(self._names, values, structure) if is_as_made else jax_tree.taken_apart(value)
+        jax_tree.refuse_traced(leaves)
         if leaves.names == self._names:
             return leaves
         gone = [name for name in self._names if name not in leaves.names]
         new = [name for name in leaves.names if name not in self._names]
+        now_none, was_none = jax_tree.within_none(gone, value), jax_tree.within_none(new, self._value)
+        if [*now_none, *was_none] == [*gone, *new] != []:
+            told = [f"{_few(gone)} is None now, and was not"] if gone else []
+            told += [f"{_few(new)} was None, and is not now"] if new else []
+            raise UsageError(
+                f"run.state was set to a {type(value).__name__} in which {', '.join(told)}. No resume could "
+                "restore it, for a state must have the same leaves at all times. Instead of None, start with "
+                "zeros of that shape, and keep such an array."
+            )
         told = [f"without {_few(gone)}"] if gone else []
         told += [f"with {_few(new)}"] if new else []
         raise UsageError(
@@ -189,7 +217,7 @@ class JaxTraining(Adapter):
     def load_state(self, state: Any) -> None:
         """Put the leaves into the template; those that are as they were saved stay the same arrays."""
         stored, kinds = state["weights"]["leaves"], state["weights"]["kinds"]
-        leaves = self._check_structure(self._value)
+        leaves, before = self._check_structure(self._value), jax_modules.outer_leaves(self._value)
         self._set_leaves(
             leaves,
             [
@@ -199,6 +227,9 @@ class JaxTraining(Adapter):
                 for name, leaf, place in zip(leaves.names, leaves.values, self._places, strict=True)
             ],
         )
+        pairs = zip(before, jax_modules.outer_leaves(self._value), strict=True)
+        self._is_unread |= any(old is not new for old, new in pairs)
+        self._was_loaded = True
         if self._rates is not None:
             self._rates_were_set |= self._rates != state["learning_rate"]
             self._rates = dict(state["learning_rate"])
@@ -250,14 +281,18 @@ class JaxTraining(Adapter):
         )
 
     def taken_over(self, parts: Collection[Any]) -> str:
-        """Tells once that the state was the same at the last call, and once that a rate is not used."""
-        told = []
-        if self._watch.is_unchanged("epoch", self._value):
+        """Tells once that the state was the same at the last call, and once that a rate is not used.
+
+        An epoch that went on inside may have had no batch left, so nothing is told of it.
+        """
+        told, was_loaded = [], self._was_loaded
+        self._was_loaded = False
+        if self._watch.is_unchanged("epoch", self._value) and not was_loaded:
             told.append(
                 "run.state did not change: no step has trained what the run saves. If the loop keeps the "
                 f"state in a variable of its own, {_SET_IT}."
             )
-        if self._rates_were_set and not self.rates_were_read:
+        if self._rates_were_set and not (self.rates_were_read or was_loaded):
             told.append(
                 "The learning rate was changed, but the loop did not read run.learning_rate in this epoch: "
                 "pass it to the step, train_step(run.state, x, y, run.learning_rate)."
@@ -276,6 +311,15 @@ class JaxTraining(Adapter):
         )
 
     # Rates.
+
+    def require(self, capability: Capability, who: str) -> None:
+        """Check that the callback can do its work with this state."""
+        if capability == "learning_rate" not in self.capabilities:
+            raise CapabilityError(
+                f"{who} needs a learning rate that can be set, which this JAX loop does not have: "
+                f"{self.without_rate}."
+            )
+        super().require(capability, who)
 
     def learning_rates(self) -> dict[str, float]:
         """The rates that were given, or those in the state."""

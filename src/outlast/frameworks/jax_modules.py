@@ -17,7 +17,12 @@ def is_object(thing: Any) -> bool:
 
 def has_objects(state: Any) -> bool:
     """Whether there are some in a state, so that a step need not return it."""
-    return any(map(is_object, jax.tree_util.tree_leaves(state, is_leaf=is_object)))
+    return any(map(is_object, outer_leaves(state)))
+
+
+def outer_leaves(state: Any) -> list[Any]:
+    """The leaves of a state, with each object in place of its own, as it is changed in place."""
+    return list(jax.tree_util.tree_leaves(state, is_leaf=is_object))
 
 
 def put_into(state: Any, new: Any) -> Any:

@@ -26,6 +26,7 @@ from outlast.storage.format.dtypes import Bits, name_of
 ARRAY, WEAK, KEY, NUMPY, NUMBER, CONSTANT = "array", "weak", "key:", "numpy", "number", "constant"
 _NUMBERS = (bool, int, float)
 _MOST_NAMED = 3
+_AS_MODEL = "A Keras model or a PyTorch module is passed as model=."
 
 
 class Leaves(NamedTuple):
@@ -125,14 +126,20 @@ def refuse_unsavable(state: Any, leaves: Leaves) -> None:
         for name, leaf, is_setting in zip(leaves.names, leaves.values, settings, strict=True)
         if not kind_of(leaf) or (isinstance(leaf, str) and not is_setting)
     ]
-    if [name for name, _ in wrong] == [""]:
-        kind = type(wrong[0][1])
+    shapes = [name for name, leaf in wrong if isinstance(leaf, jax.ShapeDtypeStruct)]
+    if shapes:
+        raise ArgumentError(
+            f"{shown(shapes[0])} is a ShapeDtypeStruct, as jax.eval_shape gives them: it has no numbers. "
+            "Pass real arrays, made by the same function without jax.eval_shape."
+        )
+    if leaves.names == ("",) and kind_of(leaves.values[0]) in ("", CONSTANT):
+        kind = type(leaves.values[0])
         raise ArgumentError(
             f"state must be a pytree of arrays, such as a dict or a TrainState, but is a {kind.__module__}."
-            f"{kind.__qualname__}. A Keras model or a PyTorch module is passed as model=."
+            f"{kind.__qualname__}. {_AS_MODEL}"
         )
     if wrong:
-        told = [f"{shown(name)} is a {type(leaf).__name__}" for name, leaf in wrong[:_MOST_NAMED]]
+        told = [f"{shown(name)} is a {_class_of(leaf)}" for name, leaf in wrong[:_MOST_NAMED]]
         more = f" (and {len(wrong) - _MOST_NAMED} more)" if len(wrong) > _MOST_NAMED else ""
         raise ArgumentError(
             f"A state has arrays, numbers and typed random keys as leaves, but {', '.join(told)}{more}. Keep "
@@ -144,6 +151,61 @@ def refuse_unsavable(state: Any, leaves: Leaves) -> None:
         raise ArgumentError(
             f"{shown(far[0])} has pieces on the devices of other processes, which one process cannot save."
         )
+
+
+def _class_of(leaf: Any) -> str:
+    """With the type of an array's elements, which is what is wrong with it."""
+    is_array = isinstance(leaf, (np.ndarray, np.generic))
+    return type(leaf).__name__ + (f" of dtype {leaf.dtype}" if is_array else "")
+
+
+def refuse_empty(state: Any, leaves: Leaves) -> None:
+    """Refuse a state in which nothing would be saved.
+
+    Raises:
+        ArgumentError: it has no leaves, or functions alone.
+    """
+    if any(kind_of(leaf) != CONSTANT for leaf in leaves.values):
+        return
+    pairs = zip(leaves.names, leaves.values, strict=True)
+    told = [f"{shown(name)} is a {_class_of(leaf)}" for name, leaf in pairs]
+    what = f"has no array: {', '.join(told[:_MOST_NAMED])}" if told else "has no leaf: None is none"
+    raise ArgumentError(
+        "state must have everything that the next step depends on, such as the weights and the optimizer's "
+        f"state, but this {type(state).__name__} {what}. {_AS_MODEL}"
+    )
+
+
+def refuse_traced(leaves: Leaves) -> None:
+    """Refuse a state from inside a function that JAX traces, which has no numbers yet.
+
+    Raises:
+        UsageError: it is from there.
+    """
+    pairs = zip(leaves.names, leaves.values, strict=True)
+    traced = [name for name, leaf in pairs if isinstance(leaf, jax.core.Tracer)]
+    if traced:
+        raise UsageError(
+            f"{shown(traced[0])} has no value yet: run.state is set inside a function that JAX traces. "
+            "Return the state from that function, and set run.state to what comes back: run.state, loss = "
+            "train_step(run.state, x, y)."
+        )
+
+
+def within_none(names: Sequence[str], state: Any) -> list[str]:
+    """Those of the names of leaves in whose place a state has None.
+
+    Example:
+        >>> within_none(["['a']['b']", "['ab']", "['c']"], {"a": None, "c": 1.0})
+        ["['a']['b']"]
+    """
+    found, _ = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda node: node is None)
+    nones = [jax.tree_util.keystr(path) for path, leaf in found if leaf is None]
+    return [name for name in names if any(_is_within(name, none) for none in nones)]
+
+
+def _is_within(name: str, place: str) -> bool:
+    return name.startswith(place) and name[len(place) : len(place) + 1] in ("", ".", "[")
 
 
 def _is_at_hand(leaf: Any) -> bool:

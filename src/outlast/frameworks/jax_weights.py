@@ -19,6 +19,10 @@ from outlast.frameworks.jax_tree import CONSTANT, KEY, NUMBER, Leaves, kind_of, 
 
 _FIRST_KEY = re.compile(r"\.\w+|\[[^\]]*\]")
 _MODELS = ("params", "model", "weights")  # what states call what is trained
+_BY_STEP = (
+    ", and not compute any. Keep what it computes as a field of the state, which the step sets, and pick "
+    "that field: lambda s: s.average."
+)
 _BESIDE = ("batch_stats",)  # what a Linen model needs, too, to compute the same
 
 
@@ -73,8 +77,8 @@ def find(state: Any, leaves: Leaves, select: Callable[[Any], Any] | None) -> Wei
     if not indices or None in indices:
         what = "nothing" if not indices else "something that is not in the state"
         raise ArgumentError(
-            f"weights gave {what}: it must give pieces of the state as they are, such as lambda s: s.params. "
-            f"This state has {_pieces(leaves)}."
+            f"weights gave {what}: it must give pieces of the state as they are, such as lambda s: s.params"
+            f"{_BY_STEP if indices else '.'} This state has {_pieces(leaves)}."
         )
     names = [name for index, name in enumerate(_file_names(picked)) if index not in rest]
     return Weights(

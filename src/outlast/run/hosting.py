@@ -104,6 +104,10 @@ class Host(OwnLoop):
         Raises:
             UsageError: the run was made for another one.
         """
+        if self.training.is_value:
+            raise UsageError(
+                f"{self!r} was made with state=, for a JAX loop: no fit trains it. Make one without."
+            )
         if self._made_for is not None and model is not self._made_for:
             raise UsageError(
                 f"{self!r} was made for another model than the one that is trained now: leave out model=, or "

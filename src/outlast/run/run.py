@@ -128,7 +128,7 @@ class Run(Host, Shown):
         arguments.check_word("check_resume", check_resume, "auto", "always", "never")
         arguments.check_word("on_save_error", on_save_error, "raise", "warn")
         arguments.check_parts(parts)
-        self._made_for = model if state is None else Run  # a state is trained by no fit
+        self._made_for = model
         self.folder = None if folder is None else arguments.folder_path(folder)
         self._shown = "" if folder is None else os.fspath(folder)
         self._rehearsal = rehearsal.current()
