@@ -1049,7 +1049,11 @@ def test_a_run_that_was_saved_inside_an_epoch_says_the_batch(tmp_path: Path, ask
     for command in ("show", "verify"):
         output = " ".join(ask(command, folder)[1].split())
         assert "takes resume point 2 and continues with epoch 1 of 3, batch 5." in output
-    assert json.loads(ask("show", folder, "--json")[1])["resume"]["batch"] == 4
+    found = json.loads(ask("show", folder, "--json")[1])
+    assert found["resume"]["batch"] == 4
+    assert [(point["epochs"], point["batch"]) for point in found["resume_points"]] == [(0, 4), (0, 2)]
+    points = r"resume point 2  epoch 1 up to batch 4\n  resume point 1  epoch 1 up to batch 2\n"
+    assert re.search(points, ask("show", folder)[1])
 
 
 # As a script meets it

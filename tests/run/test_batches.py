@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import outlast
-from outlast.exceptions import ArgumentError, RunChanged
+from outlast.exceptions import ArgumentError, RunChanged, UnknownArgument
 from outlast.testing import FakeAdapter
 
 X = np.arange(10)
@@ -126,6 +126,65 @@ def test_batches_have_the_form_of_what_was_given() -> None:
 def test_what_cannot_work_is_refused_with_a_way_out(arrays: Any, options: Any, told: str) -> None:
     with pytest.raises(ArgumentError, match=told):
         outlast.Batches(*arrays, **options)
+
+
+def test_a_misspelt_argument_is_told_what_was_meant() -> None:
+    made: Any = outlast.Batches
+    told = r"^Batches has no argument 'batchsize'. Did you mean 'batch_size'\? It takes arrays, then: batch_"
+    with pytest.raises(UnknownArgument, match=told):
+        made(X, batchsize=3)
+
+
+class Rows:
+    """A dataset of one's own."""
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index]
+
+    def __len__(self) -> int:
+        return len(X)
+
+
+def loader_of(kind: str) -> Any:
+    if kind == "tensorflow":
+        return pytest.importorskip("tensorflow").data.Dataset.from_tensor_slices(X)
+    if kind == "keras":
+        return pytest.importorskip("keras").utils.PyDataset()
+    if kind == "rows":
+        return Rows()
+    data = pytest.importorskip("torch").utils.data
+    tensors = data.TensorDataset(pytest.importorskip("torch").ones(4))
+    return {"tensors": tensors, "subset": data.Subset(tensors, [0]), "loader": data.DataLoader(tensors)}[kind]
+
+
+GIVES = r"which gives {}.*run.batches\(loader\) in a loop of your own, or to Keras's fit"
+BATCHES, ONE = (
+    GIVES.format(what) for what in ("batches itself: pass it as it is", "one row at a time: put it")
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("loader", f"a DataLoader, {BATCHES}"),
+        ("tensorflow", BATCHES),
+        ("keras", f"a PyDataset, {BATCHES}"),
+        ("tensors", r"outlast\.Batches\(\*dataset\.tensors\)"),
+        ("subset", f"a Subset, {ONE}"),
+        ("rows", f"a Rows, {ONE}"),
+    ],
+)
+def test_a_loader_and_a_dataset_are_told_where_they_belong(kind: str, told: str) -> None:
+    with pytest.raises(ArgumentError, match=told):
+        outlast.Batches(loader_of(kind))
+
+
+def test_a_batch_that_is_not_there_is_refused() -> None:
+    batches = outlast.Batches(X, batch_size=4)
+    assert rows(batches.at(epoch=0, batch=3)) == []
+    told = "batch of Batches must be at most 3, since an epoch has 3 batches, counted from 0, but is 99"
+    with pytest.raises(ArgumentError, match=told):
+        batches.at(epoch=0, batch=99)
 
 
 class Odd:

@@ -146,7 +146,9 @@ def test_what_is_no_data_is_refused_with_what_to_pass(made_of: Any, told: str) -
 def test_a_count_that_cannot_be_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
         Run(None).data((X, Y), **{name: value})
-    assert str(caught.value) == f"{name} of run.data() must be a whole number, at least 1, but is {value!r}."
+    hint = " Did you mean 8, without quotes?" if value == "8" else ""
+    told = f"{name} of run.data() must be a whole number, at least 1, but is {value!r}.{hint}"
+    assert str(caught.value) == told
 
 
 def test_a_misspelt_argument_and_arrays_without_a_tuple_are_told_what_was_meant() -> None:

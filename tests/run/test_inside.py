@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import outlast
@@ -135,6 +136,32 @@ class iter_twice:
 def test_what_is_no_number_of_batches_and_no_time_is_refused(folder: Path, wrong: Any) -> None:
     with pytest.raises(ArgumentError, match="save_every must be 'epoch', a number of batches"):
         outlast.Run(folder, adapter=FakeAdapter(), save_every=wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("5", r"but is '5'\. Did you mean 5, without quotes\?$"),
+        ("epochs", r"but is 'epochs'\. Did you mean 'epoch'\?$"),
+        (math.inf, r"but is inf\.$"),
+    ],
+)
+def test_save_every_that_is_nearly_right_is_told_what_was_meant(folder: Path, wrong: Any, told: str) -> None:
+    with pytest.raises(ArgumentError, match=told):
+        outlast.Run(folder, adapter=FakeAdapter(), save_every=wrong)
+
+
+@pytest.mark.parametrize("every", [2, 2.0, np.int64(2)], ids=repr)
+def test_a_whole_number_of_batches_or_epochs_may_be_of_any_type(folder: Path, every: Any) -> None:
+    run = outlast.Run(folder, adapter=FakeAdapter(), save_every=every)
+    for _ in run.epochs(every):
+        for batch in run.batches(range(5)):
+            if batch == 3:
+                break
+        break
+    run.flush()
+    assert run.committed == (0, 1)
+    assert outlast.open_run(folder).committed == (0, 1)
 
 
 def test_a_loop_without_batches_is_told(folder: Path) -> None:

@@ -303,3 +303,25 @@ def test_a_killed_pytorch_training_is_as_one_that_was_not(
     for place in places:
         trained(KILLED, folder / "left", every, place, killed=True)
     assert trained(KILLED, folder / "left", every, -1, killed=False) == whole
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda run: run.steps([1]), r"^run.steps\(\) needs n: run.steps\(loader, 1000, log_every=100\)\.$"),
+        (lambda run: run.steps(), r"^run.steps\(\) needs loader and n: "),
+        (lambda run: run.steps(n=3), r"^run.steps\(\) needs loader: "),
+        (lambda run: run.steps([1], 5, log=3), r"^run.steps\(\) has no argument 'log'.* 'log_every'\?"),
+        (lambda run: run.steps([1], 5, 3), r"takes loader and n, and the others by name, but got 3: "),
+        (lambda run: run.steps([1], 5, n=5), r"^run.steps\(\) was given n twice: run.steps\(loader, 1000"),
+        (lambda run: run.batches(loder=[1]), r"^run.batches\(\) has no argument 'loder'.* 'loader'\?"),
+        (lambda run: run.batches([1], [2]), r"takes one loader, but got 2: .*batches\(zip\(a, b\)\)"),
+        (lambda run: run.batches(), r"^run.batches\(\) needs loader: run.batches\(loader\)\.$"),
+        (lambda run: run.validation(), r"^run.validation\(\) needs loader: run.validation\(loader\)\.$"),
+        (lambda run: run.epochs(), r"^run.epochs\(\) needs total: run.epochs\(10\)\.$"),
+        (lambda run: run.data(), r"^run.data\(\) needs source: run.data\(\(x, y\)\)\.$"),
+    ],
+)
+def test_a_call_whose_arguments_do_not_fit_is_told_what_it_takes(wrong: Any, told: str) -> None:
+    with pytest.raises(ArgumentError, match=told):
+        wrong(outlast.Run(None, adapter=FakeAdapter()))

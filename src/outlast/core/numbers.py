@@ -191,8 +191,21 @@ def count(value: Any, name: str, least: int = 0) -> int | float:
     except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
-        raise ArgumentError(f"{name} must be a whole number, at least {least}, but is {value!r}.")
+        raise ArgumentError(
+            f"{name} must be a whole number, at least {least}, but is {value!r}.{meant(value)}"
+        )
     return result
+
+
+def meant(value: Any) -> str:
+    """A hint at the whole number that a text holds; "" if it holds none.
+
+    Example:
+        >>> meant("5"), meant("five"), meant(5)
+        (' Did you mean 5, without quotes?', '', '')
+    """
+    is_one = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20
+    return f" Did you mean {int(value)}, without quotes?" if is_one else ""
 
 
 def whole(value: Any, name: str, least: int = 1) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from outlast.core import numbers
 from outlast.core.asking import has
-from outlast.exceptions import ArgumentError
+from outlast.exceptions import ArgumentError, UnknownArgument, nearest
 from outlast.frameworks import under_way
 
 
@@ -62,6 +62,8 @@ class Batches:
 
     def __new__(cls, *arrays: Any, **options: Any) -> Self:
         """One that Keras's ``fit`` takes, if Keras is there: that has to be a class of Keras's own."""
+        if cls is Batches:
+            _check_names(options)
         if cls is Batches and has(sys.modules.get("keras"), "utils"):
             cls = import_module("outlast.frameworks.keras_batches").KerasBatches
         return super().__new__(cls)
@@ -100,11 +102,19 @@ class Batches:
 
         Args:
             epoch: from 0.
-            batch: from 0.
+            batch: from 0. As many as an epoch has: none is left.
+
+        Raises:
+            ArgumentError: there is no such batch.
         """
-        return Pass(
-            self, numbers.whole(epoch, "epoch of Batches", least=0), numbers.whole(batch, "batch", least=0)
-        )
+        epoch = numbers.whole(epoch, "epoch of Batches", least=0)
+        batch = numbers.whole(batch, "batch of Batches", least=0)
+        if batch > len(self):
+            raise ArgumentError(
+                f"batch of Batches must be at most {len(self)}, since an epoch has {len(self)} batches, "
+                f"counted from 0, but is {batch}."
+            )
+        return Pass(self, epoch, batch)
 
     def batch(self, epoch: int, index: int) -> Any:
         """One batch: a tuple, or the array alone if one was given."""
@@ -195,6 +205,17 @@ def _rows_of(array: Any, chosen: Any) -> Any:
 
 # Arguments.
 
+_OPTIONS = ("batch_size", "seed", "shuffle", "drop_last")
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in _OPTIONS:
+            raise UnknownArgument(
+                f"Batches has no argument {name!r}.{nearest(name, _OPTIONS)} It takes arrays, then: "
+                f"{', '.join(_OPTIONS)}."
+            )
+
 
 def _count_rows(arrays: tuple[Any, ...]) -> int:
     """How many rows the arrays have, each as many as the others."""
@@ -246,4 +267,25 @@ def _described(value: Any) -> str:
         return f"{value!r}: a number has a name, such as batch_size={value!r}"
     if has(value, "__next__"):
         return "an iterator: arrays are needed here, and run.batches(...) takes a loader as it is"
-    return f"a value of type {type(value).__name__}"
+    return _loader_described(value) or f"a value of type {type(value).__name__}"
+
+
+def _loader_described(value: Any) -> str:
+    """Something that gives batches or rows itself, with what to do with it; "" if it is none."""
+    name = type(value).__name__
+    if isinstance(value, (str, bytes, set, frozenset)):
+        return ""
+    if has(value, "tensors"):
+        return f"a {name} of PyTorch: pass its tensors, outlast.Batches(*dataset.tensors)"
+    kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(value).__mro__}
+    if ("keras", "PyDataset") in kinds or (has(value, "__iter__") and ("torch", "Dataset") not in kinds):
+        return (
+            f"a {name}, which gives batches itself: pass it as it is, to run.batches(loader) in a loop of "
+            "your own, or to Keras's fit"
+        )
+    if has(value, "__getitem__"):
+        return (
+            f"a {name}, which gives one row at a time: put it in a DataLoader of PyTorch, and pass that to "
+            "run.batches(loader) in a loop of your own, or to Keras's fit"
+        )
+    return ""

@@ -55,12 +55,14 @@ class Point:
 
     Args:
         number: they are numbered from 1 in the order in which they are written.
-        epochs: how many epochs it holds; None if unknown.
+        epochs: how many whole epochs it holds; None if unknown.
+        batch: how many batches of the epoch after these it holds; None: it was made at an epoch's end.
         problem: why it cannot be used; "" if it can.
     """
 
     number: int
     epochs: int | None
+    batch: int | None = None
     problem: str = ""
 
 
@@ -161,8 +163,10 @@ def _point(folder: str, number: int, seen: Look) -> Point:
     try:
         state = resume_points.peek(folder, number).state
     except DamagedFile as error:
-        return Point(number, None, reason(folder, str(error)))
-    return Point(number, RunState.from_state(state).position.next_epoch, reason(folder, problem))
+        return Point(number, None, problem=reason(folder, str(error)))
+    position = RunState.from_state(state).position
+    batch = None if position.batch is None else position.batch + 1
+    return Point(number, position.next_epoch, batch, reason(folder, problem))
 
 
 def _files(folder: str, point: ResumePoint | None) -> list[File]:

@@ -7,10 +7,12 @@ import inspect
 import operator
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
+from outlast.core import numbers
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
 from outlast.frameworks.random_state import is_generator
 from outlast.run.parts import is_stateful
@@ -66,26 +68,41 @@ def checked_seed(seed: Any) -> int | None:
         raise ArgumentError(f"seed must be a whole number, but is {seed!r}.") from error
 
 
-def check_save_every(save_every: Any) -> None:
-    """Refuse what is no number of batches, no time, and not ``"epoch"``."""
-    is_count = isinstance(save_every, int) and not isinstance(save_every, bool) and save_every > 0
+def checked_save_every(save_every: Any) -> str | int | timedelta:
+    """``"epoch"``, a number of batches as a Python int, or a time.
+
+    Raises:
+        ArgumentError: it is none of these.
+    """
     is_time = isinstance(save_every, timedelta) and save_every > timedelta(0)
-    if not (is_count or is_time or save_every == "epoch"):
-        raise ArgumentError(
-            "save_every must be 'epoch', a number of batches above 0, or a datetime.timedelta above 0, but "
-            f"is {save_every!r}."
-        )
+    if is_time or (isinstance(save_every, str) and save_every == "epoch"):
+        return cast("str | timedelta", save_every)
+    with suppress(ArgumentError):
+        return numbers.whole(save_every, "save_every")
+    meant = numbers.meant(save_every) or nearest(str(save_every), ["epoch"])
+    raise ArgumentError(
+        "save_every must be 'epoch', a number of batches above 0, or a datetime.timedelta above 0, but is "
+        f"{save_every!r}.{meant}"
+    )
 
 
-def naming_the_nearest(way_out: str) -> Callable[[_Method], _Method]:
-    """Let a method of a Run answer an unknown argument with the nearest, and too many with a way out.
+def naming_the_nearest(example: str, several: str = "") -> Callable[[_Method], _Method]:
+    """Let a method of a Run answer arguments that do not fit with what it takes.
+
+    An unknown one is answered with the nearest, one that is missing or is too many with an example.
 
     Args:
-        way_out: what to do with several that have no name, where one is taken.
+        example: a call as it should be.
+        several: what to do with more values than it takes; "": as in the example.
     """
 
     def checking(method: _Method) -> _Method:
-        names = [*inspect.signature(method).parameters][1:]
+        parameters = [*inspect.signature(method).parameters.values()][1:]
+        names = [one.name for one in parameters]
+        positional = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+        needed = [one.name for one in parameters if one.default is one.empty]
+        taken = f"one {names[0]}" if len(positional) == 1 else " and ".join(positional)
+        rest = "" if len(names) == len(positional) or several else ", and the others by name"
 
         @functools.wraps(method)
         def checked(run: Any, *args: Any, **kwargs: Any) -> Any:
@@ -94,8 +111,13 @@ def naming_the_nearest(way_out: str) -> Callable[[_Method], _Method]:
                 raise UnknownArgument(
                     f"{who} has no argument {name!r}.{nearest(name, names)} It takes: {', '.join(names)}."
                 )
-            if len(args) > 1:
-                raise ArgumentError(f"{who} takes one {names[0]}, but got {len(args)}: {way_out}.")
+            if len(args) > len(positional):
+                raise ArgumentError(f"{who} takes {taken}{rest}, but got {len(args)}: {several or example}.")
+            given = positional[: len(args)]
+            if twice := [name for name in given if name in kwargs]:
+                raise ArgumentError(f"{who} was given {twice[0]} twice: {example}.")
+            if missing := [name for name in needed if name not in (*given, *kwargs)]:
+                raise ArgumentError(f"{who} needs {' and '.join(missing)}: {example}.")
             return method(run, *args, **kwargs)
 
         return cast(_Method, checked)

@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from outlast.callbacks.list import CallbackList
 from outlast.core import numbers
-from outlast.exceptions import ArgumentError, UsageError
+from outlast.exceptions import UsageError
 from outlast.frameworks import under_way
+from outlast.run.arguments import naming_the_nearest
 from outlast.run.loop import Loop
 from outlast.run.passes import Rows
 
@@ -56,6 +57,7 @@ class OwnLoop(CallbackList):
     def _close(self) -> None:
         """Called when the loop was left before its end."""
 
+    @naming_the_nearest("run.epochs(10)")
     def epochs(self, total: int) -> Iterator[int]:
         """The epochs that are left of ``total``. Each is committed when the loop asks for the next.
 
@@ -72,8 +74,7 @@ class OwnLoop(CallbackList):
             >>> run.history["loss"]
             [1.0, 0.5]
         """
-        if not isinstance(total, int) or isinstance(total, bool) or total < 0:
-            raise ArgumentError(f"epochs must be a whole number, at least 0, but is {total!r}.")
+        total = numbers.whole(total, "epochs", least=0)
         self.set_params({**(self.params or {}), "epochs": total})
         yield from self._trained(self._loop.begin_code)
 
@@ -102,6 +103,7 @@ class OwnLoop(CallbackList):
             if not ended:
                 self._close()
 
+    @naming_the_nearest("run.steps(loader, 1000, log_every=100)")
     def steps(self, loader: Iterable[Any], n: int, *, log_every: int = 100) -> Iterator[Any]:
         """The batches of a training without epochs: ``n`` steps, through the loader as often as it takes.
 
@@ -144,6 +146,7 @@ class OwnLoop(CallbackList):
     def _around(self) -> tuple[Callable[..., object], ...]:
         return self._meet, self._come_back, partial(under_way.begin, self)
 
+    @naming_the_nearest("run.batches(loader)", "to go through two at once, run.batches(zip(a, b))")
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, counted. What ``run.log`` takes in them becomes a mean over the epoch.
 
@@ -185,6 +188,7 @@ class OwnLoop(CallbackList):
             if self.stop_training:
                 break
 
+    @naming_the_nearest("run.validation(loader)", "to go through two at once, run.validation(zip(a, b))")
     def validation(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The batches of a validation, inside the batches of an epoch or after them.
 

@@ -123,7 +123,7 @@ class Run(Host, Shown):
         **parts: Any,
     ) -> None:
         arguments.check_word("resume", resume, "auto", "never", "must")
-        arguments.check_save_every(save_every)
+        save_every = arguments.checked_save_every(save_every)
         arguments.check_word("augmentation", augmentation, *AUGMENTATIONS)
         arguments.check_word("check_resume", check_resume, "auto", "always", "never")
         arguments.check_word("on_save_error", on_save_error, "raise", "warn")
@@ -305,7 +305,7 @@ class Run(Host, Shown):
         self.control.stop(decision.sentence)
         self._note(decision)
 
-    @arguments.naming_the_nearest("pass arrays in a tuple, run.data((x, y))")
+    @arguments.naming_the_nearest("run.data((x, y))", "pass arrays in a tuple, run.data((x, y))")
     def data(
         self, source: Any, *, steps: int | None = None, batch_size: int = 32, shuffle: bool = True
     ) -> Any:

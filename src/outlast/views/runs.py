@@ -190,8 +190,16 @@ def _models(run: Details) -> list[tuple[Any, ...]]:
 
 
 def _point(point: Point) -> tuple[str, str, str]:
-    after = "" if point.epochs is None else f"after epoch {point.epochs}"
-    return f"resume point {point.number}", after, _brief(point.problem)
+    return f"resume point {point.number}", _place(point), _brief(point.problem)
+
+
+def _place(point: Point) -> str:
+    """What is trained there; "" if that is unknown."""
+    if point.epochs is None:
+        return ""
+    if point.batch is None:
+        return f"after epoch {point.epochs}"
+    return f"epoch {point.epochs + 1} up to batch {point.batch}"
 
 
 def _event(event: Mapping[str, Any]) -> tuple[str, str, str]:
