@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from functools import cache, partial, partialmethod
@@ -87,7 +88,7 @@ def test_a_resume_inside_an_epoch_is_exact_or_a_message_names_what_is_not(
     monkeypatch.setattr(outlast.Run, "__init__", partialmethod(outlast.Run.__init__, save_every=1))
     _, first = process(case.training, folder / "left", UNTIL)
     said = capsys.readouterr().out
-    assert committed(folder / "left")[1] is not None
+    wait_until_saved_inside(folder / "left")
     resumed, warned = process(case.training, folder / "left")
     out = capsys.readouterr().out
     if case.text is None:
@@ -97,11 +98,14 @@ def test_a_resume_inside_an_epoch_is_exact_or_a_message_names_what_is_not(
         assert "would not be exact" in said + out or any("exact" in text for text in (*first, *warned))
 
 
-def committed(folder: Path) -> tuple[int, int | None]:
-    """Where the newest resume point of a run is."""
-    found = outlast.open_run(folder).committed
-    assert found is not None
-    return found
+def wait_until_saved_inside(folder: Path) -> None:
+    """A fit that was left may still be writing."""
+    for _ in range(200):
+        found = outlast.open_run(folder).committed
+        if found is not None and found[1] is not None:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{folder} was not saved inside an epoch")
 
 
 def test_a_cell_that_is_run_again_is_exact(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
