@@ -1098,7 +1098,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "checkpoints": [{"path": str, "epoch": int, "value": float, "why": str}],
         "files": [{"name": str, "size": int, "what": str}],
         "events": [dict],
-        "resume_points": [{"number": int, "epochs": int, "problem": None}],
+        "resume_points": [{"number": int, "epochs": int, "batch": None, "problem": None}],
         "resume": RESUME,
     },
     "verify": {

@@ -128,7 +128,8 @@ def test_a_count_is_a_whole_number_or_forever(value: Any, expected: float) -> No
 def test_anything_else_is_no_count(value: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
         count(value, "patience")
-    assert str(caught.value) == f"patience must be a whole number, at least 0, but is {value!r}."
+    hint = " Did you mean 3, without quotes?" if isinstance(value, str) else ""
+    assert str(caught.value) == f"patience must be a whole number, at least 0, but is {value!r}.{hint}"
 
 
 def test_the_least_count_is_allowed_and_what_is_below_is_not() -> None:

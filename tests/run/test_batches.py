@@ -115,7 +115,7 @@ def test_batches_have_the_form_of_what_was_given() -> None:
         ((X, X[:3]), {}, r"same number of rows, at least one, but got the shapes \(10,\), \(3,\)"),
         ((X[:0],), {}, "at least one"),
         (({},), {}, "none at all"),
-        ((np.array(3),), {}, "with rows, but got one of no axis"),
+        ((np.array(3),), {}, "with rows, but got a single number"),
         ((X,), {"batch_size": 0}, "batch_size of Batches must be a whole number, at least 1"),
         ((X,), {"batch_size": float("inf")}, "whole number"),
         ((X,), {"seed": -1}, "seed of Batches must be a whole number, at least 0"),

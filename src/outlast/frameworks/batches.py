@@ -239,7 +239,7 @@ def _checked(array: Any) -> Any:
     if not has(array, "shape") or has(array, "iloc"):
         raise ArgumentError(f"{_TAKEN}, but got {_described(array)}.")
     if not len(array.shape):
-        raise ArgumentError(f"Batches takes arrays with rows, but got one of no axis: {array!r:.80}.")
+        raise ArgumentError(f"Batches takes arrays with rows, but got a single number: {array!r:.80}.")
     if not array.shape[0]:
         return array
     try:

@@ -148,7 +148,7 @@ class Rebuilt:
 
 
 def fits(loader: Any) -> bool:
-    """Whether it is a DataLoader of PyTorch's, and no class made of it, of a dataset with indices."""
+    """Whether it is PyTorch's own DataLoader, not a subclass, of a dataset with indices."""
     torch_data = getattr(sys.modules.get("torch.utils.data"), "DataLoader", None)
     return type(loader) is torch_data and asked(loader, "_dataset_kind") == _WITH_INDICES
 

@@ -62,8 +62,8 @@ class Fetching:
             self._said = True
             self._say(
                 "the workers of a DataLoader draw from a seed for each batch, so that the run can go on "
-                "inside an epoch: what is random in the data is as random as without, but not the same. "
-                "augmentation='leave' keeps PyTorch's own draws; augmentation='batch' leaves out this line"
+                "inside an epoch: the data is as random as before, but with other random numbers. "
+                "augmentation='leave' keeps PyTorch's own draws; augmentation='batch' does without this line"
             )
 
     def inexact(self, loader: Any) -> list[str]:
@@ -181,4 +181,6 @@ def _why_loaded(loader: Any) -> str:
         return "augmentation='leave' keeps what workers draw; augmentation='batch' goes on by index"
     if loader in found and asked(loader, "_dataset_kind"):
         return "the dataset is a stream; one with indices (__getitem__ and __len__) goes on by index"
-    return "only a DataLoader that run.batches is given itself, and no class made of it, goes on by index"
+    return (
+        "only a DataLoader itself, passed to run.batches directly, goes on by index: no subclass, no wrapper"
+    )
