@@ -81,6 +81,7 @@ def train(
     data: Callable[[outlast.Run], Any] | None = None,
     check_resume: str = "auto",
     accept_changes: Any = (),
+    quiet: bool = False,
     **fit: Any,
 ) -> tuple[Any, Does, Any]:
     """(what it ends with, the callback beside the run, the run)."""
@@ -92,7 +93,7 @@ def train(
         check_resume=check_resume,
         accept_changes=accept_changes,
     )
-    beside = Does(at, act)
+    beside: Any = keras.callbacks.Callback() if quiet else Does(at, act)
     options = {"epochs": 3, "verbose": 0, "validation_data": (X[:20], Y[:20]), **fit}
     given = (X, Y) if data is None else (data(run),)
     options |= {"batch_size": 8} if data is None else {}
@@ -163,6 +164,31 @@ def test_a_signal_ends_after_the_batch_which_is_saved(
     ended, beside, _ = train(folder / "left", every=1000)
     assert beside.heard[:2] == [5, 6]
     assert ended == whole
+
+
+@alike
+def test_a_signal_between_two_batches_is_as_one_in_a_batch(folder: Path) -> None:
+    """It comes when the run has heard of the batch already, and the loop ends before the next."""
+
+    def late() -> Any:
+        def send(batch: int, logs: Any) -> None:
+            if batch == 4 and sends:
+                sends.clear()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def hide(logs: Any) -> None:
+            callback.async_safe = True  # so the run does not wait for it
+
+        callback = keras.callbacks.LambdaCallback(on_train_begin=hide, on_train_batch_end=send)
+        return [callback]
+
+    sends: list[bool] = []
+    whole, _, _ = train(folder / "whole", every="epoch", first=late())
+    sends.append(True)
+    with pytest.raises(SystemExit):
+        train(folder / "left", first=late(), quiet=True)
+    assert outlast.open_run(folder / "left").committed == (0, 4)
+    assert train(folder / "left", first=late())[0] == whole
 
 
 @pytest.mark.parametrize("every", [1000, 3])

@@ -210,6 +210,7 @@ class Host(OwnLoop):
         if self._within is not None:
             within, self._within = dict(self._within), None
             put_into(self.extra, within.pop("extra"))
+            self._in_fit.come_to_the_end(within["random"])
             within["random"] = self._in_fit.random_state_at_hand(within["random"])
             self._contents.restore(within)
 
@@ -230,7 +231,7 @@ class Host(OwnLoop):
 
     def _end_batches(self) -> None:
         """A framework's fit has left the batches of the epoch."""
-        self._in_fit.end_batches()
+        self._in_fit.end_batches(self._steps())
         if self._check is None or self._under_way is None or not self._check.is_behind_batches:
             return
         here = Position(self._under_way, self._in_fit.done - 1)

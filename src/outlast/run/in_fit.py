@@ -32,7 +32,7 @@ class InFit(AnyPart):
         self._start: Any = None  # the random state that the epoch began with
         self._in_validation = False
         self._before_validation: tuple[Any, Any, Any] | None = None
-        self._ended = False  # the loop has left the batches
+        self._ended = False  # the loop has left the batches, all of them done
         self._at_end: Any = None  # the random state to put back when it has left them
         self.heard_until = -1
 
@@ -110,10 +110,14 @@ class InFit(AnyPart):
     def _leave_batches(self) -> None:
         self._before_validation, self._in_validation, self._ended = None, False, False
 
-    def end_batches(self) -> None:
-        """The loop has left the batches of the epoch; it may have drawn once more as it did."""
-        self._ended = True
-        if self._at_end is not None and self.done == self.heard_until + 1:  # else it had been cut short
+    def end_batches(self, steps: int | None) -> None:
+        """The loop has left the batches of the epoch; after the last it may have drawn once more as it did.
+
+        Args:
+            steps: the batches of an epoch; None if nobody knows.
+        """
+        self._ended = steps is None or self.done >= steps  # else a signal has cut it short
+        if self._at_end is not None and self.done == self.heard_until + 1:  # and none has been trained since
             random_state.restore(self._at_end)
         self._at_end = None
 
@@ -153,10 +157,13 @@ class InFit(AnyPart):
             self._followed.close()
             self._followed = None
 
+    def come_to_the_end(self, random: Mapping[str, Any]) -> None:
+        """If the batches had ended when it was saved: put the random state back once more when they have."""
+        if self._goes_on is not None and self._goes_on["ended"]:
+            self._at_end = random
+
     def random_state_at_hand(self, saved: Mapping[str, Any]) -> Mapping[str, Any]:
         """What of it goes back inside an epoch: not what data draw from that another thread fetches."""
-        if self._goes_on is not None and self._goes_on["ended"]:
-            self._at_end = saved
         ahead = () if self._followed is None else self._followed.drawn_ahead
         return {name: one for name, one in saved.items() if name not in ahead}
 
