@@ -60,6 +60,13 @@ KINDS = {
     "keras-jax-inside": Kind("Keras on JAX, `save_every=3`", "keras_fit_inside", "jax"),
     "keras-torch-inside": Kind("Keras on torch, `save_every=3`", "keras_fit_inside", "torch"),
     "keras-tensorflow-inside": Kind("Keras on TensorFlow, `save_every=3`", "keras_fit_inside", "tensorflow"),
+    "keras-jax-batches": Kind("Keras on JAX, `outlast.Batches`, `save_every=3`", "keras_fit_batches", "jax"),
+    "keras-torch-batches": Kind(
+        "Keras on torch, `outlast.Batches`, `save_every=3`", "keras_fit_batches", "torch"
+    ),
+    "keras-tensorflow-batches": Kind(
+        "Keras on TensorFlow, `outlast.Batches`, `save_every=3`", "keras_fit_batches", "tensorflow"
+    ),
     "keras-own": Kind("Keras on JAX, Keras's own callbacks", "keras_fit_with_its_own", "jax", ours=False),
 }
 

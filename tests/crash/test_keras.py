@@ -9,7 +9,7 @@ from tests.crash.campaign import Killer
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("training", ["keras_fit", "keras_fit_inside"])
+@pytest.mark.parametrize("training", ["keras_fit", "keras_fit_inside", "keras_fit_batches"])
 def test_a_fit_that_is_killed_again_and_again_ends_as_one_that_never_was(
     tmp_path: Path, training: str
 ) -> None:

@@ -28,13 +28,13 @@ Report = dict[str, str]
 EpochBegins = Callable[[], object]
 
 
-def keras_fit(folder: str, epoch_begins: EpochBegins, **options: Any) -> Report:
+def keras_fit(folder: str, epoch_begins: EpochBegins, data: Any = None, **options: Any) -> Report:
     """Keras's ``fit`` with a Run, on the backend of this process."""
     import keras
 
     model = _keras_model()
     run = outlast.Run(folder, _callbacks(), **options)
-    _fit(model, [run, keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: epoch_begins())])
+    _fit(model, [run, keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: epoch_begins())], data)
     return {
         "weights": _hash(model.get_weights()),
         "model's variables": _hash(variable.numpy() for variable in model.variables),
@@ -48,6 +48,15 @@ def keras_fit(folder: str, epoch_begins: EpochBegins, **options: Any) -> Report:
 def keras_fit_inside(folder: str, epoch_begins: EpochBegins) -> Report:
     """The same, saved inside its epochs."""
     return keras_fit(folder, epoch_begins, save_every=3)
+
+
+def keras_fit_batches(folder: str, epoch_begins: EpochBegins) -> Report:
+    """The same, with ``outlast.Batches``."""
+    import keras  # noqa: F401  # before the batches are made
+
+    x, y = _data()
+    batches = outlast.Batches(x[:SAMPLES], y[:SAMPLES], batch_size=BATCH, seed=SEED)
+    return keras_fit(folder, epoch_begins, batches, save_every=3)
 
 
 def keras_fit_with_its_own(folder: str, epoch_begins: EpochBegins) -> Report:
@@ -285,13 +294,12 @@ def _keras_model() -> Any:
     return model
 
 
-def _fit(model: Any, callbacks: list[Any]) -> None:
+def _fit(model: Any, callbacks: list[Any], batches: Any = None) -> None:
     x, y = _data()
+    arrays = {"x": x[:SAMPLES], "y": y[:SAMPLES], "batch_size": BATCH}
     model.fit(
-        x[:SAMPLES],
-        y[:SAMPLES],
+        **(arrays if batches is None else {"x": batches}),
         validation_data=(x[SAMPLES:], y[SAMPLES:]),
-        batch_size=BATCH,
         epochs=EPOCHS,
         verbose=0,
         callbacks=callbacks,
