@@ -393,7 +393,7 @@ def _uses(callback: Any, hook: str) -> bool:
 
 
 def _is_progress_bar(callback: Any) -> bool:
-    return type(callback).__name__ == "ProgbarLogger"
+    return any(kind.__name__ == "ProgbarLogger" for kind in type(callback).__mro__)
 
 
 def _unwrapped(function: Any) -> Any:
@@ -404,7 +404,7 @@ def _unwrapped(function: Any) -> Any:
 
 
 def _divisor(trained: int, size: int) -> int:
-    """The largest number of batches of a step, below the size, that comes to what was trained.
+    """The largest number of batches of a step, up to the size, that divides what was trained.
 
     Example:
         >>> _divisor(9, 4)
