@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.run.test_batches import trained
+from tests.run.killed import trained
 
 import outlast
 from outlast.exceptions import ArgumentError
@@ -313,59 +313,26 @@ def test_another_word_is_refused(folder: Path) -> None:
 
 
 KILLED = """
-import hashlib, os, random, signal, sys
-import numpy as np, torch, outlast
-
-folder, kind, workers, augmentation, until = sys.argv[1], *sys.argv[2:]
-workers, until = int(workers), int(until)
-torch.manual_seed(0), np.random.seed(0), random.seed(0), torch.set_num_threads(1)
-
-
-class Data(torch.utils.data.Dataset):
-    def __len__(self):
-        return 70
-
-    def __getitem__(self, index):
-        return torch.full((4,), float(index)) + torch.randn(4) * random.random() * np.random.rand()
+kind, workers, augmentation, until = sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+more = {"generator": torch.Generator().manual_seed(3)} if "generator" in kind else {}
+more |= {"persistent_workers": True} if "persistent" in kind and workers else {}
+loader = torch.utils.data.DataLoader(Data(), 10, shuffle=True, num_workers=workers, **more)
+options = {"model": model, "optimizer": optimizer, "save_every": 2, "augmentation": augmentation}
+run = outlast.Run(folder, outlast.CSVLogger(), **options)
 
 
-if __name__ == "__main__":
-    more = {"generator": torch.Generator().manual_seed(3)} if "generator" in kind else {}
-    more |= {"persistent_workers": True} if "persistent" in kind and workers else {}
-    loader = torch.utils.data.DataLoader(Data(), 10, shuffle=True, num_workers=workers, **more)
-    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    options = {"model": model, "optimizer": optimizer, "save_every": 2, "augmentation": augmentation}
-    run = outlast.Run(folder, outlast.CSVLogger(), **options)
-    done = 0
+def step(x):
+    train((model(x)[:, 0] - x.mean(1)).square().mean(), x.numpy())
 
-    def train(x):
-        global done
-        loss = (model(x)[:, 0] - x.mean(1)).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        run.log(loss=loss)
-        seen = run.extra.get("seen", "").encode() + x.numpy().tobytes()
-        run.extra["seen"] = hashlib.sha256(seen).hexdigest()
-        if done == until:
-            run.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        done += 1
 
-    if "steps" in kind:
-        for x in run.steps(loader, 21, log_every=5):
-            train(x)
-    else:
-        for epoch in run.epochs(3):
-            for x in run.batches(loader):
-                train(x)
-    sha = hashlib.sha256(run.extra["seen"].encode())
-    for one in [*model.parameters(), *(s[k] for s in optimizer.state.values() for k in sorted(s))]:
-        sha.update(one.detach().numpy().tobytes())
-    for state in (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()):
-        sha.update(repr(state).encode())
-    print(sha.hexdigest(), run.history["loss"])
+if "steps" in kind:
+    for x in run.steps(loader, 21, log_every=5):
+        step(x)
+else:
+    for epoch in run.epochs(3):
+        for x in run.batches(loader):
+            step(x)
+tell()
 """
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.run.killed import trained
 
 import outlast
 from outlast.exceptions import ArgumentError, RunChanged, UnknownArgument
@@ -279,48 +277,17 @@ def test_another_seed_or_batch_size_is_refused(folder: Path, changed: dict[str, 
 
 
 KILLED = """
-import hashlib, os, random, signal, sys
-import numpy as np, torch, outlast
-
-folder, until = sys.argv[1], int(sys.argv[2])
-torch.manual_seed(0), np.random.seed(0), random.seed(0), torch.set_num_threads(1)
+until = int(sys.argv[2])
 x = np.linspace(-1, 1, 280, dtype=np.float32).reshape(70, 4)
 batches = outlast.Batches(torch.from_numpy(x), x.sum(1), batch_size=10, seed=3)
-model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
-optimizer = torch.optim.Adam(model.parameters(), 1e-2)
 run = outlast.Run(folder, outlast.CSVLogger(), model=model, optimizer=optimizer, save_every=1)
-seen = run.extra.setdefault("seen", "")
-done = 0
 for epoch in run.epochs(3):
     for x, y in run.batches(batches):
         x = x + torch.randn(4) * random.random() * np.random.rand()
-        optimizer.zero_grad()
-        loss = ((model(x)[:, 0] - torch.from_numpy(y)) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        run.log(loss=loss)
-        bytes_of = (run.extra["seen"].encode(), x.numpy().tobytes(), y.tobytes())
-        run.extra["seen"] = hashlib.sha256(b"".join(bytes_of)).hexdigest()
-        if done == until:
-            run.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        done += 1
+        train(((model(x)[:, 0] - torch.from_numpy(y)) ** 2).mean(), x.numpy(), y)
     assert epoch == batches.epoch - 1
-sha = hashlib.sha256(run.extra["seen"].encode())
-for one in [*model.parameters(), *(s[k] for s in optimizer.state.values() for k in sorted(s))]:
-    sha.update(one.detach().numpy().tobytes())
-for state in (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()):
-    sha.update(repr(state).encode())
-print(sha.hexdigest(), run.history["loss"])
+tell()
 """
-
-
-def trained(program: str, folder: Path, *arguments: Any, killed: bool) -> str:
-    """The last line that a program prints; nothing of one that SIGKILL ended."""
-    command = [sys.executable, "-c", program, str(folder), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == (-signal.SIGKILL if killed else 0), done.stderr
-    return "" if killed else done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("places", [[0], [6], [3, 2, 1], [9, 0, 0]], ids=str)

@@ -163,7 +163,7 @@ class Host(OwnLoop):
         self._show_history()
         self._opening.put_back(Moment.TRAIN_BEGIN)
         if finished is None:
-            self._data.begin((self.params or {}).get("steps"))
+            self._data.begin(self._steps())
         elif found_finished:
             self._data.hand_on()
             self._loop.hand_on(os.path.realpath(self._store.folder), self._shown)
@@ -538,7 +538,7 @@ class Host(OwnLoop):
         extra, left = self._progress.extra, self._extra_left
         users = deepcopy(extra) if extra != left else None
         self._progress = Progress(extra=extra)
-        saved = self._opening.open(self._ours(), self.training, (self.params or {}).get("steps"))
+        saved = self._opening.open(self._ours(), self.training, self._steps())
         self._saved = saved and replace(saved, contents={})  # what is put back is not kept
         self._staged.begin(self._store.files)
         if self._saved is not None:
