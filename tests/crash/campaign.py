@@ -85,11 +85,12 @@ class Killer:
         return AtMoment(int(epoch), share * self.uninterrupted.epochs[int(epoch)])
 
     def _save(self, rng: Random, first: float, last: float) -> AtCall:
+        epoch, share = divmod(rng.uniform(first, last), 1)
         an_epochs = len(self.uninterrupted.calls) / len(self.uninterrupted.epochs)
-        return AtCall(int(rng.uniform(first, last) * an_epochs))
+        return AtCall(int(epoch), int(share * an_epochs))
 
     def _recovery(self, rng: Random) -> AtCall:
-        return AtCall(rng.randrange(_RECOVERY))
+        return AtCall(0, rng.randrange(_RECOVERY))
 
     def _differences(self, ended: Finished | None) -> list[str]:
         assert ended is not None

@@ -45,9 +45,11 @@ class AtCall:
     """Kills itself instead of a call that would change the disk; a write is half done.
 
     Args:
-        number: how many such calls this process has made before.
+        epoch: how many epochs this process has begun before; with 0 its start counts, too.
+        number: how many such calls it has made since.
     """
 
+    epoch: int
     number: int
 
 
@@ -139,9 +141,20 @@ def _train(training: str, folder: str, kill: Any, pipe: Connection) -> None:
     """The child's work."""
     tempfile.tempdir = os.path.dirname(folder)
     calls: list[str] = []
+    begins = [0]  # how many calls there had been when the process, and then each epoch, began
+
+    def epoch_begins() -> None:
+        begins.append(len(calls))
+        pipe.send(_EPOCH_BEGINS)
+
+    def is_now() -> bool:
+        if not isinstance(kill, AtCall):
+            return False
+        begun = kill.epoch + 1 if kill.epoch else 0
+        return begun < len(begins) and len(calls) >= begins[begun] + kill.number
 
     def note(name: str, arguments: tuple[Any, ...], call: Any) -> Any:
-        if isinstance(kill, AtCall) and len(calls) == kill.number:
+        if is_now():
             if name == "write":
                 call(arguments[0], arguments[1][: len(arguments[1]) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
@@ -149,5 +162,5 @@ def _train(training: str, folder: str, kill: Any, pipe: Connection) -> None:
         return call(*arguments)
 
     with tapped(note):
-        report = getattr(trainings, training)(folder, lambda: pipe.send(_EPOCH_BEGINS))
+        report = getattr(trainings, training)(folder, epoch_begins)
     pipe.send((report, calls))

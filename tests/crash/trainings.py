@@ -7,9 +7,11 @@ there are many saves and little else.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from outlast.frameworks import random_state
 EPOCHS = 40  # at most: each training stops itself earlier
 SAMPLES, FEATURES, CLASSES, BATCH = 90, 8, 3, 16  # the last batch of an epoch is a short one
 SEED = 7
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Report = dict[str, str]
 EpochBegins = Callable[[], object]
@@ -132,7 +135,14 @@ def torch_loop_inside(folder: str, epoch_begins: EpochBegins) -> Report:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     workers = 2 * (sum(1 for _ in Path(folder).parent.glob(f"{Path(folder).name}.start.*")) % 2 == 0)
     Path(f"{folder}.start.{os.getpid()}").touch()
-    loader = torch.utils.data.DataLoader(Disturbed(x, y), batch_size=8, shuffle=True, num_workers=workers)
+    loader = torch.utils.data.DataLoader(
+        Disturbed(x, y),
+        batch_size=8,
+        shuffle=True,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,  # quick, as epochs without workers are
+        worker_init_fn=_die_with_the_parent,
+    )
     run = outlast.Run(
         folder,
         _callbacks(),
@@ -157,6 +167,11 @@ def torch_loop_inside(folder: str, epoch_begins: EpochBegins) -> Report:
         with torch.no_grad():
             run.log(val_loss=nn.functional.cross_entropy(model(x[SAMPLES:]), y[SAMPLES:]))
     return _torch_report(run, model, optimizer)
+
+
+def _die_with_the_parent(_: int) -> None:
+    """Else a worker lives on for seconds, and with it the pipe whose end tells that its parent was killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def torch_steps(folder: str, epoch_begins: EpochBegins) -> Report:

@@ -22,7 +22,7 @@ BATCHES = 7
 
 
 # What Keras does alike on each backend; TensorFlow traces each fit, which takes long.
-alike = pytest.mark.skipif(BACKEND == "tensorflow", reason="JAX and PyTorch show it")
+alike = pytest.mark.skipif(BACKEND == "tensorflow", reason="only where it is quick: JAX and PyTorch show it")
 
 
 class Left(Exception):
@@ -218,7 +218,7 @@ def test_a_signal_in_a_validation_keeps_the_epoch(
     )
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="it has one batch a step")
+@pytest.mark.skipif(BACKEND == "torch", reason="only where a step can have several batches")
 @pytest.mark.parametrize("every", [1, 3])
 def test_steps_of_several_batches(folder: Path, every: int) -> None:
     compiled = {"steps_per_execution": 2}
@@ -228,7 +228,7 @@ def test_steps_of_several_batches(folder: Path, every: int) -> None:
     assert train(folder / "left", every=every, compiled=compiled)[0] == whole
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="it has one batch a step")
+@pytest.mark.skipif(BACKEND == "torch", reason="only where a step can have several batches")
 def test_another_size_of_a_step_that_does_not_fit_is_refused(folder: Path) -> None:
     train(folder / "left", 4, every=3)
     with pytest.raises(RunChanged, match=r"after 3 batches of an epoch, and a step has 2 .*execution=1"):
