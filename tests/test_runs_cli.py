@@ -1048,7 +1048,7 @@ def test_a_run_that_was_saved_inside_an_epoch_says_the_batch(tmp_path: Path, ask
             break
     for command in ("show", "verify"):
         output = " ".join(ask(command, folder)[1].split())
-        assert "takes resume point 2 and continues with epoch 1 of 3, batch 5." in output
+        assert "takes resume point 2 and continues with epoch 1 of 3 after batch 4." in output
     found = json.loads(ask("show", folder, "--json")[1])
     assert found["resume"]["batch"] == 4
     assert [(point["epochs"], point["batch"]) for point in found["resume_points"]] == [(0, 4), (0, 2)]

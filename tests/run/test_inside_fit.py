@@ -207,7 +207,7 @@ def test_a_signal_in_a_validation_keeps_the_epoch(
     whole, _, _ = train(folder / "whole", every="epoch", inner=lambda: [drawn()])
     with pytest.raises(SystemExit):
         train(folder / "left", every=every, first=[Sends()], inner=lambda: [drawn()])
-    assert "goes on with the end of epoch 1\n" in capsys.readouterr().out
+    assert "ended in epoch 1 up to batch 7, which is saved" in capsys.readouterr().out
     ended, beside, _ = train(folder / "left", every=every, inner=lambda: [drawn()])
     checked = [] if every == 1000 else [6]  # the batch after the resume point before
     assert beside.heard[: len(checked) + 2] == [*checked, 0, 1]

@@ -61,24 +61,14 @@ class Position:
 
     @property
     def next(self) -> str:
-        """What is trained from there, as users count.
+        """Where training goes on, as users count; behind an epoch's last batch its end is left to do.
 
         Example:
             >>> Position(1).next, Position(1, 3).next
-            ('epoch 3', 'epoch 2, batch 5')
+            ('epoch 3', 'epoch 2 after batch 4')
         """
-        inside = "" if self.batch is None else f", batch {self.batch + 2}"
+        inside = "" if self.batch is None else f" after batch {self.batch + 1}"
         return f"epoch {self.next_epoch + 1}{inside}"
-
-    def next_of(self, batches: int | None) -> str:
-        """The same in an epoch of so many batches; None if that is not known.
-
-        Example:
-            >>> Position(1, 3).next_of(4), Position(1, 3).next_of(9)
-            ('the end of epoch 2', 'epoch 2, batch 5')
-        """
-        is_last = self.batch is not None and self.batch + 1 == batches
-        return f"the end of epoch {self.epoch + 1}" if is_last else self.next
 
     def since(self, before: Position) -> str:
         """What is trained from there to here, as users count.

@@ -114,7 +114,7 @@ def _resumed(folder: str, newest: tuple[ResumePoint, RunState]) -> str:
     if last["event"] == "start":
         return "the beginning"
     _, state = newest
-    inside = f", batch {last['batch'] + 1}" if isinstance(last.get("batch"), int) else ""
+    inside = f" after batch {last['batch']}" if isinstance(last.get("batch"), int) else ""
     return "the end" if last["epoch"] >= state.position.next_epoch else f"epoch {last['epoch'] + 1}{inside}"
 
 

@@ -151,7 +151,7 @@ class Host(OwnLoop):
             if found_finished:
                 self._opening.refuse_if_finished_here(self.training, self._epochs())
             if self._check is None:
-                self._opening.announce(self._saved, finished, self._epochs(), self._steps())
+                self._opening.announce(self._saved, finished, self._epochs())
                 self._saved = None
         self._progress.finished = finished is not None
         if finished is None:
@@ -385,7 +385,7 @@ class Host(OwnLoop):
                     {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
                 )
         self._opening.announce(
-            self._saved, None, self._epochs(), self._steps(), "" if check.abandoned else f" ({check.told})"
+            self._saved, None, self._epochs(), "" if check.abandoned else f" ({check.told})"
         )
         self._saved = None
         if asked:
@@ -613,8 +613,7 @@ class Host(OwnLoop):
     def _told_of_end(self) -> str:
         at = self._store.committed
         if at is not None and at.batch is not None:
-            next_one = at.next_of(self._steps())
-            return f"ended in {at.done}, which is saved. The same command goes on with {next_one}"
+            return f"ended in {at.done}, which is saved. The same command goes on from there"
         saved = 0 if at is None else at.epoch + 1
         told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
         if self._under_way is not None and self._check is None:  # an epoch trained again is saved

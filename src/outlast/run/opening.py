@@ -254,7 +254,6 @@ class Opening:
         saved: RunState | None,
         finished: str | None,
         epochs: int | None,
-        steps: int | None,
         checked: str = "",
     ) -> None:
         """One line: what was found, and where it goes on; one for what did not come back as it was."""
@@ -273,7 +272,7 @@ class Opening:
                 self._say(f"outlast: {self._shown} begins again: it was ended before it had saved anything")
             return
         what = (
-            f"resumed {self._shown} at {saved.position.next_of(steps)}{checked}"
+            f"resumed {self._shown} at {saved.position.next}{checked}"
             if finished is None
             else f"{self._shown} is finished ({finished}); its weights and history are back"
         )

@@ -129,7 +129,7 @@ def _resume(outlook: Outlook | None, run: RunStatus) -> Iterator[str]:
         yield f"A resume takes resume point {outlook.point}: the training is finished."
     else:
         of = "" if run.requested is None else f" of {run.requested}"
-        inside = "" if outlook.batch is None else f", batch {outlook.batch + 1}"
+        inside = "" if outlook.batch is None else f" after batch {outlook.batch}"
         next_one = f"epoch {outlook.epoch + 1}{of}{inside}"
         yield f"A resume takes resume point {outlook.point} and continues with {next_one}."
     for name, source in outlook.mends.items():
