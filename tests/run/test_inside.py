@@ -376,3 +376,106 @@ def test_verify_names_what_a_damaged_resume_point_inside_an_epoch_loses(
     told = capsys.readouterr().out
     assert "what resume point" in told or "epoch 2 up to batch 4, to be trained again" in told
     assert "epochs 2 to 1" not in told
+
+
+@pytest.mark.parametrize("signalled", [False, True], ids=["left", "signal"])
+def test_behind_a_stop_the_epoch_comes_to_its_end_first(folder: Path, signalled: bool) -> None:
+    """A save there would be the run's last: the epoch's row, validation and models would be lost."""
+
+    def stopped(place: Path, *, left: bool) -> Any:
+        adapter = FakeAdapter({"w": [0.3]})
+        run = outlast.Run(place, [outlast.CSVLogger()], adapter=adapter, save_every=2)
+        for epoch in run.epochs(4):
+            for batch in run.batches(range(6)):
+                adapter.weights["w"] = [math.cos(adapter.weights["w"][0] + batch)]
+                run.log(loss=adapter.weights["w"][0])
+                if (epoch, batch) == (1, 3):
+                    run.stop("enough")
+            if left and epoch == 1:
+                if signalled:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                else:
+                    run.flush()
+                    return None
+            run.log(behind=epoch)
+        return (
+            adapter.weights,
+            dict(run.history),
+            run.status,
+            run.stopped,
+            (place / "history.csv").read_bytes(),
+        )
+
+    whole = stopped(folder / "whole", left=False)
+    if signalled:
+        with pytest.raises(SystemExit):
+            stopped(folder / "left", left=True)
+        assert outlast.open_run(folder / "left").committed == (1, None)
+    else:
+        stopped(folder / "left", left=True)
+        assert outlast.open_run(folder / "left").committed == (1, 1)
+    assert stopped(folder / "left", left=False) == whole
+
+
+def around(loop: Any) -> Any:
+    """As a progress bar around a run's loop does."""
+    yield from loop
+
+
+@pytest.mark.parametrize("in_steps", [False, True], ids=["epochs", "steps"])
+def test_a_loop_in_a_progress_bar_is_as_one_without(folder: Path, in_steps: bool) -> None:
+    data = outlast.Batches(np.arange(24), batch_size=4, seed=3)
+
+    def trained(place: Path, bar: Any, until: int | None = None, number: int | None = None) -> Any:
+        adapter = FakeAdapter({"w": [0.3]})
+        run = outlast.Run(place, adapter=adapter, save_every=4)
+        loop = bar(run.steps(data, 30, log_every=5)) if in_steps else bar(run.epochs(5))
+        done = 0
+        for item in loop:
+            for batch in [item] if in_steps else run.batches(data):
+                assert run.status == "running"
+                adapter.weights["w"] = [math.cos(adapter.weights["w"][0] + float(batch.sum()))]
+                done += 1
+                if done == until and number is not None:
+                    os.kill(os.getpid(), number)
+                elif done == until:
+                    run.flush()
+                    return None
+        return adapter.weights
+
+    whole = trained(folder / "whole", lambda loop: loop)
+    trained(folder / "left", around, 14)
+    with pytest.raises(SystemExit):
+        trained(folder / "left", around, 5, signal.SIGTERM)
+    assert trained(folder / "left", around) == whole
+
+
+class Wrapper:
+    """A loader around another, that compares as the other does."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader, self._comparable = loader, id(loader)
+
+    def __iter__(self) -> Any:
+        return iter(self.loader)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __eq__(self, other: Any) -> bool:
+        return bool(self._comparable == other._comparable)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def test_a_loader_that_compares_as_it_likes(folder: Path) -> None:
+    """As tqdm does: to be asked whether it equals a DataLoader is an error in its own code."""
+    torch = pytest.importorskip("torch", reason="only with torch")
+
+    def body(run: Any) -> Any:
+        return run.batches(Wrapper(torch.utils.data.DataLoader(torch.arange(6.0))))
+
+    whole = in_batches(folder / "whole", body)
+    in_batches(folder / "left", body, until=5)
+    assert in_batches(folder / "left", body) == whole

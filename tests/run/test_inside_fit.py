@@ -288,8 +288,16 @@ def test_checkpoints_of_batches_are_as_ever(folder: Path) -> None:
     assert names[0] == names[1] != []
 
 
+class Leaves(keras.callbacks.Callback):
+    """Leaves in the first validation."""
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        raise Left
+
+
 @alike
-def test_a_callback_that_ends_an_epoch_early(folder: Path) -> None:
+@pytest.mark.parametrize("behind", [False, True], ids=["at the batch", "behind it"])
+def test_a_callback_that_ends_an_epoch_early(folder: Path, behind: bool) -> None:
     def stops() -> Any:
         def stop(batch: int, logs: Any) -> None:
             if batch == 4:
@@ -299,8 +307,8 @@ def test_a_callback_that_ends_an_epoch_early(folder: Path) -> None:
         return [callback]
 
     whole, _, _ = train(folder / "whole", every="epoch", first=stops())
-    train(folder / "left", 4, first=stops())
-    assert train(folder / "left", first=stops())[0] == whole
+    train(folder / "left", None if behind else 4, first=[*stops(), *([Leaves()] if behind else [])], every=5)
+    assert train(folder / "left", first=stops(), every=5)[0] == whole
 
 
 @alike

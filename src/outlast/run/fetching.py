@@ -179,7 +179,7 @@ def _why_loaded(loader: Any) -> str:
         return ""
     if positioned.fits(loader):
         return "augmentation='leave' keeps what workers draw; augmentation='batch' goes on by index"
-    if loader in found and asked(loader, "_dataset_kind"):
+    if any(one is loader for one in found) and asked(loader, "_dataset_kind"):
         return "the dataset is a stream; one with indices (__getitem__ and __len__) goes on by index"
     return (
         "only a DataLoader itself, passed to run.batches directly, goes on by index: no subclass, no wrapper"

@@ -69,6 +69,7 @@ class Host(OwnLoop):
     _begun_epochs = 0  # in this training
     _may_have_results = False  # a training has been, and is not under way
     _trains = False
+    _stopped = False  # somebody has ended the training, and no signal
     _check: ResumeCheck | None = None  # while the last saved epoch is trained again
     _restructured: tuple[str, ...] = ()  # what to say of it
     _saved: RunState | None = None  # what was found, until it is announced
@@ -238,8 +239,20 @@ class Host(OwnLoop):
         if here == self._check.newest.position and self._within is None:
             self._commit_inside(here)
 
+    @property
+    def _stops(self) -> bool:
+        """Whether this epoch is the last, for another reason than a signal: its end is the next save."""
+        if self._signals.pending is None:
+            self._stopped = self.control.stopping
+        return self._stopped or bool(self._progress.stops)
+
+    def _interrupt(self) -> None:
+        """A signal came: have the loop come to its next safe point."""
+        self._stopped = self.control.stopping
+        self.control.interrupt_epoch()
+
     def _is_due(self, done: int, size: int) -> bool:
-        if self._every is None:
+        if self._every is None or self._stops:
             return False
         if self._signals.pending is not None:
             return True
@@ -603,7 +616,7 @@ class Host(OwnLoop):
 
     def _save_last_step(self) -> None:
         """A signal came in a step of fit, or in the validation after it: nothing of the epoch is lost."""
-        if self._every is None or self._within is not None or self._check is not None:
+        if self._every is None or self._within is not None or self._check is not None or self._stops:
             return
         if self._in_fit.done and self._under_way is not None and self._in_fit.undo_validation():
             here = Position(self._under_way, self._in_fit.done - 1)

@@ -94,7 +94,9 @@ class Progress:
         self.stops = [Decision(RUN, Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
 
     def why_finished(self, callbacks: Sequence[Callback], epochs: int | None) -> str | None:
-        """Why there is nothing left to train with these settings; None if there is."""
+        """Why there is nothing left to train with these settings; None if there is, as inside an epoch."""
+        if self.position.batch is not None:
+            return None
         for decision in self.stops:
             askers = [callback for callback in callbacks if _is_a(callback, decision.callback)]
             if decision.callback == RUN or any(callback.still_stops(decision) for callback in askers):

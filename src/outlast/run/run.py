@@ -176,7 +176,7 @@ class Run(Host, Shown):
             check=check_resume,
             say=self._say,
         )
-        self._signals = Signals(lambda: self.control.interrupt_epoch())
+        self._signals = Signals(self._interrupt)
         self._results, self._extra_left, self._told = {}, {}, set()
         super().__init__(
             callbacks,

@@ -3,11 +3,13 @@
 A training that an error ended calls no hook, so nobody puts the handlers back. A handler must tell then
 whether its training is still under way. It looks for one frame, the *anchor*: the frame that called into
 callbacks when training began, past the frames of outlast and of the framework's own dispatcher, which
-come and go with each hook. As long as the anchor is on the stack, the training lives.
+come and go with each hook, and past generators, such as ``tqdm(run.epochs(10))``, which are not on the stack
+while the body of their loop runs. As long as the anchor is on the stack, the training lives.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
@@ -17,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # a person, a system, a scheduler
+_SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _OTHERS = ("SIGUSR2", "SIGHUP", "SIGXCPU")  # as the last, where nobody else has a handler for them
 
 
@@ -161,6 +164,15 @@ def _in_worker(number: int) -> None:
 
 def _anchor(frame: FrameType | None, passing: tuple[str, ...]) -> FrameType | None:
     """The frame that lives as long as the training: the first below those that call callbacks."""
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(passing):
+    while frame is not None and (_is_suspended(frame) or _module_of(frame).startswith(passing)):
         frame = frame.f_back
     return frame
+
+
+def _is_suspended(frame: FrameType) -> bool:
+    """Whether it leaves the stack and comes back: a generator's, or a coroutine's."""
+    return bool(frame.f_code.co_flags & _SUSPENDED)
+
+
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
