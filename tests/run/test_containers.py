@@ -13,7 +13,7 @@ from tests.faults import forged
 
 from outlast import CapabilityError, Run
 from outlast.frameworks import containers
-from outlast.frameworks.tensors import details, to_arrays, to_tensors
+from outlast.frameworks.tensors import stored, to_tensors
 from outlast.run.contents import differences
 
 Out = pytest.CaptureFixture[str]
@@ -229,7 +229,7 @@ def test_a_tuple_of_another_length_is_no_such_tuple() -> None:
 
 def test_places_that_read_alike_are_not_mixed_up() -> None:
     tree = {"a/b": defaultdict(int), "a": {"b": {}}, 0: defaultdict(int), "0": {}}
-    back = to_tensors(to_arrays(tree, ""), details(tree))
+    back = to_tensors(*stored(tree, ""))
     assert types(back) == types(tree)
 
 

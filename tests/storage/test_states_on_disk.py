@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from outlast.exceptions import CapabilityError
-from outlast.frameworks.tensors import details, to_arrays, to_tensors
+from outlast.frameworks.tensors import stored, to_arrays, to_tensors
 from outlast.storage import resume_points
 from outlast.storage.format.dtypes import NATIVE, Bits
 from outlast.storage.resume_points import ResumePoint
@@ -165,8 +165,7 @@ def test_any_state_of_arrays_comes_back(place: Path, state: Any) -> None:
 @given(state=trees(st.one_of(TENSORS, ARRAYS)))
 @settings(max_examples=1000, deadline=None)
 def test_any_state_of_tensors_comes_back(place: Path, state: Any) -> None:
-    kept = from_file(place, {"state": to_arrays(state, "state"), "details": details(state)})
-    back = to_tensors(kept["state"], kept["details"])
+    back = to_tensors(*from_file(place, stored(state, "state")))
     assert same(state, back)
 
 
@@ -204,8 +203,7 @@ def test_counters_come_back(place: Path) -> None:
 def test_sums_of_tensors_with_gaps_that_came_back_are_the_same(place: Path) -> None:
     torch.manual_seed(0)
     state = [torch.randn(301, 2 * 211)[:, ::2] for _ in range(5)]
-    kept = from_file(place, {"state": to_arrays(state, "state"), "details": details(state)})
-    back = to_tensors(kept["state"], kept["details"])
+    back = to_tensors(*from_file(place, stored(state, "state")))
     assert [one.stride() for one in back] == [(422, 2)] * 5
     assert [one.sum().item() for one in back] == [one.sum().item() for one in state]
     assert [one.contiguous().sum().item() for one in back] != [

@@ -34,4 +34,7 @@ def has(thing: Any, name: str) -> bool:
         >>> has([], "append"), has([], "shape")
         (True, False)
     """
-    return asked(thing, name, _NOTHING) is not _NOTHING
+    try:
+        return getattr(thing, name, _NOTHING) is not _NOTHING
+    except Exception:  # of its own code
+        return False

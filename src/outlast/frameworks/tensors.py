@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from outlast.core.asking import has
@@ -16,6 +17,7 @@ Place: TypeAlias = "tuple[Any, ...]"
 
 _SPARSE = "sparse tensor"  # the key of a dict that a sparse tensor is stored as
 _PARAMETER, _WITH_GRADIENT, _SCALAR = "parameter", "requires_grad", "scalar"
+_PLAIN = frozenset({int, float, bool, str, type(None)})  # most of what is no tensor
 _NOT_PASSED_ON = (AttributeError, BufferError, RuntimeError, TypeError)  # a type that older versions do not
 _COMPRESSED = {  # the layout of a compressed sparse tensor, and its methods for the two kinds of indices
     "torch.sparse_csr": ("crow_indices", "col_indices"),
@@ -26,7 +28,15 @@ _COMPRESSED = {  # the layout of a compressed sparse tensor, and its methods for
 
 
 def to_arrays(tree: Any, name: str) -> Any:
-    """The same dicts, lists and tuples, with tensors as arrays.
+    """The same dicts, lists and tuples, with tensors as arrays; see :func:`stored`."""
+    return stored(tree, name)[0]
+
+
+def stored(tree: Any, name: str) -> tuple[Any, dict[str, Any]]:
+    """The same dicts, lists and tuples, with tensors as arrays; and the details that these do not keep.
+
+    The details are by place: what was an array before, types, kinds and strides of tensors, and
+    ``_metadata``. Types of containers are by names that people can read, since a difference in one is told.
 
     Args:
         tree: such as a state dict.
@@ -35,49 +45,53 @@ def to_arrays(tree: Any, name: str) -> Any:
     Raises:
         CapabilityError: a tensor cannot be stored, such as a quantised one; it is named.
     """
+    arrays: list[Place] = []
+    types: dict[str, str] = {}
+    metadata: dict[Place, Any] = {}
+    kinds: dict[Place, list[str]] = {}
+    strides: dict[Place, list[int]] = {}
 
-    def convert(value: Any, place: Place) -> Any:
-        where = "/".join(map(str, (name, *place)))
-        if isinstance(value, Mapping):
-            raise CapabilityError(f"Cannot store {where}: its key {_SPARSE!r} is outlast's own; rename it.")
-        try:
-            return to_array(value)
-        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-            kind = f"a tensor of {value.dtype}" if has(value, "dtype") else type(value).__name__
-            raise CapabilityError(
-                f"Cannot store {where}: {kind} is not supported ({str(error).splitlines()[0]:.200}). Keep it "
-                "as a tensor of plain numbers, or in an attribute that is no buffer and never changes."
-            ) from error
-
-    return _mapped(tree, convert)
-
-
-def details(tree: Any) -> dict[str, Any]:
-    """What :func:`to_arrays` does not keep, by place: what was an array before, types, and ``_metadata``.
-
-    Types of containers are by names that people can read, since a difference in one is told.
-    """
-    found: dict[str, Any] = {
-        "arrays": [],
-        "types": types_of(tree),
-        "metadata": {},
-        "kinds": {},
-        "strides": {},
-    }
-    for place, container in _containers(tree, ()):
-        if hasattr(container, "_metadata"):  # where PyTorch keeps the versions of modules
-            found["metadata"][place] = {key: dict(one) for key, one in container._metadata.items()}
-
-    def note(value: Any, place: Place) -> None:
+    def leaf(value: Any, place: Place) -> Any:
+        if type(value) in _PLAIN:
+            return value
+        made = _converted(value, name, place)
         if has(value, "__array_interface__"):
-            found["arrays"].append(place)
-        if kinds := _kinds(value):
-            found["kinds"][place] = kinds
-        if strides := _strides(value):
-            found["strides"][place] = strides
+            arrays.append(place)
+        if found := _kinds(value):
+            kinds[place] = found
+        if steps := _strides(value):
+            strides[place] = steps
+        return made
 
-    _mapped(tree, note)
-    return found
+    def container(live: Any, made: Any, place: Place) -> Any:
+        if not containers.is_usual(live):
+            types[_readable(place)] = containers.described(live)
+        if hasattr(live, "_metadata"):  # where PyTorch keeps the versions of modules
+            metadata[place] = {key: dict(one) for key, one in live._metadata.items()}
+        return made
+
+    details = {"arrays": arrays, "types": types, "metadata": metadata, "kinds": kinds, "strides": strides}
+    return _mapped(tree, leaf, container), details
+
+
+def _converted(value: Any, name: str, place: Place) -> Any:
+    if _kind(value.__class__):
+        raise CapabilityError(
+            f"Cannot store {_told(name, place)}: its key {_SPARSE!r} is outlast's own; rename it."
+        )
+    try:
+        return to_array(value)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        kind = f"a tensor of {value.dtype}" if has(value, "dtype") else type(value).__name__
+        raise CapabilityError(
+            f"Cannot store {_told(name, place)}: {kind} is not supported "
+            f"({str(error).splitlines()[0]:.200}). Keep it as a tensor of plain numbers, or in an attribute "
+            "that is no buffer and never changes."
+        ) from error
+
+
+def _told(name: str, place: Place) -> str:
+    return "/".join(map(str, (name, *place)))
 
 
 def types_of(tree: Any) -> dict[str, str]:
@@ -93,7 +107,7 @@ def check_types(kept: Mapping[str, Any], before: Mapping[str, str], after: Any, 
     """Check that what was loaded has not put a container of another type in the place of a live one.
 
     Args:
-        kept: the :func:`details` of what was loaded.
+        kept: the details of what was loaded, as :func:`stored` gave them.
         before: :func:`types_of` the live state before; it may be changed in place.
         after: the live state.
         name: what it is called in an error.
@@ -131,9 +145,11 @@ def _strides(value: Any) -> list[int]:
     """How a tensor with gaps in memory lies there: sums of one without may differ in the last bits."""
     if not has(value, "detach") or not has(value, "stride") or str(value.layout) != "torch.strided":
         return []
+    if _is_dense(value):
+        return []
     strides = list(value.stride())
     repeats = any(stride == 0 and length > 1 for stride, length in zip(strides, value.shape, strict=True))
-    return [] if repeats or _is_dense(value) else strides
+    return [] if repeats else strides
 
 
 def _is_parameter(value: Any) -> bool:
@@ -157,11 +173,11 @@ def device_names(tree: Any) -> dict[Place, str]:
 def to_tensors(
     tree: Any, kept: Mapping[str, Any], devices: Mapping[Place, str] | None = None, live: Any = None
 ) -> Any:
-    """The inverse of :func:`to_arrays`, in memory of its own.
+    """The inverse of :func:`stored`, in memory of its own.
 
     Args:
-        tree: what it gave.
-        kept: the :func:`details` of what it was given.
+        tree: the arrays that :func:`stored` gave.
+        kept: the details that it gave.
         devices: where tensors were, as :func:`device_names` gives it; the CPU for others.
         live: the state that this one takes the place of: its containers show how those of other types
             are made.
@@ -181,9 +197,9 @@ def to_tensors(
             tensor = tensor.to(devices[place])
         return _of_kinds(tensor, kinds[place]) if place in kinds else tensor
 
-    def of_type(container: Any, place: Place) -> Any:
+    def of_type(plain: Any, made: Any, place: Place) -> Any:
         kind = types.get(_readable(place))
-        return container if kind is None else containers.remade(container, kind, _at(live, place))
+        return made if kind is None else containers.remade(made, kind, _at(live, place))
 
     tensors = _mapped(tree, convert, of_type if types else None)
     for place, container in _containers(tensors, ()) if kept["metadata"] else ():
@@ -215,26 +231,38 @@ def _at(tree: Any, place: Place) -> Any:
 def _mapped(
     tree: Any,
     function: Callable[[Any, Place], Any],
-    finish: Callable[[Any, Place], Any] | None = None,
+    finish: Callable[[Any, Any, Place], Any] | None = None,
     place: Place = (),
 ) -> Any:
-    """Other leaves in containers of the usual types, or in what ``finish`` makes of those."""
-    if isinstance(tree, Mapping) and _SPARSE not in tree:
+    """Other leaves in containers of the usual types, or in what ``finish`` makes of those.
+
+    ``finish`` is given the container that was there, the new one, and its place.
+    """
+    kind = _kind(tree.__class__)
+    if kind == "mapping" and _SPARSE not in tree:
         items = {key: _mapped(value, function, finish, (*place, key)) for key, value in tree.items()}
         made = containers.usual(tree, items)
-    elif isinstance(tree, (list, tuple, deque)):
+    elif kind == "sequence":
         values = [_mapped(value, function, finish, (*place, index)) for index, value in enumerate(tree)]
         made = containers.usual(tree, values)
     else:
         return function(tree, place)
-    return made if finish is None else finish(made, place)
+    return made if finish is None else finish(tree, made, place)
+
+
+@lru_cache(4096)
+def _kind(cls: type) -> str:
+    """What the objects of a class are; "" for leaves. To ask each object would take longer than all else."""
+    if issubclass(cls, Mapping):
+        return "mapping"
+    return "sequence" if issubclass(cls, (list, tuple, deque)) else ""
 
 
 def _containers(tree: Any, place: Place) -> Iterator[tuple[Place, Any]]:
-    if isinstance(tree, (Mapping, list, tuple, deque)):
+    if _kind(tree.__class__):
         yield place, tree
         for key, value in _items(tree):
-            if isinstance(value, (Mapping, list, tuple, deque)):
+            if _kind(value.__class__):
                 yield from _containers(value, (*place, key))
 
 
@@ -276,6 +304,8 @@ def to_array(value: Any) -> Any:
 
 def _is_dense(tensor: Any) -> bool:
     """Whether it neither skips nor repeats numbers in memory, whatever the order of its axes there."""
+    if tensor.is_contiguous():
+        return True
     step = 1
     for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if length > 1:

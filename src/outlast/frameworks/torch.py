@@ -21,7 +21,7 @@ from outlast.frameworks.strays import strays
 from outlast.frameworks.tensors import (
     check_types,
     described,
-    details,
+    stored,
     to_array,
     to_arrays,
     to_tensor,
@@ -168,7 +168,8 @@ class TorchTraining(Training):
             **modules.beside(self.model, weights, self.gradient_is_used()),
         }
         modules.refuse_unsavable(self.model, {**tree["model"], **tree["buffers"]}, "the model")
-        return {**to_arrays(tree, "state/training"), "details": details(tree)}
+        arrays, details = stored(tree, "state/training")
+        return {**arrays, "details": details}
 
     def _state_dicts(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         states = {name: optimizers.state_of(one, name) for name, one in self._optimizers.items()}

@@ -11,7 +11,7 @@ from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, RunChanged
 from outlast.frameworks import modules, nested, optimizers, random_state
 from outlast.frameworks.base import Snapshot, Training
-from outlast.frameworks.tensors import check_types, details, to_arrays, to_tensors, types_of
+from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.run import settings
 from outlast.storage.format.encoding import Immutable
 
@@ -167,7 +167,8 @@ def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
         tree |= modules.beside(part, tree["state"], consumed)
         modules.refuse_unsavable(part, {**tree["state"], **tree["buffers"]}, whose)
     try:
-        return {**to_arrays(tree, f"state/parts/{name}"), "details": details(tree)}
+        arrays, details = stored(tree, f"state/parts/{name}")
+        return {**arrays, "details": details}
     except RecursionError:
         raise CapabilityError(
             f"The state of the part {name!r} cannot be stored: something in it contains itself, or it is "

@@ -11,8 +11,8 @@ from typing import Any
 
 from outlast.core.asking import asked, has
 from outlast.exceptions import CapabilityError
-from outlast.frameworks import loaders, random_state
-from outlast.frameworks.tensors import details, device_names, to_arrays, to_tensors
+from outlast.frameworks import loaders, random_state, tensors
+from outlast.frameworks.tensors import device_names, to_tensors
 from outlast.run.comparison import ROOT
 from outlast.storage.format.encoding import encode
 
@@ -39,11 +39,8 @@ def stored(value: Any) -> Any:
             value = _with_plain_dicts(value)  # they are changed in place
             if not _comes_back(value):
                 return None
-            form = {
-                "value": to_arrays(value, ""),
-                "details": details(value),
-                "devices": device_names(value),
-            }
+            arrays, details = tensors.stored(value, "")
+            form = {"value": arrays, "details": details, "devices": device_names(value)}
         encode(form, ROOT)
     except (CapabilityError, TypeError, RecursionError):
         return None
