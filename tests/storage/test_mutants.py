@@ -93,8 +93,8 @@ def nothing(*arguments: Any, **named: Any) -> None:
     pass
 
 
-def delete_then_sync(folder: str, *kept: Any, **newest: Any) -> None:
-    real_delete_orphans(folder, *kept, **newest)
+def delete_then_sync(folder: str, *kept: Any, **known: Any) -> None:
+    real_delete_orphans(folder, *kept, **known)
     sync_folder(folder)
 
 
@@ -114,9 +114,11 @@ def overwrite(folder: str, name: str, blob: blobs.Blob, drain: Any = None) -> No
     calls.close(fd)
 
 
-def keep_only_newest(folder: str, run: str, numbers: set[int], names: Any, *, newest: int) -> None:
+def keep_only_newest(
+    folder: str, run: str, numbers: set[int], names: Any, *, newest: int, **own: Any
+) -> None:
     point = resume_points.peek(folder, newest)
-    real_delete_orphans(folder, run, {newest}, point.blobs, newest=newest)
+    real_delete_orphans(folder, run, {newest}, point.blobs, newest=newest, **own)
 
 
 def fixed_name(path: str) -> str:

@@ -25,6 +25,7 @@ import errno
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from outlast.exceptions import RunLocked, warn
@@ -32,7 +33,7 @@ from outlast.storage import identity, immutables, resume_points
 from outlast.storage.blobs import Blob, Sealer
 from outlast.storage.disk import files
 from outlast.storage.disk.files import Drain, exhaust, sync_names
-from outlast.storage.disk.reading import names_in
+from outlast.storage.disk.reading import Stamp, names_in, stamp
 from outlast.storage.format import layout
 from outlast.storage.format.encoding import Immutable
 from outlast.storage.logs import Lines, Log, extend_published
@@ -72,6 +73,8 @@ class Committed:
         sealed: the blob that holds each ``Immutable`` of the newest state: the same object in
             the next state is not written again.
         run: the identity of the run.
+        stamps: of the resume points that this process has sealed, by their numbers, as far as they are
+            there: a file that has not been touched since need not be read to know whose it is.
     """
 
     number: int = 0
@@ -81,6 +84,7 @@ class Committed:
     given_up: frozenset[str] = frozenset()
     sealed: Mapping[Immutable, Blob] = field(default_factory=dict)
     run: str = field(default_factory=lambda: layout.new_identity(), compare=False)
+    stamps: Mapping[int, Stamp | None] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, point: ResumePoint) -> Committed:
@@ -157,14 +161,18 @@ def commit(
     resume_points.seal(folder, point, drain)
     _check_or_undo(sealer)
     sync_names(folder)
-    after = Committed.of(point)
+    own = {**committed.stamps, point.number: stamp(os.path.join(folder, layout.resume_name(point.number)))}
+    kept_points = {point.number, committed.number}
+    after = replace(
+        Committed.of(point), stamps={number: one for number, one in own.items() if number in kept_points}
+    )
     for name in sorted(staged.given_up):
         if found := shown.make_way(folder, name, committed.files.get(name)):
             say(found)
         else:
             files.remove(layout.published_path(folder, name))
     kept = after.kept | committed.kept
-    delete_orphans(folder, committed.run, {point.number, committed.number}, kept, newest=point.number)
+    delete_orphans(folder, committed.run, kept_points, kept, newest=point.number, own=own)
     return after
 
 
@@ -194,11 +202,18 @@ def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
 
 
 def delete_orphans(
-    folder: str, run: str, numbers: Collection[int], blobs: Collection[str], *, newest: int
+    folder: str,
+    run: str,
+    numbers: Collection[int],
+    blobs: Collection[str],
+    *,
+    newest: int,
+    own: Mapping[int, Stamp | None] = MappingProxyType({}),
 ) -> None:
     """Delete the run's resume points, but for ``numbers``, and its blobs, but for ``blobs``.
 
     What was made for a resume point after ``newest`` stays: if we slept, a newer writer made it.
+    Resume points whose stamps are in ``own`` are known to be the run's; others are read.
     """
     for name in names_in(folder):
         number = layout.resume_number(name)
@@ -207,9 +222,15 @@ def delete_orphans(
             is_orphan = is_ours and name not in blobs
         else:
             is_old = number < newest and number not in numbers
-            is_orphan = is_old and resume_points.run_of(folder, number) == run
+            is_orphan = is_old and (
+                _is_untouched(folder, name, own.get(number)) or resume_points.run_of(folder, number) == run
+            )
         if is_orphan:
             files.remove(os.path.join(folder, name))
+
+
+def _is_untouched(folder: str, name: str, known: Stamp | None) -> bool:
+    return known is not None and stamp(os.path.join(folder, name)) == known
 
 
 def check_place(folder: str, run: str, number: int) -> None:

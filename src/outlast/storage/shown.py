@@ -10,9 +10,8 @@ import os
 
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
+from outlast.storage.disk.reading import Stamp, stamp
 from outlast.storage.format import layout
-
-Stamp = tuple[int, int, int]
 
 
 class Shown:
@@ -23,7 +22,7 @@ class Shown:
 
     def note(self, folder: str, name: str) -> None:
         """The file is the run's own as it is now."""
-        self._stamps[name] = _stamp(layout.published_path(folder, name))
+        self._stamps[name] = stamp(layout.published_path(folder, name))
 
     def make_way(self, folder: str, name: str, blob: Blob | None) -> str | None:
         """Before a file is written over or deleted: if it is somebody else's, it steps aside.
@@ -37,7 +36,7 @@ class Shown:
             What was found, as a phrase; None if the file is the run's own, or not there.
         """
         path = layout.published_path(folder, name)
-        now, known = _stamp(path), self._stamps.get(name)
+        now, known = stamp(path), self._stamps.get(name)
         if now is None or now == known or os.path.isdir(path):  # a folder is refused where it is written over
             return None
         if blob.fits(path) if blob is not None else known is None:
@@ -46,12 +45,3 @@ class Shown:
         if name in self._stamps:
             return f"{name} had been changed: the other is {kept}"
         return f"{name} was there already, and is of no saved epoch of this run: now {kept}"
-
-
-def _stamp(path: str) -> Stamp | None:
-    """What changes when a file is written or replaced."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -8,6 +8,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from outlast.storage.disk.calls import BINARY, explained
 
@@ -24,6 +25,9 @@ NOT_WHAT_WAS_WRITTEN = {
     errno.ENXIO,
     errno.ENOTDIR,
 }
+
+# What changes when a file is written or replaced; see :func:`stamp`.
+Stamp: TypeAlias = "tuple[int, int, int]"
 
 
 @contextmanager
@@ -91,6 +95,15 @@ def crc32_part(path: str, offset: int, size: int) -> int | None:
             crc = zlib.crc32(piece, crc)
             size -= len(piece)
     return None if size else crc
+
+
+def stamp(path: str) -> Stamp | None:
+    """Of a file as it is now, which is not read; None if there is none."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def names_in(folder: str) -> list[str]:

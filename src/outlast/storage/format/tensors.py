@@ -66,12 +66,13 @@ def write(
         array([[1., 0.],
                [0., 1.]])
     """
-    first_header = _header(metadata, tensors, {})
+    entries = _entries(metadata, tensors)
+    first_header = _header(entries)
     if json_text.is_too_large(first_header):
         raise _too_many(len(tensors))
     output = _Output(path)
     try:
-        drain(_pieces(output, first_header, metadata, tensors))
+        drain(_pieces(output, first_header, entries, tensors))
     finally:
         output.close()
 
@@ -95,11 +96,10 @@ def _too_many(number: int) -> CapabilityError:
     )
 
 
-def _header(metadata: Mapping[str, str], tensors: Mapping[str, Array], crcs: Mapping[str, int]) -> bytes:
-    """The length, the JSON and its padding; every checksum takes eight characters.
+def _entries(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> dict[str, Any]:
+    """What a header says, with blanks for the checksums.
 
-    So the header has its length before a checksum is known. A type that the format does not know
-    becomes bytes along one more axis.
+    A type that the format does not know becomes bytes along one more axis.
     """
     texts = {HEADER_CRC: BLANK, **metadata}
     entries: dict[str, Any] = {"__metadata__": texts}
@@ -107,7 +107,7 @@ def _header(metadata: Mapping[str, str], tensors: Mapping[str, Array], crcs: Map
     for name, array in tensors.items():
         dtype, bits = name_of(array), bits_of(array)
         shape = [*bits.shape]
-        texts[f"crc32.{name}"] = f"{crcs.get(name, 0):08x}"
+        texts[f"crc32.{name}"] = BLANK
         if dtype not in SAFETENSORS:
             texts[f"dtype.{name}"] = dtype
             shape.append(bits.itemsize)
@@ -118,6 +118,14 @@ def _header(metadata: Mapping[str, str], tensors: Mapping[str, Array], crcs: Map
             "data_offsets": [start, end],
         }
         start = end
+    return entries
+
+
+def _header(entries: Mapping[str, Any]) -> bytes:
+    """The length, the JSON and its padding; every checksum takes eight characters.
+
+    So the header has its length before a checksum is known.
+    """
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % PAGE)
     return sealed_header(len(text).to_bytes(8, "little") + text)
@@ -138,17 +146,17 @@ def crc_place(header: bytes) -> int:
 
 
 def _pieces(
-    output: _Output, first_header: bytes, metadata: Mapping[str, str], tensors: Mapping[str, Array]
+    output: _Output, first_header: bytes, entries: Mapping[str, Any], tensors: Mapping[str, Array]
 ) -> Iterator[None]:
-    crcs: dict[str, int] = {}
+    texts = entries["__metadata__"]
     yield from (None for _ in output.put(as_array(first_header)))
     for name, array in tensors.items():
         crc = 0
         for staged in output.put(_raw(array)):
             crc = zlib.crc32(staged, crc)
             yield
-        crcs[name] = crc
-    output.finish(as_array(_header(metadata, tensors, crcs)))
+        texts[f"crc32.{name}"] = f"{crc:08x}"
+    output.finish(as_array(_header(entries)))
 
 
 def _raw(array: Array) -> npt.NDArray[Any]:
