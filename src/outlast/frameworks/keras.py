@@ -184,7 +184,7 @@ class KerasTraining(Training):
 
         By position: paths are no keys, they count up in a notebook and change with what builds the optimizer.
         """
-        model, read = self.model, self.values.read
+        model, read = self.model, self.values.look
         held = self._find_held(model)
         known = [*model.variables, *held.variables.values()]
 

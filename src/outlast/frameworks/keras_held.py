@@ -119,7 +119,11 @@ def _items(thing: Any, kind: str) -> Iterable[tuple[Any, Any]]:
     """What is in a container, or in the attributes of what a user may have made or written to."""
     if kind == "attributes":
         attributes = asked(thing, "__dict__", {})
-        items = [(name, one) for name, one in attributes.items() if not name.startswith("_self_")]
+        items = [
+            (name, one)
+            for name, one in attributes.items()
+            if _kind(one.__class__) is not None and not name.startswith("_self_")
+        ]  # few of many
         return sorted(items, key=lambda item: item[0].startswith("_"))  # names that people know come first
     if len(thing) > _AT_MOST:
         return ()

@@ -14,9 +14,13 @@ from functools import cached_property, partial
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from outlast.core.asking import has
 from outlast.exceptions import RunChanged
 from outlast.frameworks import keras_held, random_state
+from outlast.frameworks.tensors import to_array
+from outlast.storage.format.dtypes import Bits
 
 _HOOKS = ("on_train_batch_begin", "on_train_batch_end")
 
@@ -106,6 +110,20 @@ class Values:
         from keras import ops
 
         return ops.convert_to_numpy(self.at_hand(variable))
+
+    def look(self, variable: Any) -> Any:
+        """Its value, in a NumPy array that may share its memory: who keeps it copies it before the next step.
+
+        While one of JAX's is looked at, a step that donates it copies instead of overwriting it.
+        """
+        value = self.at_hand(variable)
+        if has(value, "detach"):
+            array = to_array(value)
+            return array.numpy() if isinstance(array, Bits) else array
+        jax = sys.modules.get("jax")
+        if jax is not None and isinstance(value, jax.Array):
+            return np.asarray(value)
+        return self.read(variable)
 
     def assign(self, variable: Any, value: Any) -> None:
         """Set it."""
