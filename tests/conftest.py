@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.run import inside
 from outlast.storage.format import layout
 
 RUN = "0123abcd" * 4
@@ -25,6 +27,12 @@ def one_identity() -> Iterator[None]:
 def random_identities(monkeypatch: pytest.MonkeyPatch) -> None:
     """As users have it: each new run has an identity of its own."""
     monkeypatch.setattr(layout, "new_identity", _random)
+
+
+@pytest.fixture(autouse=True)
+def _every_save_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many saves there are inside an epoch does not depend on how fast the disk is."""
+    monkeypatch.setattr(inside, "_PATIENCE", math.inf)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ import pytest
 
 import outlast
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
+from outlast.run import inside
+from outlast.run.folder_store import FolderStore
 from outlast.testing import FakeAdapter
 
 BATCHES = 7
@@ -479,3 +481,20 @@ def test_a_loader_that_compares_as_it_likes(folder: Path) -> None:
     whole = in_batches(folder / "whole", body)
     in_batches(folder / "left", body, until=5)
     assert in_batches(folder / "left", body) == whole
+
+
+def test_a_save_comes_later_where_saves_take_too_much_of_the_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = iter([True, True, False, True])  # the disk, when a save is due
+    monkeypatch.setattr(inside.Every, "slows", True)
+    monkeypatch.setattr(FolderStore, "is_writing", property(lambda store: next(busy)))
+    run = outlast.Run(folder, adapter=FakeAdapter(), save_every=2)
+    saved = []
+    for _ in run.epochs(1):
+        for batch in run.batches(range(BATCHES)):
+            run.flush()
+            saved.append((batch, run.committed))
+    assert saved[1:4] == [(1, None), (2, None), (3, None)]  # due after batches 1, 2 and 3
+    assert saved[-1] == (6, (0, 3))  # due after batch 5 again, and then the epoch ends
+    assert capsys.readouterr().out.count("the disk takes saves more slowly than save_every asks") == 1

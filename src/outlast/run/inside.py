@@ -14,7 +14,7 @@ from typing import Any
 
 from outlast.frameworks import loaders, random_state
 
-_PATIENCE = 1.0  # seconds that saves inside an epoch may take in any case
+_PATIENCE = 0.25  # seconds that saves inside an epoch may take in any case
 _SHARE = 1 / 3  # of the training's time that they may take
 
 
