@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -83,9 +84,9 @@ def _looked_at(batch: Any) -> bytes:
         return repr(_sizes(first)).encode()
     if not array.flags.c_contiguous:
         array = array[(0,) * max(array.ndim - 1, 0)]
-    flat = array.reshape(-1)
-    looked_at: bytes = flat[:: flat.size // _LOOKED_AT or 1].tobytes()
-    return looked_at + b"%d" % array.size
+    size = array.size
+    looked_at: bytes = array.reshape(-1)[:: size // _LOOKED_AT or 1].tobytes()
+    return looked_at + b"%d" % size
 
 
 def _first_array(batch: Any) -> Any:
@@ -102,11 +103,17 @@ def _first_array(batch: Any) -> Any:
     return None
 
 
-def _in_memory(array: Any) -> Any:
-    """As a NumPy array, if that costs no copy of it; else None."""
+@cache
+def _arrays() -> tuple[type, ...]:
+    """NumPy's types, looked up once: a batch comes often."""
     import numpy as np
 
-    if isinstance(array, (np.ndarray, np.generic)):
+    return np.ndarray, np.generic
+
+
+def _in_memory(array: Any) -> Any:
+    """As a NumPy array, if that costs no copy of it; else None."""
+    if isinstance(array, _arrays()):
         return array
     if not asked(array, "is_cpu", False):  # as PyTorch's tensors say
         return None
