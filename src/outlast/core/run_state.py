@@ -76,11 +76,13 @@ class Position:
         Example:
             >>> Position(1).since(Position(0)), Position(1).since(Position(1, 3))
             ('epoch 2', 'epoch 2 from batch 5 on')
-            >>> Position(1, 7).since(Position(1, 3))
-            'epoch 2 from batch 5 to 8'
+            >>> Position(1, 7).since(Position(1, 3)), Position(1, 4).since(Position(1, 3))
+            ('epoch 2 from batch 5 to 8', 'batch 5 of epoch 2')
         """
         if before.epoch != self.epoch or before.batch is None:
             return self.done
+        if self.batch == before.batch + 1:
+            return f"batch {self.batch + 1} of epoch {self.epoch + 1}"
         end = "on" if self.batch is None else f"to {self.batch + 1}"
         return f"epoch {self.epoch + 1} from batch {before.batch + 2} {end}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -16,6 +16,7 @@ from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
+from outlast.core.text import few
 from outlast.exceptions import FileError, OutlastWarning, RunChanged, UsageError, warn
 from outlast.frameworks import under_way
 from outlast.run import beforehand, parts, rehearsal, settings
@@ -30,6 +31,7 @@ from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
 from outlast.run.resume_check import ResumeCheck
+from outlast.run.script import Script
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
@@ -59,6 +61,7 @@ class Host(OwnLoop):
     _structure: Structure
     _structure_of_parts: Structure
     _signals: Signals
+    _script: Script
 
     _every: Every | None  # when a resume point is made inside an epoch
     _has_said_slow = False  # that the disk is slower than save_every
@@ -267,8 +270,8 @@ class Host(OwnLoop):
         if not self._has_said_slow:
             self._has_said_slow = True
             self._say(
-                f"outlast: {self._shown}: the disk takes saves more slowly than save_every asks for them. "
-                "From now on some are made a few batches later, so that training does not wait."
+                f"outlast: {self._shown}: saves take more than a third of the time. Some are made a few "
+                "batches later from now on; a larger save_every avoids that."
             )
         return False
 
@@ -341,7 +344,10 @@ class Host(OwnLoop):
             self._every.made()
         if self._every is not None and not (self._loop.has_batches or self._in_fit.is_followed):
             self._every = None
-            self._warn("save_every has no effect: this loop has no run.batches(...) in its epochs.")
+            self._warn(
+                "save_every has no effect: this loop has no run.batches(...) in its epochs, such as "
+                "for batch in run.batches(loader)."
+            )
         changed = self._name_what_changed() if self.folder is not None else ""
         if self._check is not None:
             self._go_on_from(self._check, logs)
@@ -723,7 +729,25 @@ class Host(OwnLoop):
     def _tell_of_loader(self, problem: str) -> None:
         if self.folder is not None and self._check is None and problem not in self._told:  # a check will tell
             self._told.add(problem)
-            self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
+            self._say_doubt(problem)
+
+    def _look_at_script(self, *, inside: bool) -> None:
+        """Name what the script carries on by itself, for it begins anew where a resume goes on."""
+        if self.folder is None or (inside and self._every is None and self._within is None):
+            return
+        found = self._script.look(inside=inside)
+        where = "inside an epoch the script's own" if inside else "the script's own"
+        instead = "log each batch, run.log(loss=loss)" if inside else "run.step counts the steps"
+        if found.names:
+            names = few(found.names)
+            self._say_doubt(f"{where} {names} would begin anew: {instead}, or keep it in run.extra")
+        if found.counter and (inside or self._rows_wanted is not None):
+            counts = "run.batch counts on" if inside else "run.step counts on"
+            self._say_doubt(f"{where} {found.counter} would begin at 0: {counts}")
+
+    def _is_saved(self, values: Sequence[Any]) -> bool:
+        ours = [self, self.extra, self.training, *self._parts.values(), *self.callbacks]
+        return any(value is one for value in values for one in ours)
 
     def _say_of_run(self, text: str) -> None:
         if self.folder is not None:
@@ -734,6 +758,9 @@ class Host(OwnLoop):
         if self._rehearsal:
             self._rehearsal.note(text)
         self._say(f"outlast: {text}")
+
+    def _say_doubt(self, problem: str) -> None:
+        self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
 
     def _say(self, text: str) -> None:
         self.context.say(text)

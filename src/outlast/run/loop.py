@@ -68,7 +68,7 @@ class Loop(AnyPart):
         self._in_batch = False
         self._validation: Validation | None = None  # under way
         self._ended: Validation | None = None  # of which nobody has heard
-        self._count = 0  # batches of the epoch
+        self._count = self._total = 0  # batches of the epoch, and of the training
         self._generators, self._of_validations = Generators(), Generators()
         self._seen = Batches()
         self.begins_epoch = True  # no loader was used in it yet
@@ -227,7 +227,7 @@ class Loop(AnyPart):
     def _came(self, data: Any) -> tuple[int, Any]:
         self.last = {}
         self._seen.note(data)
-        self._in_batch, self._count = True, self._count + 1
+        self._in_batch, self._count, self._total = True, self._count + 1, self._total + 1
         return self._count - 1, data
 
     def _skipped(
@@ -275,6 +275,7 @@ class Loop(AnyPart):
         """
         self.fetching.inside = wanted is not None or self._begun is not None
         if anew:
+            self._total = 0
             self._passes, self._row_ends = None if wanted is None else Passes(), frozenset()
         if wanted is None and self._passes is None:
             return 0
@@ -288,8 +289,10 @@ class Loop(AnyPart):
 
     @property
     def step(self) -> int | None:
-        """The step at hand, from 0; None if the training has epochs."""
-        return None if self._passes is None else self._passes.step - self._in_batch
+        """The step of the training at hand, from 0; behind the last how many there were; None without any."""
+        if self._passes is not None:
+            return self._passes.step - self._in_batch
+        return self._total - self._in_batch if self._total or self.in_epoch else None
 
     def row(
         self,
@@ -434,6 +437,7 @@ class Loop(AnyPart):
             "inside": self._inside(),
             "passes": self._saved_passes(),
             "draws": self.fetching.base,
+            "total": self._total if self._goes_on is None else self._goes_on.get("total", 0),
         }
 
     def _saved_passes(self) -> dict[str, Any] | None:
@@ -458,6 +462,7 @@ class Loop(AnyPart):
         self._seen = Batches.of(saved["batches"])
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
+        self._total = saved.get("total", 0)
         self._goes_on = saved if saved.get("inside") else None
         self._passes, self.fetching.base = None, saved.get("draws")
         if passes := saved.get("passes"):
@@ -475,6 +480,7 @@ class Loop(AnyPart):
         """Give the loaders that are known their states back, in the middle of a training."""
         self._generators.restore(saved["loaders"])
         self._of_validations.restore(saved.get("validation_loaders", ()))
+        self._total = saved.get("total", 0)
         if inside := saved.get("inside"):
             self._begun = Begun.of(inside)
             self._restore_means(saved, inside)
@@ -495,7 +501,7 @@ class Loop(AnyPart):
             firsts: how the loaders were when the run was first started.
         """
         self._generators, self._of_validations = Generators(None, firsts, self._tell), Generators()
-        self._goes_on = None
+        self._goes_on, self._total = None, 0
 
 
 def _nothing_came(who: str, loader: Any) -> ArgumentError:

@@ -46,6 +46,10 @@ class OwnLoop(CallbackList):
         """Called between two batches: where training may end."""
 
     @abstractmethod
+    def _look_at_script(self, *, inside: bool) -> None:
+        """Called when a loop of the script begins, of epochs, of steps, or of batches inside an epoch."""
+
+    @abstractmethod
     def _end_batch(self, batch: int) -> None:
         """Called after a batch of the training, from 0 in each epoch."""
 
@@ -91,6 +95,7 @@ class OwnLoop(CallbackList):
                 self._loop.begin_epoch(epoch)
                 self.on_epoch_begin(epoch)
                 begin_code()
+                self._look_at_script(inside=False)
                 yield epoch
                 self._tell_of_validation()
                 self.on_epoch_end(epoch, self._loop.end_epoch())
@@ -170,6 +175,7 @@ class OwnLoop(CallbackList):
             >>> run.history["loss"]
             [2.0]
         """
+        self._look_at_script(inside=True)
         yield from self._marked(self._loop.batches(loader, self._meet, self._come_back))
 
     def _marked(self, batches: Iterator[tuple[int, Any]]) -> Iterator[Any]:

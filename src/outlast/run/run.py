@@ -30,6 +30,7 @@ from outlast.run.notebook import Shown
 from outlast.run.opening import Opening
 from outlast.run.parts import CallbacksPart, RandomPart, TrainingPart, UserParts
 from outlast.run.progress import Progress
+from outlast.run.script import Script
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
@@ -177,6 +178,7 @@ class Run(Host, Shown):
             say=self._say,
         )
         self._signals = Signals(self._interrupt)
+        self._script = Script(self._is_saved)
         self._results, self._extra_left, self._told = {}, {}, set()
         super().__init__(
             callbacks,
@@ -284,15 +286,23 @@ class Run(Host, Shown):
 
     @property
     def step(self) -> int | None:
-        """The step at hand in ``run.steps``, from 0; after the loop how many were done; else None."""
+        """The step at hand, from 0 over all epochs and all starts; behind the last how many were done.
+
+        A step is a batch of ``run.batches`` or of ``run.steps``. None where there was none.
+        """
         return self._loop.step
+
+    @property
+    def batch(self) -> int | None:
+        """The batch of the epoch at hand, from 0, also where the epoch was gone on with; else None."""
+        return self._loop.done - 1 if self._loop.in_batch else None
 
     def _rates_were_set(self) -> None:
         if not self._signals.under_way():
             self._opening.set_through_run("learning_rate")
 
     def stop(self, reason: str) -> None:
-        """End the training after this epoch, for good, with your reason.
+        """End the batches here and the training with this epoch, which counts, for good, with your reason.
 
         Raises:
             UsageError: there is no training to end.

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # a person, a system, a scheduler
+_OURS = "outlast"
 _SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _OTHERS = ("SIGUSR2", "SIGHUP", "SIGXCPU")  # as the last, where nobody else has a handler for them
 
@@ -40,6 +41,8 @@ class Signals:
         self._before: dict[int, Any] = {}
         self._pid = os.getpid()
         self._anchor: FrameType | None = None
+        self._is_wrapped = False  # it may hold a generator around that of the run
+        self._kept: FrameType | None = None
         self.pending: int | None = None
 
     def install(self, dispatchers: Sequence[str] = ()) -> None:
@@ -62,10 +65,15 @@ class Signals:
             if is_free:
                 self._before[number] = handler
                 signal.signal(number, self._handle)
-        self._anchor = _anchor(sys._getframe(1), ("outlast", *dispatchers))
+        self._anchor, self._is_wrapped = _anchor(sys._getframe(1), (_OURS, *dispatchers))
+        self._kept = None
 
     def restore(self) -> None:
         """Put back what was there before; what somebody else has put there since stays."""
+        if (
+            self._is_wrapped and self._anchor is not None
+        ):  # to let go of it now could end the generator that is just being closed
+            self._kept = self._anchor
         self._anchor = None
         self._put_back()
 
@@ -162,11 +170,17 @@ def _in_worker(number: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def _anchor(frame: FrameType | None, passing: tuple[str, ...]) -> FrameType | None:
-    """The frame that lives as long as the training: the first below those that call callbacks."""
+def _anchor(frame: FrameType | None, passing: tuple[str, ...]) -> tuple[FrameType | None, bool]:
+    """The frame that lives as long as the training: the first below those that call callbacks.
+
+    Returns:
+        It, and whether it was found past a generator that is not outlast's.
+    """
+    is_wrapped = False
     while frame is not None and (_is_suspended(frame) or _module_of(frame).startswith(passing)):
+        is_wrapped |= _is_suspended(frame) and not _module_of(frame).startswith(_OURS)
         frame = frame.f_back
-    return frame
+    return frame, is_wrapped
 
 
 def _is_suspended(frame: FrameType) -> bool:
