@@ -293,3 +293,15 @@ def test_a_killed_pytorch_training_is_as_one_that_was_not(
 def test_a_call_whose_arguments_do_not_fit_is_told_what_it_takes(wrong: Any, told: str) -> None:
     with pytest.raises(ArgumentError, match=told):
         wrong(outlast.Run(None, adapter=FakeAdapter()))
+
+
+def test_a_training_without_epochs_speaks_of_steps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def meddle(done: int) -> None:
+        if done == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        train(folder, in_step=meddle, save_every=100)
+    assert "ended after step 8, which is saved. The same" in capsys.readouterr().out
+    train(folder, save_every=100)
+    assert f"resumed {folder} at step 8 " in capsys.readouterr().out

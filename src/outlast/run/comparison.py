@@ -50,13 +50,14 @@ class Kind:
 
 
 # What no step depends on: if only these differ, the training itself is the same.
+_METRIC = Kind(
+    "a metric",
+    ("state/row/", "state/fit"),
+    "it is computed from something that is not saved, or from the time; later checks name it in their "
+    "line alone",
+)
 _ASIDE = (
-    Kind(
-        "a metric",
-        ("state/row/", "state/fit"),
-        "it is computed from something that is not saved, or from the time; later checks name it in their "
-        "line alone",
-    ),
+    _METRIC,
     Kind(
         "what a callback remembers",
         ("state/attributes",),
@@ -119,12 +120,13 @@ KINDS = (
         "optimizer steps now, its state is not saved: give it to another Run, or change the groups of the "
         "one that the Run has",
     ),
+    _METRIC,
     Kind(
         "a callback",
         ("state/callbacks", "state/decisions"),
         "it remembers something that is not in its state_dict()",
     ),
-    *_ASIDE,
+    *_ASIDE[1:],
 )
 
 

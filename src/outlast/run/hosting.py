@@ -155,7 +155,7 @@ class Host(OwnLoop):
             if found_finished:
                 self._opening.refuse_if_finished_here(self.training, self._epochs())
             if self._check is None:
-                self._opening.announce(self._saved, finished, self._epochs())
+                self._opening.announce(self._saved, finished, self._epochs(), self._steps_done())
                 self._saved = None
         self._progress.finished = finished is not None
         if finished is None:
@@ -404,7 +404,11 @@ class Host(OwnLoop):
                     {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
                 )
         self._opening.announce(
-            self._saved, None, self._epochs(), "" if check.abandoned else f" ({check.told})"
+            self._saved,
+            None,
+            self._epochs(),
+            self._steps_done(),
+            "" if check.abandoned else f" ({check.told})",
         )
         self._saved = None
         if asked:
@@ -413,6 +417,10 @@ class Host(OwnLoop):
             self._warn(check.warning(self._shown, self.training.is_on_accelerator))
         if not check.abandoned:
             self._store.write_event("check", check.to_json())
+
+    def _steps_done(self) -> int | None:
+        """The steps that a training without epochs has done; None if it has epochs."""
+        return None if self._rows_wanted is None else self._loop.step
 
     def _stop_at_once(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -632,7 +640,11 @@ class Host(OwnLoop):
     def _told_of_end(self) -> str:
         at = self._store.committed
         if at is not None and at.batch is not None:
-            return f"ended in {at.done}, which is saved. The same command goes on from there"
+            is_here = self._rows_wanted is not None and at == Position(
+                self._under_way or 0, self._loop.done - 1
+            )
+            done = f"after step {self._loop.step}" if is_here else f"in {at.done}"
+            return f"ended {done}, which is saved. The same command goes on from there"
         saved = 0 if at is None else at.epoch + 1
         told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
         if self._under_way is not None and self._check is None:  # an epoch trained again is saved

@@ -124,7 +124,10 @@ class Opening:
         elif now != training.learning_rates() and self._surprises(training, before["learning_rate"], now):
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
         self._changed = bool(changed)
-        self._may_check = not (changed or others) and (self._check == "always" or training.left is None)
+        is_known = training.left is None or self._check == "always"
+        self._may_check = is_known and not (changed or others)
+        if not is_known and self._check != "never":
+            self._notes.append("not checked: it was trained in this process")
         training.leave(known=False)
         self._store.describe(self.settings, anew=bool(changed))
         changed += others
@@ -254,6 +257,7 @@ class Opening:
         saved: RunState | None,
         finished: str | None,
         epochs: int | None,
+        steps: int | None,
         checked: str = "",
     ) -> None:
         """One line: what was found, and where it goes on; one for what did not come back as it was."""
@@ -271,8 +275,9 @@ class Opening:
             elif self._was_ended:
                 self._say(f"outlast: {self._shown} begins again: it was ended before it had saved anything")
             return
+        where = saved.position.next if steps is None else f"step {steps}"
         what = (
-            f"resumed {self._shown} at {saved.position.next}{checked}"
+            f"resumed {self._shown} at {where}{checked}"
             if finished is None
             else f"{self._shown} is finished ({finished}); its weights and history are back"
         )

@@ -97,7 +97,7 @@ class Run(Host, Shown):
 
     _names = (
         *Shown._names,
-        *("batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model"),
+        *("batch", "batches", "callbacks", "data", "epochs", "flush", "learning_rate", "log", "model"),
         *("state", "step", "steps", "stop", "stop_training", "validation"),
     )
 
