@@ -54,6 +54,7 @@ KINDS = {
     ),
     "torch-steps": Kind("`run.steps` in PyTorch, `save_every=3`", "torch_steps", "torch"),
     "jax-loop": Kind("a JAX loop, `save_every=3`", "jax_loop", "jax"),
+    "jax-nnx": Kind("a JAX loop with Flax's NNX, `save_every=3`", "jax_nnx", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),
     "keras-torch": Kind("Keras on torch, `outlast.Run`", "keras_fit", "torch"),
     "keras-tensorflow": Kind("Keras on TensorFlow, `outlast.Run`", "keras_fit", "tensorflow"),

@@ -10,7 +10,9 @@ from tests.crash.children import AtMoment
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("training", ["torch_loop", "torch_loop_inside", "torch_steps", "jax_loop"])
+@pytest.mark.parametrize(
+    "training", ["torch_loop", "torch_loop_inside", "torch_steps", "jax_loop", "jax_nnx"]
+)
 def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_never_was(
     tmp_path: Path, training: str
 ) -> None:

@@ -284,6 +284,54 @@ def jax_loop(folder: str, epoch_begins: EpochBegins) -> Report:
     }
 
 
+def jax_nnx(folder: str, epoch_begins: EpochBegins) -> Report:
+    """Modules of Flax that the step changes in place: dropout, batch normalisation, an optimizer."""
+    import jax
+    import optax
+    from flax import nnx
+
+    class Net(nnx.Module):
+        """A small network."""
+
+        def __init__(self, rngs: Any) -> None:
+            self.inner = nnx.Linear(FEATURES, 16, rngs=rngs)
+            self.norm = nnx.BatchNorm(16, rngs=rngs)
+            self.dropout = nnx.Dropout(0.3, rngs=rngs)
+            self.outer = nnx.Linear(16, CLASSES, rngs=rngs)
+
+        def __call__(self, x: Any) -> Any:
+            return self.outer(self.dropout(nnx.relu(self.norm(self.inner(x)))))
+
+    def loss_of(model: Any, x: Any, y: Any) -> Any:
+        return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+
+    @nnx.jit
+    def step(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        loss, gradients = nnx.value_and_grad(loss_of)(model, x, y)
+        optimizer.update(model, gradients)
+        return loss
+
+    model = Net(nnx.Rngs(SEED))
+    optimizer = nnx.Optimizer(model, optax.inject_hyperparams(optax.adam)(learning_rate=0.02), wrt=nnx.Param)
+    x, y = _data()
+    batches = outlast.Batches(x[:SAMPLES], y[:SAMPLES], batch_size=BATCH, seed=SEED)
+    state = {"model": model, "optimizer": optimizer}
+    run = outlast.Run(
+        folder, _callbacks(), state=state, weights=lambda state: nnx.state(state["model"]), save_every=3
+    )
+    for _ in run.epochs(30):
+        epoch_begins()
+        model.train()
+        for inputs, targets in run.batches(batches):
+            run.log(loss=step(model, optimizer, inputs, targets), weight=len(inputs))
+        model.eval()
+        run.log(val_loss=nnx.jit(loss_of)(model, x[SAMPLES:], y[SAMPLES:]))
+    leaves = jax.tree.leaves(nnx.to_pure_dict(nnx.state((model, optimizer))))
+    keys = [jax.dtypes.issubdtype(one.dtype, jax.dtypes.prng_key) for one in leaves]
+    plain = [jax.random.key_data(one) if key else one for one, key in zip(leaves, keys, strict=True)]
+    return {"weights": _hash(map(np.asarray, plain)), **_files_and_decisions(run)}
+
+
 def torch_loop_that_forgets(folder: str, epoch_begins: EpochBegins) -> Report:
     """What a resume without the random generators would come to."""
     random_state.restore = lambda state: None

@@ -199,8 +199,9 @@ class Data(torch.utils.data.Dataset):
 model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
 optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.9)
+scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
 loader = torch.utils.data.DataLoader(Data(), batch_size=10, shuffle=True, num_workers=workers)
-parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
 run = outlast.Run(folder, outlast.CSVLogger(), **parts, save_every=3)
 done = 0
 for epoch in run.epochs(2):
@@ -208,14 +209,15 @@ for epoch in run.epochs(2):
     for x, y in run.batches(loader):
         optimizer.zero_grad()
         loss = ((model(x)[:, 0] - y) ** 2).mean()
-        loss.backward()
-        optimizer.step(), scheduler.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update(), scheduler.step()
         run.log(loss=loss)
         done += 1
         if done == until:
             run.flush()
             os.kill(os.getpid(), signal.SIGKILL)
-print(run.history["loss"], [p.tolist() for p in model.parameters()])
+print(scaler.get_scale(), run.history["loss"], [p.tolist() for p in model.parameters()])
 """
 
 

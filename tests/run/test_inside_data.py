@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.run.killed import trained
 
 import outlast
 from outlast.testing import FakeAdapter
@@ -173,3 +174,42 @@ def test_a_check_without_a_batch_says_so(folder: Path, capsys: pytest.CaptureFix
     train(folder / "left", data, BATCHES + 1, every=3)
     train(folder / "left", data, every=3)
     assert "not checked: no batch is between the last two resume points" in capsys.readouterr().out
+
+
+PLACES = """
+import itertools
+until = int(sys.argv[2])
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        for index in range(70):
+            if until and next(taken) == until:
+                run.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield torch.full((4,), float(index)) + torch.randn(4)
+
+
+taken = itertools.count(1)
+loader = torch.utils.data.DataLoader(Stream(), batch_size=10)
+run = outlast.Run(folder, outlast.CSVLogger(), model=model, optimizer=optimizer, save_every=2)
+for _ in run.epochs(2):
+    for x in run.batches(loader):
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward(), optimizer.step()
+        run.log(loss=loss)
+print(run.history["loss"], [p.tolist() for p in model.parameters()])
+"""
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [[45], [45, 5, 45], [105, 31, 1]],
+    ids=["in the loader", "in the skip after it", "in a later epoch, in the skip, at its first sample"],
+)
+def test_killed_in_the_loader_and_in_the_skip(folder: Path, samples: list[int]) -> None:
+    whole = trained(PLACES, folder / "whole", 0, killed=False)
+    for until in samples:
+        trained(PLACES, folder / "left", until, killed=True)
+    assert trained(PLACES, folder / "left", 0, killed=False) == whole

@@ -372,3 +372,41 @@ def test_where_nobody_tells_of_steps_it_is_refused(folder: Path) -> None:
     run = outlast.Run(folder, model=made(), save_every=2)
     with pytest.raises(UsageError, match="Here the run sees epochs alone"):
         run.on_train_begin()
+
+
+def accumulated() -> Any:
+    return {"compiled": {"optimizer": keras.optimizers.Adam(0.05, gradient_accumulation_steps=3)}}
+
+
+def weighted() -> Any:
+    return {"sample_weight": np.linspace(0.5, 1.5, len(X)), "compiled": {"weighted_metrics": ["mae"]}}
+
+
+FITS = {
+    "gradients of three batches make a step": accumulated,
+    "weights of samples": weighted,
+    "a validation in every second epoch": lambda: {"validation_freq": 2},
+    "weights of classes": lambda: {"class_weight": {0: 1.0, 1: 2.0}},
+}
+
+
+@alike
+@pytest.mark.parametrize("options", FITS.values(), ids=FITS)
+def test_what_fit_can_do_is_exact_inside_an_epoch(folder: Path, options: Callable[[], Any]) -> None:
+    whole, _, _ = train(folder / "whole", every="epoch", **options())
+    for at in (4, 2, 9):
+        train(folder / "left", at, **options())
+    assert train(folder / "left", **options())[0] == whole
+
+
+@alike
+def test_mixed_precision_is_exact_inside_an_epoch(folder: Path) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        whole, _, _ = train(folder / "whole", every="epoch")
+        for at in (4, 9):
+            train(folder / "left", at)
+        assert train(folder / "left")[0] == whole
+    finally:
+        keras.config.set_dtype_policy(before)
