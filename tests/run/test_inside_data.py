@@ -109,6 +109,86 @@ def test_batches_that_are_others_when_they_are_loaded_again_are_named(
     assert "may not be exact: 3 of the batches that were trained are others" in capsys.readouterr().out
 
 
+class Noisy(Dataset[Any]):
+    """Draws from the generator that the training draws from."""
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self.shift = shift
+
+    def __len__(self) -> int:
+        return 4 * BATCHES
+
+    def __getitem__(self, index: int) -> Any:
+        return index + self.shift + torch.rand(1)
+
+
+class Pass:
+    """A pass through a :class:`Keeping`."""
+
+    def __init__(self, loader: Any) -> None:
+        self.rng, self._rest = loader.sampler.generator, DataLoader.__iter__(loader)
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._rest)
+
+
+class Keeping(DataLoader[Any]):
+    """Keeps the iterator of its pass, which holds the sampler's generator, as torchdata's StatefulDataLoader.
+
+    PyTorch forbids to set its ``batch_size``, as that of any subclass.
+    """
+
+    def __iter__(self) -> Any:
+        self._iterator: Any = Pass(self)
+        return self._iterator
+
+
+def keeping(shift: float = 0.0) -> Any:
+    data = Noisy(shift)
+    return Keeping(data, 4, sampler=torch.utils.data.RandomSampler(data, generator=torch.Generator()))
+
+
+@pytest.mark.parametrize("check", ["never", "always"])
+def test_a_loader_that_forbids_to_be_set_and_keeps_its_iterator_goes_on(
+    folder: Path, check: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(folder / "whole", keeping)
+    for until in (3, 7, 4):
+        train(folder / "left", keeping, until, check_resume=check)
+    assert train(folder / "left", keeping, check_resume=check) == whole
+    out = capsys.readouterr().out
+    assert "are others" not in out and "not identical" not in out
+
+
+def test_an_order_of_a_loader_that_keeps_its_iterator_goes_on_between_epochs(folder: Path) -> None:
+    def trained(epochs: int) -> Any:
+        torch.manual_seed(3)
+        adapter, loader = FakeAdapter({"w": [0.0]}), keeping()
+        run = outlast.Run(folder / f"{epochs}", adapter=adapter)
+        for _ in run.epochs(epochs):
+            for number, batch in enumerate(run.batches(loader)):
+                run.log(total=number * total(batch))
+        return run
+
+    whole = [*trained(4).history["total"]]
+    trained(3)
+    (folder / "3").rename(folder / "left")
+    (folder / "4").rename(folder / "whole")
+    (folder / "left").rename(folder / "4")
+    assert [*trained(4).history["total"]] == whole
+
+
+def test_other_data_of_a_loader_of_ones_own_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(folder / "left", keeping, 3, check_resume="never")
+    train(folder / "left", lambda: keeping(1.0), 5, check_resume="never")
+    assert "2 of the batches that were trained are others" in capsys.readouterr().out
+
+
 def test_the_second_of_two_loaders_side_by_side_is_looked_at_too(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,9 @@ from outlast.frameworks.batches import Pass
 from outlast.frameworks.orders import Order, is_order
 
 _PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
+_OF_A_PASS = (
+    "_iterator"  # what a loader keeps of the pass at hand, which holds its sampler under another name
+)
 _DEPTH = 8  # of wrappers in wrappers
 _WIDTH = 64  # attributes of a wrapper
 _TORCHS = "torch.utils.data"
@@ -85,7 +88,11 @@ def generators(loader: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for place, holder in _holders(loader):
         inner = {name: f"{place}.{name}".lstrip(".") for name in _attributes(holder)}
-        own = {name: one for name, one in _attributes(holder).items() if inner[name] not in _PLACES}
+        own = {
+            name: one
+            for name, one in _attributes(holder).items()
+            if inner[name] not in _PLACES and name != _OF_A_PASS
+        }
         attributes = {"generator": asked(holder, "generator"), **own}
         for name, value in held_generators.held(attributes):
             if not any(value is known for known in found.values()):

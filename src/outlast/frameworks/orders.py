@@ -166,11 +166,14 @@ def _fill(live: Any, value: Any) -> None:
 
 
 def _set(holder: Any, name: str, value: Any) -> None:
-    """In place where it is a list or an array, which others may hold."""
-    live = getattr(holder, name)
+    """In place where it is a list or an array, which others may hold; else where it was read from.
+
+    A class may forbid to set an attribute of itself, as subclasses of PyTorch's DataLoader do.
+    """
+    live = vars(holder)[name]
     if has(live, "shape") and live.shape == value.shape:
         live[...] = to_tensor(value) if has(live, "detach") else value
     elif isinstance(live, (list, dict)):
         _fill(live, value)
     else:
-        setattr(holder, name, to_tensor(value) if has(live, "detach") else value)
+        vars(holder)[name] = to_tensor(value) if has(live, "detach") else value

@@ -175,6 +175,16 @@ def sampler_of(loader: Any) -> str:
     return type(lists if is_users else loader.sampler).__name__
 
 
+def draws_order_first(loader: Any) -> bool:
+    """Whether the order of its batches is known once it has begun, whatever its data draw then.
+
+    So it is with PyTorch's samplers, and torchdata's, of a dataset with indices.
+    """
+    kinds = {type(asked(loader, name)).__module__ for name in ("sampler", "batch_sampler")}
+    theirs = ("torch.utils.data.", "torchdata.")
+    return asked(loader, "_dataset_kind") == _WITH_INDICES and all(one.startswith(theirs) for one in kinds)
+
+
 def _made(loader: Any, sampler: Sampler, seeded: bool) -> Any:
     options = {name: getattr(loader, name) for name in _KEPT if hasattr(loader, name)}
     if not loader.num_workers:

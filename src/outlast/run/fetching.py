@@ -140,18 +140,18 @@ class Fetching:
         reason = _why_loaded(loader) if batches else ""
         if reason:
             self._say(f"{batches} batches are loaded once more to be skipped: {reason}")
-        nothing, others = object(), 0
+        nothing, others = object(), []
         for before in [*known, *[None] * batches][:batches]:
             batch = next(iterator, nothing)
             if batch is nothing:
                 break
-            others += before is not None and before != checksums.checksum(batch)
+            others.append(before is not None and before != checksums.checksum(batch))
             batches -= 1
-        if others:
+        if any(others) and (others[0] or not positioned.draws_order_first(loader)):
             self._tell(
-                f"{others} of the batches that were trained are others now that they are loaded once more: "
-                "they draw from a generator that training draws from, too, or the data has changed. Give the "
-                "data a generator of their own, and pass it to the Run as a part"
+                f"{sum(others)} of the batches that were trained are others now that they are loaded once "
+                "more: they draw from a generator that training draws from, too, or the data has changed. "
+                "Give the data a generator of their own, and pass it to the Run as a part"
             )
         return batches
 
