@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 import warnings
 from functools import cache
 from pathlib import Path
@@ -326,6 +327,52 @@ def test_a_callback_of_ones_own_beside_a_run_is_named_when_it_is_seen_to_change(
         f"outlast: resuming {folder} would not be exact: the state of {kind.__name__} ({named}) is not "
         "saved: derive it from outlast.Callback, and put it into the Run"
     ]
+
+
+class Numbering(keras.callbacks.Callback):
+    """Counts in each epoch anew, and puts it into the logs."""
+
+    def __init__(self, fill: Any) -> None:
+        super().__init__()
+        self.fill = fill
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches: list[int] = []
+        self.began = time.time()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.batches.append(batch)
+
+
+class Storing(Numbering):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs[f"count of {epoch and 'the'} batches"] = float(len(self.batches))
+
+
+class Updating(Numbering):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = logs or {}
+        logs.update({"count": float(len(self.batches))})
+
+
+class Reading(Numbering):
+    """Puts what it reads in the logs somewhere else."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.fill[epoch] = logs["loss"]
+
+
+@pytest.mark.parametrize("every", [1, "epoch"])
+@pytest.mark.parametrize(("kind", "named"), [(Storing, True), (Updating, True), (Reading, False)])
+def test_what_a_callback_counts_in_an_epoch_for_a_metric_is_named_where_the_run_saves_inside_it(
+    model: Any, folder: Path, capsys: Out, kind: Any, named: bool, every: Any
+) -> None:
+    model.fit(X, Y, batch_size=1, epochs=3, verbose=0, callbacks=[kind({}), Run(folder, save_every=every)])
+    told = (
+        f"outlast: resuming {folder} would not be exact: the state of {kind.__name__} (batches) is not "
+        "saved: derive it from outlast.Callback, and put it into the Run"
+    )
+    assert capsys.readouterr().out.splitlines() == [told] * (named and every == 1)
 
 
 class Shrinking(keras.callbacks.Callback):

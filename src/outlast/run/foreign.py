@@ -2,7 +2,8 @@
 
 Keras's own keep models in their attributes, so that nothing of theirs can be saved by itself. Those in the
 run's list are named before the first batch. Of those beside the run many only note or show something: so a
-user's own is named if an attribute with weights is seen to change, or any if its code acts on the training.
+user's own is named if an attribute with weights is seen to change, or any if its code acts on the training or
+puts a metric into the logs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dis
 import zlib
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from outlast.frameworks.base import is_of_framework
 from outlast.run.plain import may_change, stored
@@ -26,6 +27,8 @@ _BASE = "Callback"
 # What code sets or calls that sets a rate or changes weights.
 _SET = {"learning_rate", "lr", "trainable"}
 _CALLED = {"assign", "assign_add", "assign_sub", "set_weights", "set_value", "load_weights"}
+
+_FILLED = {"update", "setdefault"}  # what is called of logs to put a metric into them
 
 _LOOKED_AT = 8
 
@@ -80,46 +83,79 @@ def _swapped(callback: Any, is_before: bool) -> str | None:
     return "the state of SwapEMAWeights is not saved: put it after the Run, callbacks=[run, ...]"
 
 
+class _Watched(NamedTuple):
+    """A callback of the user's.
+
+    Args:
+        callback: a subclass of its framework's.
+        theirs: the framework's class.
+        acts: its code acts on the training.
+        begun: attributes that it sets anew when an epoch begins.
+    """
+
+    callback: Any
+    theirs: type
+    acts: bool
+    begun: frozenset[str]
+
+    def looked(self) -> dict[str, Any]:
+        """What is seen of its attributes."""
+        return {name: _glance(getattr(self.callback, name)) for name in _attributes(*self[:2])}
+
+
 class Beside:
-    """Watches the attributes of a user's own callbacks that stand beside a run in ``fit``."""
+    """Watches the attributes of a user's own callbacks that stand beside a run in ``fit``.
+
+    What is set again when an epoch begins is lost by a resume inside the epoch alone.
+    """
 
     def __init__(self) -> None:
-        self._watched: list[tuple[Any, type | None, bool]] = []  # its framework's class; whether it acts
-        self._seen: dict[tuple[int, str], Any] = {}
+        self._watched: list[_Watched] = []
+        self._at_begin: list[dict[str, Any]] = []  # how they were when the epoch had begun
         self._told: set[str] = set()
 
     def begin(self, callbacks: Iterable[Any]) -> None:
         """A training begins, with these callbacks beside the run."""
         theirs = [(one, next(filter(is_of_framework, type(one).__mro__), None)) for one in callbacks]
         self._watched = [
-            (one, base, _acts(type(one))) for one, base in theirs if base not in (None, type(one))
+            _Watched(one, base, _acts(type(one)), _set_anew(getattr(type(one), "on_epoch_begin", None)))
+            for one, base in theirs
+            if base is not None and base is not type(one)
         ]
-        self._seen = {}
+        self._at_begin = []
 
-    def changed(self) -> list[str]:
-        """After an epoch: what is lost of those that are not what they were after the one before."""
+    def begin_epoch(self) -> list[str]:
+        """What an epoch's end does not save, of those that are not as they were one epoch ago."""
+        found = self._changed(inside=False)
+        self._at_begin = [one.looked() for one in self._watched]
+        return found
+
+    def changed_inside(self) -> list[str]:
+        """What a save inside an epoch does not hold, of those that are not as they were at its begin."""
+        return self._changed(inside=True)
+
+    def _changed(self, *, inside: bool) -> list[str]:
         found = []
-        for one, theirs, acts in self._watched:
-            now = {name: _glance(getattr(one, name)) for name in _attributes(one, theirs)}
-            before = {name: self._seen.get((id(one), name)) for name in now}
-            names = [name for name in now if before[name] is not None and before[name] != now[name]]
-            if not acts:
-                names = [name for name in names if _has_weights(getattr(one, name))]
-            self._seen |= {(id(one), name): glance for name, glance in now.items()}
-            if names and type(one).__name__ not in self._told:
-                self._told.add(type(one).__name__)
+        for one, before in zip(self._watched, self._at_begin, strict=False):
+            now, kind = one.looked(), type(one.callback).__name__
+            names = [name for name in now if before.get(name) is not None and before[name] != now[name]]
+            names = [name for name in names if inside or name not in one.begun]
+            if not one.acts:
+                names = [name for name in names if _has_weights(getattr(one.callback, name))]
+            if names and kind not in self._told:
+                self._told.add(kind)
                 found.append(
-                    f"the state of {type(one).__name__} ({', '.join(names)}) is not saved: derive it from "
+                    f"the state of {kind} ({', '.join(names)}) is not saved: derive it from "
                     "outlast.Callback, and put it into the Run"
                 )
         return found
 
 
 def _acts(cls: type) -> bool:
-    """Whether the code of a callback acts on the training."""
+    """Whether the code of a callback acts on the training, or puts a metric into the logs of a hook."""
     own = [one for one in cls.__mro__ if one is not object and not is_of_framework(one)]
     functions = [function for one in own for function in vars(one).values()]
-    return any(_acts_in(function, {*_SET, "stop_training"}) for function in functions)
+    return any(_acts_in(one, {*_SET, "stop_training"}) or _fills_logs(one) for one in functions)
 
 
 def _acts_in(function: Any, setting: Collection[str] = _SET) -> bool:
@@ -130,6 +166,37 @@ def _acts_in(function: Any, setting: Collection[str] = _SET) -> bool:
         for one in dis.get_instructions(code)
         if one.opname in ("STORE_ATTR", "LOAD_ATTR", "LOAD_METHOD")
     )
+
+
+def _set_anew(function: Any) -> frozenset[str]:
+    """The attributes that a function sets, and does not read."""
+    code = getattr(function, "__code__", None)
+    found = [] if code is None else [*dis.get_instructions(code)]
+    used = {name: {one.argval for one in found if one.opname == name} for name in ("STORE_ATTR", "LOAD_ATTR")}
+    return frozenset(used["STORE_ATTR"] - used["LOAD_ATTR"])
+
+
+def _fills_logs(function: Any) -> bool:
+    """Whether a hook puts something into its logs, its last argument."""
+    code = getattr(function, "__code__", None)
+    if code is None or not code.co_name.startswith("on_"):
+        return False
+    logs = code.co_varnames[: code.co_argcount][-1:]
+    loaded: list[Any] = []  # the stack, by the name of the variable that a value on it is
+    for one in dis.get_instructions(code):
+        stored = one.opname == "STORE_SUBSCR" and tuple(loaded[-2:-1]) == logs
+        called = one.opname in ("LOAD_ATTR", "LOAD_METHOD") and one.argval in _FILLED
+        if logs and (stored or (called and tuple(loaded[-1:]) == logs)):
+            return True
+        change = dis.stack_effect(one.opcode, one.arg, jump=False)
+        if one.opname.startswith(("LOAD_FAST", "LOAD_DEREF")):  # newer versions load two at once
+            loaded += one.argval if isinstance(one.argval, tuple) else [one.argval]
+        elif change > 0:
+            loaded += [None] * change
+        else:
+            del loaded[len(loaded) + change :]
+            loaded[-1:] = [None]
+    return False
 
 
 def _has_weights(value: Any) -> bool:

@@ -70,6 +70,7 @@ class Host(OwnLoop):
     _fresh = False  # opened, and not trained since
     _under_way: int | None = None  # the epoch that has begun and is not committed
     _begun_epochs = 0  # in this training
+    _has_looked_inside = False  # at what a save inside an epoch does not hold
     _may_have_results = False  # a training has been, and is not under way
     _trains = False
     _stopped = False  # somebody has ended the training, and no signal
@@ -292,6 +293,8 @@ class Host(OwnLoop):
             self._every.made(self._every.clock() - began)
         if self._check is not None:
             self._go_on_from(self._check, None)
+        else:
+            self._name_what_changed_inside()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -307,6 +310,9 @@ class Host(OwnLoop):
             self.training.watch(loaded=True)
         self._begun_epochs += 1
         self._in_fit.begin_epoch(self._come_back, self._others())
+        if self.folder is not None:
+            for problem in self._beside.begin_epoch():
+                self._say_inexact(problem)
         self._results = {}  # they were those of fewer epochs
         self._under_way = epoch
         under_way.begin(self, epoch)
@@ -368,9 +374,15 @@ class Host(OwnLoop):
         for warning in (*self._restructured, taken_over, self.training.retrained()):
             if warning:
                 self._warn(warning)
-        for problem in self._beside.changed():
-            self._say_inexact(problem)
         return self.training.changed(self._parts)
+
+    def _name_what_changed_inside(self) -> None:
+        """After the first save inside an epoch: name what it does not hold, and the epoch's end may reset."""
+        if self._has_looked_inside or self.folder is None:
+            return
+        self._has_looked_inside = True
+        for problem in self._beside.changed_inside():
+            self._say_inexact(problem)
 
     def _has_proved_exact(self) -> bool:
         """Whether a resume was identical already: what changes and is not saved made no difference."""
