@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -389,6 +390,57 @@ def test_a_part_that_the_script_changes_in_an_epoch_is_named_at_the_change(folde
         Run(folder, **module(), criterion=torch.nn.CrossEntropyLoss())
     resumed = Run(folder, **module(), criterion=torch.nn.CrossEntropyLoss(weight=torch.zeros(3)))
     assert resumed.finished
+
+
+class Metric(torch.nn.Module):
+    """Keeps its state in plain attributes until it is told otherwise, as those of torchmetrics do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_persistent, self._count = False, 0
+        self.reset()
+
+    def persistent(self, mode: bool = False) -> None:
+        self.is_persistent = mode
+
+    @property
+    def metric_state(self) -> dict[str, Any]:
+        return {"total": self.total}
+
+    def update(self) -> None:
+        self._count += 1
+        self.total = self.total + 1
+
+    def reset(self) -> None:
+        self.total = torch.zeros(())
+
+    def state_dict(self, *arguments: Any, prefix: str = "", **options: Any) -> dict[str, Any]:
+        return {f"{prefix}total": self.total} if self.is_persistent else {}
+
+    def load_state_dict(self, state: Any, *arguments: Any, **options: Any) -> Any:
+        self.total = state.get("total", self.total)
+
+
+@pytest.mark.parametrize(("every", "persistent"), [(2, False), (2, True), ("epoch", False)])
+def test_a_part_that_does_not_save_what_it_collects_in_an_epoch_is_named_at_the_first_save_inside_one(
+    folder: Path, every: Any, persistent: bool
+) -> None:
+    metric = Metric()
+    metric.persistent(persistent)
+    run = Run(folder, **module(), metric=metric, save_every=every)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in run.epochs(2):
+            for _ in run.batches(range(4)):
+                metric.update()
+            run.log(total=metric.total)
+            metric.reset()
+    told = [
+        "Training changes metric.total, which a plain attribute holds and a Run does not save. If a step or "
+        "a metric depends on it, a resume is not exact: have a metric save its state, "
+        "metric.persistent(True)."
+    ]
+    assert [str(one.message) for one in caught] == told * (every == 2 and not persistent)
 
 
 def test_attributes_of_modules_among_the_parts_are_watched_too(folder: Path) -> None:

@@ -58,17 +58,17 @@ class Attributes:
         return new
 
 
-def told(names: Sequence[str], instead: str) -> str:
+def told(names: Sequence[str], way: str) -> str:
     """The warning that training changes these; "" if there are none.
 
     Args:
         names: of attributes.
-        instead: what to make of one, so that it is saved.
+        way: what to do, so that they are saved.
     """
     named = ", ".join(names[:_MOST_NAMED]) + (" and more" if len(names) > _MOST_NAMED else "")
     return named and (
-        f"Training changes {named}, which a plain attribute holds and a Run does not save. If a step "
-        f"depends on it, a resume is not exact: make it {instead}, or a part."
+        f"Training changes {named}, which a plain attribute holds and a Run does not save. If a step or a "
+        f"metric depends on it, a resume is not exact: {way}."
     )
 
 

@@ -253,11 +253,12 @@ class Training:
         """What the training depends on that is neither in :meth:`state` nor among the parts of the run."""
         return []
 
-    def changed(self, parts: Mapping[str, Any]) -> str:
+    def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
         """Names, in a sentence, what is not saved and has changed since the last call; "" if nothing has.
 
         Args:
             parts: of the user's, which may hold such things too.
+            inside: since the epoch before has ended, in the middle of an epoch.
         """
         return ""
 

@@ -270,9 +270,12 @@ class JaxTraining(Adapter):
         """Compare from here on."""
         self._watch.forget_structure()
 
-    def changed(self, parts: Mapping[str, Any]) -> str:
-        """Of what is no array: flags of NNX modules, static fields."""
-        if not self._watch.has_other_structure(self._value, self._constants()):
+    def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
+        """Of what is no array: flags of NNX modules, static fields.
+
+        Nothing inside an epoch, whose code may have set them before its batches.
+        """
+        if inside or not self._watch.has_other_structure(self._value, self._constants()):
             return ""
         return self._watch.once(
             "Something in run.state that is no array changed since the epoch before, and is not saved: a "

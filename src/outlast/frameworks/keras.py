@@ -311,7 +311,7 @@ class KerasTraining(Training):
             )
         return found
 
-    def changed(self, parts: Mapping[str, Any]) -> str:
+    def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
         """Of numbers and tensors in attributes of the model, its layers, and modules among the parts."""
         found: dict[str, Iterable[Attribute]] = {"": keras_layers.attributes(self._unwrapped)}
         found |= {f"{name}.": _attributes_of(part) for name, part in parts.items()}
@@ -320,8 +320,11 @@ class KerasTraining(Training):
             for prefix, attributes in found.items()
             for name in self._attributes.setdefault(prefix, Attributes()).changed(attributes)
         ]
-        instead = "a variable, self.add_weight(trainable=False) or keras.Variable(value, trainable=False)"
-        return told(names, instead)
+        return told(
+            names,
+            "make it a variable, self.add_weight(trainable=False) or keras.Variable(value, trainable=False), "
+            "or a part",
+        )
 
     def load_file(self, path: str) -> Any:
         """The whole model; or this model's architecture with the weights of a weights file.

@@ -7,7 +7,7 @@ generators in attributes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -87,13 +87,32 @@ def set_sparse(module: Any, state: Mapping[str, Any]) -> None:
 
 
 def attributes(module: Any) -> Iterator[Attribute]:
-    """The plain attributes of a module and of what it holds, but for those of every module."""
+    """The plain attributes of a module and of what it holds, but for those of every module or metric."""
     usual = usual_attributes()
     for path, inner in module.named_modules():
         kind = type(inner)
+        is_theirs = kind.__module__.startswith("torch.") or _is_metric(inner)
         for name, value in vars(inner).items():
-            if name not in usual and not (name.startswith("_") and kind.__module__.startswith("torch.")):
+            if name not in usual and not (name.startswith("_") and is_theirs):
                 yield f"{path}.{name}" if path else name, kind, value
+
+
+def unsaved(module: Any, names: Sequence[str]) -> list[str]:
+    """Those of a module's attributes that its state dict has not, as it may have those of a metric."""
+    saved = module.state_dict() if names else {}
+    return [name for name in names if name not in saved]
+
+
+def way_to_save(module: Any, name: str) -> str:
+    """What to do so that an attribute of a module is saved."""
+    if _is_metric(module.get_submodule(name.rpartition(".")[0])):
+        return "have a metric save its state, metric.persistent(True)"
+    return "make it a buffer, self.register_buffer(name, torch.tensor(value)), or a part"
+
+
+def _is_metric(module: Any) -> bool:
+    """Whether it is one of torchmetrics, whose state is in plain attributes until it is made persistent."""
+    return has(module, "metric_state") and has(module, "persistent")
 
 
 def loads_itself(module: Any, name: str) -> bool:

@@ -242,16 +242,17 @@ class TorchTraining(Training):
         """Of a module that loads it in a way of its own."""
         return modules.loads_itself(self.model, name)
 
-    def changed(self, parts: Mapping[str, Any]) -> str:
+    def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
         """Of numbers and tensors in attributes of the module, and of modules among the parts."""
         watched = {"": self.model, **{f"{name}.": part for name, part in parts.items()}}
-        names = [
-            f"{prefix}{name}"
-            for prefix, module in watched.items()
-            if modules.is_module(module)
-            for name in self._attributes.setdefault(prefix, Attributes()).changed(modules.attributes(module))
-        ]
-        return told(names, "a buffer, self.register_buffer(name, torch.tensor(value))")
+        names, ways = [], set()
+        for prefix, module in watched.items():
+            if modules.is_module(module):
+                known = self._attributes.setdefault(prefix, Attributes())
+                unsaved = modules.unsaved(module, known.changed(modules.attributes(module)))
+                names += [f"{prefix}{name}" for name in unsaved]
+                ways |= {modules.way_to_save(module, name) for name in unsaved}
+        return told(names, "; ".join(sorted(ways)))
 
     def taken_over(self, parts: Collection[Any]) -> str:
         """Tells once that the optimizers stopped stepping, but the weights go on changing."""

@@ -383,6 +383,12 @@ class Host(OwnLoop):
         self._has_looked_inside = True
         for problem in self._beside.changed_inside():
             self._say_inexact(problem)
+        of_the_model = self.training.changed({}, inside=True)
+        of_parts = self.training.changed(self._parts, inside=True)
+        if of_the_model and not self._has_proved_exact():
+            self._warn(of_the_model)
+        if of_parts:  # no check sees what a part does not save before the epoch's end
+            self._warn(of_parts)
 
     def _has_proved_exact(self) -> bool:
         """Whether a resume was identical already: what changes and is not saved made no difference."""
