@@ -279,6 +279,14 @@ class Training:
         """Says, in a sentence, that others than the optimizers and the parts train since the last call."""
         return ""
 
+    def is_amid_step(self, parts: Collection[Any]) -> bool:
+        """Whether the next step of an optimizer goes on with gradients, by a count that nobody saves.
+
+        Args:
+            parts: of the user's, which may be optimizers too.
+        """
+        return False
+
     def stale(self) -> str:
         """At a save inside an epoch: says once, in a sentence, that nothing was trained since the last."""
         return ""

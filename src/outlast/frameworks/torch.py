@@ -270,6 +270,11 @@ class TorchTraining(Training):
             "give the new one to another Run."
         )
 
+    def is_amid_step(self, parts: Collection[Any]) -> bool:
+        """Of optimizers that Accelerate has prepared: it counts the batches of a step itself."""
+        states = (asked(one, "gradient_state") for one in (*self._optimizers.values(), *parts))
+        return any(asked(one, "sync_gradients") is False for one in states)
+
     def _watched(self) -> list[Steps]:
         for name, optimizer in self._optimizers.items():
             if name not in self._steps:

@@ -258,10 +258,14 @@ class Host(OwnLoop):
     def _is_due(self, done: int, size: int) -> bool:
         if self._every is None or self._stops:
             return False
-        if self._signals.pending is not None:
-            return True
-        if not self._every.is_due(done, size):
+        is_pending = self._signals.pending is not None
+        if not (is_pending or self._every.is_due(done, size)):
             return False
+        if self.training.is_amid_step([*self._parts.values()]):
+            self._every.put_off()
+            return False
+        if is_pending:
+            return True
         if self._is_last(done):  # the epoch's end makes one
             self._every.put_off()
             return False
@@ -370,7 +374,14 @@ class Host(OwnLoop):
         Returns:
             A warning that is not given if a check shows that what changed makes no difference.
         """
-        taken_over = self.training.taken_over([*self._parts.values()])
+        given = [*self._parts.values()]
+        if self.training.is_amid_step(given):
+            self._tell_once(
+                "Accelerate sums gradients over the end of an epoch (a row of run.steps), and does not save "
+                "of how many batches: prepare the loader too, accelerator.prepare(loader), which ends a step "
+                "with it, or have gradient_accumulation_steps fit into the epoch, or into log_every"
+            )
+        taken_over = self.training.taken_over(given)
         for warning in (*self._restructured, taken_over, self.training.retrained()):
             if warning:
                 self._warn(warning)
@@ -716,9 +727,7 @@ class Host(OwnLoop):
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
         for problem in self._loop.fetching.inexact(loader) if self.folder is not None else ():
-            if problem not in self._told:
-                self._told.add(problem)
-                self._say_inexact(problem)
+            self._tell_once(problem)
         self._opening.put_back(Moment.FIRST_BATCH)
 
     def _be_ready(self) -> None:
@@ -782,6 +791,11 @@ class Host(OwnLoop):
     def _say_of_run(self, text: str) -> None:
         if self.folder is not None:
             self._say(f"outlast: {self._shown}: {text}")
+
+    def _tell_once(self, problem: str) -> None:
+        if problem not in self._told:
+            self._told.add(problem)
+            self._say_inexact(problem)
 
     def _say_inexact(self, problem: str) -> None:
         text = f"resuming {self._shown} would not be exact: {problem}"
