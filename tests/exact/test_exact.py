@@ -76,6 +76,28 @@ def test_an_order_that_the_script_changes_at_an_epochs_start_is_named_without_a_
     assert "may not be exact: the script has set indices of Subset in this start" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("kills", "named"), [(1, False), (5, True)])
+def test_an_order_that_the_script_makes_anew_in_every_epoch_is_not_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], kills: int, named: bool
+) -> None:
+    """It may be one that the script makes once, with other indices in this start: the next epoch tells."""
+
+    def curriculum(place: Path, until: int | None) -> object:
+        held: list[object] = []
+
+        def loader(epoch: int) -> object:
+            held[:] = [DataLoader(Subset(dataset(), list(range(epoch, epoch + 8))), 4, shuffle=True)]
+            return held[0]
+
+        return train(place, until, loader=loader, check_resume="never")
+
+    for epoch in range(1, kills + 1):
+        killed(curriculum, folder, epoch)
+    capsys.readouterr()
+    process(curriculum, folder)
+    assert ("may not be exact" in capsys.readouterr().out) == named
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("two_phases")])
 def test_a_second_phase_that_is_killed_before_its_first_commit_is_exact_or_named(
     folder: Path, name: str, capsys: pytest.CaptureFixture[str]

@@ -45,12 +45,14 @@ class _Known:
         born: a checksum of their states when they were first seen.
         kind: "lasting" if they were used again; "fresh" if they replaced others that are gone: then the
             script makes them in every epoch, and a resume must put nothing back.
+        set_here: orders that the script has set in this start, unless it makes the loader in every epoch.
     """
 
     loader: Callable[[], Any]
     generators: dict[str, Any]
     born: int
     kind: Literal["new", "lasting", "fresh"] = "new"
+    set_here: Sequence[str] = ()
 
     def saved(self) -> dict[str, Any]:
         """For a resume point."""
@@ -65,6 +67,7 @@ class Generators:
         saved: of an earlier start; None if there was none.
         firsts: of a run that has saved nothing yet.
         tell: called with what is not known for certain, as a phrase.
+        inside: they were saved inside the epoch that goes on, in which the script makes them as before.
     """
 
     def __init__(
@@ -72,11 +75,13 @@ class Generators:
         saved: Sequence[Saved] | None = None,
         firsts: Firsts | None = None,
         tell: Callable[[str], object] = lambda text: None,
+        *,
+        inside: bool = False,
     ) -> None:
         self._saved: list[Saved | None] = list(saved or ())  # None: recognised
         self._known: list[_Known] = []
         self._resumes = 0 if saved is None else 2  # until so many epochs have begun
-        self._firsts, self._tell = firsts, tell
+        self._firsts, self._tell, self._inside = firsts, tell, inside
         self._begun = 0  # epochs
 
     def begin_epoch(self) -> None:
@@ -106,6 +111,7 @@ class Generators:
                     },
                     "lasting",
                 )
+                self._tell_of_set(known)
                 return
         self._add(_Known(weakly(found.holder), sources, _checksum(sources)), found)
 
@@ -119,13 +125,25 @@ class Generators:
         if saved is not None:
             new.kind, new.born = saved["kind"], saved["born"]
             loaders.begin_workers(found.holder)
-            for name in loaders.restore(new.generators, saved["states"]):
-                self._tell(f"the script has set {name} in this start, and what was saved of it is not used")
+            new.set_here = loaders.restore(new.generators, saved["states"])
+            if self._inside or saved["kind"] != "new":
+                self._tell_of_set(new)
             if found.begun and saved["states"]:
                 loaders.begin_again(found)
         elif self._firsts is not None and self._begun <= 1:
             self._compare_with_first(new, self._firsts)
         self._known.append(new)
+
+    def _tell_of_set(self, known: _Known) -> None:
+        for name in known.set_here:
+            self._tell(f"the script has set {name} in this start, and what was saved of it is not used")
+        known.set_here = ()
+
+    def end(self) -> None:
+        """No other epoch comes to show which loaders the script makes again in it."""
+        for known in self._known:
+            if known.loader() is not None:
+                self._tell_of_set(known)
 
     def _recognised(self, new: _Known) -> Saved | None:
         for place, saved in enumerate(self._saved):

@@ -458,7 +458,8 @@ class Loop(AnyPart):
 
     def put_back(self, saved: Mapping[str, Any]) -> None:
         """Go on from :meth:`collect`; loaders that come are recognised by what was saved of them."""
-        self._generators = Generators(saved["loaders"], tell=self._tell)
+        inside = bool(saved.get("inside"))
+        self._generators = Generators(saved["loaders"], tell=self._tell, inside=inside)
         self._seen = Batches.of(saved["batches"])
         self.first_sizes = saved["sizes"]
         self._of_validations = Generators(saved["validation_loaders"], tell=self._tell)
@@ -471,6 +472,10 @@ class Loop(AnyPart):
             self._goes_on = saved if passes["row"] else None
             if not passes["row"]:
                 self._row_ends |= {passes["step"]}
+
+    def end(self) -> None:
+        """All epochs are over."""
+        self._generators.end()
 
     def hand_on(self, folder: str, shown: str) -> None:
         """Nothing is trained here: note where the finished run has left its loaders, for another run."""

@@ -102,6 +102,7 @@ class OwnLoop(CallbackList):
                 if self.stop_training:
                     break
             ended = True
+            self._loop.end()
             self.on_train_end()
         finally:
             self._loop.leave()
