@@ -84,6 +84,24 @@ def test_accept_changes_takes_the_last_part_of_a_name_for_all_callbacks(folder: 
     assert go_on(start(folder, two("learning_rate"), accept_changes=["monitor"]), 5) == [4]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("step", r"'step', and no setting is called that\. Did you mean 'steps'\?$"),
+        ("EarlyStoping.monitor", r"Did you mean 'EarlyStopping.monitor'\?$"),
+        ("zzz", r"Settings are learning_rate, seed, log_every, steps, batch_size, batches_seed, \.\.\.$"),
+    ],
+)
+def test_accept_changes_of_what_no_setting_is_called_is_refused(folder: Path, name: str, told: str) -> None:
+    with pytest.raises(ArgumentError, match=told):
+        start(folder, [EarlyStopping("loss", mode="min")], accept_changes=["patience", name])
+
+
+def test_accept_changes_may_name_what_a_callback_had_that_is_gone(folder: Path) -> None:
+    train(folder, [EarlyStopping("val_loss", mode="min")])
+    start(folder, accept_changes=["EarlyStopping.monitor", "patience", "weights", "optimizer"])
+
+
 def test_accepting_one_change_does_not_accept_another(folder: Path) -> None:
     train(folder, seed=1, rate=0.1)
     with pytest.raises(RunChanged, match="seed changed from 1 to 2"):

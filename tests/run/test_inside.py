@@ -122,11 +122,30 @@ def test_fewer_batches_than_were_trained_are_refused(folder: Path) -> None:
             folder,
             adapter=FakeAdapter({"w": [0.3, 0.7]}, learning_rate=0.5),
             save_every=3,
-            accept_changes=["steps", "batch_size", "callbacks"],
+            accept_changes=["steps", "batch_size"],
         )
         for _ in run.epochs(3):
             for _ in run.batches(iter_twice()):
                 pass
+
+
+def test_other_batches_that_are_accepted_are_said_to_come_twice_or_not_at_all(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(batches: int, until: int) -> None:
+        accepted = ["steps", "batch_size"]
+        run = outlast.Run(folder, adapter=FakeAdapter(), save_every=3, accept_changes=accepted)
+        for _ in run.epochs(3):
+            for done, _ in enumerate(run.batches(range(batches))):
+                run.log(loss=1.0)
+                if done == until:
+                    return run.flush()
+
+    told = "outlast: the batches after batch 3 of epoch 1 are others now, so that some data may come twice"
+    trained(BATCHES, 3)
+    trained(BATCHES + 1, 99)
+    trained(BATCHES + 2, 99)  # between two epochs
+    assert capsys.readouterr().out.count(told) == 1
 
 
 class iter_twice:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from outlast.callbacks.base import Callback
-from outlast.core.run_state import Moment, RunState
+from outlast.core.run_state import START, Moment, RunState
 from outlast.exceptions import CapabilityError, DamagedFile, RunChanged, UnknownFormat
 from outlast.frameworks.base import Adapter, Training
 from outlast.inspect.saved_run import decisions_of, rows_of
@@ -79,6 +79,7 @@ class Opening:
         self._left: tuple[Training, dict[str, Leaves]] | None = None  # checksums of what the run ended with
         self._remembered: Any = None  # by the training, before this start
         self._set_through_run: set[str] = set()
+        self._at = START  # in what was found
         self._was_ended = False  # an earlier start, before its first save
 
     def open(self, callbacks: Sequence[Callback], training: Training, steps: int | None) -> RunState | None:
@@ -97,7 +98,8 @@ class Opening:
         self._notes, self._wrong, self._remembered = [], [], training.remembered
         if saved is None:
             self.settings = settings.requested(callbacks, training.learning_rates(), self._seed, steps)
-            self.description, self.changes = training.description(), 0
+            self.description, self.changes, self._at = training.description(), 0, START
+            self._check_accepted(training, self.settings)
             self._store.describe(self.settings)
             self._was_ended = bool(self._store.events("start")) and not self._store.findings
             self._store.write_event("start", {"resume": False, "findings": list(self._store.findings)})
@@ -111,6 +113,7 @@ class Opening:
         before, now = saved.settings, training.learning_rates()
         rates = now if self._rates_are_the_users(training, now) else before["learning_rate"]
         self.settings = settings.filled_in(before, settings.requested(callbacks, rates, self._seed, steps))
+        self._check_accepted(training, before, self.settings)
         changed = [*settings.changes(before, self.settings), *self._set_since(training, saved)]
         accepted = self._accepted | self._set_through_run
         settings.check(self._shown, changed, accepted)
@@ -137,8 +140,15 @@ class Opening:
             at["batch"] = saved.position.batch + 1
         findings = list(self._store.findings)
         self._store.write_event("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
-        self._notes = [*findings, *map(str, changed), *self._notes]
+        self._at = saved.position
+        inside = settings.others_inside(changed, self._at)
+        self._notes = [*findings, *map(str, changed), *inside, *self._notes]
         return saved
+
+    def _check_accepted(self, training: Training, *known: Mapping[str, Any]) -> None:
+        if self._accepted:
+            pieces = {*_SETTABLE.values(), *training.description()}
+            settings.check_names(self._accepted, [*pieces, *settings.names(*known)])
 
     def _before_divergence(self, saved: RunState) -> RunState:
         """The resume point before a loss that was NaN or infinite, if it is good; else what is saved."""
@@ -313,8 +323,8 @@ class Opening:
         if now != self.settings:
             self._store.describe(now)
         self.settings = now
-        for change in changed:
-            self._say(f"outlast: {change}")
+        for line in (*changed, *settings.others_inside(changed, self._at)):
+            self._say(f"outlast: {line}")
         self.changes += bool(changed)
         return bool(changed)
 

@@ -11,15 +11,16 @@ from outlast.callbacks.base import Callback
 from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.numbers import to_python
-from outlast.exceptions import RunChanged
+from outlast.core.run_state import Position
+from outlast.exceptions import ArgumentError, RunChanged, nearest
 from outlast.frameworks.batches import Batches
 
 Settings = dict[str, Any]
 
 # What decides which training it is. Anything else may change, and is said.
 _FIXED_IN_CALLBACKS = ("monitor", "mode")
-_FIXED = ("learning_rate", "steps", "seed", "batch_size", "batches_seed", "log_every")
-
+_OF_BATCHES = ("steps", "batch_size", "batches_seed")
+_FIXED = ("learning_rate", "seed", "log_every", *_OF_BATCHES)
 
 _MOST_SAID = 5  # changes of the model
 
@@ -138,6 +139,43 @@ def check(folder: str, changed: Collection[Change], accepted: Collection[str]) -
     refused = [c for c in changed if c.fixed and names[c.name].isdisjoint(accepted)]
     if refused:
         raise refusal(folder, [str(c) for c in refused], [c.name for c in refused])
+
+
+def check_names(accepted: Collection[str], known: Iterable[str]) -> None:
+    """Refuse to accept changes of what no setting is called.
+
+    Args:
+        accepted: whole names, or the last parts of names.
+        known: the names of all settings, beside those that every run has.
+
+    Raises:
+        ArgumentError: there are such names.
+
+    Example:
+        >>> check_names(["steps", "patience"], ["EarlyStopping.patience"])
+    """
+    names = [*_FIXED, *known]
+    names += [name.rpartition(".")[2] for name in names]
+    for name in accepted:
+        if name not in names:
+            told = f"accept_changes has {name!r}, and no setting is called that."
+            raise ArgumentError(told + (nearest(name, names) or f" Settings are {', '.join(_FIXED)}, ..."))
+
+
+def names(*settings: Mapping[str, Any]) -> list[str]:
+    """The names of the callbacks in settings, and of what they are set to."""
+    of_callbacks = [(key, one) for each in settings for key, one in each["callbacks"].items()]
+    return [name for key, one in of_callbacks for name in (key, *(f"{key}.{name}" for name in one))]
+
+
+def others_inside(changed: Iterable[Change], position: Position) -> list[str]:
+    """What changes of the batches do to an epoch that goes on inside, as a phrase; none if there are none."""
+    if position.batch is None or not any(change.name in _OF_BATCHES for change in changed):
+        return []
+    return [
+        f"the batches after batch {position.batch + 1} of epoch {position.epoch + 1} are others now, so that "
+        "some data may come twice in it, and some not at all"
+    ]
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
