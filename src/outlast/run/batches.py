@@ -74,7 +74,7 @@ def checksum(batch: Any) -> int:
 def _looked_at(batch: Any) -> bytes:
     """Some bytes that differ between batches; of batches side by side, as ``zip`` gives them, of each."""
     inner = batch[:8] if isinstance(batch, (list, tuple)) else ()
-    if len(inner) > 1 and all(isinstance(one, (list, tuple, Mapping)) for one in inner):
+    if len(inner) > 1 and _is_batch(inner[0]) and all(map(_is_batch, inner)):
         return b"".join(map(_looked_at, inner))
     first = _first_array(batch)
     if first is None:
@@ -85,15 +85,24 @@ def _looked_at(batch: Any) -> bytes:
     if not array.flags.c_contiguous:
         array = array[(0,) * max(array.ndim - 1, 0)]
     size = array.size
-    looked_at: bytes = array.reshape(-1)[:: size // _LOOKED_AT or 1].tobytes()
+    if size >= 2 * _LOOKED_AT:
+        array = array.reshape(-1)[:: size // _LOOKED_AT]
+    looked_at: bytes = array.tobytes()
     return looked_at + b"%d" % size
 
 
+def _is_batch(one: Any) -> bool:
+    """Whether it is itself a batch of several arrays."""
+    return isinstance(one, (list, tuple, Mapping))
+
+
 def _first_array(batch: Any) -> Any:
-    if has(batch, "shape"):
-        return batch
     inner: Iterable[Any] = ()
-    if isinstance(batch, (list, tuple)):
+    if type(batch) in (list, tuple):
+        inner = batch[:8]
+    elif has(batch, "shape"):
+        return batch
+    elif isinstance(batch, (list, tuple)):
         inner = batch[:8]
     elif isinstance(batch, Mapping):
         inner = batch.values()

@@ -156,9 +156,9 @@ class Fetching:
         return batches
 
 
-def checksum_of(iterator: Iterator[Any]) -> int | None:
-    """Of the indices of all batches up to the last, where they are known."""
-    return iterator.checksum if isinstance(iterator, positioned.Batches) else None
+def checksums_of(iterator: Iterator[Any]) -> positioned.Batches | None:
+    """What has the checksum of the indices of all batches so far; None where they are not known."""
+    return iterator if isinstance(iterator, positioned.Batches) else None
 
 
 def _base(seed: int | None) -> int:

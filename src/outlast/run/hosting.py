@@ -234,6 +234,12 @@ class Host(OwnLoop):
         elif here == self._check.newest.position and not self._check.is_behind_batches:
             self._commit_inside(here)  # what is compared was saved there
 
+    def _leave_batch(self, batch: int) -> None:
+        if self._every is not None or self._check is not None:
+            self._end_batch(batch)
+        if self._signals.pending is not None:
+            self._safe_point()
+
     def _end_batches(self) -> None:
         """A framework's fit has left the batches of the epoch."""
         self._in_fit.end_batches(self._steps())
@@ -256,15 +262,15 @@ class Host(OwnLoop):
         self.control.interrupt_epoch()
 
     def _is_due(self, done: int, size: int) -> bool:
-        if self._every is None or self._stops:
+        if self._every is None:
             return False
-        is_pending = self._signals.pending is not None
-        if not (is_pending or self._every.is_due(done, size)):
+        is_asked = self._signals.pending is not None
+        if not (is_asked or self._every.is_due(done, size)) or self._stops:
             return False
         if self.training.is_amid_step([*self._parts.values()]):
             self._every.put_off()
             return False
-        if is_pending:
+        if is_asked:
             return True
         if self._is_last(done):  # the epoch's end makes one
             self._every.put_off()

@@ -14,7 +14,7 @@ from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
 from outlast.run import left_loaders, settings
 from outlast.run.batches import Batches
-from outlast.run.fetching import Fetching, Place, checksum_of
+from outlast.run.fetching import Fetching, Place, checksums_of
 from outlast.run.generators import Firsts, Generators
 from outlast.run.inside import Begun, kept
 from outlast.run.means import Means
@@ -208,10 +208,11 @@ class Loop(AnyPart):
             self._turn += 1
         length = settings.of_loader(loader)["steps"]
         self._ends_at = None if length is None else self._count + length - trained
+        indices = checksums_of(iterator)
         try:
             for data in iterator:
-                if self._begun is not None:
-                    self._begun.count(checksum_of(iterator))
+                if self._begun is not None:  # a check that ends puts another there
+                    self._begun.count(None if indices is None else indices.checksum)
                 yield self._came(data)
                 self._in_batch = False
         finally:
@@ -327,7 +328,8 @@ class Loop(AnyPart):
         try:
             while passes.step < end:
                 data, iterator = self._fetched(loader, passes, begin_pass)
-                passes.count(checksum_of(iterator))
+                indices = checksums_of(iterator)
+                passes.count(None if indices is None else indices.checksum)
                 yield self._came(data)
                 self._in_batch = False
         finally:
@@ -399,6 +401,11 @@ class Loop(AnyPart):
         self._generators.restore(scope.loaders)
         random_state.restore(scope.random)
         self._means.adopt(scope.means, validation_name)
+
+    @property
+    def has_validated(self) -> bool:
+        """Whether there was a validation of whose end nobody has heard."""
+        return self._validation is not None or self._ended is not None
 
     def take_ended_validation(self) -> Means | None:
         """What was logged in a validation, which ends now if it has not; once, for those who hear of it."""

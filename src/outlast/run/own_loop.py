@@ -50,8 +50,8 @@ class OwnLoop(CallbackList):
         """Called when a loop of the script begins, of epochs, of steps, or of batches inside an epoch."""
 
     @abstractmethod
-    def _end_batch(self, batch: int) -> None:
-        """Called after a batch of the training, from 0 in each epoch."""
+    def _leave_batch(self, batch: int) -> None:
+        """Called after a batch of the training, from 0 in each epoch; training may end there."""
 
     @abstractmethod
     def _come_back(self) -> None:
@@ -182,17 +182,18 @@ class OwnLoop(CallbackList):
     def _marked(self, batches: Iterator[tuple[int, Any]]) -> Iterator[Any]:
         """Batches of the training, with all that is to be called around them."""
         begin, end = (self._hook(f"on_train_batch_{moment}") for moment in ("begin", "end"))
+        loop, control = self._loop, self.control
         for batch, data in self._unless_signalled(batches):
             if begin is not None:
                 begin(batch, {})
             yield data
-            self._tell_of_validation()
+            if loop.has_validated:
+                self._tell_of_validation()
             if end is not None:
-                end(batch, self._loop.last)
-            self._loop.end_batch()
-            self._end_batch(batch)
-            self._safe_point()
-            if self.stop_training:
+                end(batch, loop.last)
+            loop.end_batch()
+            self._leave_batch(batch)
+            if control.stopping:
                 break
 
     @naming_the_nearest("run.validation(loader)", "to go through two at once, run.validation(zip(a, b))")
