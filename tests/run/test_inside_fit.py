@@ -213,7 +213,7 @@ def test_a_signal_in_a_validation_keeps_the_epoch(
     assert beside.heard[: len(checked) + 2] == [*checked, 0, 1]
     assert beside.epochs == [0, 1, 2]
     assert ended == whole
-    assert ("epoch 1 from batch 7 to 7 trained again as a check: identical" in capsys.readouterr().out) == (
+    assert ("batch 7 of epoch 1 trained again as a check: identical" in capsys.readouterr().out) == (
         every == 3
     )
 

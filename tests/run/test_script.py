@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import outlast
 from outlast.testing import FakeAdapter
 
 Out = pytest.CaptureFixture[str]
-DOUBT = "may not be exact: "
+BEGINS = ": a resume"
 
 
 def made(folder: Path, every: Any = 2, **options: Any) -> outlast.Run:
@@ -19,7 +21,11 @@ def made(folder: Path, every: Any = 2, **options: Any) -> outlast.Run:
 
 
 def doubts(capsys: Out) -> list[str]:
-    return [line.partition(DOUBT)[2] for line in capsys.readouterr().out.splitlines() if DOUBT in line]
+    return [
+        line.partition(": ")[2].partition(": ")[2]
+        for line in capsys.readouterr().out.splitlines()
+        if BEGINS in line
+    ]
 
 
 def test_sums_of_the_script_are_named_once(folder: Path, capsys: Out) -> None:
@@ -31,7 +37,7 @@ def test_sums_of_the_script_are_named_once(folder: Path, capsys: Out) -> None:
             count += 1
         run.log(loss=total / count)
     assert doubts(capsys) == [
-        "inside an epoch the script's own total, count would begin anew: log each batch, "
+        "a resume inside an epoch would begin the script's own total, count anew: log each batch, "
         "run.log(loss=loss), or keep it in run.extra"
     ]
 
@@ -56,7 +62,8 @@ def test_what_goes_on_from_epoch_to_epoch_is_named(folder: Path, capsys: Out) ->
         if epoch < best:
             best = epoch
     assert doubts(capsys) == [
-        "the script's own step, best would begin anew: run.step counts the steps, or keep it in run.extra"
+        "a resume would begin the script's own step, best anew: run.step counts the steps, "
+        "or keep it in run.extra"
     ]
 
 
@@ -66,7 +73,7 @@ def test_a_counter_around_the_batches_is_named(folder: Path, capsys: Out) -> Non
         for i, batch in enumerate(run.batches(range(5))):
             run.log(loss=batch * i)
     (told,) = doubts(capsys)
-    assert told == "inside an epoch the script's own i would begin at 0: run.batch counts on"
+    assert told == "a resume inside an epoch would begin the script's own i at 0: run.batch counts on"
 
 
 def test_what_the_run_saves_is_not_named(folder: Path, capsys: Out) -> None:
@@ -102,7 +109,7 @@ def test_steps_carry_on_too(folder: Path, capsys: Out) -> None:
         seen.append(batch)
         run.log(loss=sum(seen))
     assert doubts(capsys) == [
-        "the script's own seen would begin anew: run.step counts the steps, or keep it in run.extra"
+        "a resume would begin the script's own seen anew: run.step counts the steps, or keep it in run.extra"
     ]
 
 
@@ -123,7 +130,7 @@ def test_the_loop_around_a_progress_bar_is_looked_at(folder: Path, capsys: Out) 
         for batch in around(run.batches(range(5))):
             total += batch
         run.log(loss=total)
-    assert doubts(capsys)[0].startswith("inside an epoch the script's own total would begin anew")
+    assert doubts(capsys)[0].startswith("a resume inside an epoch would begin the script's own total anew")
 
 
 def test_code_without_a_source_is_not_looked_at(folder: Path, capsys: Out) -> None:
@@ -165,3 +172,15 @@ def test_run_counts_what_scripts_count(folder: Path, every: Any) -> None:
         assert seen == whole[left_at + 1 - len(seen) : left_at + 1]
     seen = counted(folder / "left")
     assert seen == whole[-len(seen) :]
+
+
+def test_a_variable_that_was_looked_at_is_not_kept(folder: Path, capsys: Out) -> None:
+    state = np.zeros(3)
+    first = weakref.ref(state)
+    run = made(folder)
+    for _ in run.epochs(2):
+        for batch in run.batches(range(3)):
+            state = state + batch
+            assert first() is None
+            run.log(loss=float(state.sum()))
+    assert doubts(capsys)[0].startswith("a resume would begin the script's own state anew")

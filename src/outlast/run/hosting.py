@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -774,25 +774,24 @@ class Host(OwnLoop):
     def _tell_of_loader(self, problem: str) -> None:
         if self.folder is not None and self._check is None and problem not in self._told:  # a check will tell
             self._told.add(problem)
-            self._say_doubt(problem)
+            self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
 
     def _look_at_script(self, *, inside: bool) -> None:
         """Name what the script carries on by itself, for it begins anew where a resume goes on."""
         if self.folder is None or (inside and self._every is None and self._within is None):
             return
         found = self._script.look(inside=inside)
-        where = "inside an epoch the script's own" if inside else "the script's own"
+        begins = f"a resume{' inside an epoch' if inside else ''} would begin the script's own"
         instead = "log each batch, run.log(loss=loss)" if inside else "run.step counts the steps"
         if found.names:
-            names = few(found.names)
-            self._say_doubt(f"{where} {names} would begin anew: {instead}, or keep it in run.extra")
+            self._say_of_run(f"{begins} {few(found.names)} anew: {instead}, or keep it in run.extra")
         if found.counter and (inside or self._rows_wanted is not None):
-            counts = "run.batch counts on" if inside else "run.step counts on"
-            self._say_doubt(f"{where} {found.counter} would begin at 0: {counts}")
+            counts = "run.batch" if inside else "run.step"
+            self._say_of_run(f"{begins} {found.counter} at 0: {counts} counts on")
 
-    def _is_saved(self, values: Sequence[Any]) -> bool:
+    def _is_saved(self, value: Any) -> bool:
         ours = [self, self.extra, self.training, *self._parts.values(), *self.callbacks]
-        return any(value is one for value in values for one in ours)
+        return any(value is one for one in ours)
 
     def _say_of_run(self, text: str) -> None:
         if self.folder is not None:
@@ -808,9 +807,6 @@ class Host(OwnLoop):
         if self._rehearsal:
             self._rehearsal.note(text)
         self._say(f"outlast: {text}")
-
-    def _say_doubt(self, problem: str) -> None:
-        self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
 
     def _say(self, text: str) -> None:
         self.context.say(text)

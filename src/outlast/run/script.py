@@ -7,7 +7,7 @@ import inspect
 import linecache
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -17,6 +17,7 @@ from outlast.core.asking import asked, has
 from outlast.core.carried import carried, counted, handed_over, loop_at
 
 _OURS = __name__.partition(".")[0]
+_REFERENCES = 3  # to the copy of a frame's variables, if nobody else has it: the frame's, ours, the question
 _PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, deque, type(None))
 
 
@@ -37,10 +38,10 @@ class Script:
     """Looks at the loops of the script, at each once.
 
     Args:
-        is_saved: whether the run, or something that it saves, is among values.
+        is_saved: whether a value is the run, or something that it saves.
     """
 
-    def __init__(self, is_saved: Callable[[list[Any]], bool]) -> None:
+    def __init__(self, is_saved: Callable[[Any], bool]) -> None:
         self._is_saved = is_saved
         self._seen: set[tuple[CodeType, int]] = set()
         self._named: set[str] = set()
@@ -62,26 +63,42 @@ class Script:
         return self._carried(frame, loop, around if inside else loop)
 
     def _carried(self, frame: FrameType, loop: ast.For, scope: ast.stmt) -> Carried:
+        names = [name for name in carried(loop, scope) if name not in self._named]
         handed = handed_over(scope)
+        firsts = {name.partition(".")[0] for one in names for name in (one, *handed.get(one, ()))}
+        variables = _variables(frame, firsts)
         names = [
             name
-            for name in carried(loop, scope)
-            if name not in self._named
-            and self._counts(frame, name)
-            and not any(self._is_saved(_values(frame, one)[:1]) for one in handed.get(name, ()))
+            for name in names
+            if self._counts(variables, name)
+            and not any(self._is_found_saved(variables, one) for one in handed.get(name, ()))
         ]
         self._named |= {*names}
         return Carried(tuple(names), counted(loop))
 
-    def _counts(self, frame: FrameType, name: str) -> bool:
+    def _counts(self, variables: Mapping[str, Any], name: str) -> bool:
         """Whether a variable has a value that a loop sums up, counts or collects, and nobody saves it."""
-        values = _values(frame, name)
-        if len(values) <= name.count(".") or self._is_saved(values):
+        values = self._values(variables, name)
+        if len(values) <= name.count(".") or self._is_saved(values[-1]):
             return False
         value = values[-1]
         is_array = has(value, "shape") and has(value, "dtype")
         is_metric = has(value, "update") and has(value, "compute")
         return isinstance(value, _PLAIN) or is_array or is_metric or has(value, "__next__")
+
+    def _is_found_saved(self, variables: Mapping[str, Any], name: str) -> bool:
+        """Whether the run, or something that it saves, has what is assigned to an attribute of this name."""
+        return any(map(self._is_saved, self._values(variables, name)))
+
+    def _values(self, variables: Mapping[str, Any], name: str) -> list[Any]:
+        """The value of each part of a dotted name, up to one that is saved: the run notes who reads it."""
+        first, *others = name.split(".")
+        values = [variables[first]] if first in variables else []
+        for other in others if values else ():
+            if self._is_saved(values[-1]) or not has(values[-1], other):
+                break
+            values.append(asked(values[-1], other))
+        return values
 
 
 def _asking() -> FrameType | None:
@@ -104,13 +121,12 @@ def _parsed(frame: FrameType) -> ast.Module:
     return ast.Module([], [])
 
 
-def _values(frame: FrameType, name: str) -> list[Any]:
-    """The value of each part of a dotted name, as far as there are any."""
-    first, *others = name.split(".")
-    known = frame.f_locals if first in frame.f_locals else frame.f_globals
-    values = [known[first]] if first in known else []
-    for other in others if values else ():
-        if not has(values[-1], other):
-            break
-        values.append(asked(values[-1], other))
-    return values
+def _variables(frame: FrameType, names: set[str]) -> dict[str, Any]:
+    """The variables that the frame's code knows by these names."""
+    here = frame.f_locals
+    places = {name: place for place in (frame.f_globals, here) for name in names if name in place}
+    found = {name: place[name] for name, place in places.items()}
+    is_copy = sys.version_info < (3, 13) and bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
+    if is_copy and sys.getrefcount(here) <= _REFERENCES:  # it stays with the frame, and holds all it has
+        here.clear()
+    return found
