@@ -292,6 +292,11 @@ def test_a_model_of_no_known_framework_is_refused_with_the_ways_out() -> None:
         outlast.CallbackList([outlast.EarlyStopping()], model=object())
 
 
+def test_what_a_run_alone_takes_is_refused_by_a_list() -> None:
+    with pytest.raises(ArgumentError, match=r"no save_every, since it saves nothing: outlast\.Run\(folder"):
+        outlast.CallbackList([], save_every=3)
+
+
 @pytest.mark.parametrize(
     ("make", "need"),
     [

@@ -21,6 +21,8 @@ from outlast.exceptions import ArgumentError, UsageError, nearest
 from outlast.frameworks.base import Adapter, find_control, find_training, training_of_state
 from outlast.storage.output import LooseOutput, Output
 
+# Here any other name is a parameter for callbacks, as in Keras.
+_OF_A_RUN = {"save_every", "resume", "augmentation", "accept_changes", "check_resume", "on_save_error"}
 _BATCH_HOOKS = tuple(hook for hook in HOOKS if "batch" in hook)
 
 Listener = Callable[..., Any]
@@ -93,6 +95,11 @@ class CallbackList(Hooks):
         if adapter is not None and not hasattr(adapter, "capabilities"):
             raise ArgumentError(
                 f"adapter must be an Adapter, such as outlast.testing.FakeAdapter(), but is {adapter!r}."
+            )
+        if theirs := sorted(_OF_A_RUN & params.keys()):
+            raise ArgumentError(
+                f"A CallbackList has no {theirs[0]}, since it saves nothing: outlast.Run(folder, callbacks, "
+                f"{theirs[0]}=...) does."
             )
         self._given: Any = training_of_state(
             state, weights, learning_rate, model=model, optimizer=optimizer, adapter=adapter
