@@ -27,6 +27,7 @@ from outlast.frameworks.attributes import Attribute, Attributes, told
 from outlast.frameworks.base import Capability, Control, Followed, Snapshot, Training, weakly
 from outlast.frameworks.batches import Batches
 from outlast.frameworks.description import settings_of, text
+from outlast.frameworks.keras_values import Values
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
 from outlast.storage.format.dtypes import Bits
@@ -62,7 +63,7 @@ class KerasTraining(Training):
         self._held: dict[str, Callable[[], Any]] | None = None
         self._attributes: dict[str, Attributes] = {}  # of the model, and of each part
         self._flags = keras_flags.Flags()
-        self.values = keras_steps.Values()
+        self.values = Values()
 
     @property
     def model(self) -> Any:
