@@ -73,13 +73,16 @@ def checksum(batch: Any) -> int:
 
 def _looked_at(batch: Any) -> bytes:
     """Some bytes that differ between batches; of batches side by side, as ``zip`` gives them, of each."""
-    inner = batch[:8] if isinstance(batch, (list, tuple)) else ()
-    if len(inner) > 1 and _is_batch(inner[0]) and all(map(_is_batch, inner)):
-        return b"".join(map(_looked_at, inner))
-    first = _first_array(batch)
-    if first is None:
-        return repr(batch).encode() if isinstance(batch, (int, float, str, bytes)) else b""
-    array = _in_memory(first)
+    first: Any = batch
+    array: Any = batch
+    if not isinstance(batch, _arrays()):
+        inner = batch[:8] if isinstance(batch, (list, tuple)) else ()
+        if len(inner) > 1 and _is_batch(inner[0]) and all(map(_is_batch, inner)):
+            return b"".join(map(_looked_at, inner))
+        first = _first_array(batch)
+        if first is None:
+            return repr(batch).encode() if isinstance(batch, (int, float, str, bytes)) else b""
+        array = _in_memory(first)
     if array is None or array.dtype.hasobject or not array.size:
         return repr(_sizes(first)).encode()
     if not array.flags.c_contiguous:

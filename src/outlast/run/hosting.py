@@ -235,7 +235,9 @@ class Host(OwnLoop):
             self._commit_inside(here)  # what is compared was saved there
 
     def _leave_batch(self, batch: int) -> None:
-        if self._every is not None or self._check is not None:
+        is_asked = self._signals.pending is not None
+        may_be_due = self._every is not None and (is_asked or self._every.is_due(batch + 1))
+        if may_be_due or self._check is not None:
             self._end_batch(batch)
         if self._signals.pending is not None:
             self._safe_point()
