@@ -62,9 +62,7 @@ class Live:
 
         group, index = self._places[id(variable)]
         old = self._state[group][index]
-        new = jax.numpy.array(
-            value, old.dtype
-        )  # a copy: JAX may keep the memory of an array that it is given
+        new = jax.numpy.array(value, old.dtype)  # a copy: JAX may keep memory that it is given
         self._state[group][index] = jax.device_put(new, old.sharding)
         self.is_changed = True
 

@@ -351,9 +351,8 @@ class Host(OwnLoop):
         if self.control.stopping and not self._progress.stops and self._signals.pending is None:
             self._progress.stopped_from_outside()
         steps, size = self._steps(), self.control.step_size
-        seen = self._data.end_epoch(
-            None if steps is None else -(-steps // size) * size
-        )  # fit has whole steps
+        whole = None if steps is None else -(-steps // size) * size  # fit has whole steps
+        seen = self._data.end_epoch(whole)
         if seen is not None:
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)

@@ -70,10 +70,8 @@ class Signals:
 
     def restore(self) -> None:
         """Put back what was there before; what somebody else has put there since stays."""
-        if (
-            self._is_wrapped and self._anchor is not None
-        ):  # to let go of it now could end the generator that is just being closed
-            self._kept = self._anchor
+        if self._is_wrapped and self._anchor is not None:
+            self._kept = self._anchor  # to let go of it could end the generator that is just being closed
         self._anchor = None
         self._put_back()
 
