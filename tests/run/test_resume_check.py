@@ -112,6 +112,26 @@ def test_nothing_is_written_meanwhile_and_what_listens_hears_the_epoch_once(fold
     assert [row["epoch"] for row in run._rows] == [*range(len(run._rows))]
 
 
+@pytest.mark.parametrize("how", ["identical", "not identical", "ended", "number given again"])
+def test_a_second_start_says_what_the_first_found(folder: Path, capsys: Out, how: str) -> None:
+    left(folder, 4)
+    random.seed(5)
+    changed = random.seed if how == "not identical" else lambda epoch: None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train(start(folder, callbacks()), 9, until=3 if how == "ended" else 4, act=changed)
+    if how == "number given again":  # the resume point that was checked was lost since
+        at = os.stat(folder / "events.jsonl").st_mtime + 30
+        os.utime(folder / "resume-00000004", (at, at))
+    capsys.readouterr()
+    train(start(folder, callbacks()), 9, until=4)
+    told = {
+        "ended": "not checked: an earlier start was ended in its check",
+        "number given again": IDENTICAL,
+    }.get(how, f"not checked: an earlier start found it {how}")
+    assert told in capsys.readouterr().out
+
+
 class Counting(Callback):
     """Its state comes from a number that is not in it."""
 

@@ -16,6 +16,7 @@ from tests.run.killed import trained
 
 import outlast
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
+from outlast.inspect.status import look
 from outlast.testing import FakeAdapter
 
 LONG = 7  # batches of a pass
@@ -305,3 +306,15 @@ def test_a_training_without_epochs_speaks_of_steps(folder: Path, capsys: pytest.
     assert "ended after step 8, which is saved. The same" in capsys.readouterr().out
     train(folder, save_every=100)
     assert f"resumed {folder} at step 8 " in capsys.readouterr().out
+
+
+def test_a_check_names_its_steps_and_an_end_its_rows(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(folder, save_every=3, until=13)
+    train(folder, save_every=3)
+    told = capsys.readouterr().out
+    assert f"resumed {folder} at step 10 (steps 9 to 10 trained again as a check: identical)" in told
+    train(folder, save_every=3)
+    assert f"{folder} is finished (all 6 rows are done); its" in capsys.readouterr().out
+    assert look(str(folder)).run.why == "all 6 rows are done"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from operator import index
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from outlast.core.decision import Decision
 from outlast.core.numbers import encoded
@@ -79,6 +79,7 @@ class RunStatus:
         holder: pid, host, boot and since of the process that has the run open, as far as known;
             None if no process has.
         results: what was logged after the training.
+        unit: what is counted as epochs: a training without epochs has rows.
     """
 
     folder: str
@@ -91,6 +92,7 @@ class RunStatus:
     written: float | None = None
     holder: Mapping[str, Any] | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
+    unit: Literal["epochs", "rows"] = "epochs"
 
     @property
     def why(self) -> str:
@@ -101,7 +103,9 @@ class RunStatus:
             return self.stop.because
         if self.status is not Status.FINISHED:
             return ""
-        return "1 epoch is done" if self.epochs == 1 else f"all {self.epochs} epochs are done"
+        if self.epochs == 1:
+            return f"1 {self.unit.removesuffix('s')} is done"
+        return f"all {self.epochs} {self.unit} are done"
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``outlast ls --json`` prints for a run."""
@@ -219,6 +223,7 @@ def _look(folder: str, read: Read, fits: Fits) -> Look:
             _ = saved.stopped  # raises if the values do not fill the sentence
             facts = {"epochs": saved.next_epoch, "requested": saved.epochs, "stop": saved.stop}
             facts["results"] = saved.results
+            facts["unit"] = "rows" if "log_every" in saved.settings else "epochs"
         try:
             facts["best"] = _best(saved)
         except DamagedFile as error:  # of the log lines that hold it

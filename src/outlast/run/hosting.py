@@ -706,7 +706,8 @@ class Host(OwnLoop):
         return [callback for callback in self.callbacks if isinstance(callback, Callback)]
 
     def _finished(self) -> str | None:
-        return self._progress.why_finished(self._ours(), self._epochs())
+        unit = "epochs" if self._rows_wanted is None else "rows"
+        return self._progress.why_finished(self._ours(), self._epochs(), unit)
 
     def _remaining(self, total: int) -> range:
         total = min(total, self._epochs() or 0)

@@ -292,7 +292,8 @@ class Opening:
             else f"{self._shown} is finished ({finished}); its weights and history are back"
         )
         before = saved.epochs
-        changed = [] if before == epochs else [f"epochs changed from {before} to {epochs}"]
+        unit = "epochs" if steps is None else "rows"
+        changed = [] if before == epochs else [f"{unit} changed from {before} to {epochs}"]
         self._say("; ".join([f"outlast: {what}, resume point {self._store.number}", *self._notes, *changed]))
 
     def meet(self, size: settings.Settings, known: Mapping[str, Sequence[int]], epoch: int) -> bool:

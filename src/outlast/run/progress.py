@@ -93,8 +93,16 @@ class Progress:
         text = {"text": "something outside the run stopped the training"}
         self.stops = [Decision(RUN, Action.STOP, Reason.ASKED, self.next_epoch, values=text)]
 
-    def why_finished(self, callbacks: Sequence[Callback], epochs: int | None) -> str | None:
-        """Why there is nothing left to train with these settings; None if there is, as inside an epoch."""
+    def why_finished(
+        self, callbacks: Sequence[Callback], epochs: int | None, unit: str = "epochs"
+    ) -> str | None:
+        """Why there is nothing left to train with these settings; None if there is, as inside an epoch.
+
+        Args:
+            callbacks: those of the run.
+            epochs: how many are asked for; None if nobody said.
+            unit: what they are: a training without epochs counts rows.
+        """
         if self.position.batch is not None:
             return None
         for decision in self.stops:
@@ -103,7 +111,9 @@ class Progress:
                 return decision.sentence
         if epochs is not None and self.next_epoch >= epochs:
             done = self.next_epoch
-            return f"all {epochs} epochs are done" if done == epochs else _more_than_asked(done, epochs)
+            if done == epochs:
+                return f"all {epochs} {unit} are done"
+            return f"{done} {unit} are done, {epochs} {'was' if epochs == 1 else 'were'} asked for"
         return None
 
     def columns(self) -> dict[str, list[Any]]:
@@ -114,10 +124,6 @@ class Progress:
                 if name != "epoch":
                     columns.setdefault(name, []).append(value)
         return columns
-
-
-def _more_than_asked(done: int, asked: int) -> str:
-    return f"{done} epochs are done, {asked} {'was' if asked == 1 else 'were'} asked for"
 
 
 def _is_a(callback: Callback, name: str) -> bool:

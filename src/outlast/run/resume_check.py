@@ -67,7 +67,7 @@ class ResumeCheck(Reader):
         self.before = replace(RunState.from_state(point.state), contents={})
         self.newest = replace(newest, contents={})
         self.is_behind_batches = bool((newest.contents.get("fit") or {}).get("ended"))
-        self.stretch = newest.position.since(self.before.position)
+        self.stretch = _stretch(RunState.from_state(point.state), newest)
         self.is_open, self.store, self.callbacks = True, store, callbacks
         self.number, self.committed, self.findings = store.number, store.committed, store.findings
         self._measured = frozenset(measured)
@@ -158,7 +158,8 @@ class ResumeCheck(Reader):
     def to_json(self) -> dict[str, Any]:
         """The event that tells it."""
         found = {"found": self.outcome, **({"aside": self.aside} if self.aside else {})}
-        return {"epoch": self.newest.position.epoch, "identical": not self.differences, **found}
+        where = {"epoch": self.newest.position.epoch, "resume_point": self.number}
+        return {**where, "identical": not self.differences, **found}
 
     def close(self) -> None:
         """Let others have the run's folder."""
@@ -247,6 +248,15 @@ def rewound(
     return Unchecked(_UNFIT)
 
 
+def _stretch(before: RunState, newest: RunState) -> str:
+    """What is trained again, as users count: epochs and batches, or steps where there are no epochs."""
+    there, here = (state.contents["loop"].get("passes") for state in (before, newest))
+    if not (there and here):
+        return newest.position.since(before.position)
+    first, last = there["step"] + 1, here["step"]
+    return f"step {last}" if first == last else f"steps {first} to {last}"
+
+
 def _has_no_batch(before: RunState, newest: RunState) -> bool:
     """Whether the older one was made after the last batch of the epoch at whose end the newer one was."""
     at, last = newest.position, before.position.batch
@@ -270,10 +280,20 @@ def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) 
 def _too_long(store: Store, numbers: Collection[int]) -> str:
     """Why it is not worth the time; "" if it is. A start that did it before may have been ended in it."""
     newest, before, *_ = numbers
-    if any(event.get("resume_point") == newest for event in store.events("check begins")):
+    if done := _events_since(store, "check", newest):
+        how = "identical" if done[-1].get("identical") is True else "not identical"
+        return f"an earlier start found it {how}"
+    if _events_since(store, "check begins", newest):
         return "an earlier start was ended in its check"
     seconds = store.made(newest) - store.made(before)
     return "" if seconds < _SHORT or newest > _SHARE else "the epoch would take a minute or more"
+
+
+def _events_since(store: Store, kind: str, number: int) -> list[dict[str, Any]]:
+    """Those of a resume point since it was made: where the newest was lost, its number is given again."""
+    made = store.made(number)
+    found = (event for event in store.events(kind) if event.get("resume_point") == number)
+    return [event for event in found if isinstance(at := event.get("time"), float) and at >= made]
 
 
 def _state_and_lines(store: Store, before: ResumePoint) -> tuple[RunState, dict[str, bytes]]:

@@ -146,7 +146,7 @@ def _facts(run: Details, now: float) -> dict[str, list[str]]:
     callbacks = settings.pop("callbacks", {})
     facts = {
         "problem": status.problem,
-        "epochs": _epochs(status, " of "),
+        status.unit: _epochs(status, " of "),
         "best": _best_in_words(status),
         "results": _results(status, _LONGEST),
         "stopped": status.stop.sentence if status.stop else "" if status.problem else status.why,
