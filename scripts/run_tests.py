@@ -49,6 +49,7 @@ ON_EACH_BACKEND = (
     "tests/run/test_keras.py",
     "tests/exact/test_keras_exact.py",
 )
+IN_THE_FAST_LIST = ("tests/parity", "tests/run/test_inside_fit.py", "tests/run/test_keras.py")
 JAX = ("tests/frameworks/test_jax.py", "tests/exact/test_jax_exact.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
@@ -100,6 +101,7 @@ PARTS = [
     tests("jax", *JAX, *ON_EACH_BACKEND),
     tests("torch", *ON_EACH_BACKEND, backend="torch"),
     tests("oldest-keras", *WITH_KERAS, PYTHONPATH=str(OLDEST_KERAS)),
+    tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
     tests("faults", *FAULTS),
     tests("exact", *FORKS),
     tests("demo", *DEMO),

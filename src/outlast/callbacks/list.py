@@ -87,7 +87,7 @@ class CallbackList(Hooks):
         clock: Callable[[], float] = time.monotonic,
         **params: Any,
     ) -> None:
-        self.callbacks = _flat(callbacks)
+        self.callbacks = flat(callbacks)
         if add_history and not any(isinstance(c, History) for c in self.callbacks):
             self.callbacks.append(History())
         if add_progbar:
@@ -207,7 +207,7 @@ class CallbackList(Hooks):
     def _hear(self) -> None:
         """Decide, once, which callbacks hear which hook."""
         self._heard = {
-            hook: tuple((one, getattr(one, hook)) for one in self.callbacks if _hears(one, hook))
+            hook: tuple((one, getattr(one, hook)) for one in self.callbacks if hears(one, hook))
             for hook in HOOKS
         }
         self._heard["on_epoch_end"] = tuple(
@@ -303,11 +303,16 @@ class CallbackList(Hooks):
         self._call("on_predict_end", logs or {})
 
 
-def _flat(callbacks: Any) -> list[Any]:
+def flat(callbacks: Any) -> list[Any]:
+    """Callbacks that may be in lists, one after the other.
+
+    Raises:
+        ArgumentError: one is no callback.
+    """
     if callbacks is None:
         return []
     if isinstance(callbacks, (list, tuple)):
-        return [one for item in callbacks for one in _flat(item)]
+        return [one for item in callbacks for one in flat(item)]
     if not callable(asked(callbacks, "on_epoch_end")):
         raise ArgumentError(
             f"callbacks must be callbacks, such as outlast.EarlyStopping(), but one is {callbacks!r}"
@@ -323,8 +328,8 @@ def is_own(callback: Any) -> bool:
     return type(callback).__module__.startswith("outlast.") and not callback.calls_users_code
 
 
-def _hears(callback: Any, hook: str) -> bool:
-    """Whether it has the hook; a batch's hook of the older name is called through the newer one."""
+def hears(callback: Any, hook: str) -> bool:
+    """Whether a callback has the hook; a batch's hook of the older name is called through the newer one."""
     names = (hook, hook.replace("train_batch", "batch"))
     there = asked(callback, hook) is not None
     return there and not all(is_unused(asked(callback, name)) for name in names)
