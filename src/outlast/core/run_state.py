@@ -118,7 +118,8 @@ _FORM = {
     "description": {str: str},
     "changes": int,
 }
-_MEAN = [[[Any]]]  # sums and weights, by place
+_SUM = [[Any]]  # by place
+_MEAN = {"number": float, "weight": float, "total": _SUM, "weights": _SUM}
 _INSIDE = {
     "counts": [int],
     "count": int,

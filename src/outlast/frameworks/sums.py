@@ -35,6 +35,15 @@ class Sum:
         self._carried: list[list[Any]] = []  # of another process, by the turn in which places came
 
     @property
+    def is_of_numbers(self) -> bool:
+        """Whether its values have one element, and the next must."""
+        return self._shape == ()
+
+    def begin_with_numbers(self) -> None:
+        """Refuse arrays of several elements from here on."""
+        self._shape = ()
+
+    @property
     def totals(self) -> list[Any]:
         """The sum of each place, in its own form."""
         return [part.total for part in self._parts.values()]
@@ -87,6 +96,45 @@ class Sum:
         """The sum, as a float or a NumPy array of float64; waits for the devices."""
         total = sum(part.read() for part in self._parts.values()) + sum(one[0] for one in self._carried)
         return total if asked(total, "size", 1) > 1 else float(asked(total, "item", lambda: total)())
+
+
+def number_at_hand(value: Any) -> float | None:
+    """The value of a number that need not be waited for; None if it is another, or none at all.
+
+    Example:
+        >>> import numpy as np
+        >>> number_at_hand(3), number_at_hand(np.float32(0.5)), number_at_hand("3"), number_at_hand([3])
+        (3.0, 0.5, None, None)
+    """
+    return _reader(cast(Hashable, type(value)))(value)
+
+
+@lru_cache(maxsize=64)
+def _reader(cls: Any) -> Callable[[Any], float | None]:
+    """What reads the values of a class."""
+    if cls is float or (cls.__module__ == "numpy" and cls.__name__.startswith(_REAL)):
+        return float
+    if cls is int or cls is bool:
+        return _float_of_int
+    if cls.__module__ == "torch" and cls.__name__ == "Tensor":
+        return _float_of_tensor
+    return lambda value: None
+
+
+_REAL = ("bool", "int", "uint", "float", "longdouble")  # how the names of NumPy's real numbers begin
+
+
+def _float_of_int(value: int) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _float_of_tensor(value: Any) -> float | None:
+    if not value.is_cpu or value.dim() or value.is_complex():
+        return None
+    return float(value.item())
 
 
 def of_one_kind(value: Any, weight: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 
 from outlast.core.asking import has
 from outlast.core.logs import validation_name
-from outlast.core.numbers import check_name
 from outlast.core.run_state import Moment
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
@@ -163,8 +162,6 @@ class Loop(AnyPart):
         Raises:
             MetricError: a name or a value cannot be one of a metric.
         """
-        for name in metrics:
-            check_name(name)
         if self._validation is not None:
             self._validation.means.add(metrics, weight)
             self.last.update(metrics)

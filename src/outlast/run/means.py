@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from outlast.core.asking import asked
-from outlast.core.numbers import check_metric, check_number, kept, number, to_python
+from outlast.core.numbers import check_metric, check_name, check_number, kept, number, to_python
 from outlast.exceptions import MetricError, warn
-from outlast.frameworks.sums import Sum, of_one_kind
+from outlast.frameworks.sums import Sum, number_at_hand, of_one_kind
 
 
 class Mean:
     """The weighted mean of one metric.
 
     Attributes:
-        total: the sum of value times weight.
-        weights: the sum of the weights.
+        number: the sum of value times weight, of numbers that are at hand.
+        weight: the sum of their weights.
+        total: the sum of value times weight, of all other values.
+        weights: the sum of their weights.
     """
 
+    __slots__ = ("number", "total", "weight", "weights")
+
     def __init__(self) -> None:
+        self.number = self.weight = 0.0
         self.total, self.weights = Sum(), Sum()
 
-    def saved(self) -> list[Any]:
+    def saved(self) -> dict[str, Any]:
         """For a resume point."""
-        return [self.total.saved(), self.weights.saved()]
+        sums = {"total": self.total.saved(), "weights": self.weights.saved()}
+        return {"number": self.number, "weight": self.weight, **sums}
 
     @classmethod
-    def of(cls, saved: Sequence[Any]) -> Mean:
+    def of(cls, saved: Mapping[str, Any]) -> Mean:
         """The inverse of :meth:`saved`."""
         mean = cls()
-        mean.total, mean.weights = map(Sum.of, saved)
+        mean.number, mean.weight = saved["number"], saved["weight"]
+        mean.total, mean.weights = Sum.of(saved["total"]), Sum.of(saved["weights"])
+        if not saved["total"]:
+            mean.total.begin_with_numbers()
         return mean
 
     def add(self, value: Any, weight: Any) -> None:
@@ -43,10 +52,10 @@ class Mean:
 
     def result(self) -> Any:
         """The mean; None if all weights are 0."""
-        weights = self.weights.read()
+        weights = self.weight + self.weights.read()
         if not weights >= 0:  # of tensors, which nobody waited for
             raise MetricError(f"has weights that add up to {weights}: {_WEIGHTS}.")
-        return self.total.read() / weights if weights else None
+        return (self.number + self.total.read()) / weights if weights else None
 
 
 class Means:
@@ -73,9 +82,35 @@ class Means:
         """Count a batch's metrics, each with the batch's weight; a weight of 0 adds nothing.
 
         Raises:
-            MetricError: a metric is not a number, or the weight is none that can count; nothing is counted.
+            MetricError: a name cannot be a metric's, a metric is not a number, or the weight is none that can
+                count; nothing is counted.
         """
+        means, scale = self._means, number_at_hand(weight)
+        if scale is None or not 0 <= scale < math.inf:
+            self._add_any(metrics, weight)
+            return
+        numbers = []
         for name, value in metrics.items():
+            found = value if type(value) is float else number_at_hand(value)
+            mean = means.get(name)
+            if mean is None:
+                check_name(name)
+            if found is None or not (mean is None or mean.total.is_of_numbers):
+                self._add_any(metrics, scale)
+                return
+            numbers.append(found)
+        for name, value in zip(metrics, numbers, strict=True):
+            mean = means.get(name)
+            if mean is None:
+                means[name] = mean = Mean()
+                mean.total.begin_with_numbers()
+            if scale:  # a value of weight 0 counts for nothing, even if it is NaN
+                mean.number += value * scale
+                mean.weight += scale
+
+    def _add_any(self, metrics: Mapping[str, Any], weight: Any) -> None:
+        for name, value in metrics.items():
+            check_name(name)
             check_number(value, name)
         weight = _checked_weight(weight)
         for name, value in metrics.items():
@@ -88,9 +123,10 @@ class Means:
         """Take values as they are now; a later one of the same name replaces the earlier.
 
         Raises:
-            MetricError: a value cannot be a metric.
+            MetricError: a name or a value cannot be one of a metric.
         """
         for name, value in metrics.items():
+            check_name(name)
             check_metric(value, name)
         self._values.update({name: kept(value) for name, value in metrics.items()})
 
