@@ -62,6 +62,36 @@ def test_jaxs_arrays_are_summed_with_compensation(folder: Path) -> None:
     assert mean(folder / "infinite", [jnp.float32(1), jnp.float32(math.inf), jnp.float32(1)]) == math.inf
 
 
+@pytest.mark.parametrize("saved_after", [{1}, {2, 3, 50}, {33, 34, 35, 36}, set(range(100))])
+def test_jaxs_sums_do_not_depend_on_when_they_are_saved(saved_after: set[int]) -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    values = [jnp.float32(math.sin(n) * 10 ** (n % 5)) for n in range(100)]
+    whole, total = Sum(), Sum()
+    for done, value in enumerate(values):
+        whole.add(value, float(done % 3))
+        total.add(value, float(done % 3))
+        if done in saved_after:
+            total = Sum.of(total.saved())
+    assert total.read() == whole.read()
+    assert whole.read() == pytest.approx(sum(float(v) * (n % 3) for n, v in enumerate(values)), rel=1e-6)
+
+
+@pytest.mark.parametrize("since", [0, 3])
+def test_a_jax_value_that_a_step_overwrites_is_counted_or_named(folder: Path, since: int) -> None:
+    jax = pytest.importorskip("jax")
+    step = jax.jit(lambda state: state + 1, donate_argnums=0)
+    run, state = start(folder), jax.numpy.float32(0)
+    for _ in run.epochs(1):
+        for batch in run.batches(range(6)):
+            run.log(loss=state)
+            state = step(state) if batch >= since else state + 1
+        if since:
+            with pytest.raises(MetricError, match="loss was logged, and then donated to a step"):
+                run._loop._means.result()
+            return
+    assert run.history["loss"] == [2.5]
+
+
 def test_a_jax_value_that_is_traced_is_named(folder: Path) -> None:
     jax = pytest.importorskip("jax")
     run = start(folder)

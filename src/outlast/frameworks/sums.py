@@ -150,7 +150,8 @@ def _array(value: Any) -> Any:
 
 
 class _Part(Protocol):
-    total: Any
+    @property
+    def total(self) -> Any: ...
 
     @property
     def sums(self) -> Sequence[Any]: ...
@@ -261,12 +262,26 @@ def compensated(total: Any, lost: Any, product: Any, where: Callable[..., Any]) 
 
 
 class _OnJax:
-    """Of JAX's arrays: float32 with compensation, in float64 if that is switched on."""
+    """Of JAX's arrays: float32 with compensation, in float64 if that is switched on.
+
+    An addition costs JAX more than a small step may take, so values wait for others, and are added many at
+    once. They cannot change meanwhile, but a step may be given them to overwrite: whether it is shows after
+    the first, which does not wait.
+    """
 
     def __init__(self, value: Any) -> None:
         import jax.numpy as jnp
 
-        self.total = self._lost = jnp.zeros(value.shape, _jax_type())
+        self._total = self._lost = jnp.zeros(value.shape, _jax_type())
+        self._waiting: list[Any] = []
+        self._weights: list[float] = []
+        self._first: Any = None
+        self._are_overwritten: bool | None = None
+
+    @property
+    def total(self) -> Any:
+        self._add_waiting()
+        return self._total
 
     @property
     def sums(self) -> Sequence[Any]:
@@ -275,15 +290,46 @@ class _OnJax:
     def carry(self, value: Any, total: Any, lost: Any) -> None:
         import jax.numpy as jnp
 
-        self.total, self._lost = (jnp.asarray(one, _jax_type()) for one in (total, lost))
+        self._total, self._lost = (jnp.asarray(one, _jax_type()) for one in (total, lost))
 
     def add(self, value: Any, weight: Any) -> None:
-        self.total, self._lost = _jax_addition()(self.total, self._lost, value, weight)
+        if self._are_overwritten is None and self._first is not None:
+            self._are_overwritten, self._first = self._first.is_deleted(), None
+        if self._are_overwritten is False and isinstance(weight, float):
+            self._waiting.append(value)
+            self._weights.append(weight)
+            if len(self._waiting) == _AT_ONCE:
+                self._add_waiting()
+            return
+        self._add_waiting()
+        if self._are_overwritten is None:
+            self._first = value
+        self._add_all([value], [weight])
+
+    def _add_waiting(self) -> None:
+        if self._waiting:
+            values, weights = self._waiting, self._weights
+            self._waiting, self._weights = [], []
+            self._add_all(values, weights)
+
+    def _add_all(self, values: list[Any], weights: list[Any]) -> None:
+        if any(value.is_deleted() for value in values):
+            raise MetricError(
+                "was logged, and then donated to a step, which has overwritten it. Log a copy, such as "
+                "jnp.copy(...), or leave it out of what is donated."
+            )
+        left = _AT_ONCE - len(values)
+        self._total, self._lost = _jax_additions()(
+            self._total, self._lost, [*values, *values[-1:] * left], [*weights, *[0.0] * left], len(values)
+        )
 
     def read(self) -> Any:
         import numpy as np
 
         return np.asarray(self.total).astype(np.float64)
+
+
+_AT_ONCE = 32  # values of a metric
 
 
 def _jax_type() -> Any:
@@ -293,15 +339,21 @@ def _jax_type() -> Any:
 
 
 @cache
-def _jax_addition() -> Any:
-    """One compiled step: single operations would cost some microseconds each."""
+def _jax_additions() -> Any:
+    """One compiled step for any number of values: other steps might round otherwise."""
     import jax
     import jax.numpy as jnp
 
-    def add(total: Any, lost: Any, value: Any, weight: Any) -> Any:
-        weight = jnp.asarray(weight, total.dtype)
-        product = jnp.where(weight == 0, 0.0, value.astype(total.dtype) * weight)
-        return compensated(total, lost, product.reshape(total.shape), jnp.where)
+    def add(total: Any, lost: Any, values: list[Any], weights: list[Any], count: Any) -> Any:
+        def one(sums: Any, given: Any) -> Any:
+            value, weight, is_there = given
+            product = jnp.where(weight == 0, 0.0, value * weight)
+            new = compensated(sums[0], sums[1], product, jnp.where)
+            return tuple(jnp.where(is_there, *pair) for pair in zip(new, sums, strict=True)), None
+
+        wide = jnp.stack([value.astype(total.dtype).reshape(total.shape) for value in values])
+        scales = jnp.stack([jnp.asarray(weight, total.dtype).reshape(()) for weight in weights])
+        return jax.lax.scan(one, (total, lost), (wide, scales, jnp.arange(len(values)) < count))[0]
 
     return jax.jit(add)
 

@@ -77,6 +77,7 @@ class Means:
     def __init__(self) -> None:
         self._means: dict[str, Mean] = {}
         self._values: dict[str, Any] = {}  # a Mean, if it is that of a validation
+        self._forms: dict[str, Any] = {}  # of the value that was checked last
 
     def add(self, metrics: Mapping[str, Any], weight: Any) -> None:
         """Count a batch's metrics, each with the batch's weight; a weight of 0 adds nothing.
@@ -87,7 +88,7 @@ class Means:
         """
         means, scale = self._means, number_at_hand(weight)
         if scale is None or not 0 <= scale < math.inf:
-            self._add_any(metrics, weight)
+            self._add_any(metrics, _checked_weight(weight))
             return
         numbers = []
         for name, value in metrics.items():
@@ -110,12 +111,16 @@ class Means:
 
     def _add_any(self, metrics: Mapping[str, Any], weight: Any) -> None:
         for name, value in metrics.items():
-            check_name(name)
-            check_number(value, name)
-        weight = _checked_weight(weight)
+            form = (type(value), asked(value, "dtype"), asked(value, "shape"))
+            if None in form or self._forms.get(name) != form:
+                check_name(name)
+                check_number(value, name)
+                self._forms[name] = form
         for name, value in metrics.items():
+            if name not in self._means:
+                self._means[name] = Mean()
             try:
-                self._means.setdefault(name, Mean()).add(value, weight)
+                self._means[name].add(value, weight)
             except MetricError as error:
                 raise MetricError(f"{name} {error}") from error
 
