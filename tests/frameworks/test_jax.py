@@ -514,6 +514,28 @@ def test_a_state_that_was_read_before_a_check_has_put_another_in_is_refused(fold
             run.state = own
 
 
+def test_a_loop_that_reads_its_state_once_an_epoch_is_told_to_start_again_after_a_check(folder: Path) -> None:
+    drawn = iter(range(100))  # nobody saves it
+
+    def train(until: int | None) -> Any:
+        run = Run(folder, state={"w": jnp.zeros(3)}, save_every=2)
+        for epoch in run.epochs(3):
+            own = run.state
+            for batch in run.batches(range(6)):
+                own = {"w": own["w"] + next(drawn)}
+                run.state = own
+                if (epoch, batch) == (1, until):
+                    run.flush()
+                    return None
+        return run.history
+
+    train(4)
+    with pytest.warns(outlast.OutlastWarning, match="is not what was saved"):  # noqa: SIM117
+        with pytest.raises(UsageError, match="Start the same command again: it goes on from what was saved"):
+            train(None)
+    assert train(None) is not None  # as the error says
+
+
 def test_modules_that_are_changed_in_place_need_not_be_read(folder: Path) -> None:
     from flax import nnx
 

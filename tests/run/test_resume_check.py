@@ -24,6 +24,7 @@ from outlast import (
     OutlastWarning,
     ReduceLROnPlateau,
     Run,
+    RunChanged,
     TimeLimit,
     UsageError,
     open_run,
@@ -68,6 +69,12 @@ def uninterrupted(folder: Path, epochs: int = 9) -> Run:
     run = start(folder, callbacks())
     train(run, epochs)
     return run
+
+
+def later(point: Path, seconds: float = 100) -> None:
+    """As if it had been made more than a minute after the one before, in the same process."""
+    at = point.stat().st_mtime + seconds
+    os.utime(point, (at, at))
 
 
 def left(folder: Path, until: int, **how: Any) -> None:
@@ -440,13 +447,11 @@ def test_a_difference_ends_no_training_where_warnings_are_errors(folder: Path, c
 def test_it_can_be_left_out_and_is_left_out_where_it_takes_long(folder: Path, capsys: Out) -> None:
     left(folder, 4)
     assert train(start(folder, callbacks(), check_resume="never"), 9, until=5) == [4, 5]
-    points = sorted(folder.glob("resume-*"))
-    os.utime(points[0], (1e9, 1e9))  # more than a minute before the other
+    later(max(folder.glob("resume-*")))
     capsys.readouterr()
     assert train(start(folder, callbacks()), 9, until=6) == [5, 6]
-    assert capsys.readouterr().out.endswith("; not checked: the epoch would take a minute or more\n")
-    points = sorted(folder.glob("resume-*"))
-    os.utime(points[0], (1e9, 1e9))
+    assert capsys.readouterr().out.endswith("; not checked: training it again would take a minute or more\n")
+    later(max(folder.glob("resume-*")), 250)
     capsys.readouterr()
     assert train(start(folder, callbacks(), check_resume="always"), 9, until=7) == [5, 6, 7]
     first, _ = capsys.readouterr().out.splitlines()
@@ -460,7 +465,7 @@ def test_a_long_epoch_of_a_longer_training_is_trained_again(folder: Path) -> Non
     for epoch in run.epochs(60):
         if epoch == 55:
             break
-    os.utime(min(folder.glob("resume-*")), (1e9, 1e9))
+    later(max(folder.glob("resume-*")))
     assert next(iter(start(folder).epochs(60))) == 54
 
 
@@ -542,3 +547,88 @@ def test_a_hundred_exact_resumes_raise_no_false_alarm(folder: Path, capsys: Out)
                 run.log(loss=run.training.weights["w"][0] % 7)
         random.seed(until)
     assert capsys.readouterr().out.count("check: identical)") == 100
+
+
+READ_BEFORE: dict[str, tuple[Callable[[Run], Any], Callable[[Run, Any], Any], bool]] = {
+    "a number": (
+        lambda run: run.extra.get("n", 0),
+        lambda run, n: run.extra.update(n=n + 1) or n + 1,  # type: ignore[func-returns-value]
+        False,
+    ),
+    "a list": (
+        lambda run: run.extra.setdefault("n", []),
+        lambda run, n: n.append(len(n)) or n,
+        True,
+    ),
+    "a dict": (
+        lambda run: run.extra.setdefault("of", {"n": []}),
+        lambda run, of: of["n"].append(1) or of,
+        True,
+    ),
+    "what stays": (
+        lambda run: run.extra.setdefault("name", "a"),
+        lambda run, name: run.extra.update(name=name) or name,  # type: ignore[func-returns-value]
+        True,
+    ),
+    "nothing": (
+        lambda run: None,
+        lambda run, _: run.extra.update(n=run.extra.get("n", 0) + 1),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", READ_BEFORE)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_script_that_goes_on_from_what_it_read_counts_nothing_twice(
+    folder: Path, capsys: Out, what: str, inside: bool
+) -> None:
+    read, change, is_checked = READ_BEFORE[what]
+
+    def count(folder: Path, until: tuple[int, int] | None = None) -> Any:
+        run = start(folder, save_every=2) if inside else start(folder)
+        value = read(run)
+        for epoch in run.epochs(4):
+            for batch in run.batches(range(5)):
+                if (epoch, batch) == until:
+                    run.flush()
+                    return None
+                value = change(run, value)
+        return dict(run.extra)
+
+    whole = count(folder / "whole")
+    count(folder / "left", (2, 4))
+    capsys.readouterr()
+    assert count(folder / "left") == whole
+    told = capsys.readouterr().out
+    assert (IDENTICAL in told) == is_checked
+    assert ("not checked: the script has read run.extra before the loop" in told) != is_checked
+
+
+def test_a_start_that_is_refused_does_not_use_up_the_check(folder: Path, capsys: Out) -> None:
+    def begin(size: int, until: int) -> None:
+        run = start(folder, save_every=2)
+        loader = torch.utils.data.DataLoader(torch.zeros(20), batch_size=size)
+        for epoch in run.epochs(4):
+            for batch, _ in enumerate(run.batches(loader)):
+                if (epoch, batch) == (2, until):
+                    run.flush()
+                    return
+
+    begin(4, 3)
+    with pytest.raises(RunChanged, match="batch_size changed from 4 to 5"):
+        begin(5, 9)
+    capsys.readouterr()
+    begin(4, 9)
+    assert IDENTICAL in capsys.readouterr().out
+
+
+def test_the_time_in_which_nobody_trained_does_not_count(folder: Path, capsys: Out) -> None:
+    left(folder, 2)
+    os.utime(folder / "resume-00000001", (1e9, 1e9))
+    os.utime(folder / "resume-00000002", (1e9 + 1, 1e9 + 1))  # and years later:
+    random.seed(5)
+    train(start(folder, callbacks()), 9, until=3)
+    assert IDENTICAL in capsys.readouterr().out
+    train(start(folder, callbacks()), 9, until=4)
+    assert IDENTICAL in capsys.readouterr().out

@@ -39,6 +39,12 @@ _UNREAD = (
     "run.state to the step: run.state, loss = train_step(run.state, x, y). Or read it in each epoch, before "
     "the batches: state = run.state."
 )
+_UNREAD_IN_EPOCH = (
+    "run.state was set without having been read since the check of this resume. The check was not "
+    "identical, so what was saved is in run.state again, but the loop reads it at an epoch's beginning only, "
+    "and trains another state. Start the same command again: it goes on from what was saved. If each step "
+    "takes run.state, run.state, loss = train_step(run.state, x, y), a start goes on by itself."
+)
 
 
 class JaxTraining(Adapter):
@@ -79,6 +85,7 @@ class JaxTraining(Adapter):
         self._watch = Watch()
         self._rates_were_set = False  # and the loop has not read them since
         self._is_unread = False  # what a resume has put in
+        self._was_set = False  # by the loop, in this training
         self._was_loaded = False  # since the last look at who trains
         can: set[Capability] = {"weights", "saving", "state"}
         self.capabilities = frozenset(can | ({"learning_rate"} if self._rates or self._rates_at else set()))
@@ -112,7 +119,8 @@ class JaxTraining(Adapter):
     @value.setter
     def value(self, value: Any) -> None:
         if self._is_unread:
-            raise UsageError(_UNREAD)
+            raise UsageError(_UNREAD_IN_EPOCH if self._was_set else _UNREAD)
+        self._was_set = True
         if self._looks_closely or type(value) is not type(self._value):
             self._check_structure(value)
             self._looks_closely = False
@@ -268,6 +276,7 @@ class JaxTraining(Adapter):
 
     def watch(self, *, loaded: bool) -> None:
         """Compare from here on."""
+        self._was_set = False
         self._watch.forget_structure()
 
     def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:

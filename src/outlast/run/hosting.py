@@ -8,7 +8,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from outlast.callbacks.base import Callback
 from outlast.callbacks.list import Listener
@@ -17,7 +17,7 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.core.text import few
-from outlast.exceptions import FileError, OutlastWarning, RunChanged, UsageError, warn
+from outlast.exceptions import FileError, OutlastError, OutlastWarning, RunChanged, UsageError, warn
 from outlast.frameworks import under_way
 from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
@@ -38,6 +38,8 @@ from outlast.run.stores import Store
 from outlast.run.structure import Structure, weights_of
 from outlast.storage.format import layout
 from outlast.storage.format.reader import nonsense_as_damage
+
+Result = TypeVar("Result")
 
 
 class Host(OwnLoop):
@@ -126,7 +128,16 @@ class Host(OwnLoop):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the folder, put back what it holds, and tell the loop where to begin."""
-        self._or_close(lambda: self._begin(logs))
+        self._or_close(lambda: self._unless_refused(self._begin, logs))
+
+    def _unless_refused(self, act: Callable[..., Result], *args: Any) -> Result:
+        """Have the check of a resume left to the next start, if this one is refused."""
+        try:
+            return act(*args)
+        except OutlastError:
+            if self._check is not None:
+                self._check.refused()
+            raise
 
     def _begin(self, logs: Logs | None) -> None:
         beforehand.refuse_beside(self)
@@ -136,7 +147,7 @@ class Host(OwnLoop):
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
         self._may_have_results = False
         if self._saved is not None and self._finished() is None:
-            self._check = self._opening.rewind(self._ours(), self.extra, self._data)
+            self._check = self._opening.rewind(self._ours(), self._progress.extra, self._data)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
                 self._check.label = self.training.label
@@ -209,12 +220,12 @@ class Host(OwnLoop):
         """Keep what was put back: the code of the epoch runs again before the loop has come there."""
         self._within = None
         if self._loop.goes_on or self._in_fit.goes_on:
-            self._within = {**frozen(self._contents.collect()), "extra": deepcopy(self.extra)}
+            self._within = {**frozen(self._contents.collect()), "extra": deepcopy(self._progress.extra)}
 
     def _come_back(self) -> None:
         if self._within is not None:
             within, self._within = dict(self._within), None
-            put_into(self.extra, within.pop("extra"))
+            put_into(self._progress.extra, within.pop("extra"))
             self._in_fit.come_to_the_end(within["random"])
             within["random"] = self._in_fit.random_state_at_hand(within["random"])
             self._contents.restore(within)
@@ -416,7 +427,7 @@ class Host(OwnLoop):
         self._store.commit(self._staged.take(), self._state)
         if self._check is None:
             self._opening.committed()
-            self._extra_left = deepcopy(self.extra)
+            self._extra_left = deepcopy(self._progress.extra)
 
     def _go_on_from(self, check: ResumeCheck, logs: Logs | None) -> None:
         """Once the last saved epoch was trained again: say what came of it, and go on from what was saved."""
@@ -611,6 +622,7 @@ class Host(OwnLoop):
             put_into(extra, users)
         self._results = self._store.results(self._progress.next_epoch)
         self._fresh = True
+        extra.read.clear()
 
     def _or_close(self, act: Callable[[], None]) -> None:
         """Leave a run that can be used again, whatever fails."""
@@ -728,7 +740,7 @@ class Host(OwnLoop):
             if self._rows_wanted is not None:
                 size["log_every"] = self._rows_wanted.log_every
             epoch, known = self._progress.next_epoch, self._loop.first_sizes
-            changed = self._opening.meet(size, known, epoch)
+            changed = self._unless_refused(self._opening.meet, size, known, epoch)
             self._loop.note_first(size, anew=changed)
             if not changed and known not in ({}, self._loop.first_sizes):  # a start must know in this epoch
                 self._store.write_event("other loader", {"epoch": epoch, **size})
@@ -792,7 +804,7 @@ class Host(OwnLoop):
             self._say_of_run(f"{begins} {found.counter} at 0: {counts} counts on")
 
     def _is_saved(self, value: Any) -> bool:
-        ours = [self, self.extra, self.training, *self._parts.values(), *self.callbacks]
+        ours = [self, self._progress.extra, self.training, *self._parts.values(), *self.callbacks]
         return any(value is one for one in ours)
 
     def _say_of_run(self, text: str) -> None:

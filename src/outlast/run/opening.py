@@ -19,6 +19,7 @@ from outlast.run import diverged, finished_here, settings
 from outlast.run.comparison import ROOT, Leaves, leaves, same
 from outlast.run.contents import Contents, frozen
 from outlast.run.data import Data
+from outlast.run.extra import Extra
 from outlast.run.resume_check import ResumeCheck, rewound
 from outlast.run.stores import Store
 from outlast.storage.format import layout
@@ -218,9 +219,7 @@ class Opening:
         """Put back the parts whose moment has come."""
         self._wrong += self._contents.put_back(moment)
 
-    def rewind(
-        self, callbacks: Sequence[Callback], extra: Mapping[str, Any], data: Data
-    ) -> ResumeCheck | None:
+    def rewind(self, callbacks: Sequence[Callback], extra: Extra, data: Data) -> ResumeCheck | None:
         """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
         if not self._may_check or self._wrong:
             return None
@@ -229,7 +228,14 @@ class Opening:
             for key, callback in zip(settings.keys(callbacks), callbacks, strict=True)
             for name in callback.measured
         ]
-        check = rewound(self._store, self._contents, self._check, extra, measured, data.problems)
+        check = rewound(
+            self._store,
+            self._contents,
+            self._check,
+            extra,
+            measured,
+            data.problems,
+        )
         if isinstance(check, ResumeCheck):
             self._store.write_event("check begins", {"resume_point": self._store.number})
             if check.seconds > _LONG:

@@ -10,6 +10,7 @@ from outlast.callbacks.base import Callback
 from outlast.core.decision import Action, Decision, Reason
 from outlast.core.run_state import START, Position, RunState
 from outlast.inspect.saved_run import decisions_of, rows_of
+from outlast.run.extra import Extra
 from outlast.run.staged import StagedOutput
 from outlast.storage import journal
 from outlast.storage.format import layout, limits
@@ -37,7 +38,7 @@ class Progress:
     stops: list[Decision] = field(default_factory=list)
     epochs: int | None = None
     finished: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Extra = field(default_factory=Extra)
 
     @property
     def next_epoch(self) -> int:
@@ -51,7 +52,7 @@ class Progress:
             self.epochs,
             self.finished,
             tuple(self.stops),
-            self.extra,
+            {**self.extra},
             settings,
             contents=contents,
         )
@@ -66,7 +67,7 @@ class Progress:
             list(state.stops),
             state.epochs,
             state.finished,
-            dict(state.extra),
+            Extra(state.extra),
         )
 
     def note(self, decision: Decision, output: StagedOutput) -> None:

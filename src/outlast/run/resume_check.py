@@ -16,6 +16,7 @@ from outlast.exceptions import DamagedFile, OutlastError, UnknownFormat
 from outlast.inspect.saved_run import decisions_of, rows_of
 from outlast.run.comparison import Difference, Leaves, Tree, by_how_much, differences, leaves
 from outlast.run.contents import Contents, frozen
+from outlast.run.extra import Extra
 from outlast.run.stores import Reader, Store
 from outlast.storage.commit import Bundle
 from outlast.storage.format import layout
@@ -24,6 +25,10 @@ from outlast.storage.resume_points import ResumePoint
 _SHORT = 60.0  # seconds of a stretch that is always trained again
 _SHARE = 50  # a longer one if the training took so many times as long
 _UNFIT = "the resume point before does not fit"
+_READ = (
+    "the script has read run.extra before the loop, and may go on from values that training changes. If it "
+    "reads them in the loop alone, run.extra['n'] = run.extra.get('n', 0) + 1, a resume is checked"
+)
 
 # Either decides alike, so the file for people need not be compared; nor does what a commit puts there.
 _LOGS = (layout.ROWS, layout.JOURNAL)
@@ -79,7 +84,11 @@ class ResumeCheck(Reader):
         self.abandoned = False
         self.label: Callable[[str], str] = str
         self._told = ""  # how much the first is
-        self.seconds = store.made(store.number) - store.made(point.number)
+        self.seconds = _seconds(store, store.number, point.number)
+
+    def refused(self) -> None:
+        """The start is refused, so nothing of the stretch was trained: the next start may check it."""
+        self.store.write_event("check refused", {"resume_point": self.number})
 
     def commit(self, bundle: Bundle, collect: Callable[[], RunState]) -> None:
         """Compare, if this is where the newest resume point was made."""
@@ -196,7 +205,7 @@ def rewound(
     store: Store,
     contents: Contents,
     wanted: str,
-    extra: Mapping[str, Any],
+    extra: Extra,
     measured: Collection[str],
     problems: Callable[[Any], Sequence[str]],
 ) -> ResumeCheck | Unchecked:
@@ -228,6 +237,8 @@ def rewound(
             return Unchecked(set_since=names)
         callbacks = frozen(contents.collect()["callbacks"])
         check = ResumeCheck(store, point, newest, lines, callbacks, measured)
+        if extra.read & _other_values(RunState.from_state(point.state).extra, newest.extra):
+            return Unchecked(_READ)
         if _has_no_batch(RunState.from_state(point.state), newest):
             return Unchecked("no batch is between the last two resume points")
         if check.before.position >= newest.position or check.before.changes != newest.changes:
@@ -257,6 +268,12 @@ def _stretch(before: RunState, newest: RunState) -> str:
     return f"step {last}" if first == last else f"steps {first} to {last}"
 
 
+def _other_values(before: Mapping[str, Any], newest: Mapping[str, Any]) -> set[str]:
+    """The names of what is not the same in both."""
+    there, here = ({name: leaves({"": one}) for name, one in extra.items()} for extra in (before, newest))
+    return {name for name in here if there.get(name) != here[name]}
+
+
 def _has_no_batch(before: RunState, newest: RunState) -> bool:
     """Whether the older one was made after the last batch of the epoch at whose end the newer one was."""
     at, last = newest.position, before.position.batch
@@ -283,10 +300,18 @@ def _too_long(store: Store, numbers: Collection[int]) -> str:
     if done := _events_since(store, "check", newest):
         how = "identical" if done[-1].get("identical") is True else "not identical"
         return f"an earlier start found it {how}"
-    if _events_since(store, "check begins", newest):
+    if len(_events_since(store, "check begins", newest)) > len(_events_since(store, "check refused", newest)):
         return "an earlier start was ended in its check"
-    seconds = store.made(newest) - store.made(before)
-    return "" if seconds < _SHORT or newest > _SHARE else "the epoch would take a minute or more"
+    is_short = _seconds(store, newest, before) < _SHORT or newest > _SHARE
+    return "" if is_short else "training it again would take a minute or more"
+
+
+def _seconds(store: Store, newest: int, before: int) -> float:
+    """That the stretch between two resume points took; time in which no process trained does not count."""
+    first, last = store.made(before), store.made(newest)
+    events = [event.get("time") for kind in ("start", "resume", "check") for event in store.events(kind)]
+    begun = [at for at in events if isinstance(at, float) and first < at < last]
+    return last - max([first, *begun])
 
 
 def _events_since(store: Store, kind: str, number: int) -> list[dict[str, Any]]:
