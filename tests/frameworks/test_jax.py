@@ -536,6 +536,25 @@ def test_a_loop_that_reads_its_state_once_an_epoch_is_told_to_start_again_after_
     assert train(None) is not None  # as the error says
 
 
+@pytest.mark.parametrize(("set_every", "save_every"), [(3, 4), (2, 3), (1, 2), (2, 4), (3, 3)])
+def test_a_save_after_a_batch_that_has_not_set_the_state_is_named(
+    folder: Path, set_every: int, save_every: int
+) -> None:
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        run = Run(folder, state=state(), learning_rate=0.1, save_every=save_every)
+        for _ in run.epochs(2):
+            own = run.state
+            assert run.learning_rate
+            for batch in run.batches(range(12)):
+                own = trained(own)
+                if batch % set_every == set_every - 1:
+                    run.state = own
+    is_late = save_every % set_every != 0
+    assert [str(one.message).partition(",")[0] for one in caught] == (
+        ["run.state was not set in the batch that is saved now"] if is_late else []
+    )
+
+
 def test_modules_that_are_changed_in_place_need_not_be_read(folder: Path) -> None:
     from flax import nnx
 

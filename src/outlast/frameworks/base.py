@@ -81,6 +81,7 @@ class Training:
     is_value = False  # what is trained is a value, which the loop sets
     without_rate = "there is no model with an optimizer, and no state, yet"
     rates_were_read = False  # by the loop, through its Run or CallbackList
+    batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:

@@ -86,6 +86,7 @@ class JaxTraining(Adapter):
         self._rates_were_set = False  # and the loop has not read them since
         self._is_unread = False  # what a resume has put in
         self._was_set = False  # by the loop, in this training
+        self._set_in: int | None = None  # the batch of the epoch in which it was last
         self._was_loaded = False  # since the last look at who trains
         can: set[Capability] = {"weights", "saving", "state"}
         self.capabilities = frozenset(can | ({"learning_rate"} if self._rates or self._rates_at else set()))
@@ -121,6 +122,7 @@ class JaxTraining(Adapter):
         if self._is_unread:
             raise UsageError(_UNREAD_IN_EPOCH if self._was_set else _UNREAD)
         self._was_set = True
+        self._set_in = self.batches_done() if self.batches_done is not None else None
         if self._looks_closely or type(value) is not type(self._value):
             self._check_structure(value)
             self._looks_closely = False
@@ -315,12 +317,25 @@ class JaxTraining(Adapter):
 
     def stale(self) -> str:
         """Tells once that the loop sets the state too seldom for saves inside an epoch."""
-        if not self._watch.is_unchanged("save", self._value):
-            return ""
-        return self._watch.once(
-            "run.state is as it was at the last save, and batches were trained since: a resume would skip "
-            f"them. In each batch, {_SET_IT}."
-        )
+        told = []
+        if self._watch.is_unchanged("save", self._value):
+            told.append(
+                "run.state is as it was at the last save, and batches were trained since: a resume would "
+                f"skip them. In each batch, {_SET_IT}."
+            )
+        elif self._is_late():
+            told.append(
+                "run.state was not set in the batch that is saved now, but in one before: a resume would "
+                f"skip those since. In each batch, {_SET_IT}. Or choose a save_every whose saves come after "
+                "batches that set it."
+            )
+        return " ".join(filter(None, map(self._watch.once, told)))
+
+    def _is_late(self) -> bool:
+        """Whether the batch at hand left the state to a later one; an object may be changed in place."""
+        if self._set_in is None or self.batches_done is None or self._set_in == self.batches_done():
+            return False
+        return not any(map(jax_modules.is_object, jax_modules.outer_leaves(self._value)))
 
     # Rates.
 

@@ -197,6 +197,7 @@ class Host(OwnLoop):
             if self.training.is_built:
                 self._find_restructured(self.training.state())
             self.training.changed(self._parts), self.training.taken_over([*self._parts.values()])
+        self.training.batches_done = lambda: self._loop.done
 
     def _count_rows(self) -> None:
         """A training without epochs has as many as it has rows."""
@@ -639,7 +640,7 @@ class Host(OwnLoop):
         self._trains = False
         under_way.end(self)
         self._signals.restore()
-        self.training.run = None
+        self.training.run = self.training.batches_done = None
         self._leave_check()
         self._in_fit.leave()
         self._store.close()
