@@ -17,6 +17,7 @@ from tests.run.killed import trained
 import outlast
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.inspect.status import look
+from outlast.storage import commit
 from outlast.testing import FakeAdapter
 
 LONG = 7  # batches of a pass
@@ -305,7 +306,7 @@ def test_a_training_without_epochs_speaks_of_steps(folder: Path, capsys: pytest.
         train(folder, in_step=meddle, save_every=100)
     assert "ended after step 8, which is saved. The same" in capsys.readouterr().out
     train(folder, save_every=100)
-    assert f"resumed {folder} at step 8 " in capsys.readouterr().out
+    assert f"resumed {folder} at step 8, resume point 1; " in capsys.readouterr().out
 
 
 def test_a_check_names_its_steps_and_an_end_its_rows(
@@ -314,7 +315,45 @@ def test_a_check_names_its_steps_and_an_end_its_rows(
     train(folder, save_every=3, until=13)
     train(folder, save_every=3)
     told = capsys.readouterr().out
-    assert f"resumed {folder} at step 10 (steps 9 to 10 trained again as a check: identical)" in told
+    assert f"resumed {folder} at step 12 (steps 10 to 12 trained again as a check: identical)" in told
     train(folder, save_every=3)
     assert f"{folder} is finished (all 6 rows are done); its" in capsys.readouterr().out
     assert look(str(folder)).run.why == "all 6 rows are done"
+
+
+@pytest.mark.parametrize(
+    ("log_every", "save_every", "points"), [(2, 10, 3), (10, 3, 10), (7, 15, 2), (5, "epoch", 6)]
+)
+def test_save_every_alone_says_how_often_a_training_without_epochs_is_saved(
+    folder: Path, log_every: int, save_every: Any, points: int
+) -> None:
+    train(folder, log_every=log_every, save_every=save_every)
+    assert max(int(one.name.removeprefix("resume-")) for one in folder.glob("resume-*")) == points
+
+
+def test_rows_are_there_to_see_before_they_are_saved(folder: Path) -> None:
+    train(folder, log_every=2, save_every=20, until=15)
+    assert len((folder / "history.csv").read_text().splitlines()) == 1 + 7
+    assert not [*folder.glob("resume-*")]
+    assert train(folder, log_every=2, save_every=20) == train(folder.with_name("whole"), log_every=2)
+
+
+@pytest.mark.parametrize("fails", [{1}, {2}, {1, 2}, {1, 2, 3}, {3}, {1, 3}])
+def test_rows_that_were_shown_are_not_lost_when_a_save_fails(
+    folder: Path, fails: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(folder.with_name("whole"), log_every=2)
+    calls = iter(range(1, 100))
+    real = commit.commit
+
+    def failing(folder: str, *args: Any, **named: Any) -> Any:
+        if next(calls) in fails:
+            raise outlast.FileError("The disk is full.", path=folder)
+        return real(folder, *args, **named)
+
+    monkeypatch.setattr(commit, "commit", failing)
+    with pytest.warns(outlast.OutlastWarning, match="The disk is full"):
+        assert train(folder, log_every=2, save_every=8, on_save_error="warn") == whole
+    there, here = (outlast.open_run(one) for one in (folder.with_name("whole"), folder))
+    assert here.history.rows == there.history.rows and len(here.history.rows) == 15
+    assert (folder / "history.csv").read_bytes() == (folder.with_name("whole") / "history.csv").read_bytes()

@@ -65,7 +65,7 @@ class FolderStore(Store):
         self._unsafe: list[tuple[Position, Bundle]] = []  # not known to be on the disk, in their order
         self._failed: BaseException | None = None  # why the folder is not in order since
         # Models of the epoch under way that people can find already; None if one was deleted.
-        self._shown: dict[str, Blob | None] = {}
+        self._shown = Bundle()  # what people can see, and no resume point has yet
         self._public = Shown()
         self._state: Draft | None = None  # of the last bundle, its arrays copied
         self._buffers = Buffers()
@@ -96,7 +96,7 @@ class FolderStore(Store):
         except BaseException:
             lock.give_up(self.folder)
             raise
-        self._unsafe, self._shown, self._failed, self._writer = [], {}, None, Writer()
+        self._unsafe, self._shown, self._failed, self._writer = [], Bundle(), None, Writer()
         self.is_open = True
         _open[os.path.realpath(self.folder)] = self
         return state
@@ -197,7 +197,7 @@ class FolderStore(Store):
         return before + unsafe.data
 
     def show(self, bundle: Bundle) -> None:
-        """Put models that were saved inside an epoch where people find them, in the background."""
+        """Put models that were saved inside an epoch, and rows, where people find them, in the background."""
         self._check_lock()
         self._settle()
         self._unsafe.append((START, bundle))  # until it is shown, it is part of the next commit
@@ -209,7 +209,8 @@ class FolderStore(Store):
             self.folder, self._last, bundle, drain=self._writer.drain, say=self._say, shown=self._public
         )
         self._unsafe = [(position, one) for position, one in self._unsafe if one is not bundle]
-        self._shown |= {name: self._last.files.get(name) for name in bundle.files}
+        files = {name: self._last.files.get(name) for name in bundle.files}
+        self._shown = merged(self._shown, Bundle(files, bundle.logs))
 
     def commit(self, bundle: Bundle, collect: Callable[[], RunState]) -> None:
         """Collect the state, copy it, and make the bundle safe in the background.
@@ -264,7 +265,7 @@ class FolderStore(Store):
     def _is_safe(self, position: Position) -> None:
         """All up to there is on the disk."""
         if any(one == position for one, _ in self._unsafe):
-            self.committed, self._shown = position, {}
+            self.committed, self._shown = position, Bundle()
             self._unsafe = [(one, bundle) for one, bundle in self._unsafe if one > position]
 
     def _unsafe_bundle(self) -> Bundle:
@@ -301,9 +302,12 @@ class FolderStore(Store):
             self._failed = error  # the next commit will say so
             return
         self._failed = None
-        shown = {name: blob for name, blob in self._shown.items() if blob is not None}
+        shown = {name: blob for name, blob in self._shown.files.items() if isinstance(blob, Blob)}
         self._last = replace(found.committed, files={**found.committed.files, **shown})
-        self._unsafe.insert(0, (START, Bundle({**self._shown})))
+        self._unsafe.insert(0, (START, self._shown))
+        self._shown = Bundle(
+            self._shown.files
+        )  # the lines are in the next bundle
         if found.state is not None:  # the bundle may be there after all
             self._is_safe(self._run_state(found.state).position)
         self._unsafe = [(position, bundle) for position, bundle in self._unsafe if bundle != Bundle()]

@@ -236,7 +236,7 @@ class Host(OwnLoop):
         self._end_batch(done - 1, size)
 
     def _end_batch(self, batch: int, size: int = 1) -> None:
-        if self._check is None and not self._is_due(batch + 1, size):
+        if self._check is None and not self._is_due(self._counted(batch), size):
             return
         if self._within is not None or self._under_way is None:
             return
@@ -248,11 +248,16 @@ class Host(OwnLoop):
 
     def _leave_batch(self, batch: int) -> None:
         is_asked = self._signals.pending is not None
-        may_be_due = self._every is not None and (is_asked or self._every.is_due(batch + 1))
+        may_be_due = self._every is not None and (is_asked or self._every.is_due(self._counted(batch)))
         if may_be_due or self._check is not None:
             self._end_batch(batch)
         if self._signals.pending is not None:
             self._safe_point()
+
+    def _counted(self, batch: int) -> int:
+        """What ``save_every`` counts: batches of the epoch, or steps where there are no epochs."""
+        steps = None if self._rows_wanted is None else self._loop.step
+        return batch + 1 if steps is None else steps
 
     def _end_batches(self) -> None:
         """A framework's fit has left the batches of the epoch."""
@@ -368,9 +373,12 @@ class Host(OwnLoop):
         if seen is not None:
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
-        self._commit()
-        if self._every is not None:
-            self._every.made()
+        if self._is_row_due():
+            self._commit()
+            if self._every is not None:
+                self._every.made()
+        else:
+            self._store.show(self._staged.take())
         if self._every is not None and not (self._loop.has_batches or self._in_fit.is_followed):
             self._every = None
             self._warn(
@@ -386,6 +394,13 @@ class Host(OwnLoop):
         if self._rehearsal and self._progress.finished:
             self.control.stop("the rehearsal has trained its epochs")
         self._safe_point()
+
+    def _is_row_due(self) -> bool:
+        """Whether there is a save at the end of this epoch, or of this row of ``run.steps``."""
+        if self._rows_wanted is None or self._every is None or self._check is not None:
+            return True
+        ends = self._progress.finished or self._stops or self._signals.pending is not None
+        return ends or self._every.is_due(self._loop.step or 0)
 
     def _name_what_changed(self) -> str:
         """After an epoch: name what a resume would not bring back.

@@ -100,7 +100,7 @@ class Store:
         raise NotImplementedError
 
     def show(self, bundle: Bundle) -> None:
-        """Put models that were saved inside an epoch where people find them, in the background.
+        """Put models that were saved inside an epoch, and rows, where people find them, in the background.
 
         They are safe with the next commit; a resume from the one before may put others in their place.
         """
