@@ -28,7 +28,7 @@ import outlast
 from outlast.testing import FakeAdapter
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-STEPS, WIDTH, OFTEN, RARELY = 400, 270, 1, 100
+STEPS, WIDTH, OFTEN, RARELY = 1000, 270, 1, 100
 Way = Callable[[str], float]  # trains in a folder, and gives the seconds of a step
 
 

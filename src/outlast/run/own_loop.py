@@ -115,8 +115,8 @@ class OwnLoop(CallbackList):
 
         A row of the history has the means of ``log_every`` steps, and counts as an epoch for all who count
         epochs: callbacks hear of it as one, a ``patience`` is a number of rows, and a resume point is made at
-        its end, or as often as ``save_every`` says. It need not end where a pass through the loader ends. Rows end at multiples of ``log_every``,
-        and at ``n``. With a larger ``n`` a finished run goes on.
+        its end, or as often as ``save_every`` says. It need not end where a pass through the loader ends.
+        Rows end at multiples of ``log_every``, and at ``n``. With a larger ``n`` a finished run goes on.
 
         Data whose order depends on the epoch, such as ``outlast.Batches``, is given the number of the pass.
 
