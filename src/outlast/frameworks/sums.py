@@ -33,6 +33,16 @@ class Sum:
         self._parts: dict[Hashable, _Part] = {}
         self._shape: tuple[int, ...] | None = None
         self._carried: list[list[Any]] = []  # of another process, by the turn in which places came
+        self._later: _OnJax | None = None  # takes what is like what it has
+
+    def takes_later(self, value: Any) -> bool:
+        """Whether a value is one that :meth:`take_later` takes: an array of JAX's like those before it."""
+        return self._later is not None and self._later.is_like_those_before(value)
+
+    def take_later(self, value: Any, weight: float) -> None:
+        """Add ``value * weight`` with others, at some later time."""
+        assert self._later is not None
+        self._later.wait(value, weight)
 
     @property
     def is_of_numbers(self) -> bool:
@@ -81,7 +91,9 @@ class Sum:
             if carried is not None:
                 self._carried = [one for one in self._carried if one is not carried]
                 part.carry(value, *carried)
-        self._parts[home].add(value, weight)
+        part = self._parts[home]
+        part.add(value, weight)
+        self._later = part if isinstance(part, _OnJax) and part.may_wait else None
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         shape = () if set(shape) <= {1} else shape
@@ -277,6 +289,25 @@ class _OnJax:
         self._weights: list[float] = []
         self._first: Any = None
         self._are_overwritten: bool | None = None
+        self._like = type(value), value.dtype, value.shape, value.sharding
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it has shown that no step overwrites the values."""
+        return self._are_overwritten is False
+
+    def is_like_those_before(self, value: Any) -> bool:
+        """Whether a value has the type, the shape and the place of the first."""
+        kind, dtype, shape, sharding = self._like
+        is_alike = type(value) is kind and value.dtype == dtype and value.shape == shape
+        return bool(is_alike and value.sharding == sharding)
+
+    def wait(self, value: Any, weight: float) -> None:
+        """Add a value with others."""
+        self._waiting.append(value)
+        self._weights.append(weight)
+        if len(self._waiting) == _AT_ONCE:
+            self._add_waiting()
 
     @property
     def total(self) -> Any:
@@ -296,10 +327,7 @@ class _OnJax:
         if self._are_overwritten is None and self._first is not None:
             self._are_overwritten, self._first = self._first.is_deleted(), None
         if self._are_overwritten is False and isinstance(weight, float):
-            self._waiting.append(value)
-            self._weights.append(weight)
-            if len(self._waiting) == _AT_ONCE:
-                self._add_waiting()
+            self.wait(value, weight)
             return
         self._add_waiting()
         if self._are_overwritten is None:
@@ -320,7 +348,7 @@ class _OnJax:
             )
         left = _AT_ONCE - len(values)
         self._total, self._lost = _jax_additions()(
-            self._total, self._lost, [*values, *values[-1:] * left], [*weights, *[0.0] * left], len(values)
+            self._total, self._lost, [*values, *values[-1:] * left], _in_one(weights, left), len(values)
         )
 
     def read(self) -> Any:
@@ -330,6 +358,17 @@ class _OnJax:
 
 
 _AT_ONCE = 32  # values of a metric
+
+
+def _in_one(weights: list[Any], left: int) -> Any:
+    """Weights and so many zeros in one array, which costs less than one by one."""
+    import numpy as np
+
+    if all(isinstance(weight, float) for weight in weights):
+        return np.asarray([*weights, *[0.0] * left])
+    import jax.numpy as jnp
+
+    return jnp.concatenate([*(jnp.reshape(weight, 1) for weight in weights), jnp.zeros(left, _jax_type())])
 
 
 def _jax_type() -> Any:
@@ -344,7 +383,7 @@ def _jax_additions() -> Any:
     import jax
     import jax.numpy as jnp
 
-    def add(total: Any, lost: Any, values: list[Any], weights: list[Any], count: Any) -> Any:
+    def add(total: Any, lost: Any, values: list[Any], weights: Any, count: Any) -> Any:
         def one(sums: Any, given: Any) -> Any:
             value, weight, is_there = given
             product = jnp.where(weight == 0, 0.0, value * weight)
@@ -352,7 +391,7 @@ def _jax_additions() -> Any:
             return tuple(jnp.where(is_there, *pair) for pair in zip(new, sums, strict=True)), None
 
         wide = jnp.stack([value.astype(total.dtype).reshape(total.shape) for value in values])
-        scales = jnp.stack([jnp.asarray(weight, total.dtype).reshape(()) for weight in weights])
+        scales = weights.astype(total.dtype)
         return jax.lax.scan(one, (total, lost), (wide, scales, jnp.arange(len(values)) < count))[0]
 
     return jax.jit(add)

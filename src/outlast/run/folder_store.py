@@ -305,9 +305,7 @@ class FolderStore(Store):
         shown = {name: blob for name, blob in self._shown.files.items() if isinstance(blob, Blob)}
         self._last = replace(found.committed, files={**found.committed.files, **shown})
         self._unsafe.insert(0, (START, self._shown))
-        self._shown = Bundle(
-            self._shown.files
-        )  # the lines are in the next bundle
+        self._shown = Bundle(self._shown.files)  # the lines are in the next bundle
         if found.state is not None:  # the bundle may be there after all
             self._is_safe(self._run_state(found.state).position)
         self._unsafe = [(position, bundle) for position, bundle in self._unsafe if bundle != Bundle()]

@@ -17,9 +17,9 @@ class Mean:
 
     Attributes:
         number: the sum of value times weight, of numbers that are at hand.
-        weight: the sum of their weights.
+        weight: the sum of the weights that are at hand.
         total: the sum of value times weight, of all other values.
-        weights: the sum of their weights.
+        weights: the sum of all other weights.
     """
 
     __slots__ = ("number", "total", "weight", "weights")
@@ -48,7 +48,10 @@ class Mean:
         if not isinstance(weight, float) and not of_one_kind(value, weight):
             weight = _countable(number(weight, "weight"))
         self.total.add(value, weight)
-        self.weights.add(weight)
+        if isinstance(weight, float):
+            self.weight += weight
+        else:
+            self.weights.add(weight)
 
     def result(self) -> Any:
         """The mean; None if all weights are 0."""
@@ -90,24 +93,31 @@ class Means:
         if scale is None or not 0 <= scale < math.inf:
             self._add_any(metrics, _checked_weight(weight))
             return
-        numbers = []
+        numbers: list[float | None] = []  # None for a value that is added later
         for name, value in metrics.items():
             found = value if type(value) is float else number_at_hand(value)
             mean = means.get(name)
             if mean is None:
                 check_name(name)
+            elif found is None and mean.total.takes_later(value):
+                numbers.append(found)
+                continue
             if found is None or not (mean is None or mean.total.is_of_numbers):
                 self._add_any(metrics, scale)
                 return
             numbers.append(found)
-        for name, value in zip(metrics, numbers, strict=True):
+        for (name, value), found in zip(metrics.items(), numbers, strict=True):
             mean = means.get(name)
             if mean is None:
                 means[name] = mean = Mean()
                 mean.total.begin_with_numbers()
-            if scale:  # a value of weight 0 counts for nothing, even if it is NaN
-                mean.number += value * scale
-                mean.weight += scale
+            if not scale:  # a value of weight 0 counts for nothing, even if it is NaN
+                continue
+            mean.weight += scale
+            if found is None:
+                mean.total.take_later(value, scale)
+            else:
+                mean.number += found * scale
 
     def _add_any(self, metrics: Mapping[str, Any], weight: Any) -> None:
         for name, value in metrics.items():
