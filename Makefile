@@ -31,8 +31,8 @@ mutants:
 	@$(python) scripts/mutants.py $(ARGS)
 
 bench:
-	@sh scripts/setup.sh test
-	@for file in bench/*.py; do echo "--- $$file"; $(python) $$file || exit 1; done
+	@sh scripts/setup.sh bench
+	@.venv-bench/bin/python bench/run_all.py $(ARGS)
 
 crash:
 	@sh scripts/setup.sh test

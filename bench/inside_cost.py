@@ -1,6 +1,6 @@
 """What resume points inside an epoch cost a step, beside what others save as often.
 
-    KERAS_BACKEND=jax python bench/inside_cost.py [fit] [jax] [torch] [batch] [--rounds 5]
+    KERAS_BACKEND=jax python bench/inside_cost.py [fit] [jax] [torch] [batch] [--rounds 5] [--steps 1000]
 
 Each training is run once a round, all of them in random order; the table shows the median time of a step
 between the first and the last batch, and its ratio to that of the same training without any saving.
@@ -28,7 +28,7 @@ import outlast
 from outlast.testing import FakeAdapter
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-STEPS, WIDTH, OFTEN, RARELY = 1000, 270, 1, 100
+WIDTH, OFTEN, RARELY = 270, 1, 100
 Way = Callable[[str], float]  # trains in a folder, and gives the seconds of a step
 
 
@@ -36,13 +36,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=["batch", "fit", "jax", "torch"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=1000)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     for part in options.parts:
         if part == "batch":
             print(f"a batch without a save: a Run adds {added() * 1e6:.1f} us")
         else:
-            report(part, {"fit": keras_fit, "jax": jax_loop, "torch": torch_loop}[part](), options.rounds)
+            ways = {"fit": keras_fit, "jax": jax_loop, "torch": torch_loop}[part](options.steps)
+            report(part, ways, options.rounds)
 
 
 def report(part: str, ways: dict[str, Way], rounds: int) -> None:
@@ -103,7 +105,7 @@ def added(batches: int = 100_000) -> float:
     return min(in_a_run() for _ in range(5)) - min(through(iter(data)) for _ in range(5))
 
 
-def keras_fit() -> dict[str, Way]:
+def keras_fit(steps: int) -> dict[str, Way]:
     """A model whose weights and Adam are about 3 MB, in Keras's fit."""
     import keras
 
@@ -111,7 +113,7 @@ def keras_fit() -> dict[str, Way]:
     layers = [keras.layers.Dense(WIDTH, "relu") for _ in range(4)]
     model = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(1)])
     model.compile("adam", "mse")
-    clock = Clock([(np.zeros((16, 64), "float32"), np.zeros((16, 1), "float32"))] * STEPS)
+    clock = Clock([(np.zeros((16, 64), "float32"), np.zeros((16, 1), "float32"))] * steps)
 
     class Data(keras.utils.PyDataset):
         """The batches of the clock."""
@@ -143,7 +145,7 @@ def keras_fit() -> dict[str, Way]:
     }
 
 
-def jax_loop() -> dict[str, Way]:
+def jax_loop(steps: int) -> dict[str, Way]:
     """A state of 3 MB whose step donates it."""
     import jax
     import jax.numpy as jnp
@@ -159,7 +161,7 @@ def jax_loop() -> dict[str, Way]:
         weights = {f"w{index}": jnp.full((WIDTH, WIDTH), 1e-2) for index in range(5)}
         return {"weights": weights, "mean": {name: jnp.zeros_like(one) for name, one in weights.items()}}
 
-    clock = Clock([np.ones((256, WIDTH), "float32")] * STEPS)
+    clock = Clock([np.ones((256, WIDTH), "float32")] * steps)
 
     def plain(folder: str, save: Callable[[int, Any], object] = lambda done, state: None) -> float:
         state = made()
@@ -200,7 +202,7 @@ def _orbax(every: int) -> Callable[[Callable[..., float], str], float] | None:
     return train
 
 
-def torch_loop() -> dict[str, Way]:
+def torch_loop(steps: int) -> dict[str, Way]:
     """A model whose weights and Adam are about 3 MB, in a loop of one's own."""
     import torch
 
@@ -208,7 +210,7 @@ def torch_loop() -> dict[str, Way]:
     layers = [torch.nn.Linear(WIDTH, WIDTH) for _ in range(4)]
     model = torch.nn.Sequential(*layers)
     optimizer = torch.optim.Adam(model.parameters())
-    clock = Clock([torch.ones(64, WIDTH)] * STEPS)
+    clock = Clock([torch.ones(64, WIDTH)] * steps)
 
     def step(x: Any) -> None:
         loss = model(x).square().mean()

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh demo    Keras, JAX, scikit-learn, matplotlib
 #   scripts/setup.sh test    the above, PyTorch and TensorFlow (CPU builds), the checkers, the oldest Keras
+#   scripts/setup.sh bench   in .venv-bench: Keras, JAX, PyTorch, and the libraries that the benches compare with
 #
 # uv does it if it is on PATH, else venv and pip. A stamp in .venv makes the next call return at once,
 # until pyproject.toml or this file changes. PYTHON=... chooses the interpreter.
@@ -12,21 +13,23 @@ cd "$(dirname "$0")/.."
 oldest_keras=3.10.0
 torch=2.13.0
 what=${1:-demo}
-venv_python=.venv/bin/python
+venv=.venv
+[ "$what" != bench ] || venv=.venv-bench
+venv_python=$venv/bin/python
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
 case $what in
-    demo | test) ;;
-    *) die "usage: scripts/setup.sh demo | test" ;;
+    demo | test | bench) ;;
+    *) die "usage: scripts/setup.sh demo | test | bench" ;;
 esac
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 # The stamp holds what the result depends on: these two files and the place (a venv cannot be moved).
 wanted=$(cat pyproject.toml scripts/setup.sh | cksum)" $PWD"
-is_done() { [ "$(cat ".venv/outlast-$1.stamp" 2>/dev/null)" = "$wanted" ]; }
+is_done() { [ "$(cat "$venv/outlast-$1.stamp" 2>/dev/null)" = "$wanted" ]; }
 
 if is_new_enough $venv_python && { is_done "$what" || is_done test; }; then
     exit 0
@@ -51,9 +54,9 @@ make_venv() {
             "Install one, or name one: make $what PYTHON=/path/to/python3.11"
     fi
     if has_uv; then
-        uv venv --quiet --clear --python "${python:->=3.11}" .venv # uv fetches a Python if there is none
+        uv venv --quiet --clear --python "${python:->=3.11}" "$venv" # uv fetches a Python if there is none
     else
-        "$python" -m venv --clear .venv
+        "$python" -m venv --clear "$venv"
     fi
 }
 
@@ -95,10 +98,16 @@ install_tests() {
     require_strace
 }
 
+install_peers() {
+    install "torch==$torch"
+    install --editable ".[bench]"
+}
+
 is_new_enough $venv_python || make_venv
-say "Installing outlast and what \"make $what\" needs into .venv; this is done once ..."
+say "Installing outlast and what \"make $what\" needs into $venv; this is done once ..."
 case $what in
     demo) install --editable ".[demo]" ;;
     test) install_tests ;;
+    bench) install_peers ;;
 esac
-printf '%s\n' "$wanted" >".venv/outlast-$what.stamp"
+printf '%s\n' "$wanted" >"$venv/outlast-$what.stamp"

@@ -251,7 +251,7 @@ def test_every_name_of_ours_exists() -> None:
 
 def test_the_table_of_extras_is_complete() -> None:
     named = quoted(table(PAGES["docs/getting-started.md"], "Install"))
-    assert named == set(PROJECT["optional-dependencies"]) - {"test"}
+    assert named == set(PROJECT["optional-dependencies"]) - {"bench", "test"}
 
 
 def public(base: type) -> set[str]:
