@@ -109,11 +109,11 @@ def fast_idle(batches: range) -> Way:
 
 def lightning_idle(batches: range) -> Way:
     import lightning
-    from lightning.pytorch.callbacks import EarlyStopping
+    from lightning.pytorch.callbacks import LambdaCallback
     from lightning.pytorch.trainer.call import _call_callback_hooks
 
     trainer = lightning.Trainer(
-        callbacks=[EarlyStopping("loss", verbose=False) for _ in range(IDLE)],
+        callbacks=[LambdaCallback(on_train_epoch_end=lambda *args: None) for _ in range(IDLE)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -143,9 +143,10 @@ def ignite_idle(batches: range) -> Way:
 
 
 def hugging_face_idle(batches: range) -> Way:
-    from transformers import EarlyStoppingCallback, TrainerControl, TrainerState
+    from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, logging
     from transformers.trainer_callback import CallbackHandler
 
+    logging.set_verbosity_error()  # it wonders about callbacks of one class
     callbacks = [EarlyStoppingCallback() for _ in range(IDLE)]
     handler = CallbackHandler(callbacks, None, None, None, None)
     arguments, state, control = SimpleNamespace(), TrainerState(), TrainerControl()
