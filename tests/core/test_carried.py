@@ -7,16 +7,22 @@ from textwrap import dedent, indent
 
 import pytest
 
-from outlast.core.carried import carried, counted, handed_over, loop_at
+from outlast.core.carried import look
+from outlast.core.handed import handed_over
+from outlast.core.places import counted, place_at
 
 
 def in_a_loop(body: str, behind: str = "pass") -> list[str]:
     """What a loop of batches with such a body carries; ``behind`` it is the rest of the epoch."""
     code = "for epoch in run.epochs(3):\n    for i, x in batches:\n"
     code += indent(dedent(body).strip(), " " * 8) + "\n" + indent(dedent(behind).strip(), " " * 4)
-    found = loop_at(ast.parse(code), 2)
-    assert found is not None
-    return carried(*found)
+    return names_at(code, 2)
+
+
+def names_at(code: str, line: int) -> list[str]:
+    place = place_at(ast.parse(dedent(code).lstrip()), line)
+    assert place is not None
+    return [one.name for one in look(place).carried]
 
 
 @pytest.mark.parametrize(
@@ -71,27 +77,35 @@ def test_what_is_set_first_or_read_by_nobody_is_not(body: str, behind: str) -> N
 
 def test_a_loop_is_found_by_any_line_of_what_it_goes_through() -> None:
     tree = ast.parse("for x in run.batches(\n    loader,\n):\n    for y in x: pass\n")
-    assert [loop_at(tree, line) is not None for line in (1, 2, 3, 4, 5)] == [True, True, True, True, False]
+    assert [place_at(tree, line) is not None for line in (1, 2, 3, 4, 5)] == [True, True, True, True, False]
 
 
 def test_a_loop_alone_in_a_function_is_read_by_the_function() -> None:
-    tree = ast.parse(
-        "def train(loader):\n    total = 0\n    for x in run.batches(loader): total += x\n    return total\n"
-    )
-    found = loop_at(tree, 3)
-    assert found is not None and carried(*found) == ["total"]
+    code = "def train(loader):\n    total = 0\n    for x in run.batches(loader): total += x\n    return total\n"
+    assert names_at(code, 3) == ["total"]
 
 
-def test_a_counter_counts_if_it_is_read() -> None:
-    def name(code: str) -> str | None:
-        (loop,) = ast.parse(code).body
-        assert isinstance(loop, ast.For)
-        return counted(loop)
-
-    assert name("for i, x in enumerate(run.batches(a)): step(x, i % 4)") == "i"
-    assert name("for i, x in enumerate(run.batches(a)): print(i)") is None
-    assert name("for i, x in enumerate(run.batches(a)): step(x)") is None
-    assert name("for i, x in run.batches(enumerate(a)): step(x, i)") is None
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("for i, x in enumerate(run.batches(a)): step(x, i % 4)", "i"),
+        ("for i, x in enumerate(run.batches(a)): print(i)", None),
+        ("for i, x in enumerate(run.batches(a)): step(x)", None),
+        ("for i, x in run.batches(enumerate(a)): step(x, i)", None),
+        ("for i, x in tqdm(enumerate(run.batches(a)), total=4): step(x, i)", "i"),
+        ("for i, x in enumerate(tqdm(run.batches(a)), 1): step(x, i)", "i"),
+        ("for i, x in zip(count(), run.batches(a)): step(x, i)", "i"),
+        ("for x, i in zip(run.batches(a), itertools.count(1)): step(x, i)", "i"),
+        ("for i, x in zip(range(9), run.batches(a)): step(x, i)", "i"),
+        ("for y, x in zip(other, run.batches(a)): step(x, y)", None),
+        ("for i, x in enumerate(run.batches(a)):\n    if i % 2 == 0: print(x)", None),
+    ],
+)
+def test_a_counter_counts_if_it_is_read(code: str, name: str | None) -> None:
+    place = place_at(ast.parse(code), 1)
+    assert place is not None
+    assert look(place).counter == name
+    assert name in (None, counted(place.loop))
 
 
 def test_what_is_handed_over_is_known_with_its_place() -> None:
