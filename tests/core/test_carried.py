@@ -81,7 +81,9 @@ def test_a_loop_is_found_by_any_line_of_what_it_goes_through() -> None:
 
 
 def test_a_loop_alone_in_a_function_is_read_by_the_function() -> None:
-    code = "def train(loader):\n    total = 0\n    for x in run.batches(loader): total += x\n    return total\n"
+    code = (
+        "def train(loader):\n    total = 0\n    for x in run.batches(loader): total += x\n    return total\n"
+    )
     assert names_at(code, 3) == ["total"]
 
 

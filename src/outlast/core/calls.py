@@ -10,8 +10,11 @@ from outlast.core.names import last, path, root
 # Methods that change what they are called on. Those of the first kind do so where nobody takes what they
 # return: Optax's ``update``, NumPy's ``insert`` and PyTorch's ``add`` return something new instead.
 _CHANGING = frozenset(
-    ("add", "append", "appendleft", "discard", "extend", "extendleft", "insert", "remove", "rotate")
-    + ("push", "put", "put_nowait", "reverse", "sort", "subtract", "update", "record", "accumulate")
+    {
+        *("add", "append", "appendleft", "discard", "extend", "extendleft", "insert", "remove"),
+        *("rotate", "push", "put", "put_nowait", "reverse", "sort", "subtract", "update", "record"),
+        *("accumulate",),
+    }
 )
 _TAKING = frozenset(("get_nowait", "pop", "popitem", "popleft", "setdefault"))
 _CHANGING_FIRST = frozenset(("at", "heappop", "heappush", "insort", "shuffle"))  # np.add.at(histogram, ...)
@@ -20,19 +23,28 @@ _CHANGING_FIRST = frozenset(("at", "heappop", "heappush", "insort", "shuffle")) 
 _RESETS = frozenset(("clear", "copy_", "fill_", "reset", "reset_state", "reset_states", "zero_"))
 
 _SHOWS = frozenset(
-    ("print", "pprint", "display", "set_postfix", "set_postfix_str", "set_description", "refresh")
-    + ("set_description_str", "info", "debug", "warning", "error", "critical", "exception")
+    {
+        *("print", "pprint", "display", "set_postfix", "set_postfix_str", "set_description"),
+        *("refresh", "set_description_str", "info", "debug", "warning", "error", "critical"),
+        *("exception",),
+    }
 )
 _WRITERS = frozenset(("sys.stdout.write", "sys.stderr.write", "tqdm.write", "logging.log"))
 _QUIET = frozenset(("close", "flush"))
 
 _COMPUTES = frozenset(
-    ("abs", "all", "any", "bool", "dict", "enumerate", "float", "format", "int", "len", "list", "max", "min")
-    + ("range", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "zip", "fmean", "sqrt")
+    {
+        *("abs", "all", "any", "bool", "dict", "enumerate", "float", "format", "int", "len"),
+        *("list", "max", "min", "range", "reversed", "round", "set", "sorted", "str", "sum"),
+        *("tuple", "zip", "fmean", "sqrt"),
+    }
 )
 _GIVES = frozenset(
-    ("average", "compute", "copy", "count", "cpu", "detach", "format", "get", "item", "items", "join", "keys")
-    + ("max", "mean", "min", "norm", "numel", "numpy", "result", "size", "std", "sum", "tolist", "values")
+    {
+        *("average", "compute", "copy", "count", "cpu", "detach", "format", "get", "item", "items"),
+        *("join", "keys", "max", "mean", "min", "norm", "numel", "numpy", "result", "size", "std"),
+        *("sum", "tolist", "values"),
+    }
 )
 _PACKAGES = frozenset(("jnp", "math", "np", "numpy", "statistics", "torch"))
 
@@ -102,8 +114,5 @@ def arguments(call: ast.Call) -> Iterator[ast.expr]:
 
 def passes(one: ast.AST) -> set[str]:
     """Which of the run's loops are in an expression, such as ``{"batches"}``."""
-    return {
-        inner.func.attr
-        for inner in ast.walk(one)
-        if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _PASSES
-    }
+    made = (inner.func for inner in ast.walk(one) if isinstance(inner, ast.Call))
+    return {function.attr for function in made if isinstance(function, ast.Attribute)} & _PASSES

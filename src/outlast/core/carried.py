@@ -51,7 +51,7 @@ class Looked:
     """
 
     carried: tuple[Carried, ...] = ()
-    drawn: tuple[str, ...] = ()
+    drawn: tuple[Carried, ...] = ()
     counter: str | None = None
     gathered: str | None = None
 
@@ -76,10 +76,15 @@ def look(place: Place) -> Looked:
     turn = Code(times)
     code, begun = place.turn
     ended = turn.run(code, begun)
-    if not place.is_loop:
-        return Looked(drawn=tuple(turn.drawn), gathered=_gathered(place, times))
-    flows, behind = _flows(place, times), _code_behind(place.behind, times).flows
     outside, passing = Outside(place), places.going_through(place.function or place.tree)
+    drawn = tuple(
+        Carried(name, outlasts=outside.outlasts(name, is_changed_inside=True))
+        for name in turn.needed
+        if name in turn.drawn
+    )
+    if not place.is_loop:
+        return Looked(drawn=drawn, gathered=_gathered(place, times))
+    flows, behind = _flows(place, times), _code_behind(place.behind, times).flows
 
     def matters(name: str) -> bool:
         if outside.has(name, is_changed_inside=name in turn.inside):
@@ -100,7 +105,7 @@ def look(place: Place) -> Looked:
     counter = places.counted(place.loop)
     return Looked(
         tuple(map(found, [*names, *called])),
-        tuple(name for name in turn.needed if name in turn.drawn),
+        drawn,
         counter if counter is not None and comes_to_something(flows, counter) else None,
     )
 
@@ -130,16 +135,17 @@ def counts(loop: ast.stmt, name: str) -> bool:
         >>> counts(ast.parse("for x in run.batches(loader): n += 1").body[0], "n")
         True
     """
-    loops = [
+    loops: list[ast.AST] = [
         one
         for one in ast.walk(loop)
-        if isinstance(one, ast.For) and (one is loop or calls.passes(one.iter) & {"batches", "steps"})
+        if isinstance(one, ast.For) and calls.passes(one.iter) & {"batches", "steps"}
     ]
+    loops = loops or ([] if calls.passes(loop) & {"batches", "epochs"} else [loop])
     code = Code()
     code.run([loop], _NOTHING)
     if not code.changed.get(name, set()) <= {"+1", "begun"}:
         return False
-    bodies = [[part for part in one.body if _counts(part, name)] for one in loops]
+    bodies = [[part for part in getattr(one, "body", ()) if _counts(part, name)] for one in loops]
     return [len(one) for one in bodies if one] == [1]
 
 
@@ -169,10 +175,10 @@ def _gathered(place: Place, times: frozenset[str]) -> str | None:
         ]
         return ", ".join(read) or None
     if isinstance(one, ast.Expr):
-        is_used = isinstance(one.value, ast.Call) and any(calls.arguments(one.value))
-        if not is_used or calls.shows(one.value):
+        call = one.value if isinstance(one.value, ast.Call) else None
+        if call is None or calls.shows(call) or not any(calls.arguments(call)):
             return None
-    return f"values of line {place.line}"
+    return f"result of line {place.line}"
 
 
 def _read_elsewhere(place: Place) -> Iterator[str]:

@@ -50,6 +50,7 @@ class Code:
     called: dict[str, None] = field(default_factory=dict)
     flows: dict[str, set[str]] = field(default_factory=dict)
     _effects: set[str] = field(default_factory=set)
+    _own: set[str | None] = field(default_factory=set)  # what the assignment at hand changes a part of
 
     def run(self, code: Iterable[ast.stmt], known: frozenset[str]) -> frozenset[str]:
         """Go through statements; takes and returns what is set for certain."""
@@ -57,7 +58,9 @@ class Code:
             known = self._statement(statement, known)
         return known
 
-    def _under(self, code: Iterable[ast.stmt], known: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    def _under(
+        self, code: Iterable[ast.stmt], known: frozenset[str]
+    ) -> tuple[frozenset[str], frozenset[str]]:
         """Go through what depends on a condition; returns what is set then, and all that it does."""
         before, self._effects = self._effects, set()
         known = self.run(code, known)
@@ -113,9 +116,9 @@ class Code:
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 return known | {root(alias.asname or alias.name) for alias in names}
             case ast.Delete():
-                for target in one.targets:
-                    if isinstance(target, ast.Subscript):
-                        self._change(target, known, "del")
+                for gone in one.targets:
+                    if isinstance(gone, ast.Subscript):
+                        self._change(gone, known, "del")
                 return known
             case ast.Expr() | ast.Return() | ast.Raise() | ast.Assert() | ast.Break() | ast.Continue():
                 self._act()
@@ -127,7 +130,13 @@ class Code:
         if is_timed(value, self.timed):
             return known | {name for target in all_targets for name in targets(target)}
         goals = frozenset[str]().union(*map(self._goals_of, all_targets))
+        parts = [one for target in all_targets for one in single(target) if not isinstance(one, ast.Name)]
+        if parts:  # others may have the object
+            self._own = {_base(one) for one in parts}
+            goals |= {ACT}
+            self._act()
         known = self._read(value, known, goals)
+        self._own = set()
         own = path(all_targets[0]) if len(all_targets) == 1 else None
         way = "+1" if own is not None and _adds_one(value, own) else "="
         if own is not None and isinstance(value, ast.Constant):
@@ -144,8 +153,8 @@ class Code:
             return self._read_all(given, known, _NOTHING)
         if on is not None and calls.resets(call):
             known = self._read_all(given, known, self._goals_of(on))
-            self._change(on, known, "reset")
-            return known | {name for name in (path(on),) if name is not None}
+            name = path(on)
+            return known if name is None else known | self._reset(name)
         if on is not None and calls.changes(call, is_statement=True):
             if not any(is_timed(one, self.timed) for one in given):
                 known = self._read_all(given, known, self._goals_of(on))
@@ -170,14 +179,19 @@ class Code:
             if not isinstance(one, ast.Subscript):
                 continue
             if _is_all(one.slice) and (whole := path(one.value)) is not None:
-                self._note(whole, "reset")
-                self.inside.add(whole)
-                names |= {whole}
+                names |= self._reset(whole)
             else:
                 self._change(one, known, "=")
         return names
 
-    def _change(self, target: ast.AST, known: frozenset[str], way: str) -> None:
+    def _reset(self, name: str) -> frozenset[str]:
+        """All of an object's content is set."""
+        self._note(name, "reset")
+        self.inside.add(name)
+        return frozenset((name,))
+
+    def _change(self, changed: ast.AST, known: frozenset[str], way: str) -> None:
+        target = changed
         if isinstance(target, ast.Subscript):
             way = f"[]{way}"
         is_inside = way not in BINDING
@@ -232,6 +246,7 @@ class Code:
             self._flow(name, known, {ACT})
 
     def _flow(self, name: str, known: frozenset[str], goals: Iterable[str]) -> None:
+        goals = {*goals} - ({ACT} if name in self._own else set())
         is_other = self.begins and any(one in known for one in prefixes(name))
         self.flows.setdefault(f"={name}" if is_other else name, set()).update(goals)
 
@@ -269,12 +284,12 @@ class Code:
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 self._act()
                 goals |= {ACT}
-        name = path(one)
-        if name is None:
+        own = path(one)
+        if own is None:
             return self._read_all(ast.iter_child_nodes(one), known, goals)
         if isinstance(getattr(one, "ctx", None), ast.Load):
-            self._need(name, known, held=held)
-            self._flow(name, known, goals)
+            self._need(own, known, held=held)
+            self._flow(own, known, goals)
         return known
 
     def _value(self, call: ast.Call, known: frozenset[str], goals: frozenset[str]) -> frozenset[str]:

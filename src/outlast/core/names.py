@@ -62,10 +62,10 @@ def walrus(one: ast.AST) -> set[str]:
 
 
 def timed(code: Iterable[ast.AST]) -> frozenset[str]:
-    """The variables that hold times, or what is computed from a time: they differ in every start.
+    r"""The variables that hold times, or what is computed from a time: they differ in every start.
 
     Example:
-        >>> sorted(timed([ast.parse("began = time()\\ntook = monotonic() - began\\nn = 1")]))
+        >>> sorted(timed([ast.parse("began = time()\ntook = monotonic() - began\nn = 1")]))
         ['began', 'took']
     """
     pairs = [

@@ -57,7 +57,6 @@ class Outside:
                 return True
         return False
 
-
     def is_asked(self, name: str) -> bool:
         """Whether the source asks it for something anywhere."""
         tail = name.rpartition(".")[2]

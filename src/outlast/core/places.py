@@ -123,7 +123,11 @@ def _holds(value: ast.expr, known: set[str]) -> bool:
     """Whether a value is a loop of the run, or goes through one when it is iterated."""
     match value:
         case ast.Call(func=function):
-            if isinstance(function, ast.Attribute) and passes(value) and last(function) in ("batches", "steps"):
+            if (
+                isinstance(function, ast.Attribute)
+                and passes(value)
+                and last(function) in ("batches", "steps")
+            ):
                 return True
             return last(function) != "next" and any(_holds(one, known) for one in value.args)
         case ast.GeneratorExp():
