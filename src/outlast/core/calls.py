@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from outlast.core.names import last, path, root
+from outlast.core.names import last, path
 
 # Methods that change what they are called on. Those of the first kind do so where nobody takes what they
 # return: Optax's ``update``, NumPy's ``insert`` and PyTorch's ``add`` return something new instead.
@@ -32,21 +32,18 @@ _SHOWS = frozenset(
 _WRITERS = frozenset(("sys.stdout.write", "sys.stderr.write", "tqdm.write", "logging.log"))
 _QUIET = frozenset(("close", "flush"))
 
+# Functions and methods that do nothing but compute their value.
 _COMPUTES = frozenset(
     {
-        *("abs", "all", "any", "bool", "dict", "enumerate", "float", "format", "int", "len"),
-        *("list", "max", "min", "range", "reversed", "round", "set", "sorted", "str", "sum"),
-        *("tuple", "zip", "fmean", "sqrt"),
+        *("abs", "all", "any", "array", "as_tensor", "asarray", "average", "bool", "cat"),
+        *("compute", "concatenate", "copy", "count", "cpu", "detach", "dict", "enumerate", "exp"),
+        *("fabs", "float", "fmean", "format", "get", "int", "isfinite", "isnan", "item", "items"),
+        *("join", "keys", "len", "list", "max", "mean", "median", "min", "nanmean", "norm"),
+        *("numel", "numpy", "range", "result", "reversed", "round", "set", "size", "sorted"),
+        *("sqrt", "stack", "std", "str", "sum", "tensor", "tolist", "tuple", "values", "var"),
+        *("zip"),
     }
 )
-_GIVES = frozenset(
-    {
-        *("average", "compute", "copy", "count", "cpu", "detach", "format", "get", "item", "items"),
-        *("join", "keys", "max", "mean", "min", "norm", "numel", "numpy", "result", "size", "std"),
-        *("sum", "tolist", "values"),
-    }
-)
-_PACKAGES = frozenset(("jnp", "math", "np", "numpy", "statistics", "torch"))
 
 _PASSES = frozenset(("batches", "epochs", "steps", "validation"))
 
@@ -93,12 +90,7 @@ def changes_first(call: ast.Call) -> bool:
 
 def computes(call: ast.Call) -> bool:
     """Whether all it does is compute its value."""
-    name = path(call.func) or ""
-    if "." not in name:
-        return name in _COMPUTES or (isinstance(call.func, ast.Attribute) and call.func.attr in _GIVES)
-    if name.rpartition(".")[2] in _GIVES:
-        return True
-    return root(name) in _PACKAGES and not name.rpartition(".")[2].startswith("save")
+    return last(call.func) in _COMPUTES
 
 
 def makes(call: ast.Call) -> bool:

@@ -61,6 +61,24 @@ def walrus(one: ast.AST) -> set[str]:
     return {inner.target.id for inner in ast.walk(one) if isinstance(inner, ast.NamedExpr)}
 
 
+def assigned(tree: ast.AST) -> Iterator[tuple[list[str], ast.expr]]:
+    """What code assigns, each name with its own value where several are assigned at once.
+
+    Example:
+        >>> [names for names, value in assigned(ast.parse("total, count = 0, 0"))]
+        [['total'], ['count']]
+    """
+    for one in ast.walk(tree):
+        if isinstance(one, ast.withitem) and one.optional_vars is not None:
+            yield targets(one.optional_vars), one.context_expr
+        for target in one.targets if isinstance(one, ast.Assign) else ():
+            parts, values = getattr(target, "elts", None), getattr(one.value, "elts", None)
+            if parts and values and len(parts) == len(values):
+                yield from ((targets(part), value) for part, value in zip(parts, values, strict=True))
+            else:
+                yield targets(target), one.value
+
+
 def timed(code: Iterable[ast.AST]) -> frozenset[str]:
     r"""The variables that hold times, or what is computed from a time: they differ in every start.
 
@@ -68,14 +86,7 @@ def timed(code: Iterable[ast.AST]) -> frozenset[str]:
         >>> sorted(timed([ast.parse("began = time()\ntook = monotonic() - began\nn = 1")]))
         ['began', 'took']
     """
-    pairs = [
-        (name, one.value)
-        for tree in code
-        for one in ast.walk(tree)
-        if isinstance(one, ast.Assign)
-        for target in one.targets
-        for name in targets(target)
-    ]
+    pairs = [(name, value) for tree in code for names, value in assigned(tree) for name in names]
     found: frozenset[str] = frozenset()
     while True:
         more = found | {name for name, value in pairs if is_timed(value, found)}

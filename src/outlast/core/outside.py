@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from outlast.core import calls
 from outlast.core.dataflow import BINDING, Code, declared_outside, parameters
-from outlast.core.names import path, prefixes, root
+from outlast.core.names import path, prefixes, root, targets
 from outlast.core.places import Function, Place
 
 _NOTHING: frozenset[str] = frozenset()
@@ -46,14 +46,14 @@ class Outside:
 
     def _is_begun_elsewhere(self, name: str) -> bool:
         own = {id(one) for one in ast.walk(self._place.loop)}
-        tail = name.rpartition(".")[2]
-        for one in _repeated(self._place.tree):
-            if id(one) in own:
-                continue
-            names = [path(target) for target in one.targets] if isinstance(one, ast.Assign) else []
-            if isinstance(one, ast.Call) and calls.resets(one) and isinstance(one.func, ast.Attribute):
-                names = [path(one.func.value)]
-            if any(known is not None and known.rpartition(".")[2] == tail for known in names):
+        first, tail = root(name), name.rpartition(".")[2]
+        for one in _repeated(self._place.tree, None if "." in name else first):
+            names: list[str] = []
+            if isinstance(one, ast.Assign) and id(one) not in own:
+                names = [begun for target in one.targets for begun in targets(target)]
+            elif isinstance(one, ast.Call) and calls.resets(one) and isinstance(one.func, ast.Attribute):
+                names = [path(one.func.value) or ""]
+            if any(begun.rpartition(".")[2] == tail and ("." in begun) == ("." in name) for begun in names):
                 return True
         return False
 
@@ -64,12 +64,21 @@ class Outside:
         return any((path(one) or "").rpartition(".")[2] == tail for one in asked)
 
 
-def _repeated(tree: ast.AST, *, is_repeated: bool = False) -> Iterator[ast.AST]:
-    """The code that may run again: that of loops and functions, but for ``__init__``."""
+def _repeated(tree: ast.AST, declared: str | None, *, is_repeated: bool = False) -> Iterator[ast.AST]:
+    """The code that may run again: that of loops and functions, but for ``__init__``.
+
+    Args:
+        tree: of the code.
+        declared: the functions must declare this variable as one of others; None: any function counts.
+        is_repeated: the tree is such code.
+    """
     for child in ast.iter_child_nodes(tree):
         if is_repeated:
             yield child
-        is_code = isinstance(child, Function) and child.name not in ("__init__", "__new__")
-        is_loop = isinstance(child, ast.For | ast.While | ast.AsyncFor)
-        if not (isinstance(child, Function) and not is_code):
-            yield from _repeated(child, is_repeated=is_repeated or is_code or is_loop)
+        if isinstance(child, Function):
+            counts = declared is None or declared in declared_outside(child)
+            if counts and child.name not in ("__init__", "__new__"):
+                yield from _repeated(child, declared, is_repeated=True)
+        else:
+            is_loop = isinstance(child, ast.For | ast.While | ast.AsyncFor)
+            yield from _repeated(child, declared, is_repeated=is_repeated or is_loop)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from outlast.core.calls import arguments, passes
-from outlast.core.names import last, path, targets
+from outlast.core.names import assigned, last, path, targets
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
@@ -93,10 +93,7 @@ def going_through(tree: ast.AST) -> set[str]:
         >>> sorted(going_through(ast.parse("batches = run.batches(x); bar = tqdm(batches)")))
         ['bar', 'batches']
     """
-    pairs = [(targets(one.targets[0]), one.value) for one in ast.walk(tree) if isinstance(one, ast.Assign)]
-    for one in ast.walk(tree):
-        if isinstance(one, ast.withitem) and one.optional_vars is not None:
-            pairs.append((targets(one.optional_vars), one.context_expr))
+    pairs = list(assigned(tree))
     found: set[str] = set()
     while True:
         more = {name for names, value in pairs if _holds(value, found) for name in names}

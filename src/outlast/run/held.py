@@ -9,6 +9,7 @@ from typing import Any
 from outlast.core.asking import asked, has
 
 _PARTS_OF_LOADERS = ("dataset", "sampler", "batch_sampler")
+_CONSTANT = (bool, int, float, complex, str, bytes, type(None))
 _MOST = 100_000  # values in one thing
 
 
@@ -25,8 +26,8 @@ def is_held(value: Any, things: Iterable[Any]) -> bool:
 
 def _pieces(thing: Any) -> Iterator[Any]:
     yield thing
-    if isinstance(thing, dict | list):
-        yield from islice(_containers(thing), _MOST)
+    if isinstance(thing, dict | list | tuple):
+        yield from islice(_members(thing), _MOST)
         return
     if has(type(thing), "named_parameters"):
         for kind in ("modules", "parameters", "buffers"):
@@ -34,7 +35,7 @@ def _pieces(thing: Any) -> Iterator[Any]:
     elif has(type(thing), "layers"):
         yield from asked(thing, "layers", ())
     if has(thing, "param_groups"):
-        yield from _containers(asked(thing, "param_groups"))
+        yield from _members(asked(thing, "param_groups"))
     yield from (piece for name in _PARTS_OF_LOADERS if (piece := asked(thing, name)) is not None)
 
 
@@ -45,12 +46,14 @@ def _listed(module: Any, kind: str) -> list[Any]:
         return []
 
 
-def _containers(thing: Any, depth: int = 8) -> Iterator[Any]:
-    """Lists and dicts in it: numbers and texts may be the same object by chance."""
-    if depth and isinstance(thing, dict | list):
-        yield thing
+def _members(thing: Any, depth: int = 8) -> Iterator[Any]:
+    """What is in it, but for values that never change: they may be the same object by chance."""
+    if not depth or isinstance(thing, _CONSTANT) or (has(thing, "shape") and has(thing, "dtype")):
+        return
+    yield thing
+    if isinstance(thing, dict | list | tuple):
         for inner in thing.values() if isinstance(thing, dict) else thing:
-            yield from _containers(inner, depth - 1)
+            yield from _members(inner, depth - 1)
 
 
 def _share(value: Any, piece: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from outlast.core import places
 from outlast.core.asking import asked, has
 from outlast.core.calls import passes
-from outlast.core.carried import Looked, look
+from outlast.core.carried import Carried, Looked, look
 from outlast.core.handed import handed_over
 from outlast.core.names import root
 from outlast.core.places import Place, place_at
@@ -110,7 +110,7 @@ class Script:
         loaders = [value for name in given for value in self._values(variables, name)[name.count(".") :]]
         seen: set[str] = set()
         for one in ours:
-            value = self._own_value(variables, one.name, loaders)
+            value = self._own_value(variables, one, loaders)
             is_drawn = one in looked.drawn
             counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
             if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
@@ -123,11 +123,13 @@ class Script:
         if looked.counter is not None and (inside or "epochs" not in _marks(place)):
             yield Named(looked.counter, f"{'run.batch' if inside else 'run.step'} counts on", inside)
 
-    def _own_value(self, variables: Mapping[str, Any], name: str, loaders: Iterable[Any]) -> list[Any]:
+    def _own_value(self, variables: Mapping[str, Any], one: Carried, loaders: Iterable[Any]) -> list[Any]:
         """The value of a variable; nothing if it has none, or if others look after it."""
-        values = self._values(variables, name)
-        is_whole = len(values) == name.count(".") + 1
-        is_ours = is_whole and not any(self._is_saved(one) or is_held(one, loaders) for one in values)
+        values = self._values(variables, one.name)
+        is_whole = len(values) == one.name.count(".") + 1
+        is_replaced = bool(one.ways) and one.ways <= {"=", "begun"}  # by something else that is not saved
+        owners = values[:-1] if is_replaced else values
+        is_ours = is_whole and not any(self._is_saved(value) or is_held(value, loaders) for value in owners)
         return values[-1:] if is_ours else []
 
     def _is_handed(self, variables: Mapping[str, Any], names: Iterable[str]) -> bool:
@@ -184,8 +186,8 @@ def _parsed(frame: FrameType) -> ast.Module:
 def _variables(frame: FrameType, names: set[str]) -> dict[str, Any]:
     """The variables that the frame's code knows by these names."""
     here = frame.f_locals
-    places = {name: place for place in (frame.f_globals, here) for name in names if name in place}
-    found = {name: place[name] for name, place in places.items()}
+    found = {name: frame.f_globals[name] for name in names if name in frame.f_globals}
+    found |= {name: here[name] for name in names if name in here}
     is_copy = sys.version_info < (3, 13) and bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
     if is_copy and sys.getrefcount(here) <= _REFERENCES:  # it stays with the frame, and holds all it has
         here.clear()
