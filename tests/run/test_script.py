@@ -377,7 +377,8 @@ def test_a_random_generator_of_the_script_is_named_unless_it_is_saved(folder: Pa
         run.log(own=own.normal(), fresh=fresh.normal())
     assert doubts(capsys) == [
         "after a resume the script's own rng starts over: pass it to the Run, Run(..., rng=rng); "
-        "so does draws: pass it to the Run, Run(..., draws=draws); so does own: pass it to the Run, Run(..., own=own)"
+        "so does draws: pass it to the Run, Run(..., draws=draws); "
+        "so does own: pass it to the Run, Run(..., own=own)"
     ]
 
 

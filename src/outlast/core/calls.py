@@ -20,6 +20,7 @@ _TAKING = frozenset(("get_nowait", "pop", "popitem", "popleft", "setdefault"))
 _CHANGING_FIRST = frozenset(("at", "heappop", "heappush", "insort", "shuffle"))  # np.add.at(histogram, ...)
 
 # Methods after which it does not matter what was there before.
+_SEEDS = frozenset(("manual_seed", "seed"))
 _RESETS = frozenset(("clear", "copy_", "fill_", "reset", "reset_state", "reset_states", "zero_"))
 
 _SHOWS = frozenset(
@@ -65,7 +66,12 @@ def is_quiet(call: ast.Call) -> bool:
 
 def resets(call: ast.Call) -> bool:
     """Whether a method sets all of what it is called on."""
-    return isinstance(call.func, ast.Attribute) and call.func.attr in _RESETS
+    return isinstance(call.func, ast.Attribute) and call.func.attr in _RESETS | _SEEDS
+
+
+def seeds(call: ast.Call) -> bool:
+    """Whether it seeds a random generator."""
+    return last(call.func) in _SEEDS
 
 
 def changes(call: ast.Call, *, is_statement: bool) -> bool:

@@ -152,7 +152,8 @@ class Code:
         if calls.shows(call) or (on is not None and calls.is_quiet(call)):
             return self._read_all(given, known, _NOTHING)
         if on is not None and calls.resets(call):
-            known = self._read_all(given, known, self._goals_of(on))
+            goals = frozenset((ACT,)) if calls.seeds(call) else self._goals_of(on)
+            known = self._read_all(given, known, goals)
             name = path(on)
             return known if name is None else known | self._reset(name)
         if on is not None and calls.changes(call, is_statement=True):

@@ -71,12 +71,17 @@ def assigned(tree: ast.AST) -> Iterator[tuple[list[str], ast.expr]]:
     for one in ast.walk(tree):
         if isinstance(one, ast.withitem) and one.optional_vars is not None:
             yield targets(one.optional_vars), one.context_expr
-        for target in one.targets if isinstance(one, ast.Assign) else ():
-            parts, values = getattr(target, "elts", None), getattr(one.value, "elts", None)
-            if parts and values and len(parts) == len(values):
-                yield from ((targets(part), value) for part, value in zip(parts, values, strict=True))
-            else:
-                yield targets(target), one.value
+        if isinstance(one, ast.Assign):
+            for target in one.targets:
+                yield from _pairs(target, one.value)
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[list[str], ast.expr]]:
+    parts, values = getattr(target, "elts", ()), getattr(value, "elts", ())
+    if parts and len(parts) == len(values):
+        yield from ((targets(part), one) for part, one in zip(parts, values, strict=True))
+    else:
+        yield targets(target), value
 
 
 def timed(code: Iterable[ast.AST]) -> frozenset[str]:

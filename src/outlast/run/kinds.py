@@ -21,6 +21,8 @@ _ADDING = frozenset(
     (*("accumulate", "add", "add_", "append", "appendleft"), *("extend", "first", "record", "update"))
 )
 
+_MEANS = ("avg", "average", "compute", "global_avg", "mean", "result", "value")  # of a meter
+
 LOG = "log each batch, run.log(loss=loss)"
 _KEEP = "keep it in run.extra"
 
@@ -80,7 +82,7 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> s
     if isinstance(value, _PLAIN):
         is_mean = (inside or is_sum) and isinstance(value, (*_NUMBERS, *_COLLECTIONS))
         return f"{LOG}, or {_KEEP}" if is_mean else _KEEP
-    if is_sum or is_array(value) or is_metric(value) or one.is_called:
+    if is_array(value) or any(has(value, name) for name in _MEANS):
         return f"{LOG}, which averages"
     return "give it a state_dict() and a load_state_dict(), and pass it to the Run"
 
