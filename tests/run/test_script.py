@@ -464,3 +464,12 @@ def test_the_advice_is_for_the_kind_of_the_value(folder: Path, capsys: Out, name
     told = doubts(capsys)[0].partition("own ")[2]
     groups = dict(one.replace(" starts over", "").split(": ", 1) for one in told.split("; so does "))
     assert groups[name] == advice
+
+
+def test_a_very_long_sum_ends_no_training(folder: Path, capsys: Out) -> None:
+    file = folder.parent / "long.py"
+    lines = ["for batch in run.steps(range(3), 3):", f"    total = {' + '.join(['batch'] * 5000)}"]
+    file.write_text("\n".join(lines))
+    run = made(folder)
+    exec(compile("for batch in run.steps(range(3), 3): pass", str(file), "exec"), {"run": run})
+    assert run.finished and doubts(capsys) == []

@@ -33,7 +33,7 @@ def _pieces(thing: Any) -> Iterator[Any]:
         for kind in ("modules", "parameters", "buffers"):
             yield from _listed(thing, kind)
     elif has(type(thing), "layers"):
-        yield from asked(thing, "layers", ())
+        yield from _members(asked(thing, "layers"))
     if has(thing, "param_groups"):
         yield from _members(asked(thing, "param_groups"))
     yield from (piece for name in _PARTS_OF_LOADERS if (piece := asked(thing, name)) is not None)

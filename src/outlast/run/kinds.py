@@ -65,7 +65,7 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> s
         return both if inside else f"make it in each epoch, or {both}"
     if is_jax and is_array(value):
         return "put it into the state"
-    if is_array(value) and asked(value, "shape") != ():
+    if is_array(value) and asked(value, "ndim"):
         return (
             "keep it in a buffer of the model, or in a part"
             if has(value, "detach")

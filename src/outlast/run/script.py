@@ -87,6 +87,11 @@ class Script:
             inside: it is one of batches inside an epoch.
             is_jax: what is trained is a value, which the loop sets.
         """
+        with suppress(RecursionError):  # of a sum of a thousand terms: no training may end for it
+            return self._looked(inside=inside, is_jax=is_jax)
+        return []
+
+    def _looked(self, *, inside: bool, is_jax: bool) -> list[Named]:
         for frame in _asking():
             place = place_at(_parsed(frame), frame.f_lineno, _INSIDE if inside else _AROUND)
             if _passes_on(frame) and not (place is not None and _is_marked(place)):
