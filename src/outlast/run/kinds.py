@@ -66,11 +66,8 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> s
     if is_jax and is_array(value):
         return "put it into the state"
     if is_array(value) and asked(value, "ndim"):
-        return (
-            "keep it in a buffer of the model, or in a part"
-            if has(value, "detach")
-            else f"{_KEEP}, as a list"
-        )
+        is_tensor = has(value, "detach")
+        return "keep it in a buffer of the model, or in a part" if is_tensor else f"{_KEEP}, as a list"
     if isinstance(value, int) and one.counts:
         return f"{'run.batch' if inside else 'run.step'} counts on"
     if isinstance(value, int) and ways <= {"+1", "begun"}:
@@ -82,7 +79,7 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> s
     if isinstance(value, _PLAIN):
         is_mean = (inside or is_sum) and isinstance(value, (*_NUMBERS, *_COLLECTIONS))
         return f"{LOG}, or {_KEEP}" if is_mean else _KEEP
-    if is_array(value) or any(has(value, name) for name in _MEANS):
+    if is_array(value) or any(has(value, name) or has(type(value), name) for name in _MEANS):
         return f"{LOG}, which averages"
     return "give it a state_dict() and a load_state_dict(), and pass it to the Run"
 
