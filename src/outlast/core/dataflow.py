@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from outlast.core import calls
 from outlast.core.names import is_timed, path, prefixes, root, single, targets, walrus
+from outlast.core.shapes import adds_one, adds_one_to, after_either, base, captured, is_all, takes_all
 
 ACT = ""
 BINDING = frozenset(("=", "+=", "+1", "begun"))  # the ways in which a name gets a value
 _NOTHING: frozenset[str] = frozenset()
-_LEAVES = (ast.Break, ast.Continue, ast.Raise, ast.Return)
 
 Flows = Mapping[str, Iterable[str]]
 
@@ -74,7 +74,7 @@ class Code:
                 inner = known | walrus(test)
                 (yes, first), (no, second) = self._under(body, inner), self._under(other, inner)
                 self._read(test, known, first | second)
-                return _both((body, yes), (other, no))
+                return after_either((body, yes), (other, no))
             case ast.For() | ast.AsyncFor():
                 inner, effects = self._under([*one.body, *one.orelse], known | self._set(one.target, known))
                 self._read(one.iter, known, effects | self._goals(*targets(one.target)))
@@ -93,12 +93,12 @@ class Code:
             case ast.Try() | ast.TryStar():
                 ends = [([*one.body, *one.orelse], self.run([*one.body, *one.orelse], known))]
                 ends += [(handler.body, self.run(handler.body, known)) for handler in one.handlers]
-                return self.run(one.finalbody, _both(*ends))
+                return self.run(one.finalbody, after_either(*ends))
             case ast.Match(subject=subject, cases=cases):
-                taken = [self._under(case.body, known | _captured(case.pattern)) for case in cases]
+                taken = [self._under(case.body, known | captured(case.pattern)) for case in cases]
                 self._read(subject, known, _NOTHING.union(*(effects for _, effects in taken)))
                 ends = [(case.body, inner) for case, (inner, _) in zip(cases, taken, strict=True)]
-                return _both(*ends) if _takes_all(cases[-1]) else known
+                return after_either(*ends) if takes_all(cases[-1]) else known
             case ast.Assign(targets=all_targets, value=value):
                 return self._assign(all_targets, value, known)
             case ast.AnnAssign(target=target, value=value) if value is not None:
@@ -106,7 +106,7 @@ class Code:
             case ast.AugAssign(target=target, value=value):
                 if not is_timed(value, self.timed):
                     known = self._read(value, known, self._goals_of(target))
-                    self._change(target, known, "+1" if _is_step(one) else "+=")
+                    self._change(target, known, "+1" if adds_one_to(one) else "+=")
                 return known
             case ast.Expr(value=ast.Call() as call):
                 return self._effect(call, known)
@@ -132,13 +132,13 @@ class Code:
         goals = frozenset[str]().union(*map(self._goals_of, all_targets))
         parts = [one for target in all_targets for one in single(target) if not isinstance(one, ast.Name)]
         if parts:  # others may have the object
-            self._own = {_base(one) for one in parts}
+            self._own = {base(one) for one in parts}
             goals |= {ACT}
             self._act()
         known = self._read(value, known, goals)
         self._own = set()
         own = path(all_targets[0]) if len(all_targets) == 1 else None
-        way = "+1" if own is not None and _adds_one(value, own) else "="
+        way = "+1" if own is not None and adds_one(value, own) else "="
         if own is not None and isinstance(value, ast.Constant):
             way = "begun"
         for target in all_targets:
@@ -179,7 +179,7 @@ class Code:
         for one in single(target):
             if not isinstance(one, ast.Subscript):
                 continue
-            if _is_all(one.slice) and (whole := path(one.value)) is not None:
+            if is_all(one.slice) and (whole := path(one.value)) is not None:
                 names |= self._reset(whole)
             else:
                 self._change(one, known, "=")
@@ -225,7 +225,7 @@ class Code:
         return frozenset((*names, *(f"={name}" for name in names if self.begins)))
 
     def _goals_of(self, target: ast.AST) -> frozenset[str]:
-        return self._goals(*(name for one in single(target) if (name := _base(one)) is not None))
+        return self._goals(*(name for one in single(target) if (name := base(one)) is not None))
 
     # Reading.
 
@@ -279,7 +279,7 @@ class Code:
                 return known | walrus(one)
             case ast.NamedExpr(target=target, value=value):
                 known = self._read(value, known, goals | self._goals(target.id))
-                return known | self._set(target, known, "+1" if _adds_one(value, target.id) else "=")
+                return known | self._set(target, known, "+1" if adds_one(value, target.id) else "=")
             case ast.Call():
                 return self._value(one, known, goals)
             case ast.Yield() | ast.YieldFrom() | ast.Await():
@@ -366,49 +366,3 @@ def comes_to_something(flows: Flows, name: str) -> bool:
                 left += [goal for goal in goals if goal not in seen]
                 seen |= {*goals}
     return False
-
-
-def _both(*ends: tuple[list[ast.stmt], frozenset[str]]) -> frozenset[str]:
-    """What is set for certain after one of several pieces of code, each with what is set after it."""
-    known = [after for code, after in ends if not (code and isinstance(code[-1], _LEAVES))]
-    return frozenset.intersection(*known) if known else ends[0][1]
-
-
-def _base(target: ast.AST) -> str | None:
-    """The variable that changes where an item of it, or a value that it gives, does."""
-    while isinstance(target, ast.Subscript | ast.Call):
-        if isinstance(target, ast.Subscript):
-            target = target.value
-        elif isinstance(target.func, ast.Attribute):
-            target = target.func.value
-        else:
-            return None
-    return path(target)
-
-
-def _is_step(one: ast.AugAssign) -> bool:
-    return isinstance(one.op, ast.Add) and isinstance(one.value, ast.Constant) and one.value.value == 1
-
-
-def _adds_one(value: ast.expr, own: str) -> bool:
-    match value:
-        case ast.BinOp(left=left, op=ast.Add(), right=ast.Constant(value=1)):
-            return path(left) == own
-    return False
-
-
-def _is_all(index: ast.AST) -> bool:
-    """Whether it is ``[:]`` or ``[...]``."""
-    if isinstance(index, ast.Slice):
-        return (index.lower, index.upper, index.step) == (None, None, None)
-    return isinstance(index, ast.Constant) and index.value is Ellipsis
-
-
-def _captured(pattern: ast.AST) -> frozenset[str]:
-    names = (getattr(one, "name", None) or getattr(one, "rest", None) for one in ast.walk(pattern))
-    return frozenset(name for name in names if name)
-
-
-def _takes_all(case: ast.match_case) -> bool:
-    is_wildcard = isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
-    return is_wildcard and case.guard is None
