@@ -7,16 +7,22 @@ from textwrap import dedent, indent
 
 import pytest
 
-from outlast.core.carried import carried, counted, handed_over, loop_at
+from outlast.core.carried import counts, look
+from outlast.core.handed import handed_over
+from outlast.core.places import counted, place_at
 
 
 def in_a_loop(body: str, behind: str = "pass") -> list[str]:
     """What a loop of batches with such a body carries; ``behind`` it is the rest of the epoch."""
     code = "for epoch in run.epochs(3):\n    for i, x in batches:\n"
     code += indent(dedent(body).strip(), " " * 8) + "\n" + indent(dedent(behind).strip(), " " * 4)
-    found = loop_at(ast.parse(code), 2)
-    assert found is not None
-    return carried(*found)
+    return names_at(code, 2)
+
+
+def names_at(code: str, line: int) -> list[str]:
+    place = place_at(ast.parse(dedent(code).lstrip()), line)
+    assert place is not None
+    return [one.name for one in look(place).carried]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,25 @@ def in_a_loop(body: str, behind: str = "pass") -> list[str]:
         ("try:\n    total += f(x)\nexcept Error:\n    pass", "log(total)", ["total"]),
         ("with scope():\n    total += f(x)", "log(total)", ["total"]),
         ("match x:\n    case 1: count += 1", "log(count)", ["count"]),
+        ("meter.update(f(x), len(x))", "run.log(loss=meter.avg)", ["meter"]),
+        ("self.meter.add(f(x))", "run.log(loss=self.meter.value())", ["self.meter"]),
+        ("accuracy(x, y)", "run.log(acc=accuracy.compute())", ["accuracy"]),
+        ("if (n := n + 1) % 3 == 0: step(x)", "", ["n"]),
+        ("w = queue.pop(0)\nstep(x * w)", "", ["queue"]),
+        ("left.discard(x)", "run.log(n=len(left))", ["left"]),
+        ("groups.setdefault(x.label, []).append(f(x))", "run.log(n=len(groups))", ["groups"]),
+        ("total.add_(f(x))", "run.log(loss=total)", ["total"]),
+        ("counts[x.label].add_(1)", "run.log(n=counts[0])", ["counts"]),
+        ("np.add.at(histogram, x.label, 1)", "run.log(n=histogram[0])", ["histogram"]),
+        ("random.shuffle(order)\nstep(x[order])", "", ["order"]),
+        ("now = replace(now, step=now.step + 1)\nset_rate(now.step)", "", ["now"]),
+        ("n += 1\nrate = lambda: 1 / n\nstep(x, rate())", "", ["n"]),
+        ("n += 1\ndef rate(): return 1 / n\nstep(x, rate())", "", ["n"]),
+        ("n += 1\noptimizer.param_groups[0]['lr'] = 1 / n", "", ["n"]),
+        ("n += 1\ntorch.manual_seed(n)", "", ["n"]),
+        ("if f(x) > 9: worst = x", "look_at(worst)", ["worst"]),
+        ("total += f(x)", "mean = total / 9\nrun.log(loss=mean)", ["total"]),
+        ("n += 1\nif n > 9: break", "", ["n"]),
     ],
 )
 def test_what_is_read_before_it_is_set_is_carried(body: str, behind: str, names: list[str]) -> None:
@@ -63,6 +88,24 @@ def test_what_is_read_before_it_is_set_is_carried(body: str, behind: str, names:
         ("def closure(): return f(x)\noptimizer.step(closure)", ""),
         ("nn.utils.clip_grad_norm_(model.parameters(), 1.0)\noptimizer.step()", ""),
         ("import math\nstep(math.pi)", ""),
+        ("accuracy(x, y)", "run.log(loss=f(x))"),
+        ("bar.update(1)\nbar.set_postfix(loss=f(x))", "bar.close()"),
+        ("total += f(x)\nbar.set_postfix(loss=total / (i + 1))", ""),
+        ("total += f(x)", "mean = total / 9\ntext = f'{mean:.2f}'\nprint(text)"),
+        ("total += f(x)", "logger.info('loss %f', total)"),
+        ("total += f(x)", "sys.stdout.write(str(total))"),
+        ("count += 1\nif count % 4 == 0: print(x)", ""),
+        ("if first:\n    print('begun')\n    first = False", ""),
+        ("while True:\n    y = f(x)\n    break\nstep(y)", ""),
+        ("match i:\n    case 0: y = 1\n    case _: y = 2\nstep(y)", ""),
+        ("try: y = f(x)\nexcept Error: y = 0\nstep(y)", ""),
+        ("if x is None: continue\nelse: y = x\nstep(y)", ""),
+        ("buffer[:] = x\nstep(buffer)", ""),
+        ("buffer.copy_(x)\nstep(buffer)", ""),
+        ("seen += len(x)\nnow = time()\nrun.log(speed=seen / (now - began))\nbegan, seen = now, 0", ""),
+        ("timer.update(time() - began)\nbegan = time()", "run.log(time=timer.avg)"),
+        ("if (loss := f(x)) > 9: step(loss)", "run.log(loss=loss)"),
+        ("generator.manual_seed(i)\nstep(generator)", ""),
     ],
 )
 def test_what_is_set_first_or_read_by_nobody_is_not(body: str, behind: str) -> None:
@@ -71,29 +114,137 @@ def test_what_is_set_first_or_read_by_nobody_is_not(body: str, behind: str) -> N
 
 def test_a_loop_is_found_by_any_line_of_what_it_goes_through() -> None:
     tree = ast.parse("for x in run.batches(\n    loader,\n):\n    for y in x: pass\n")
-    assert [loop_at(tree, line) is not None for line in (1, 2, 3, 4, 5)] == [True, True, True, True, False]
+    assert [place_at(tree, line) is not None for line in (1, 2, 3, 4, 5)] == [True, True, True, True, False]
 
 
 def test_a_loop_alone_in_a_function_is_read_by_the_function() -> None:
-    tree = ast.parse(
+    code = (
         "def train(loader):\n    total = 0\n    for x in run.batches(loader): total += x\n    return total\n"
     )
-    found = loop_at(tree, 3)
-    assert found is not None and carried(*found) == ["total"]
+    assert names_at(code, 3) == ["total"]
 
 
-def test_a_counter_counts_if_it_is_read() -> None:
-    def name(code: str) -> str | None:
-        (loop,) = ast.parse(code).body
-        assert isinstance(loop, ast.For)
-        return counted(loop)
-
-    assert name("for i, x in enumerate(run.batches(a)): step(x, i % 4)") == "i"
-    assert name("for i, x in enumerate(run.batches(a)): print(i)") is None
-    assert name("for i, x in enumerate(run.batches(a)): step(x)") is None
-    assert name("for i, x in run.batches(enumerate(a)): step(x, i)") is None
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("for i, x in enumerate(run.batches(a)): step(x, i % 4)", "i"),
+        ("for i, x in enumerate(run.batches(a)): print(i)", None),
+        ("for i, x in enumerate(run.batches(a)): step(x)", None),
+        ("for i, x in run.batches(enumerate(a)): step(x, i)", None),
+        ("for i, x in tqdm(enumerate(run.batches(a)), total=4): step(x, i)", "i"),
+        ("for i, x in enumerate(tqdm(run.batches(a)), 1): step(x, i)", "i"),
+        ("for i, x in zip(count(), run.batches(a)): step(x, i)", "i"),
+        ("for x, i in zip(run.batches(a), itertools.count(1)): step(x, i)", "i"),
+        ("for i, x in zip(range(9), run.batches(a)): step(x, i)", "i"),
+        ("for y, x in zip(other, run.batches(a)): step(x, y)", None),
+        ("for i, x in enumerate(run.batches(a)):\n    if i % 2 == 0: print(x)", None),
+    ],
+)
+def test_a_counter_counts_if_it_is_read(code: str, name: str | None) -> None:
+    place = place_at(ast.parse(code), 1)
+    assert place is not None
+    assert look(place).counter == name
+    assert name in (None, counted(place.loop))
 
 
 def test_what_is_handed_over_is_known_with_its_place() -> None:
     code = "run.state = {'params': params}\nrate = other\nself.rate = rate\n"
     assert handed_over(ast.parse(code)) == {"params": {"run.state"}, "rate": {"self.rate"}}
+
+
+def test_what_is_read_after_the_outermost_loop_counts() -> None:
+    loops = "for epoch in run.epochs(2):\n    for x in run.batches(a): losses.append(x)\n"
+    assert names_at(loops, 2) == []
+    assert names_at(f"{loops}plot(losses)", 2) == ["losses"]
+    assert names_at(f"{loops}losses = []\nplot(losses)", 2) == []
+    assert names_at(f"{loops}print(losses)", 2) == []
+    inside = "def main():\n    if True:\n" + indent(loops, " " * 8) + "    return losses\n"
+    assert names_at(f"{inside}", 4) == ["losses"]
+
+
+def test_what_the_functions_of_a_module_read_counts() -> None:
+    loop = "for x in run.batches(a): n += 1\n"
+    assert names_at(f"{loop}def rate(): return 1 / n\n", 1) == ["n"]
+    assert names_at(f"{loop}def rate(n): return 1 / n\n", 1) == []
+    assert names_at(f"{loop}def show(): print(n)\n", 1) == []
+
+
+OUTSIDE = """
+class Trainer:
+    def __init__(self):
+        self.steps = self.total = 0
+    def epoch(self, stats, run):
+        global seen
+        count = 0
+        for x in run.batches(a):
+            self.steps += 1
+            self.total += x
+            stats['n'] += 1
+            history.append(x)
+            seen += 1
+            count += 1
+    def fit(self):
+        self.total = 0
+"""
+
+
+def test_what_others_see_counts_and_outlasts_the_function() -> None:
+    place = place_at(ast.parse(OUTSIDE), 8)
+    assert place is not None
+    outlasts = {one.name: one.outlasts for one in look(place).carried}
+    assert outlasts == {
+        "self.steps": True,
+        "self.total": False,  # fit begins it again
+        "stats": True,
+        "history": True,
+        "seen": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "gathered"),
+    [
+        ("losses = [f(x) for x in run.batches(a)]\nrun.log(loss=sum(losses))", 1, "losses"),
+        ("losses = [f(x) for x in run.batches(a)]", 1, None),
+        ("[f(x) for x in run.batches(a)]", 1, None),
+        ("run.log(\n    loss=sum(f(x) for x in run.batches(a)),\n)", 2, "result of line 2"),
+        ("print(sum(f(x) for x in run.batches(a)))", 1, None),
+        ("total = reduce(add, run.batches(a))\nrun.log(loss=total)", 1, "total"),
+    ],
+)
+def test_a_comprehension_gathers_what_matters(code: str, line: int, gathered: str | None) -> None:
+    place = place_at(ast.parse(code), line)
+    assert place is not None
+    assert look(place).gathered == gathered
+
+
+def test_a_loop_may_ask_by_next() -> None:
+    code = "it = iter(run.batches(a))\nwhile True:\n    x = next(it)\n    total += x\nrun.log(loss=total)\n"
+    assert names_at(code, 3) == ["total"]
+    assert place_at(ast.parse("it = iter(run.batches(a))\nfirst = next(it)\n"), 2) is None
+
+
+def test_what_counts_the_batches_is_known() -> None:
+    def found(code: str) -> bool:
+        return counts(ast.parse(dedent(code)).body[0], "n")
+
+    assert found("for x in run.batches(a): n += 1")
+    assert found("for e in run.epochs(2):\n    n = 0\n    for x in run.batches(a): n = n + 1")
+    assert not found("for e in run.epochs(2):\n    n += 1\n    for x in run.batches(a): step(x)")
+    assert not found("for x in run.batches(a):\n    if x: n += 1")
+    assert not found("for x in run.batches(a): n += x")
+
+
+def test_what_is_drawn_from_is_known_but_not_what_a_loader_is_given() -> None:
+    code = (
+        "for x in run.batches(DataLoader(a, generator=g)):\n    step(x + rng.normal())\n    y = f(x, key)\n"
+    )
+    place = place_at(ast.parse(f"for e in run.epochs(2):\n{indent(code, '    ')}"), 1, frozenset(("epochs",)))
+    assert place is not None
+    drawn = {one.name for one in look(place).drawn}
+    assert {"rng", "key"} <= drawn and "g" not in drawn
+
+
+def test_what_is_put_into_extra_is_handed_over() -> None:
+    code = "run.extra['a'] = a\nrun.extra.update(b=b)\nrun.extra['c'].append(c)\nplain = d\n"
+    assert handed_over(ast.parse(code)) == {name: {"run.extra"} for name in "abc"}

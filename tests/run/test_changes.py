@@ -229,9 +229,10 @@ def batches(folder: Path, count: int, size: int | None = None, epochs: int = 2, 
         batch_size = size
 
     run = start(folder, **options)
-    begun = []
+    begun: list[int] = []
+    note = begun.append  # a start names the lists that a loop fills
     for epoch in run.epochs(epochs):
-        begun.append(epoch)
+        note(epoch)
         for number in run.batches(Loader(range(count))):
             run.log(loss=float(number))
     return begun

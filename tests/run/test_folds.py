@@ -24,9 +24,10 @@ def go_through(
 ) -> tuple[list[int], float]:
     """The epochs that are trained, and the weight in the end."""
     run = Run(folder, adapter=training, check_resume="never", **options)
-    begun = []
+    begun: list[int] = []
+    note = begun.append  # a start names the lists that a loop fills
     for epoch in run.epochs(epochs):
-        begun.append(epoch)
+        note(epoch)
         training.weights["w"][0] += 1
         run.log(loss=1.0)
     return begun, training.weights["w"][0]

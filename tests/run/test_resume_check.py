@@ -44,9 +44,10 @@ def train(
     run: Run, epochs: int, until: int | None = None, act: Callable[[int], object] = lambda epoch: None
 ) -> list[int]:
     """Train, but leave the loop in the middle of epoch ``until``; returns the epochs that were begun."""
-    begun = []
+    begun: list[int] = []
+    note = begun.append  # a start names the lists that a loop fills
     for epoch in run.epochs(epochs):
-        begun.append(epoch)
+        note(epoch)
         if epoch == until:
             break
         run.training.weights["w"][0] += random.random()
@@ -413,9 +414,10 @@ def test_a_change_on_purpose_is_no_difference_in_the_next_start(folder: Path, wh
 def test_other_batches_that_are_accepted_are_no_difference(folder: Path) -> None:
     def once(size: int, until: int | None = None, **options: Any) -> list[int]:
         run = start(folder, **options)
-        begun = []
+        begun: list[int] = []
+        note = begun.append  # a start names the lists that a loop fills
         for epoch in run.epochs(6):
-            begun.append(epoch)
+            note(epoch)
             if epoch == until:
                 break
             for batch in run.batches(list(range(size))):

@@ -1,8 +1,11 @@
-"""What the script itself carries on is named where a resume would begin it anew."""
+"""What the script itself carries on is named where it starts over after a resume."""
 
 from __future__ import annotations
 
+import random
 import weakref
+from collections import deque
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import outlast
 from outlast.testing import FakeAdapter
 
 Out = pytest.CaptureFixture[str]
-BEGINS = ": a resume"
+BEGINS = ": after a resume"
 
 
 def made(folder: Path, every: Any = 2, **options: Any) -> outlast.Run:
@@ -37,7 +40,7 @@ def test_sums_of_the_script_are_named_once(folder: Path, capsys: Out) -> None:
             count += 1
         run.log(loss=total / count)
     assert doubts(capsys) == [
-        "a resume inside an epoch would begin the script's own total, count anew: log each batch, "
+        "after a resume inside an epoch the script's own total, count start over: log each batch, "
         "run.log(loss=loss), or keep it in run.extra"
     ]
 
@@ -61,9 +64,10 @@ def test_what_goes_on_from_epoch_to_epoch_is_named(folder: Path, capsys: Out) ->
             run.log(loss=batch / step)
         if epoch < best:
             best = epoch
+        run.log(best=best)
     assert doubts(capsys) == [
-        "a resume would begin the script's own step, best anew: run.step counts the steps, "
-        "or keep it in run.extra"
+        "after a resume the script's own step starts over: run.step counts on; so does best: "
+        "keep it in run.extra"
     ]
 
 
@@ -73,7 +77,7 @@ def test_a_counter_around_the_batches_is_named(folder: Path, capsys: Out) -> Non
         for i, batch in enumerate(run.batches(range(5))):
             run.log(loss=batch * i)
     (told,) = doubts(capsys)
-    assert told == "a resume inside an epoch would begin the script's own i at 0: run.batch counts on"
+    assert told == "after a resume inside an epoch the script's own i starts over: run.batch counts on"
 
 
 def test_what_the_run_saves_is_not_named(folder: Path, capsys: Out) -> None:
@@ -109,7 +113,8 @@ def test_steps_carry_on_too(folder: Path, capsys: Out) -> None:
         seen.append(batch)
         run.log(loss=sum(seen))
     assert doubts(capsys) == [
-        "a resume would begin the script's own seen anew: run.step counts the steps, or keep it in run.extra"
+        "after a resume the script's own seen starts over: log it, run.log(loss=loss), for run.history, "
+        "or keep it in run.extra"
     ]
 
 
@@ -130,7 +135,7 @@ def test_the_loop_around_a_progress_bar_is_looked_at(folder: Path, capsys: Out) 
         for batch in around(run.batches(range(5))):
             total += batch
         run.log(loss=total)
-    assert doubts(capsys)[0].startswith("a resume inside an epoch would begin the script's own total anew")
+    assert doubts(capsys)[0].startswith("after a resume inside an epoch the script's own total starts over")
 
 
 def test_code_without_a_source_is_not_looked_at(folder: Path, capsys: Out) -> None:
@@ -183,4 +188,288 @@ def test_a_variable_that_was_looked_at_is_not_kept(folder: Path, capsys: Out) ->
             state = state + batch
             assert first() is None
             run.log(loss=float(state.sum()))
-    assert doubts(capsys)[0].startswith("a resume would begin the script's own state anew")
+    assert doubts(capsys)[0].startswith("after a resume the script's own state starts over")
+
+
+IN_AN_EPOCH = "after a resume inside an epoch the script's own"
+MEAN = "log each batch, run.log(loss=loss), which averages"
+
+
+class AverageMeter:
+    """As many scripts have it."""
+
+    def __init__(self) -> None:
+        self.sum = self.count = 0.0
+
+    def reset(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    def update(self, value: float, n: int = 1) -> None:
+        self.sum += value * n
+        self.count += n
+
+    def __call__(self, value: float) -> None:
+        self.update(value)
+
+    @property
+    def avg(self) -> float:
+        return self.sum / max(self.count, 1)
+
+
+class Bar:
+    """A progress bar."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def update(self, n: int) -> None:
+        self.n += n
+
+    def set_postfix(self, **shown: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_meter_of_the_script_is_named(folder: Path, capsys: Out) -> None:
+    run = made(folder)
+    for _ in run.epochs(2):
+        losses, called = AverageMeter(), AverageMeter()
+        for batch in run.batches(range(5)):
+            losses.update(batch)
+            called(batch)
+        run.log(loss=losses.avg, called=called.avg)
+    assert doubts(capsys) == [f"{IN_AN_EPOCH} losses, called start over: {MEAN}"]
+
+
+def test_a_meter_that_each_epoch_resets_matters_inside_an_epoch(folder: Path, capsys: Out) -> None:
+    losses, run = AverageMeter(), made(folder)
+    for _ in run.epochs(2):
+        losses.reset()
+        for batch in run.batches(range(5)):
+            losses.update(batch)
+        run.log(loss=losses.avg)
+    assert doubts(capsys) == [f"{IN_AN_EPOCH} losses starts over: {MEAN}"]
+
+
+def test_what_only_shows_is_not_named(folder: Path, capsys: Out) -> None:
+    run, bar, first, out = made(folder), Bar(), True, np.zeros(1)
+    for _ in run.epochs(2):
+        total = 0.0
+        for i, batch in enumerate(run.batches(range(5))):
+            total += batch
+            bar.update(1)
+            bar.set_postfix(loss=total / (i + 1))
+            if i % 2 == 0:
+                print(batch)
+            if first:
+                print("begun")
+                first = False
+            out[:] = batch
+            run.log(loss=float(out[0]))
+        mean = total / 5
+        print(mean)
+        bar.close()
+    assert doubts(capsys) == []
+
+
+def test_what_is_read_after_the_loops_is_named(folder: Path, capsys: Out) -> None:
+    losses: list[int] = []
+    run = made(folder, "epoch")
+    for _ in run.epochs(2):
+        for batch in run.batches(range(5)):
+            losses.append(batch)
+    assert len(losses) == 10
+    assert doubts(capsys)[0].startswith("after a resume the script's own losses starts over: log it")
+
+
+class Trainer:
+    """With sums of its own, in attributes."""
+
+    def __init__(self, run: outlast.Run) -> None:
+        self.run, self.steps, self.sum = run, 0, 0.0
+
+    def epoch(self) -> None:
+        for batch in self.run.batches(range(5)):
+            self.steps += 1
+            self.sum += batch
+
+    def fit(self) -> None:
+        for _ in self.run.epochs(2):
+            self.sum = 0.0
+            self.epoch()
+            self.run.log(loss=self.sum)
+
+
+@pytest.mark.parametrize("every", [2, "epoch"], ids=str)
+def test_attributes_outlast_their_epoch(folder: Path, capsys: Out, every: Any) -> None:
+    Trainer(made(folder, every)).fit()
+    steps = "after a resume the script's own self.steps starts over: run.step counts on"
+    total = f"{IN_AN_EPOCH} self.sum starts over: log each batch, run.log(loss=loss), or keep it in run.extra"
+    assert doubts(capsys) == ([steps, total] if every == 2 else [steps])
+
+
+everything = 0.0
+
+
+def an_epoch(run: outlast.Run) -> None:
+    global everything
+    for batch in run.batches(range(5)):
+        everything += batch
+
+
+@pytest.mark.parametrize("every", [2, "epoch"], ids=str)
+def test_a_global_variable_outlasts_its_epoch(folder: Path, capsys: Out, every: Any) -> None:
+    run = made(folder, every)
+    for _ in run.epochs(2):
+        an_epoch(run)
+        run.log(loss=everything)
+    assert [one.partition(":")[0] for one in doubts(capsys)] == [
+        "after a resume the script's own everything starts over"
+    ]
+
+
+def test_comprehensions_and_what_is_asked_by_next_are_loops(folder: Path, capsys: Out) -> None:
+    run = made(folder)
+    for _ in run.epochs(2):
+        losses = [batch * 2 for batch in run.batches(range(5))]
+        run.log(loss=sum(losses))
+    other = made(folder / "other")
+    for _ in other.epochs(2):
+        total, batches = 0.0, iter(other.batches(range(5)))
+        while (batch := next(batches, None)) is not None:
+            total += batch
+        other.log(loss=total)
+    summed = made(folder / "summed")
+    for _ in summed.epochs(2):
+        summed.log(loss=sum(batch for batch in summed.batches(range(5))))
+    lists, sums, last = doubts(capsys)
+    assert lists == f"{IN_AN_EPOCH} losses starts over: log each batch, run.log(loss=loss)"
+    assert sums.startswith(f"{IN_AN_EPOCH} total starts over: log each batch")
+    assert last.startswith(f"{IN_AN_EPOCH} result of line ")
+
+
+def trained(run: outlast.Run) -> Any:
+    total = 0
+    for batch in run.batches(range(5)):
+        total += batch
+        yield total
+
+
+def test_a_generator_of_the_script_may_be_the_loop(folder: Path, capsys: Out) -> None:
+    run = made(folder)
+    for _ in run.epochs(2):
+        for total in trained(run):
+            run.log(loss=total)
+    (told,) = doubts(capsys)
+    assert told.startswith(f"{IN_AN_EPOCH} total starts over")
+
+
+def test_a_random_generator_of_the_script_is_named_unless_it_is_saved(folder: Path, capsys: Out) -> None:
+    saved, rng, own = (np.random.default_rng(seed) for seed in range(3))
+    draws = random.Random(0)
+    run = made(folder, saved=saved)
+    for epoch in run.epochs(2):
+        fresh = np.random.default_rng((7, epoch))
+        for batch in run.batches(range(5)):
+            run.log(loss=batch + saved.normal() + rng.normal() + draws.random() + np.random.normal())
+        run.log(own=own.normal(), fresh=fresh.normal())
+    assert doubts(capsys) == [
+        "after a resume the script's own rng starts over: pass it to the Run, Run(..., rng=rng); "
+        "so does draws: pass it to the Run, Run(..., draws=draws); "
+        "so does own: pass it to the Run, Run(..., own=own)"
+    ]
+
+
+def test_what_is_kept_in_extra_is_not_named(folder: Path, capsys: Out) -> None:
+    run = made(folder)
+    losses, best = run.extra.setdefault("losses", []), run.extra.get("best", 9.0)
+    for _ in run.epochs(2):
+        total = run.extra.get("total", 0.0)
+        for batch in run.batches(range(5)):
+            total += batch
+            run.extra["total"] = total
+            losses.append(batch)
+        best = min(best, total)
+        run.extra.update(best=best, total=0.0)
+        run.log(loss=sum(losses), best=best)
+    assert doubts(capsys) == []
+
+
+def test_what_is_changed_in_the_model_the_optimizer_or_the_loader_is_not_named(
+    folder: Path, capsys: Out
+) -> None:
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data
+    model = torch.nn.Linear(1, 1)
+    model.register_buffer("seen", torch.tensor(0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    group, weight = optimizer.param_groups[0], model.weight.data
+    dataset = data.TensorDataset(torch.zeros(6, 1))
+    dataset.n = 0
+    loader = data.DataLoader(dataset, batch_size=2)
+    run = outlast.Run(folder, model=model, optimizer=optimizer, save_every=2)
+    for _ in run.epochs(1):
+        for (batch,) in run.batches(loader):
+            loss = model(batch).mean()
+            loss.backward()
+            optimizer.step()
+            model.seen += 1
+            weight *= 0.9
+            group["lr"] = group["lr"] * 0.9
+            optimizer.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"] * 0.9
+            loader.dataset.n += 1
+            run.log(loss=loss, seen=model.seen, rate=group["lr"], n=loader.dataset.n, norm=weight.norm())
+    assert doubts(capsys) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("count", "run.step counts on"),
+        ("odd", 'keep it in run.extra, run.extra["odd"] = run.extra.get("odd", 0) + 1'),
+        ("pairs", "make it in each epoch, or go through both with run.batches(zip(a, b))"),
+        ("table", "keep it in run.extra, as a list"),
+        ("window", "keep it in run.extra, or in a part"),
+        ("average", "pass it to the Run, Run(..., average=average)"),
+        ("position", "give it a state_dict() and a load_state_dict(), and pass it to the Run"),
+    ],
+)
+def test_the_advice_is_for_the_kind_of_the_value(folder: Path, capsys: Out, name: str, advice: str) -> None:
+    class Average(AverageMeter):
+        def state_dict(self) -> dict[str, float]:
+            return {"sum": self.sum}
+
+        def load_state_dict(self, state: dict[str, float]) -> None:
+            self.sum = state["sum"]
+
+    @dataclass(frozen=True)
+    class Position:
+        at: int = 0
+
+    count, odd, pairs, table = 0, 0, iter(range(100)), np.zeros(2)
+    window, average, position = deque([0], maxlen=3), Average(), Position()
+    run = made(folder, "epoch")
+    for _ in run.epochs(2):
+        for batch in run.batches(range(5)):
+            count += 1
+            if batch % 2:
+                odd += 1
+            table[batch % 2] += 1
+            window.append(batch)
+            average.update(batch)
+            position = replace(position, at=position.at + 1)
+            run.log(a=count, b=odd, c=next(pairs), d=table[0], e=sum(window), f=average.avg, g=position.at)
+    told = doubts(capsys)[0].partition("own ")[2]
+    groups = dict(one.replace(" starts over", "").split(": ", 1) for one in told.split("; so does "))
+    assert groups[name] == advice
+
+
+def test_a_very_long_sum_ends_no_training(folder: Path, capsys: Out) -> None:
+    file = folder.parent / "long.py"
+    lines = ["for batch in run.steps(range(3), 3):", f"    total = {' + '.join(['batch'] * 5000)}"]
+    file.write_text("\n".join(lines))
+    run = made(folder)
+    exec(compile("for batch in run.steps(range(3), 3): pass", str(file), "exec"), {"run": run})
+    assert run.finished and doubts(capsys) == []

@@ -25,9 +25,10 @@ def start(folder: object, callbacks: object = None, *, rate: float = 0.1, **opti
 
 def go_on(run: Run, epochs: int, *, until: int | None = None, losses: Sequence[float] = LOSSES) -> list[int]:
     """Train, but leave the loop in the middle of epoch ``until``; returns the epochs that were begun."""
-    begun = []
+    begun: list[int] = []
+    note = begun.append  # a start names the lists that a loop fills
     for epoch in run.epochs(epochs):
-        begun.append(epoch)
+        note(epoch)
         if epoch == until:
             break
         run.training.weights["w"][0] += 1

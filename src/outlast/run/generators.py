@@ -94,6 +94,10 @@ class Generators:
         for found in loaders.within(iterable):
             self._meet(found)
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of a loader that was met."""
+        return any(value is one for known in self._known for one in known.generators.values())
+
     def _meet(self, found: loaders.Found) -> None:
         sources = {**loaders.generators(found.holder), **loaders.orders(found.holder)}
         if not sources:

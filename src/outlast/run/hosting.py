@@ -16,22 +16,22 @@ from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
-from outlast.core.text import few
 from outlast.exceptions import FileError, OutlastError, OutlastWarning, RunChanged, UsageError, warn
-from outlast.frameworks import under_way
+from outlast.frameworks import loaders, under_way
 from outlast.run import beforehand, parts, rehearsal, settings
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents, frozen
 from outlast.run.data import Data
 from outlast.run.foreign import Beside
 from outlast.run.generators import Firsts
+from outlast.run.held import is_held
 from outlast.run.in_fit import InFit
 from outlast.run.inside import Every
 from outlast.run.opening import Opening
 from outlast.run.own_loop import OwnLoop
 from outlast.run.progress import RUN, Progress, put_into
 from outlast.run.resume_check import ResumeCheck
-from outlast.run.script import Script
+from outlast.run.script import Script, starts_over
 from outlast.run.signals import Signals
 from outlast.run.staged import StagedOutput
 from outlast.run.stores import Store
@@ -64,6 +64,7 @@ class Host(OwnLoop):
     _structure_of_parts: Structure
     _signals: Signals
     _script: Script
+    _loader_at_hand: Any = None  # while its loop is looked at
 
     _every: Every | None  # when a resume point is made inside an epoch
     _has_said_slow = False  # that the disk is slower than save_every
@@ -806,22 +807,24 @@ class Host(OwnLoop):
             self._told.add(problem)
             self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
 
-    def _look_at_script(self, *, inside: bool) -> None:
-        """Name what the script carries on by itself, for it begins anew where a resume goes on."""
-        if self.folder is None or (inside and self._every is None and self._within is None):
+    def _look_at_script(self, *, inside: bool, loader: Any = None) -> None:
+        """Name what the script carries on by itself, for it starts over where a resume goes on."""
+        if self.folder is None:
             return
-        found = self._script.look(inside=inside)
-        begins = f"a resume{' inside an epoch' if inside else ''} would begin the script's own"
-        instead = "log each batch, run.log(loss=loss)" if inside else "run.step counts the steps"
-        if found.names:
-            self._say_of_run(f"{begins} {few(found.names)} anew: {instead}, or keep it in run.extra")
-        if found.counter and (inside or self._rows_wanted is not None):
-            counts = "run.batch" if inside else "run.step"
-            self._say_of_run(f"{begins} {found.counter} at 0: {counts} counts on")
+        self._loader_at_hand = loader
+        found = self._script.look(inside=inside, is_jax=self.training.is_value)
+        self._loader_at_hand = None
+        goes_on_inside = self._every is not None or self._within is not None
+        for is_inside in (False, True) if goes_on_inside else (False,):
+            if text := starts_over([one for one in found if one.inside == is_inside]):
+                self._say_of_run(text)
 
     def _is_saved(self, value: Any) -> bool:
-        ours = [self, self._progress.extra, self.training, *self._parts.values(), *self.callbacks]
-        return any(value is one for one in ours)
+        """Whether a value is saved, or a piece of something that the run knows and speaks of elsewhere."""
+        known = [self, self._progress.extra, self.training, self.training.model, *self.training.optimizers.values()]
+        if self._loader_at_hand is not None:
+            known += [found.holder for found in loaders.within(self._loader_at_hand)]
+        return is_held(value, [*known, *self._parts.values(), *self.callbacks]) or self._loop.holds(value)
 
     def _say_of_run(self, text: str) -> None:
         if self.folder is not None:

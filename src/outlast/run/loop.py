@@ -217,6 +217,10 @@ class Loop(AnyPart):
         if self._count == before:
             raise _nothing_came("run.batches", loader)
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value is a generator that is saved with a loader."""
+        return self._generators.holds(value)
+
     def _meet(self, loader: Any, meet: Callable[[Any], object]) -> None:
         self.fetching.meet(loader)
         meet(loader)

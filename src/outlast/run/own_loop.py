@@ -46,7 +46,7 @@ class OwnLoop(CallbackList):
         """Called between two batches: where training may end."""
 
     @abstractmethod
-    def _look_at_script(self, *, inside: bool) -> None:
+    def _look_at_script(self, *, inside: bool, loader: Any = None) -> None:
         """Called when a loop of the script begins, of epochs, of steps, or of batches inside an epoch."""
 
     @abstractmethod
@@ -176,7 +176,7 @@ class OwnLoop(CallbackList):
             >>> run.history["loss"]
             [2.0]
         """
-        self._look_at_script(inside=True)
+        self._look_at_script(inside=True, loader=loader)
         yield from self._marked(self._loop.batches(loader, self._meet, self._come_back))
 
     def _marked(self, batches: Iterator[tuple[int, Any]]) -> Iterator[Any]:

@@ -6,32 +6,64 @@ import ast
 import inspect
 import linecache
 import sys
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
+from outlast.core import places
 from outlast.core.asking import asked, has
-from outlast.core.carried import carried, counted, handed_over, loop_at
+from outlast.core.calls import passes
+from outlast.core.carried import Carried, Looked, look
+from outlast.core.handed import handed_over
+from outlast.core.names import root
+from outlast.core.places import Place, place_at
+from outlast.core.text import few
+from outlast.run import kinds
+from outlast.run.held import is_held
 
 _OURS = __name__.partition(".")[0]
 _REFERENCES = 3  # to the copy of a frame's variables, if nobody else has it: the frame's, ours, the question
-_PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, deque, type(None))
+_INSIDE, _AROUND = frozenset(("batches",)), frozenset(("epochs", "steps"))
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What a loop of the script carries from turn to turn.
+class Named:
+    """A variable that starts over when a run goes on.
 
     Args:
-        names: of variables.
-        counter: the variable with which ``enumerate`` counts its turns; None if there is none.
+        name: of it.
+        advice: what to do about it.
+        inside: it does so only where the run goes on inside an epoch.
     """
 
-    names: tuple[str, ...] = ()
-    counter: str | None = None
+    name: str
+    advice: str
+    inside: bool
+
+
+def starts_over(found: Iterable[Named]) -> str:
+    """A sentence that names variables, with what to do about them; "" if there are none.
+
+    Example:
+        >>> print(starts_over([Named("n", "run.step counts on", False), Named("rng", "pass it", False)]))
+        after a resume the script's own n starts over: run.step counts on; so does rng: pass it
+    """
+    groups: dict[str, list[str]] = {}
+    where = ""
+    for one in found:
+        where = " inside an epoch" if one.inside else ""
+        groups.setdefault(one.advice, []).append(one.name)
+    phrases: list[str] = []
+    for advice, names in groups.items():
+        is_one = len(names) == 1
+        if phrases:
+            phrases.append(f"so {'does' if is_one else 'do'} {few(names)}: {advice}")
+        else:
+            start = f"the script's own {few(names)} {'starts' if is_one else 'start'} over"
+            phrases.append(f"after a resume{where} {start}: {advice}")
+    return "; ".join(phrases)
 
 
 class Script:
@@ -46,49 +78,68 @@ class Script:
         self._seen: set[tuple[CodeType, int]] = set()
         self._named: set[str] = set()
 
-    def look(self, *, inside: bool) -> Carried:
-        """What the loop that is beginning carries, and was not named; nothing where there is no source.
+    def look(self, *, inside: bool, is_jax: bool = False) -> list[Named]:
+        """What starts over of the loop that is beginning, and was not named.
+
+        Nothing where there is no source.
 
         Args:
-            inside: it is one of batches inside an epoch, and what it carries matters behind it, too.
+            inside: it is one of batches inside an epoch.
+            is_jax: what is trained is a value, which the loop sets.
         """
-        frame = _asking()
-        if frame is None or (place := (frame.f_code, frame.f_lineno)) in self._seen:
-            return Carried()
-        self._seen.add(place)
-        found = loop_at(_parsed(frame), frame.f_lineno)
-        if found is None:
-            return Carried()
-        loop, around = found
-        return self._carried(frame, loop, around if inside else loop)
+        with suppress(RecursionError):  # of a sum of a thousand terms: no training may end for it
+            return self._looked(inside=inside, is_jax=is_jax)
+        return []
 
-    def _carried(self, frame: FrameType, loop: ast.For, scope: ast.stmt) -> Carried:
-        names = [name for name in carried(loop, scope) if name not in self._named]
-        handed = handed_over(scope)
-        firsts = {name.partition(".")[0] for one in names for name in (one, *handed.get(one, ()))}
-        variables = _variables(frame, firsts)
-        names = [
-            name
-            for name in names
-            if self._counts(variables, name)
-            and not any(self._is_found_saved(variables, one) for one in handed.get(name, ()))
-        ]
-        self._named |= {*names}
-        return Carried(tuple(names), counted(loop))
+    def _looked(self, *, inside: bool, is_jax: bool) -> list[Named]:
+        for frame in _asking():
+            place = place_at(_parsed(frame), frame.f_lineno, _INSIDE if inside else _AROUND)
+            if _passes_on(frame) and not (place is not None and _is_marked(place)):
+                continue  # a generator around ours, such as a progress bar
+            if place is None or (frame.f_code, frame.f_lineno) in self._seen:
+                return []
+            self._seen.add((frame.f_code, frame.f_lineno))
+            found = list(self._found(frame, place, look(place), inside=inside, is_jax=is_jax))
+            self._named |= {one.name for one in found}
+            return found
+        return []
 
-    def _counts(self, variables: Mapping[str, Any], name: str) -> bool:
-        """Whether a variable has a value that a loop sums up, counts or collects, and nobody saves it."""
-        values = self._values(variables, name)
-        if len(values) <= name.count(".") or self._is_saved(values[-1]):
-            return False
-        value = values[-1]
-        is_array = has(value, "shape") and has(value, "dtype")
-        is_metric = has(value, "update") and has(value, "compute")
-        return isinstance(value, _PLAIN) or is_array or is_metric or has(value, "__next__")
+    def _found(
+        self, frame: FrameType, place: Place, looked: Looked, *, inside: bool, is_jax: bool
+    ) -> Iterator[Named]:
+        scope = place.function or place.tree
+        handed, given = handed_over(scope), places.loaders(scope)
+        ours = [one for one in (*looked.carried, *looked.drawn) if one.name not in self._named]
+        roots = {root(name) for one in ours for name in (one.name, *handed.get(one.name, ()))}
+        variables = _variables(frame, roots | {*map(root, given)})
+        loaders = [value for name in given for value in self._values(variables, name)[name.count(".") :]]
+        seen: set[str] = set()
+        for one in ours:
+            value = self._own_value(variables, one, loaders)
+            is_drawn = one in looked.drawn
+            counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
+            if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
+                continue
+            seen.add(one.name)
+            is_inside = inside and not one.outlasts
+            yield Named(one.name, kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax), is_inside)
+        if looked.gathered is not None:
+            yield Named(looked.gathered, kinds.LOG, inside)
+        if looked.counter is not None and (inside or "epochs" not in _marks(place)):
+            yield Named(looked.counter, f"{'run.batch' if inside else 'run.step'} counts on", inside)
 
-    def _is_found_saved(self, variables: Mapping[str, Any], name: str) -> bool:
-        """Whether the run, or something that it saves, has what is assigned to an attribute of this name."""
-        return any(map(self._is_saved, self._values(variables, name)))
+    def _own_value(self, variables: Mapping[str, Any], one: Carried, loaders: Iterable[Any]) -> list[Any]:
+        """The value of a variable; nothing if it has none, or if others look after it."""
+        values = self._values(variables, one.name)
+        is_whole = len(values) == one.name.count(".") + 1
+        is_replaced = bool(one.ways) and one.ways <= {"=", "begun"}  # by something else that is not saved
+        owners = values[:-1] if is_replaced else values
+        is_ours = is_whole and not any(self._is_saved(value) or is_held(value, loaders) for value in owners)
+        return values[-1:] if is_ours else []
+
+    def _is_handed(self, variables: Mapping[str, Any], names: Iterable[str]) -> bool:
+        """Whether the run, or something that it saves, is given what is assigned to one of these names."""
+        return any(self._is_saved(value) for name in names for value in self._values(variables, name))
 
     def _values(self, variables: Mapping[str, Any], name: str) -> list[Any]:
         """The value of each part of a dotted name, up to one that is saved: the run notes who reads it."""
@@ -101,31 +152,47 @@ class Script:
         return values
 
 
-def _asking() -> FrameType | None:
-    """The frame of the loop: generators around ours, such as a progress bar, do not count."""
+def _asking() -> Iterator[FrameType]:
+    """The frames that ask for the next turn of a loop, up to the first that is no generator."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
-        if name.partition(".")[0] != _OURS and not frame.f_code.co_flags & inspect.CO_GENERATOR:
-            return frame
+        if name.partition(".")[0] != _OURS:
+            yield frame
+            if not _passes_on(frame):
+                return
         frame = frame.f_back
-    return None
+
+
+def _passes_on(frame: FrameType) -> bool:
+    return bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
+
+
+def _marks(place: Place) -> set[str]:
+    return passes(place.loop.iter if isinstance(place.loop, ast.For | ast.AsyncFor) else place.loop)
+
+
+def _is_marked(place: Place) -> bool:
+    """Whether the source of a loop names the run's: not so where it is handed another's."""
+    return bool(_marks(place) & (_INSIDE | _AROUND))
 
 
 def _parsed(frame: FrameType) -> ast.Module:
     """The file or the notebook's cell that the frame's code is from; empty where it cannot be had."""
-    lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
+    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
+    if _passes_on(frame) and not any(f".{kind}(" in source for kind in _INSIDE | _AROUND):
+        return ast.Module([], [])  # that of a package: it need not be read
     for _ in range(2):  # Python 3.11 can fail with a SystemError once: its issue 106905
         with suppress(SyntaxError, ValueError, RecursionError, SystemError):  # the file may have changed
-            return ast.parse("".join(lines))
+            return ast.parse(source)
     return ast.Module([], [])
 
 
 def _variables(frame: FrameType, names: set[str]) -> dict[str, Any]:
     """The variables that the frame's code knows by these names."""
     here = frame.f_locals
-    places = {name: place for place in (frame.f_globals, here) for name in names if name in place}
-    found = {name: place[name] for name, place in places.items()}
+    found = {name: frame.f_globals[name] for name in names if name in frame.f_globals}
+    found |= {name: here[name] for name in names if name in here}
     is_copy = sys.version_info < (3, 13) and bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
     if is_copy and sys.getrefcount(here) <= _REFERENCES:  # it stays with the frame, and holds all it has
         here.clear()

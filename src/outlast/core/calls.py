@@ -1,0 +1,116 @@
+"""Calls: what a call does with the variables in it, as far as its name says."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from outlast.core.names import last, path
+
+# Methods that change what they are called on. Those of the first kind do so where nobody takes what they
+# return: Optax's ``update``, NumPy's ``insert`` and PyTorch's ``add`` return something new instead.
+_CHANGING = frozenset(
+    {
+        *("add", "append", "appendleft", "discard", "extend", "extendleft", "insert", "remove"),
+        *("rotate", "push", "put", "put_nowait", "reverse", "sort", "subtract", "update", "record"),
+        *("accumulate",),
+    }
+)
+_TAKING = frozenset(("get_nowait", "pop", "popitem", "popleft", "setdefault"))
+_CHANGING_FIRST = frozenset(("at", "heappop", "heappush", "insort", "shuffle"))  # np.add.at(histogram, ...)
+
+# Methods after which it does not matter what was there before.
+_SEEDS = frozenset(("manual_seed", "seed"))
+_RESETS = frozenset(("clear", "copy_", "fill_", "reset", "reset_state", "reset_states", "zero_"))
+
+_SHOWS = frozenset(
+    {
+        *("print", "pprint", "display", "set_postfix", "set_postfix_str", "set_description"),
+        *("refresh", "set_description_str", "info", "debug", "warning", "error", "critical"),
+        *("exception",),
+    }
+)
+_WRITERS = frozenset(("sys.stdout.write", "sys.stderr.write", "tqdm.write", "logging.log"))
+_QUIET = frozenset(("close", "flush"))
+
+# Functions and methods that do nothing but compute their value.
+_COMPUTES = frozenset(
+    {
+        *("abs", "all", "any", "array", "as_tensor", "asarray", "average", "bool", "cat"),
+        *("compute", "concatenate", "copy", "count", "cpu", "detach", "dict", "enumerate", "exp"),
+        *("fabs", "float", "fmean", "format", "get", "int", "isfinite", "isnan", "item", "items"),
+        *("join", "keys", "len", "list", "max", "mean", "median", "min", "nanmean", "norm"),
+        *("numel", "numpy", "range", "result", "reversed", "round", "set", "size", "sorted"),
+        *("sqrt", "stack", "std", "str", "sum", "tensor", "tolist", "tuple", "values", "var"),
+        *("zip"),
+    }
+)
+
+_PASSES = frozenset(("batches", "epochs", "steps", "validation"))
+
+
+def shows(call: ast.Call) -> bool:
+    """Whether it shows something to people, who look at it and forget it.
+
+    Example:
+        >>> shows(ast.parse("logger.info(total)", mode="eval").body)
+        True
+    """
+    return last(call.func) in _SHOWS or path(call.func) in _WRITERS
+
+
+def is_quiet(call: ast.Call) -> bool:
+    """Whether it ends the use of an object, and reads nothing of it."""
+    return last(call.func) in _QUIET
+
+
+def resets(call: ast.Call) -> bool:
+    """Whether a method sets all of what it is called on."""
+    return isinstance(call.func, ast.Attribute) and call.func.attr in _RESETS | _SEEDS
+
+
+def seeds(call: ast.Call) -> bool:
+    """Whether it seeds a random generator."""
+    return last(call.func) in _SEEDS
+
+
+def changes(call: ast.Call, *, is_statement: bool) -> bool:
+    """Whether a method changes what it is called on.
+
+    Example:
+        >>> call = ast.parse("total.add_(loss)", mode="eval").body
+        >>> changes(call, is_statement=True)
+        True
+    """
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    name = call.func.attr
+    in_place = name.endswith("_") and not name.endswith("__")  # as PyTorch names them
+    return in_place or name in _TAKING or (is_statement and name in _CHANGING)
+
+
+def changes_first(call: ast.Call) -> bool:
+    """Whether a function changes its first argument."""
+    return bool(call.args) and last(call.func) in _CHANGING_FIRST
+
+
+def computes(call: ast.Call) -> bool:
+    """Whether all it does is compute its value."""
+    return last(call.func) in _COMPUTES
+
+
+def makes(call: ast.Call) -> bool:
+    """Whether it makes an object, as the name of a class says."""
+    return last(call.func)[:1].isupper()
+
+
+def arguments(call: ast.Call) -> Iterator[ast.expr]:
+    """All of its arguments."""
+    yield from call.args
+    yield from (keyword.value for keyword in call.keywords)
+
+
+def passes(one: ast.AST) -> set[str]:
+    """Which of the run's loops are in an expression, such as ``{"batches"}``."""
+    made = (inner.func for inner in ast.walk(one) if isinstance(inner, ast.Call))
+    return {function.attr for function in made if isinstance(function, ast.Attribute)} & _PASSES

@@ -1,0 +1,59 @@
+"""Shapes: what a single statement or target is, as far as its form says."""
+
+from __future__ import annotations
+
+import ast
+
+from outlast.core.names import path
+
+_LEAVES = (ast.Break, ast.Continue, ast.Raise, ast.Return)
+
+
+def after_either(*ends: tuple[list[ast.stmt], frozenset[str]]) -> frozenset[str]:
+    """What is set for certain after one of several pieces of code, each with what is set after it."""
+    known = [after for code, after in ends if not (code and isinstance(code[-1], _LEAVES))]
+    return frozenset.intersection(*known) if known else ends[0][1]
+
+
+def base(target: ast.AST) -> str | None:
+    """The variable that changes where an item of it, or a value that it gives, does."""
+    while isinstance(target, ast.Subscript | ast.Call):
+        if isinstance(target, ast.Subscript):
+            target = target.value
+        elif isinstance(target.func, ast.Attribute):
+            target = target.func.value
+        else:
+            return None
+    return path(target)
+
+
+def adds_one_to(one: ast.AugAssign) -> bool:
+    """Whether it is ``n += 1``."""
+    return isinstance(one.op, ast.Add) and isinstance(one.value, ast.Constant) and one.value.value == 1
+
+
+def adds_one(value: ast.expr, own: str) -> bool:
+    """Whether it is ``n + 1`` for this variable."""
+    match value:
+        case ast.BinOp(left=left, op=ast.Add(), right=ast.Constant(value=1)):
+            return path(left) == own
+    return False
+
+
+def is_all(index: ast.AST) -> bool:
+    """Whether it is ``[:]`` or ``[...]``."""
+    if isinstance(index, ast.Slice):
+        return (index.lower, index.upper, index.step) == (None, None, None)
+    return isinstance(index, ast.Constant) and index.value is Ellipsis
+
+
+def captured(pattern: ast.AST) -> frozenset[str]:
+    """The variables that a pattern sets."""
+    names = (getattr(one, "name", None) or getattr(one, "rest", None) for one in ast.walk(pattern))
+    return frozenset(name for name in names if name)
+
+
+def takes_all(case: ast.match_case) -> bool:
+    """Whether it is ``case _``."""
+    is_wildcard = isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
+    return is_wildcard and case.guard is None

@@ -1,0 +1,101 @@
+"""Kinds: which values of a script's own matter when they start over, and what to do about each kind."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from outlast.core.asking import asked, has
+from outlast.core.carried import Carried
+from outlast.frameworks.bystanders import is_bystander
+from outlast.frameworks.random_state import is_generator
+from outlast.run.parts import is_stateful
+
+_NUMBERS = (bool, int, float, complex)
+_COLLECTIONS = (list, dict, deque)
+_PLAIN = (*_NUMBERS, *_COLLECTIONS, str, bytes, tuple, set, type(None))
+_CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
+_METERS = ("update", "add", "append", "record")
+_ADDING = frozenset(
+    (*("accumulate", "add", "add_", "append", "appendleft"), *("extend", "first", "record", "update"))
+)
+
+_MEANS = ("avg", "average", "compute", "global_avg", "mean", "result", "value")  # of a meter
+
+LOG = "log each batch, run.log(loss=loss)"
+_KEEP = "keep it in run.extra"
+
+
+def is_rng(value: Any) -> bool:
+    """Whether it is a random generator, but not a module with the global one."""
+    return is_generator(value) and not isinstance(value, (ModuleType, type))
+
+
+def counts(value: Any, one: Carried) -> bool:
+    """Whether a value is one that a loop sums up, counts or collects."""
+    if isinstance(value, _CODE):
+        return False
+    if one.is_called:
+        return is_metric(value) or (_is_own(value) and any(has(type(value), name) for name in _METERS))
+    if isinstance(value, _PLAIN) or is_array(value) or is_metric(value) or is_rng(value):
+        return True
+    return _is_iterator(value) or _is_own(value)
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an array of any package."""
+    return has(value, "shape") and has(value, "dtype")
+
+
+def is_metric(value: Any) -> bool:
+    """Whether it is a metric as torchmetrics has them."""
+    return has(value, "update") and has(value, "compute")
+
+
+def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> str:
+    """What to do about a variable that starts over."""
+    name, short = one.name, one.name.rpartition(".")[2]
+    ways = {way.removeprefix("[]") for way in one.ways}
+    is_sum = bool(ways & _ADDING) or "+=" in ways
+    if is_rng(value) or (is_stateful(value) and not is_metric(value)):
+        return f"pass it to the Run, Run(..., {short}={name})"
+    if _is_iterator(value):
+        both = "go through both with run.batches(zip(a, b))"
+        return both if inside else f"make it in each epoch, or {both}"
+    if is_jax and is_array(value):
+        return "put it into the state"
+    if is_array(value) and asked(value, "ndim"):
+        is_tensor = has(value, "detach")
+        return "keep it in a buffer of the model, or in a part" if is_tensor else f"{_KEEP}, as a list"
+    if isinstance(value, int) and one.counts:
+        return f"{'run.batch' if inside else 'run.step'} counts on"
+    if isinstance(value, int) and ways <= {"+1", "begun"}:
+        return f'{_KEEP}, run.extra["{short}"] = run.extra.get("{short}", 0) + 1'
+    if isinstance(value, deque) and not inside:
+        return f"{_KEEP}, or in a part"
+    if isinstance(value, _COLLECTIONS) and is_sum and not inside:
+        return f"log it, run.log(loss=loss), for run.history, or {_KEEP}"
+    if isinstance(value, _PLAIN):
+        is_mean = (inside or is_sum) and isinstance(value, (*_NUMBERS, *_COLLECTIONS))
+        return f"{LOG}, or {_KEEP}" if is_mean else _KEEP
+    if is_array(value) or any(has(value, name) or has(type(value), name) for name in _MEANS):
+        return f"{LOG}, which averages"
+    return "give it a state_dict() and a load_state_dict(), and pass it to the Run"
+
+
+def _is_iterator(value: Any) -> bool:
+    return has(type(value), "__next__") and type(value).__module__ not in ("_io", "io")
+
+
+def _is_own(value: Any) -> bool:
+    """Whether an object keeps numbers and the like, and is none of a package that others look after."""
+    return not is_bystander(value) and any(
+        isinstance(one, _PLAIN) or is_array(one) for one in _attributes(value)
+    )
+
+
+def _attributes(value: Any) -> list[Any]:
+    inner = asked(value, "__dict__")
+    slots = [name for cls in type(value).__mro__ for name in vars(cls).get("__slots__", ())]
+    return [*(inner.values() if isinstance(inner, dict) else ()), *(asked(value, name) for name in slots)]
