@@ -301,7 +301,7 @@ def to_python(value: Any) -> Any:
 
 
 def as_numpy(value: Any) -> Any:
-    """TensorFlow's tensor, which has neither ``item`` nor ``tolist``, as NumPy's array; others as they are."""
+    """TensorFlow's tensor, which has neither ``item`` nor ``tolist``, as NumPy's array; others unchanged."""
     return value.numpy() if has(value, "numpy") and not has(value, "tolist") else value
 
 

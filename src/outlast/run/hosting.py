@@ -734,7 +734,8 @@ class Host(OwnLoop):
                 self._store.write_event("other loader", {"epoch": epoch, **size})
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
-        for problem in self._loop.fetching.inexact(loader) if self.folder is not None else ():
+        problems = [*self._loop.fetching.inexact(loader), *self._data.hidden_in(loader)]
+        for problem in problems if self.folder is not None else ():
             self._tell_once(problem)
         self._opening.put_back(Moment.FIRST_BATCH)
 
