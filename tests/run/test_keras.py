@@ -723,3 +723,38 @@ def test_another_activation_rate_or_optimizer_setting_is_said(folder: Path, caps
     assert "layer 0 (Dense).activation changed from 'relu' to 'tanh'" in said
     assert "layer 1 (Dropout).rate changed from 0.1 to 0.2" in said
     assert "Adam.beta_1 changed from 0.9 to 0.8" in said
+
+
+def test_a_loop_of_ones_own_says_nothing_of_fits_data(folder: Path, model: Any, capsys: Out) -> None:
+    for _ in Run(folder, model=model).epochs(1):
+        pass
+    assert "would not be exact" not in capsys.readouterr().out
+
+
+def test_metrics_and_layers_are_parts_of_a_loop_of_ones_own(folder: Path, model: Any) -> None:
+    def trained(epochs: int) -> tuple[Run, list[float]]:
+        mean, other = keras.metrics.Mean(), keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        other.layers[0].kernel.assign([[0.0]])
+        run = Run(folder, [EarlyStopping("mean", mode="min")], model=model, mean=mean, other=other)
+        for epoch in run.epochs(epochs):
+            mean.update_state([-float(epoch)])
+            other.layers[0].kernel.assign_add([[1.0]])
+            run.log(mean=mean.result())
+        return run, [float(mean.result()), float(other.get_weights()[0][0, 0])]
+
+    assert trained(2)[1] == [-0.5, 2.0]
+    run, state = trained(4)
+    assert (state, run.history["mean"]) == ([-1.5, 4.0], [0.0, -0.5, -1.0, -1.5])
+
+
+def test_a_part_of_keras_that_cannot_be_put_back_is_refused(folder: Path, model: Any) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"The part 'head' is a Dense .*: call head.build\(shape\) before"
+    ):
+        Run(folder, model=model, head=keras.layers.Dense(1))
+    for _ in Run(folder, model=model, means=keras.metrics.Mean()).epochs(1):
+        pass
+    with pytest.raises(
+        CapabilityError, match=r"variables had the shapes \[\(\), \(\)\] and have \[\(2, 2\)\]"
+    ):
+        Run(folder, model=model, means=keras.metrics.MeanIoU(2)).on_train_begin()

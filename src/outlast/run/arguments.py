@@ -14,8 +14,8 @@ from typing import Any, TypeVar, cast
 
 from outlast.core import numbers
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
-from outlast.frameworks.random_state import is_generator
-from outlast.run.parts import is_stateful
+from outlast.frameworks import keras_parts
+from outlast.run.parts import is_part
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _KNOWN = (
@@ -142,9 +142,14 @@ def check_parts(parts: Mapping[str, Any]) -> None:
                 f"Run has no argument {name!r}. Did you mean {meant!r}? If it is an object to be saved with "
                 "the rest, give it another name."
             )
-        if not (is_stateful(part) or is_generator(part)):
+        if not is_part(part):
             hint = nearest(name, _KNOWN) + (
-                " Any other keyword must be an object with state_dict() and load_state_dict(), or a random "
-                f"generator, to be saved with the rest; this is {part!r}."
+                " Any other keyword must be an object with state_dict() and load_state_dict(), a random "
+                f"generator, or Keras's metric or layer, to be saved with the rest; this is {part!r}."
             )
             raise UnknownArgument(f"Run has no argument {name!r}.{hint}")
+        if keras_parts.is_unbuilt(part):
+            raise ArgumentError(
+                f"The part {name!r} is a {type(part).__name__} that has no weights before its first batch: "
+                f"call {name}.build(shape) before the Run, or begin it with keras.Input(shape)."
+            )

@@ -76,8 +76,8 @@ class Run(Host, Shown):
             is said.
         listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
-        **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``, or a
-            random generator, saved with the rest.
+        **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``, a random
+            generator, or Keras's metric or layer, saved with the rest.
 
     Raises:
         ArgumentError, UnknownArgument: at once, for an argument that cannot work.
@@ -322,7 +322,8 @@ class Run(Host, Shown):
         """Data for Keras's ``fit`` whose order and position a resume brings back.
 
         ``fit`` hides its data from callbacks. Give it this instead, in the same order in every start of the
-        script: ``model.fit(run.data(dataset), callbacks=[run])``.
+        script: ``model.fit(run.data(dataset), callbacks=[run])``. In a loop of your own it is for a
+        ``tf.data.Dataset``: make it once, before the loop, and go through ``run.batches(data)``.
 
         Args:
             source: a ``tf.data.Dataset`` (as many iterators are begun as before; of one that goes on over
