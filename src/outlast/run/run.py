@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Never
 
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.core.decision import Action, Decision, Reason
@@ -105,7 +105,7 @@ class Run(Host, Shown):
         self,
         folder: str | os.PathLike[str] | None,
         callbacks: Iterable[Any] | Any = None,
-        *,
+        *others: Never,
         model: Any = None,
         optimizer: Any = None,
         adapter: Adapter | None = None,
@@ -123,6 +123,7 @@ class Run(Host, Shown):
         clock: Callable[[], float] = time.monotonic,
         **parts: Any,
     ) -> None:
+        arguments.refuse_positional(others)
         arguments.check_word("resume", resume, "auto", "never", "must")
         save_every = arguments.checked_save_every(save_every)
         arguments.check_word("augmentation", augmentation, *AUGMENTATIONS)
