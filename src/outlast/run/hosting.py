@@ -280,7 +280,7 @@ class Host(OwnLoop):
         if not (self._store.is_writing and self._every.slows):
             return True
         self._every.put_off()
-        if not self._has_said_slow:
+        if not self._has_said_slow and self._every.is_long:
             self._has_said_slow = True
             self._say(
                 f"outlast: {self._shown}: saves take more than a third of the time. Some are made a few "
