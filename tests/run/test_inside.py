@@ -269,7 +269,8 @@ def test_a_signal_ends_after_the_batch_at_hand_with_a_save_there(
         train(folder / "left", every=100, in_batch=meddle)
     assert outlast.open_run(folder / "left").committed == (0, 4)
     told = capsys.readouterr().out
-    assert "ended in epoch 1 up to batch 5, which is saved. The same command goes on from there" in told
+    shown = "Ctrl-C" if number == "SIGINT" else number
+    assert f"{shown}: ended in epoch 1 up to batch 5, which is saved. The same command goes on from" in told
     assert train(folder / "left", every=100) == whole
 
 

@@ -574,7 +574,7 @@ class Host(OwnLoop):
         if self._rehearsal:
             self._rehearsal.end()
         if self._signals.pending is not None:
-            self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
+            self._say(f"outlast: {self._signals.shown}: the training had ended; all of it is saved")
             self._signals.raise_pending()
 
     def _others(self) -> list[Any]:
@@ -647,7 +647,7 @@ class Host(OwnLoop):
         except FileError as error:
             told = f"{self._told_of_end()}. The last save failed: {error}"
         self._leave_check()
-        self._say(f"outlast: {self._signals.name}: {told}")
+        self._say(f"outlast: {self._signals.shown}: {told}")
         self._trains, self.training.run = False, None
         self._signals.raise_pending()
 

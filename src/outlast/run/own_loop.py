@@ -66,9 +66,9 @@ class OwnLoop(CallbackList):
         """The epochs that are left of ``total``. Each is committed when the loop asks for the next.
 
         The commit is written in the background, so a kill right after it can cost one epoch more;
-        ``run.flush()`` waits for it. Leaving the loop by ``break`` or an error means "interrupted": the
+        ``run.flush()`` waits for it. Leaving this loop by ``break`` or an error means "interrupted": the
         epoch does not count, and the next start goes on from the last commit. An early stop needs no
-        ``break``.
+        ``break``. One that leaves ``run.batches`` alone ends the epoch's batches early: that epoch counts.
 
         Example:
             >>> import outlast
