@@ -23,6 +23,7 @@ from outlast.run.resume_check import ResumeCheck, rewound
 from outlast.run.stores import Store
 from outlast.storage.format import layout
 from outlast.storage.format.reader import nonsense_as_damage
+from outlast.storage.logs import is_usual
 
 # What a training calls the pieces of its state that a user may set between two trainings.
 _SETTABLE = {
@@ -142,7 +143,8 @@ class Opening:
         self._store.write_event("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
         self._at = saved.position
         inside = settings.others_inside(changed, self._at)
-        self._notes = [*findings, *map(str, changed), *inside, *self._notes]
+        unusual = [finding for finding in findings if not is_usual(finding)]
+        self._notes = [*unusual, *map(str, changed), *inside, *self._notes]
         return saved
 
     def _check_accepted(self, training: Training, *known: Mapping[str, Any]) -> None:
