@@ -21,7 +21,6 @@ from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import beginning, crc32_part, regular_size
 from outlast.storage.format import layout, limits
 
-
 # Lines are written before the resume point that names them, so that any kill in between leaves some.
 _BEHIND = "had lines of a later save that was not finished: removed, training writes them again"
 
