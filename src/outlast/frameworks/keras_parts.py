@@ -11,7 +11,6 @@ from typing import Any
 from outlast.core.asking import asked
 from outlast.exceptions import RunChanged
 from outlast.frameworks import keras_held
-from outlast.frameworks.keras_values import Values
 
 
 def is_part(thing: Any) -> bool:
@@ -28,6 +27,8 @@ def is_unbuilt(thing: Any) -> bool:
 
 def state_of(part: Any) -> dict[str, Any]:
     """The values of its variables; the arrays may be the live ones."""
+    from outlast.frameworks.keras_values import Values  # with NumPy, which importing outlast does not import
+
     return {"variables": [Values().look(one) for one in part.variables]}
 
 
