@@ -24,6 +24,7 @@ from outlast import (
     open_run,
 )
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, UsageError
+from outlast.frameworks import base as frameworks_base
 from outlast.run.foreign import unsaved
 
 Out = pytest.CaptureFixture[str]
@@ -758,3 +759,33 @@ def test_a_part_of_keras_that_cannot_be_put_back_is_refused(folder: Path, model:
         CapabilityError, match=r"variables had the shapes \[\(\), \(\)\] and have \[\(2, 2\)\]"
     ):
         Run(folder, model=model, means=keras.metrics.MeanIoU(2)).on_train_begin()
+
+
+def test_a_fit_that_only_gave_back_what_was_saved_has_trained_nothing_in_this_process(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    """In a script that calls fit once an epoch, the first calls find theirs done; the next is checked."""
+    fit(model, Run(folder), 2)
+    renew(model)
+    frameworks_base._trainings.clear()  # as a new process has it
+    run = Run(folder)
+    for epochs in (1, 2, 3, 4):
+        fit(model, run, epochs)
+    said = capsys.readouterr().out.splitlines()
+    assert [("is finished" in line, "identical" in line, "this process" in line) for line in said[-4:]] == [
+        *[(True, False, False)] * 2,
+        (False, True, False),
+        (False, False, True),
+    ]
+
+
+def test_fewer_epochs_than_a_run_has_begun_are_finished(model: Any, folder: Path, capsys: Out) -> None:
+    run = Run(folder, save_every=1)
+    die(model, run, until=1)
+    run.flush()
+    renew(model)
+    fit(model, Run(folder, save_every=1), 1)
+    assert "is finished (it is in epoch 2 already, 1 was asked for)" in capsys.readouterr().out
+    renew(model)
+    fit(model, Run(folder, save_every=1), 2)
+    assert "resumed" in capsys.readouterr().out

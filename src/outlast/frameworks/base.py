@@ -81,6 +81,7 @@ class Training:
     is_value = False  # what is trained is a value, which the loop sets
     without_rate = "there is no model with an optimizer, and no state, yet"
     rates_were_read = False  # by the loop, through its Run or CallbackList
+    was_trained = False  # in this process, by a Run; not so where one only gave back what was saved
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:

@@ -329,6 +329,7 @@ class Host(OwnLoop):
         self._under_way = epoch
         under_way.begin(self, epoch)
         self._opening.hook_came()
+        self.training.was_trained = True
         super().on_epoch_begin(epoch, logs)
         self._opening.put_back(Moment.EPOCH_BEGIN)
         self._data.begin_epoch()

@@ -128,7 +128,7 @@ class Opening:
         elif now != training.learning_rates() and self._surprises(training, before["learning_rate"], now):
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
         self._changed = bool(changed)
-        is_known = training.left is None or self._check == "always"
+        is_known = training.left is None or not training.was_trained or self._check == "always"
         self._may_check = is_known and not (changed or others)
         if not is_known and self._check != "never":
             self._notes.append("not checked: it was trained in this process")
