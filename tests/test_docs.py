@@ -186,11 +186,12 @@ def test_a_script_of_the_readme_is_killed_and_goes_on_as_the_readme_says(which: 
     assert best and said.endswith(f"{best}\n")
 
 
-def test_the_readmes_training_without_epochs_has_a_row_every_100_steps() -> None:
-    code = blocks("python")[2].replace("10_000", "1_000")
-    names = {"outlast": outlast, **torch_names()}
-    run(code, names)
-    assert len(names["run"].history.rows) == 10
+def test_the_readmes_training_without_epochs_runs_below_the_script_above_it() -> None:
+    script, steps = blocks("python")[1:3]
+    names: Names = {}
+    said = run(script.replace("epochs(100)", "epochs(2)") + steps.replace("5_000", "1_000"), names)
+    assert [len(names["run"].history.rows), names["run"].step] == [2, 1000]
+    assert "exact" not in said and "anew" not in said
 
 
 def test_the_line_at_a_resume_that_the_readme_shows_is_for_the_epoch_that_keras_shows() -> None:

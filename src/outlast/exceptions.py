@@ -23,10 +23,12 @@ Each class also derives from the built-in error that fits, so ``except ValueErro
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from types import FrameType
 from typing import Any
 
 
@@ -147,17 +149,25 @@ class OutlastWarning(UserWarning):
 def warn(message: str) -> None:
     """Warn, once per place, at the line of the user's code that led here.
 
-    Frames of outlast and of frameworks are skipped: the user can change neither.
+    Frames of outlast, of frameworks and of installed packages, such as tqdm, are skipped: the user can change
+    none of them. Where all code is installed, the line is the one that called outlast or the framework.
     """
-    frame = sys._getframe(1)
-    level = 2
-    while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
+    frames = [*_callers(sys._getframe(1))]
+    ours = [_is_library(frame.f_globals.get("__name__", "")) for frame in frames]
+    skipped = [one or _is_installed(frame) for one, frame in zip(ours, frames, strict=True)]
+    found = skipped if False in skipped else ours
+    level = found.index(False) if False in found else len(frames) - 1
+    warnings.warn(message, OutlastWarning, stacklevel=level + 2)
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
         frame = frame.f_back
-        level += 1
-    warnings.warn(message, OutlastWarning, stacklevel=level)
 
 
 _LIBRARIES = {"outlast"}
+_INSTALLED = {"site-packages", "dist-packages"}  # folders that pip, and Debian, install into
 
 
 def skip_frames_of(package: str) -> None:
@@ -167,6 +177,11 @@ def skip_frames_of(package: str) -> None:
 
 def _is_library(module: str) -> bool:
     return module.partition(".")[0] in _LIBRARIES
+
+
+def _is_installed(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return file.startswith("<frozen ") or not _INSTALLED.isdisjoint(file.split(os.sep))
 
 
 _RENAMED = {"period": "save_freq", "epsilon": "min_delta"}  # arguments of older Keras

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from outlast.core.csv_rows import cell
+from outlast.core.logs import completed
 from outlast.core.numbers import count, decoded, encoded, flag, is_scalar, number, real, to_python
 from outlast.exceptions import ArgumentError, MetricError
 
@@ -45,6 +47,17 @@ class Tensor:
 def test_a_number_is_a_number_or_an_array_with_one_element(value: Any, expected: float) -> None:
     result = number(value)
     assert (result, type(result)) == (expected, float)
+
+
+def test_tensorflows_tensors_are_numbers_and_lists() -> None:
+    """They have neither ``item`` nor ``tolist``, and the shape of a scalar is true."""
+    tf = pytest.importorskip("tensorflow")
+    assert [number(tf.constant(one)) for one in (0.5, [0.5], [[2]], True)] == [0.5, 0.5, 2.0, 1.0]
+    assert [is_scalar(tf.constant(one)) for one in (0.5, [0.5])] == [True, False]
+    assert completed({"acc": tf.constant(0.5)}, {}) == {"acc": 0.5}
+    assert cell(tf.constant([0.5, 1.5])) == "[0.5, 1.5]"
+    with pytest.raises(MetricError, match=r"the metric must be one number .* but is EagerTensor of shape"):
+        number(tf.constant([1.0, 2.0]))
 
 
 def test_nan_is_passed_on_as_nan() -> None:

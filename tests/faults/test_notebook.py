@@ -133,7 +133,7 @@ def test_interrupted_run_again_killed_and_run_again_a_notebook_ends_as_if_nobody
         interrupted = first.run_training(first.after_epoch(1, lambda: os.kill(process, signal.SIGINT)))
         assert [output.output_type for output in interrupted] == ["stream", "error"]
         told, error = interrupted
-        assert told.name == "stdout" and told.text.startswith("outlast: SIGINT: ended ")
+        assert told.name == "stdout" and told.text.startswith("outlast: Ctrl-C: ended ")
         assert error.ename == "KeyboardInterrupt", error.evalue
         assert "During handling" not in "".join(error.traceback)
         first.run_training(first.after_epoch(5, lambda: os.kill(process, signal.SIGKILL)))

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from outlast.exceptions import ArgumentError, MissingExtra, UnknownArgument, Usa
 from outlast.frameworks.sources import Source, stream
 from outlast.run.batches import checksum
 from outlast.run.data import Data
+from outlast.testing import FakeAdapter
 
 
 def source(made_of: Any, steps: int | None = None) -> Any:
@@ -205,3 +207,38 @@ for use in (lambda: outlast.Run(None).data(lambda: iter([])), lambda: load_file(
         "to a backend that is installed, before Keras is imported"
     )
     assert done.stdout.splitlines() == [f"run.data() {ways_out}", f"Loading best.keras {ways_out}"]
+
+
+def tensorflow_loop(folder: Path, until: int, *, through_run: bool) -> list[list[int]]:
+    """The batches of each epoch in a loop of one's own; left in epoch ``until``."""
+    tf = pytest.importorskip("tensorflow")
+    data = tf.data.Dataset.range(12).shuffle(12, seed=3).batch(4)
+    run = Run(folder, adapter=FakeAdapter(), check_resume="never", save_every=2)
+    data = run.data(data) if through_run else data
+    seen = []
+    for epoch in run.epochs(3):
+        for index, batch in enumerate(run.batches(data)):
+            seen.append(batch.numpy().tolist())
+            if (epoch, index) == (until, 2):
+                run.flush()
+                return seen
+    return seen
+
+
+def test_a_loop_of_ones_own_brings_back_the_order_of_a_tensorflow_dataset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tensorflow_loop(tmp_path / "whole", 3, through_run=True)
+    begun = tensorflow_loop(tmp_path / "run", 1, through_run=True)
+    assert [*begun[:5], *tensorflow_loop(tmp_path / "run", 3, through_run=True)] == whole
+    assert len(whole) == 9
+    assert "would not be exact" not in capsys.readouterr().out
+    tensorflow_loop(tmp_path / "hidden", 3, through_run=False)
+    assert capsys.readouterr().out.count("the order of a tf.data.Dataset, which it shows nobody: before") == 1
+
+
+def test_tensorflows_batches_are_told_apart_by_what_is_in_them() -> None:
+    tf = pytest.importorskip("tensorflow")
+    first, second = (tf.constant([[one, 2.0]]) for one in (1.0, 3.0))
+    assert checksum((first, second)) == checksum((tf.identity(first), None)) != checksum((second, first))
+    assert checksum(tf.constant(["a"])) == checksum(tf.constant(["b"]))  # NumPy has no such type

@@ -105,6 +105,20 @@ def test_a_table_that_was_edited_is_written_anew_and_the_edited_one_is_kept(fold
     assert [path.name for path in folder.iterdir() if ".conflict" in path.name] == ["history.csv.conflict"]
 
 
+def test_lines_that_a_kill_left_behind_the_last_save_are_a_finding_and_no_line_at_the_start(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are written before the resume point; nothing is lost, for training writes them again."""
+    go_on(start(folder, [CSVLogger()]), 5, until=2)
+    with (folder / "history.csv").open("ab") as file:
+        file.write(b"2,0.1,3.0\r\n")
+    run = start(folder, [CSVLogger()])
+    assert go_on(run, 5) == [2, 3, 4]
+    (finding,) = run.findings
+    assert finding.startswith("history.csv had lines of a later save") and "again" in finding
+    assert "history.csv" not in capsys.readouterr().out
+
+
 def test_a_best_model_that_was_overwritten_or_deleted_is_put_back(folder: Path) -> None:
     train(folder, [ModelCheckpoint(save_best_only=True)], epochs=4)
     for harm in (lambda path: path.write_text("mine"), lambda path: path.unlink()):

@@ -24,6 +24,7 @@ from outlast import (
     open_run,
 )
 from outlast.exceptions import ArgumentError, CapabilityError, RunChanged, UsageError
+from outlast.frameworks import base as frameworks_base
 from outlast.run.foreign import unsaved
 
 Out = pytest.CaptureFixture[str]
@@ -723,3 +724,68 @@ def test_another_activation_rate_or_optimizer_setting_is_said(folder: Path, caps
     assert "layer 0 (Dense).activation changed from 'relu' to 'tanh'" in said
     assert "layer 1 (Dropout).rate changed from 0.1 to 0.2" in said
     assert "Adam.beta_1 changed from 0.9 to 0.8" in said
+
+
+def test_a_loop_of_ones_own_says_nothing_of_fits_data(folder: Path, model: Any, capsys: Out) -> None:
+    for _ in Run(folder, model=model).epochs(1):
+        pass
+    assert "would not be exact" not in capsys.readouterr().out
+
+
+def test_metrics_and_layers_are_parts_of_a_loop_of_ones_own(folder: Path, model: Any) -> None:
+    def trained(epochs: int) -> tuple[Run, list[float]]:
+        mean, other = keras.metrics.Mean(), keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        other.layers[0].kernel.assign([[0.0]])
+        run = Run(folder, [EarlyStopping("mean", mode="min")], model=model, mean=mean, other=other)
+        for epoch in run.epochs(epochs):
+            mean.update_state([-float(epoch)])
+            other.layers[0].kernel.assign_add([[1.0]])
+            run.log(mean=mean.result())
+        return run, [float(mean.result()), float(other.get_weights()[0][0, 0])]
+
+    assert trained(2)[1] == [-0.5, 2.0]
+    run, state = trained(4)
+    assert (state, run.history["mean"]) == ([-1.5, 4.0], [0.0, -0.5, -1.0, -1.5])
+
+
+def test_a_part_of_keras_that_cannot_be_put_back_is_refused(folder: Path, model: Any) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"The part 'head' is a Dense .*: call head.build\(shape\) before"
+    ):
+        Run(folder, model=model, head=keras.layers.Dense(1))
+    for _ in Run(folder, model=model, means=keras.metrics.Mean()).epochs(1):
+        pass
+    with pytest.raises(
+        CapabilityError, match=r"variables had the shapes \[\(\), \(\)\] and have \[\(2, 2\)\]"
+    ):
+        Run(folder, model=model, means=keras.metrics.MeanIoU(2)).on_train_begin()
+
+
+def test_a_fit_that_only_gave_back_what_was_saved_has_trained_nothing_in_this_process(
+    model: Any, folder: Path, capsys: Out
+) -> None:
+    """In a script that calls fit once an epoch, the first calls find theirs done; the next is checked."""
+    fit(model, Run(folder), 2)
+    renew(model)
+    frameworks_base._trainings.clear()  # as a new process has it
+    run = Run(folder)
+    for epochs in (1, 2, 3, 4):
+        fit(model, run, epochs)
+    said = capsys.readouterr().out.splitlines()
+    assert [("is finished" in line, "identical" in line, "this process" in line) for line in said[-4:]] == [
+        *[(True, False, False)] * 2,
+        (False, True, False),
+        (False, False, True),
+    ]
+
+
+def test_fewer_epochs_than_a_run_has_begun_are_finished(model: Any, folder: Path, capsys: Out) -> None:
+    run = Run(folder, save_every=1)
+    die(model, run, until=1)
+    run.flush()
+    renew(model)
+    fit(model, Run(folder, save_every=1), 1)
+    assert "is finished (it is in epoch 2 already, 1 was asked for)" in capsys.readouterr().out
+    renew(model)
+    fit(model, Run(folder, save_every=1), 2)
+    assert "resumed" in capsys.readouterr().out

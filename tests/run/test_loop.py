@@ -240,3 +240,20 @@ def test_the_loop_of_a_run_that_is_finished_trains_nothing(folder: Path) -> None
     run = start(folder)
     assert [epoch for epoch in run.epochs(2)] == []
     assert (weight(run), run.history["val_loss"]) == (2, list(LOSSES[:2]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((0.5,), r"metrics by name, run.log\(loss=loss\), but got a value of type float without a name\.$"),
+        ((0.0,), "of type float without a name"),
+        (("acc", 0.5), r"metrics by name, run.log\(acc=...\), but got a name and a value by their places\.$"),
+        (("top-5", 0.5), r"run.log\({'top-5': ...}\)"),
+    ],
+)
+def test_a_metric_without_a_name_is_refused(given: Any, told: str) -> None:
+    run = start(None)
+    for _ in run.epochs(1):
+        with pytest.raises(MetricError, match=told):
+            run.log(*given)
+        run.log(None)

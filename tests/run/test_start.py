@@ -19,6 +19,7 @@ from tests.run.training import LOSSES, go_on, start, train, weight
 
 from outlast import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Run, open_run
 from outlast.exceptions import (
+    ArgumentError,
     CapabilityError,
     DamagedFile,
     FileError,
@@ -454,7 +455,15 @@ def test_a_run_that_begins_again_says_why(folder: Path, capsys: Out) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typo", "meant"), [("optimzer", "optimizer"), ("optimizers", "optimizer"), ("modle", "model")]
+    ("typo", "meant"),
+    [
+        ("optimzer", "optimizer"),
+        ("optimizers", "optimizer"),
+        ("modle", "model"),
+        ("sheduler", "scheduler"),
+        ("lr_schedular", "lr_scheduler"),
+        ("scalar", "scaler"),
+    ],
 )
 def test_a_typo_of_an_argument_is_refused_although_the_object_could_be_saved(
     folder: Path, typo: str, meant: str
@@ -464,10 +473,45 @@ def test_a_typo_of_an_argument_is_refused_although_the_object_could_be_saved(
         Run(folder, model=model, **{typo: torch.optim.Adam(model.parameters())})
 
 
-@pytest.mark.parametrize("name", ["optimizer_d", "scheduler", "opt", "scaler", "model_ema", "sampler"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("optimizer_d", "scheduler", "opt", "scaler", "model_ema", "sampler", "stats"),
+        *("schedulers", "my_scheduler", "lr_scheduler", "scheduler_d", "schedule"),
+    ],
+)
 def test_a_part_may_have_any_other_name(folder: Path, name: str) -> None:
     model = torch.nn.Linear(2, 1)
     Run(folder, model=model, **{name: torch.optim.Adam(model.parameters())})
+
+
+def test_a_name_like_that_of_another_part_is_no_typo(folder: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(model.parameters())
+    Run(folder, model=model, scheduler=optimizer, sheduler=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"model": torch.nn.Linear}, r"^model is the class Linear: pass an object of it, Linear\(...\)\.$"),
+        ({"optimizer": torch.optim.SGD}, "^optimizer is the class SGD: "),
+        ({"optimizer": {"a": torch.optim.SGD}}, "^optimizer 'a' is the class SGD: "),
+        ({"scheduler": torch.optim.lr_scheduler.StepLR}, "^scheduler is the class StepLR: "),
+    ],
+)
+def test_a_class_in_place_of_an_object_is_refused(folder: Path, arguments: Any, told: str) -> None:
+    with pytest.raises(ArgumentError, match=told):
+        Run(folder, **{"model": torch.nn.Linear(2, 1), **arguments})
+    assert not folder.exists()
+
+
+def test_what_is_given_by_its_place_is_refused_with_the_names(folder: Path) -> None:
+    told = r"all else by name, but got a value of type dict behind them: .* or with JAX state=state\.$"
+    with pytest.raises(ArgumentError, match=told):
+        Run(folder, [], {"w": 1.0})  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"^adapter is the class FakeAdapter: pass an object of it"):
+        Run(folder, adapter=FakeAdapter)  # type: ignore[arg-type]
 
 
 def trained(folder: Path, **options: Any) -> None:

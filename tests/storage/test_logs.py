@@ -72,8 +72,8 @@ LOG = Log(public=True, tail=b"1\n2\n3\n")
     ("found", "finding"),
     [
         (b"1\n2\n3\n", None),
-        (b"1\n2\n3\n4\n", "cut back"),
-        (b"1\n2\n3\n4", "cut back"),
+        (b"1\n2\n3\n4\n", "training writes them again"),
+        (b"1\n2\n3\n4", "training writes them again"),
         (b"1\n2\n", "completed"),
         (b"1\n2\n3", "completed"),
         (b"", "completed"),

@@ -18,7 +18,7 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import real
 from outlast.core.saving import Template
 from outlast.exceptions import ArgumentError, UsageError, nearest
-from outlast.frameworks.base import Adapter, find_control, find_training, training_of_state
+from outlast.frameworks.base import Adapter, find_control, find_training, refuse_class, training_of_state
 from outlast.storage.output import LooseOutput, Output
 
 # Here any other name is a parameter for callbacks, as in Keras.
@@ -92,6 +92,7 @@ class CallbackList(Hooks):
             self.callbacks.append(History())
         if add_progbar:
             self.callbacks.append(ProgressLine())
+        refuse_class("adapter", adapter)
         if adapter is not None and not hasattr(adapter, "capabilities"):
             raise ArgumentError(
                 f"adapter must be an Adapter, such as outlast.testing.FakeAdapter(), but is {adapter!r}."

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.core.asking import asked, has
+from outlast.core.numbers import as_numpy
 from outlast.core.text import no_formula
 from outlast.exceptions import ArgumentError
 
@@ -38,6 +39,7 @@ def cell(value: Any) -> Any:
     """
     if isinstance(value, str) or not has(value, "__iter__") or asked(value, "shape") == ():
         return value
+    value = as_numpy(value)
     listed = value.tolist() if has(value, "tolist") else value
     return f"[{', '.join(map(str, listed))}]"
 

@@ -167,12 +167,15 @@ def _one_element(value: Any) -> Any:
     """Take the number out of an array with axes; ``float()`` itself accepts one without."""
     if asked(value, "requires_grad", False):
         value = value.detach()
-    return value.item() if asked(value, "shape", ()) else value
+    if is_scalar(value):
+        return value
+    return as_numpy(value).item()
 
 
 def is_scalar(value: Any) -> bool:
     """Whether the value has no axes; an array of shape (1,) has one."""
-    return not asked(value, "shape", ())
+    shape = asked(value, "shape", ())
+    return not shape or asked(shape, "rank") == 0  # TensorFlow's shape is true even without axes
 
 
 def count(value: Any, name: str, least: int = 0) -> int | float:
@@ -293,9 +296,13 @@ def to_python(value: Any) -> Any:
     for kind in (bool, int, float):  # NumPy's float64 is a subclass of Python's float
         if isinstance(value, kind):
             return kind(value)
-    if has(value, "numpy") and not has(value, "tolist"):  # TensorFlow's
-        value = value.numpy()
+    value = as_numpy(value)
     return to_python(value.tolist()) if has(value, "tolist") else value
+
+
+def as_numpy(value: Any) -> Any:
+    """TensorFlow's tensor, which has neither ``item`` nor ``tolist``, as NumPy's array; others unchanged."""
+    return value.numpy() if has(value, "numpy") and not has(value, "tolist") else value
 
 
 def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:

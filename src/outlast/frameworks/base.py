@@ -82,6 +82,7 @@ class Training:
     without_rate = "there is no model with an optimizer, and no state, yet"
     rates_were_read = False  # by the loop, through its Run or CallbackList
     batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
+    was_trained = False  # in this process, by a Run; not so where one only gave back what was saved
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:
@@ -547,6 +548,9 @@ def _module_for(model: Any, optimizer: Any) -> Any:
     """The framework's module; None if there is nothing to train."""
     if model is None and optimizer is None:
         return None
+    refuse_class("model", model)
+    for name, one in optimizers_by_name(optimizer).items():
+        refuse_class("optimizer" if one is optimizer else f"optimizer {name!r}", one)
     things = [model, *optimizers_by_name(optimizer).values()]
     packages = {cls.__module__.partition(".")[0] for one in things for cls in type(one).__mro__}
     for package, module in _FRAMEWORKS.items():
@@ -560,6 +564,18 @@ def _module_for(model: Any, optimizer: Any) -> Any:
         "adapter= to say how it is saved and stopped, or model=None if "
         "the callbacks need only stop."
     )
+
+
+def refuse_class(name: str, thing: Any) -> None:
+    """Refuse a class where an object of it is needed.
+
+    Raises:
+        ArgumentError: it is a class.
+    """
+    if isinstance(thing, type):
+        raise ArgumentError(
+            f"{name} is the class {thing.__name__}: pass an object of it, {thing.__name__}(...)."
+        )
 
 
 def is_of_framework(cls: type) -> bool:

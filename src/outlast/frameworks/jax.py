@@ -159,8 +159,9 @@ class JaxTraining(Adapter):
         told = [f"without {_few(gone)}"] if gone else []
         told += [f"with {_few(new)}"] if new else []
         raise UsageError(
-            f"run.state was set to a {type(value).__name__} of another structure than the state that the run "
-            f"was made with: {', '.join(told) or 'in another order'}. No resume could restore it: {_SET_IT}."
+            f"{_SET_IT[0].upper()}{_SET_IT[1:]}. It was set to a {type(value).__name__} of another structure "
+            "than the state that the run was made with, and no resume could restore it: "
+            f"{', '.join(told) or 'in another order'}."
         )
 
     def _leaves(self) -> Leaves:

@@ -7,7 +7,8 @@ its passes or shuffle a list. All of this is found through what wraps the loader
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +41,30 @@ class Found:
 
 def within(iterable: Any) -> list[Found]:
     """The loaders in an iterable: itself, or those that it takes its batches from."""
-    return list(_within(iterable, False, _DEPTH, set()))
+    return list(_within(iterable, False, _DEPTH, set(), _is_loader))
 
 
-def _within(thing: Any, begun: bool, depth: int, seen: set[int]) -> Iterator[Found]:
+def tensorflows(iterable: Any) -> list[Any]:
+    """The datasets of ``tf.data`` in an iterable, found in the same way; of an iterator the one it is of."""
+    if "tensorflow" not in sys.modules:
+        return []
+    found = _within(iterable, False, _DEPTH, set(), lambda thing: has(thing, "element_spec"))
+    holders = [one.holder for one in found]
+    return [asked(one, "_dataset", one) if hasattr(one, "__next__") else one for one in holders]
+
+
+def _within(
+    thing: Any, begun: bool, depth: int, seen: set[int], is_wanted: Callable[[Any], bool]
+) -> Iterator[Found]:
     if id(thing) in seen or not depth:
         return
     seen.add(id(thing))
     begun = begun or (type(thing).__module__.startswith(_TORCHS) and hasattr(type(thing), "__next__"))
-    if _is_loader(thing):
+    if is_wanted(thing):
         yield Found(thing, begun)
     elif _may_wrap(thing):
         for inner in gc.get_referents(thing):
-            yield from _within(inner, begun, depth - 1, seen)
+            yield from _within(inner, begun, depth - 1, seen, is_wanted)
 
 
 def _is_loader(thing: Any) -> bool:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
@@ -14,14 +14,16 @@ from typing import Any, TypeVar, cast
 
 from outlast.core import numbers
 from outlast.exceptions import ArgumentError, UnknownArgument, nearest
-from outlast.frameworks.random_state import is_generator
-from outlast.run.parts import is_stateful
+from outlast.frameworks import keras_parts
+from outlast.frameworks.base import refuse_class
+from outlast.run.parts import is_part
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _KNOWN = (
     *("model", "optimizer", "adapter", "seed", "resume", "save_every", "augmentation", "accept_changes"),
     *("check_resume", "on_save_error", "weights", "learning_rate"),
 )
+_USUAL_PARTS = ("scheduler", "lr_scheduler", "scaler", "grad_scaler")  # whose names are often misspelt
 _LATER = ("seeds",)
 
 
@@ -47,6 +49,20 @@ def folder_path(folder: str | os.PathLike[str]) -> str:
         raise ArgumentError(
             f"{path!r} is relative to the current folder, which has been deleted: pass a whole path."
         ) from error
+
+
+def refuse_positional(others: Sequence[Any]) -> None:
+    """Refuse what a Run was given by its place behind the callbacks.
+
+    Raises:
+        ArgumentError: there is something.
+    """
+    if others:
+        kinds = " and ".join(f"a value of type {type(one).__name__}" for one in others)
+        raise ArgumentError(
+            f"Run takes a folder and callbacks, and all else by name, but got {kinds} behind them: "
+            "Run('runs/digits', callbacks, model=model, optimizer=optimizer), or with JAX state=state."
+        )
 
 
 def check_word(name: str, value: Any, *possible: str) -> None:
@@ -125,9 +141,13 @@ def naming_the_nearest(example: str, several: str = "") -> Callable[[_Method], _
     return checking
 
 
-def _typo(name: str) -> str | None:
-    """The argument that was meant by ``optimzer`` or ``optimizers``, but not by ``optimizer_2``."""
-    alike = next(iter(get_close_matches(name, _KNOWN, 1, cutoff=0.8)), None)
+def _typo(name: str, parts: Collection[str]) -> str | None:
+    """What was meant by ``optimzer``, ``optimizers`` or ``sheduler``, but not by ``optimizer_2``."""
+    if name in _USUAL_PARTS:
+        return None
+    alike = next(iter(get_close_matches(name, (*_KNOWN, *_USUAL_PARTS), 1, cutoff=0.8)), None)
+    if alike in _USUAL_PARTS:  # any name is right that has the whole word in it, or that stands beside it
+        return None if alike in name or name in alike or alike in parts else alike
     longer = alike is not None and name.startswith(alike) and name != f"{alike}s"
     return None if longer else alike
 
@@ -135,16 +155,22 @@ def _typo(name: str) -> str | None:
 def check_parts(parts: Mapping[str, Any]) -> None:
     """Refuse keywords that are neither arguments nor objects with a state."""
     for name, part in parts.items():
+        refuse_class(name, part)
         if name in _LATER:
             raise ArgumentError(f"Run does not take {name}= yet: it belongs to loops with JAX.")
-        if meant := _typo(name):
+        if meant := _typo(name, parts):
             raise UnknownArgument(
                 f"Run has no argument {name!r}. Did you mean {meant!r}? If it is an object to be saved with "
                 "the rest, give it another name."
             )
-        if not (is_stateful(part) or is_generator(part)):
+        if not is_part(part):
             hint = nearest(name, _KNOWN) + (
-                " Any other keyword must be an object with state_dict() and load_state_dict(), or a random "
-                f"generator, to be saved with the rest; this is {part!r}."
+                " Any other keyword must be an object with state_dict() and load_state_dict(), a random "
+                f"generator, or Keras's metric or layer, to be saved with the rest; this is {part!r}."
             )
             raise UnknownArgument(f"Run has no argument {name!r}.{hint}")
+        if keras_parts.is_unbuilt(part):
+            raise ArgumentError(
+                f"The part {name!r} is a {type(part).__name__} that has no weights before its first batch: "
+                f"call {name}.build(shape) before the Run, or begin it with keras.Input(shape)."
+            )

@@ -125,14 +125,23 @@ def _arrays() -> tuple[type, ...]:
 
 def _in_memory(array: Any) -> Any:
     """As a NumPy array, if that costs no copy of it; else None."""
+    import numpy as np
+
     if isinstance(array, _arrays()):
         return array
-    if not asked(array, "is_cpu", False):  # as PyTorch's tensors say
-        return None
     try:
-        return array.detach().numpy()
+        if asked(array, "is_cpu", False):  # as PyTorch's tensors say
+            return array.detach().numpy()
+        if _is_on_tensorflows_cpu(asked(array, "device")):
+            return np.asarray(memoryview(array))  # its numpy() would copy all of it
     except Exception:  # a type that NumPy lacks, a sparse or a nested one, a class of the user's
-        return None
+        pass
+    return None
+
+
+def _is_on_tensorflows_cpu(device: Any) -> bool:
+    """By its name, such as ``/job:localhost/replica:0/task:0/device:CPU:0``."""
+    return isinstance(device, str) and "/device:CPU:" in device
 
 
 def _sizes(array: Any) -> tuple[int | None, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from outlast.core.run_state import Moment
 from outlast.exceptions import UsageError
-from outlast.frameworks import random_state
+from outlast.frameworks import loaders, random_state
 from outlast.frameworks.sources import Source, State
 from outlast.run.parts import AnyPart
 
@@ -39,6 +39,16 @@ class Data(AnyPart):
         states = [*saved, *[None] * len(self._sources)]
         found = (source.problem(state) for source, state in zip(self._sources, states, strict=False))
         return [problem for problem in found if problem]
+
+    def hidden_in(self, loader: Any) -> list[str]:
+        """What of the data of a loop of one's own nobody can bring back, and what would make it so."""
+        known = [source.for_fit for source in self._sources]
+        if all(any(one is made for made in known) for one in loaders.tensorflows(loader)):
+            return []
+        return [
+            "the order of a tf.data.Dataset, which it shows nobody: before the loop, "
+            "data = run.data(dataset), and in it run.batches(data)"
+        ]
 
     def add(self, source: Source) -> Any:
         """Take a source; returns what the loop is given. Those of an earlier training are forgotten."""

@@ -298,7 +298,7 @@ class Host(OwnLoop):
         if not (self._store.is_writing and self._every.slows):
             return True
         self._every.put_off()
-        if not self._has_said_slow:
+        if not self._has_said_slow and self._every.is_long:
             self._has_said_slow = True
             self._say(
                 f"outlast: {self._shown}: saves take more than a third of the time. Some are made a few "
@@ -347,6 +347,7 @@ class Host(OwnLoop):
         self._under_way = epoch
         under_way.begin(self, epoch)
         self._opening.hook_came()
+        self.training.was_trained = True
         super().on_epoch_begin(epoch, logs)
         self._opening.put_back(Moment.EPOCH_BEGIN)
         self._data.begin_epoch()
@@ -602,7 +603,7 @@ class Host(OwnLoop):
         if self._rehearsal:
             self._rehearsal.end()
         if self._signals.pending is not None:
-            self._say(f"outlast: {self._signals.name}: the training had ended; all of it is saved")
+            self._say(f"outlast: {self._signals.shown}: the training had ended; all of it is saved")
             self._signals.raise_pending()
 
     def _others(self) -> list[Any]:
@@ -676,7 +677,7 @@ class Host(OwnLoop):
         except FileError as error:
             told = f"{self._told_of_end()}. The last save failed: {error}"
         self._leave_check()
-        self._say(f"outlast: {self._signals.name}: {told}")
+        self._say(f"outlast: {self._signals.shown}: {told}")
         self._trains, self.training.run = False, None
         self._signals.raise_pending()
 
@@ -763,7 +764,8 @@ class Host(OwnLoop):
                 self._store.write_event("other loader", {"epoch": epoch, **size})
             if changed and self._check is not None:  # other batches were asked for: nothing to compare
                 self._check.abandoned = True
-        for problem in self._loop.fetching.inexact(loader) if self.folder is not None else ():
+        problems = [*self._loop.fetching.inexact(loader), *self._data.hidden_in(loader)]
+        for problem in problems if self.folder is not None else ():
             self._tell_once(problem)
         self._opening.put_back(Moment.FIRST_BATCH)
 

@@ -16,6 +16,7 @@ from outlast.frameworks import loaders, random_state
 
 _PATIENCE = 0.25  # seconds that saves inside an epoch may take in any case
 _SHARE = 1 / 3  # of the training's time that they may take
+_LONG = 10  # seconds of training after which that is worth a line: a shorter one is over soon
 
 
 class Every:
@@ -68,6 +69,11 @@ class Every:
             False
         """
         return self._spent > max(_PATIENCE, _SHARE * (self.clock() - self._began))
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the training takes long enough for its user to care how it could be faster."""
+        return self.clock() - self._began >= _LONG
 
     def put_off(self) -> None:
         """Have it due after the next batch."""

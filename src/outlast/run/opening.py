@@ -24,6 +24,7 @@ from outlast.run.resume_check import ResumeCheck, rewound
 from outlast.run.stores import Store
 from outlast.storage.format import layout
 from outlast.storage.format.reader import nonsense_as_damage
+from outlast.storage.logs import is_usual
 
 # What a training calls the pieces of its state that a user may set between two trainings.
 _SETTABLE = {
@@ -128,7 +129,7 @@ class Opening:
         elif now != training.learning_rates() and self._surprises(training, before["learning_rate"], now):
             self._notes.append(f"the learning rate is the saved one, not {settings.shown(now)}")
         self._changed = bool(changed)
-        is_known = training.left is None or self._check == "always"
+        is_known = training.left is None or not training.was_trained or self._check == "always"
         self._may_check = is_known and not (changed or others)
         if not is_known and self._check != "never":
             self._notes.append("not checked: it was trained in this process")
@@ -143,7 +144,8 @@ class Opening:
         self._store.write_event("resume", {**at, "changes": list(map(str, changed)), "findings": findings})
         self._at = saved.position
         inside = settings.others_inside(changed, self._at)
-        self._notes = [*findings, *map(str, changed), *inside, *self._notes]
+        unusual = [finding for finding in findings if not is_usual(finding)]
+        self._notes = [*unusual, *map(str, changed), *inside, *self._notes]
         return saved
 
     def _check_accepted(self, training: Training, *known: Mapping[str, Any]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from outlast.callbacks.list import CallbackList
 from outlast.core import numbers
-from outlast.exceptions import UsageError
+from outlast.exceptions import MetricError, UsageError
 from outlast.frameworks import under_way
 from outlast.run.arguments import naming_the_nearest
 from outlast.run.loop import Loop
@@ -66,9 +66,9 @@ class OwnLoop(CallbackList):
         """The epochs that are left of ``total``. Each is committed when the loop asks for the next.
 
         The commit is written in the background, so a kill right after it can cost one epoch more;
-        ``run.flush()`` waits for it. Leaving the loop by ``break`` or an error means "interrupted": the
+        ``run.flush()`` waits for it. Leaving this loop by ``break`` or an error means "interrupted": the
         epoch does not count, and the next start goes on from the last commit. An early stop needs no
-        ``break``.
+        ``break``. One that leaves ``run.batches`` alone ends the epoch's batches early: that epoch counts.
 
         Example:
             >>> import outlast
@@ -255,18 +255,23 @@ class OwnLoop(CallbackList):
             self._safe_point()
             raise
 
-    def log(self, metrics: Mapping[str, Any] | None = None, *, weight: Any = 1, **named: Any) -> None:
+    def log(
+        self, metrics: Mapping[str, Any] | None = None, *others: Never, weight: Any = 1, **named: Any
+    ) -> None:
         """Take metrics of a batch (inside ``run.batches``), of the epoch, or of the run (after the loop).
 
         Args:
             metrics: by name, for names that are not Python identifiers.
+            *others: none; each metric has a name.
             weight: of the batch in the epoch's mean, such as its size; a batch of weight 0 adds nothing.
             **named: by name. A tensor stays on its device until the epoch's end.
 
         Raises:
-            MetricError: a value cannot be a metric; the text names it. Nothing is taken then.
+            MetricError: a value has no name, or cannot be a metric; the text names it. Nothing is taken then.
             UsageError: it is called before the loop, where no row is that the metrics could be in.
         """
+        if others or not (metrics is None or hasattr(metrics, "keys")):
+            raise _nameless(metrics, others)
         metrics = {**(metrics or {}), **named}
         if self._loop.in_epoch:
             self._loop.log(metrics, weight)
@@ -283,3 +288,12 @@ class OwnLoop(CallbackList):
         trace: TracebackType | None,
     ) -> None:
         self._close()
+
+
+def _nameless(first: Any, others: Sequence[Any]) -> MetricError:
+    """The answer to ``run.log(0.5)`` and to ``run.log("loss", 0.5)``."""
+    example, came = "run.log(loss=loss)", f"a value of type {type(first).__name__} without a name"
+    if isinstance(first, str) and others:
+        example = f"run.log({first}=...)" if first.isidentifier() else f"run.log({{{first!r}: ...}})"
+        came = "a name and a value by their places"
+    return MetricError(f"run.log takes metrics by name, {example}, but got {came}.")

@@ -9,7 +9,7 @@ from outlast.callbacks.base import Callback
 from outlast.core.asking import has
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, RunChanged
-from outlast.frameworks import modules, nested, optimizers, random_state
+from outlast.frameworks import keras_parts, modules, nested, optimizers, random_state
 from outlast.frameworks.base import Snapshot, Training
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.run import settings
@@ -110,7 +110,10 @@ class CallbacksPart(AnyPart):
 
 
 class UserParts(AnyPart):
-    """Objects of the user's: anything with ``state_dict()`` and ``load_state_dict()``, and generators."""
+    """Objects of the user's: anything with ``state_dict()`` and ``load_state_dict()``, and generators.
+
+    Keras's metrics and layers, too.
+    """
 
     name, moment = "parts", Moment.OPEN
 
@@ -134,7 +137,7 @@ class UserParts(AnyPart):
         """Load them."""
         for name, part in self._parts.items():
             try:
-                if is_stateful(part):
+                if not _is_generator(part):
                     _load(part, name, saved[name])
                 else:
                     random_state.set_generator(part, saved[name])
@@ -159,7 +162,7 @@ def made_of(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
-    if not is_stateful(part):
+    if _is_generator(part):
         return random_state.of_generator(part)
     whose = f"the part {name!r}"
     tree = _state_dicts(part, whose)
@@ -177,6 +180,8 @@ def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
 
 
 def _state_dicts(part: Any, whose: str) -> dict[str, Any]:
+    if not is_stateful(part):
+        return {"state": keras_parts.state_of(part)}
     if not optimizers.is_optimizer(part):
         return {"state": part.state_dict()}
     state = optimizers.state_of(part, whose)
@@ -190,6 +195,8 @@ def _load(part: Any, name: str, stored: Mapping[str, Any]) -> None:
     if optimizers.is_optimizer(part):
         optimizers.load(part, saved["state"])
         nested.load_inner(part, saved.get("inner", {}))
+    elif not is_stateful(part):
+        keras_parts.load(part, saved["state"])
     else:
         part.load_state_dict(saved["state"])
     if modules.is_module(part):
@@ -223,3 +230,12 @@ class RandomPart(AnyPart):
 def is_stateful(thing: Any) -> bool:
     """Whether it saves and loads itself as PyTorch's objects do."""
     return has(thing, "state_dict") and has(thing, "load_state_dict")
+
+
+def is_part(thing: Any) -> bool:
+    """Whether it can be saved with a run."""
+    return is_stateful(thing) or random_state.is_generator(thing) or keras_parts.is_part(thing)
+
+
+def _is_generator(part: Any) -> bool:
+    return random_state.is_generator(part) and not is_stateful(part)

@@ -97,7 +97,7 @@ class Progress:
     def why_finished(
         self, callbacks: Sequence[Callback], epochs: int | None, unit: str = "epochs"
     ) -> str | None:
-        """Why there is nothing left to train with these settings; None if there is, as inside an epoch.
+        """Why there is nothing left to train with these settings; None if there is.
 
         Args:
             callbacks: those of the run.
@@ -105,7 +105,9 @@ class Progress:
             unit: what they are: a training without epochs counts rows.
         """
         if self.position.batch is not None:
-            return None
+            if epochs is None or self.next_epoch < epochs:
+                return None
+            return f"it is in {unit[:-1]} {self.next_epoch + 1} already, {_asked_for(epochs)}"
         for decision in self.stops:
             askers = [callback for callback in callbacks if _is_a(callback, decision.callback)]
             if decision.callback == RUN or any(callback.still_stops(decision) for callback in askers):
@@ -114,7 +116,7 @@ class Progress:
             done = self.next_epoch
             if done == epochs:
                 return f"all {epochs} {unit} are done"
-            return f"{done} {unit} are done, {epochs} {'was' if epochs == 1 else 'were'} asked for"
+            return f"{done} {unit} are done, {_asked_for(epochs)}"
         return None
 
     def columns(self) -> dict[str, list[Any]]:
@@ -156,3 +158,7 @@ def put_into(kept: Any, values: Any) -> None:
         kept.update(held)
     else:
         kept[:] = held.values()
+
+
+def _asked_for(epochs: int) -> str:
+    return f"{epochs} {'was' if epochs == 1 else 'were'} asked for"

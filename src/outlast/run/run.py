@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Never
 
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.core.decision import Action, Decision, Reason
@@ -76,8 +76,8 @@ class Run(Host, Shown):
             is said.
         listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
-        **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``, or a
-            random generator, saved with the rest.
+        **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``, a random
+            generator, or Keras's metric or layer, saved with the rest.
 
     Raises:
         ArgumentError, UnknownArgument: at once, for an argument that cannot work.
@@ -105,7 +105,7 @@ class Run(Host, Shown):
         self,
         folder: str | os.PathLike[str] | None,
         callbacks: Iterable[Any] | Any = None,
-        *,
+        *others: Never,
         model: Any = None,
         optimizer: Any = None,
         adapter: Adapter | None = None,
@@ -123,6 +123,7 @@ class Run(Host, Shown):
         clock: Callable[[], float] = time.monotonic,
         **parts: Any,
     ) -> None:
+        arguments.refuse_positional(others)
         arguments.check_word("resume", resume, "auto", "never", "must")
         save_every = arguments.checked_save_every(save_every)
         arguments.check_word("augmentation", augmentation, *AUGMENTATIONS)
@@ -322,7 +323,8 @@ class Run(Host, Shown):
         """Data for Keras's ``fit`` whose order and position a resume brings back.
 
         ``fit`` hides its data from callbacks. Give it this instead, in the same order in every start of the
-        script: ``model.fit(run.data(dataset), callbacks=[run])``.
+        script: ``model.fit(run.data(dataset), callbacks=[run])``. In a loop of your own it is for a
+        ``tf.data.Dataset``: make it once, before the loop, and go through ``run.batches(data)``.
 
         Args:
             source: a ``tf.data.Dataset`` (as many iterators are begun as before; of one that goes on over

@@ -85,6 +85,11 @@ class Signals:
         """The name of the signal that came, such as ``"SIGTERM"``; "" if none did."""
         return "" if self.pending is None else signal.Signals(self.pending).name
 
+    @property
+    def shown(self) -> str:
+        """The same for a line that people read: what they did, if it was they."""
+        return "Ctrl-C" if self.pending == signal.SIGINT else self.name
+
     def raise_pending(self) -> None:
         """At a safe point: end the training if a signal came.
 

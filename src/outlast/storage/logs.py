@@ -21,6 +21,14 @@ from outlast.storage.disk.calls import explained
 from outlast.storage.disk.reading import beginning, crc32_part, regular_size
 from outlast.storage.format import layout, limits
 
+# Lines are written before the resume point that names them, so that any kill in between leaves some.
+_BEHIND = "had lines of a later save that was not finished: removed, training writes them again"
+
+
+def is_usual(finding: str) -> bool:
+    """Whether a finding is what any kill may leave, and nothing is lost: not worth a line at a start."""
+    return finding.endswith(_BEHIND)
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -166,7 +174,7 @@ def mend_published(folder: str, name: str, log: Log, published: Iterable[Blob] =
     if current is not None and current.startswith(content):
         files.separate(path)
         files.cut(path, len(content))
-        return f"{name} was cut back to its last saved line"
+        return f"{name} {_BEHIND}"
     if not os.path.lexists(path) or (current is not None and content.startswith(current)):
         _rewrite(path, content)
         return f"{name} was completed"
