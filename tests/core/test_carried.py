@@ -7,9 +7,9 @@ from textwrap import dedent, indent
 
 import pytest
 
-from outlast.core.carried import counts, look
-from outlast.core.handed import handed_over
-from outlast.core.places import counted, place_at
+from outlast.core.source.carried import counts, look
+from outlast.core.source.handed import handed_over
+from outlast.core.source.places import counted, place_at
 
 
 def in_a_loop(body: str, behind: str = "pass") -> list[str]:

@@ -823,7 +823,13 @@ class Host(OwnLoop):
 
     def _is_saved(self, value: Any) -> bool:
         """Whether a value is saved, or a piece of something that the run knows and speaks of elsewhere."""
-        known = [self, self._progress.extra, self.training, self.training.model, *self.training.optimizers.values()]
+        known = [
+            self,
+            self._progress.extra,
+            self.training,
+            self.training.model,
+            *self.training.optimizers.values(),
+        ]
         if self._loader_at_hand is not None:
             known += [found.holder for found in loaders.within(self._loader_at_hand)]
         return is_held(value, [*known, *self._parts.values(), *self.callbacks]) or self._loop.holds(value)

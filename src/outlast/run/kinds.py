@@ -7,7 +7,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from outlast.core.asking import asked, has
-from outlast.core.carried import Carried
+from outlast.core.source.carried import Carried
 from outlast.frameworks.bystanders import is_bystander
 from outlast.frameworks.random_state import is_generator
 from outlast.run.parts import is_stateful

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from outlast.core import places
 from outlast.core.asking import asked, has
-from outlast.core.calls import passes
-from outlast.core.carried import Carried, Looked, look
-from outlast.core.handed import handed_over
-from outlast.core.names import root
-from outlast.core.places import Place, place_at
+from outlast.core.source import places
+from outlast.core.source.calls import passes
+from outlast.core.source.carried import Carried, Looked, look
+from outlast.core.source.handed import handed_over
+from outlast.core.source.names import root
+from outlast.core.source.places import Place, place_at
 from outlast.core.text import few
 from outlast.run import kinds
 from outlast.run.held import is_held

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from outlast.core.calls import arguments, passes
-from outlast.core.names import assigned, last, path, targets
+from outlast.core.source.calls import arguments, passes
+from outlast.core.source.names import assigned, last, path, targets
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)

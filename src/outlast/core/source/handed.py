@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from outlast.core import calls
-from outlast.core.names import path
+from outlast.core.source import calls
+from outlast.core.source.names import path
 
 
 def handed_over(scope: ast.AST) -> dict[str, set[str]]:

@@ -11,11 +11,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from outlast.core import calls, places
-from outlast.core.dataflow import ACT, Code, Flows, comes_to_something, free
-from outlast.core.names import root, targets, timed
-from outlast.core.outside import Outside
-from outlast.core.places import Function, Place
+from outlast.core.source import calls, places
+from outlast.core.source.dataflow import ACT, Code, Flows, comes_to_something, free
+from outlast.core.source.names import root, targets, timed
+from outlast.core.source.outside import Outside
+from outlast.core.source.places import Function, Place
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -60,7 +60,7 @@ def look(place: Place) -> Looked:
     """Look at a loop.
 
     Example:
-        >>> from outlast.core.places import place_at
+        >>> from outlast.core.source.places import place_at
         >>> tree = ast.parse('''
         ... for epoch in run.epochs(3):
         ...     total = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from outlast.core.names import last, path
+from outlast.core.source.names import last, path
 
 # Methods that change what they are called on. Those of the first kind do so where nobody takes what they
 # return: Optax's ``update``, NumPy's ``insert`` and PyTorch's ``add`` return something new instead.

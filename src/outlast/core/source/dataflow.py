@@ -11,9 +11,9 @@ import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from outlast.core import calls
-from outlast.core.names import is_timed, path, prefixes, root, single, targets, walrus
-from outlast.core.shapes import adds_one, adds_one_to, after_either, base, captured, is_all, takes_all
+from outlast.core.source import calls
+from outlast.core.source.names import is_timed, path, prefixes, root, single, targets, walrus
+from outlast.core.source.shapes import adds_one, adds_one_to, after_either, base, captured, is_all, takes_all
 
 ACT = ""
 BINDING = frozenset(("=", "+=", "+1", "begun"))  # the ways in which a name gets a value

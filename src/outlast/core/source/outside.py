@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from outlast.core import calls
-from outlast.core.dataflow import BINDING, Code, declared_outside, parameters
-from outlast.core.names import path, prefixes, root, targets
-from outlast.core.places import Function, Place
+from outlast.core.source import calls
+from outlast.core.source.dataflow import BINDING, Code, declared_outside, parameters
+from outlast.core.source.names import path, prefixes, root, targets
+from outlast.core.source.places import Function, Place
 
 _NOTHING: frozenset[str] = frozenset()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from outlast.core.names import path
+from outlast.core.source.names import path
 
 _LEAVES = (ast.Break, ast.Continue, ast.Raise, ast.Return)
 
