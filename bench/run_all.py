@@ -26,6 +26,8 @@ PACKAGES = "keras jax torch tensorflow lightning pytorch-ignite transformers orb
 QUICK: dict[str, list[str]] = {
     "batch_checksum": ["--rounds", "1"],
     "batch_cost": ["--batches", "50", "--rounds", "1"],
+    "csv_cost": ["--rows", "20", "--rounds", "1"],
+    "epoch_cost": ["--sizes", "1", "--epochs", "2", "--rounds", "1"],
     "fit_cost": ["--batches", "20", "--rounds", "1"],
     "import_time": [],
     "inside_cost": ["torch", "--rounds", "1", "--steps", "30"],
@@ -34,6 +36,8 @@ QUICK: dict[str, list[str]] = {
 SLOW = ("growth", "jax_save", "long_history")  # minutes, whatever is asked for
 TABLES = {
     "batch_cost": [["batch_cost"]],
+    "csv_cost": [["csv_cost"]],
+    "epoch_cost": [["epoch_cost"]],
     "fit_cost": [["fit_cost", "KERAS_BACKEND=jax"], ["fit_cost", "KERAS_BACKEND=torch"]],
 }
 
