@@ -79,7 +79,7 @@ def plain(folder: Path, rows: list[dict[str, float]]) -> Way:
 def _logged(logger: Any, rows: list[dict[str, float]]) -> None:
     logger.on_train_begin()
     for epoch, row in enumerate(rows):
-        logger.on_epoch_end(epoch, row)
+        logger.on_epoch_end(epoch, dict(row))  # they add to it
     logger.on_train_end()
 
 
@@ -114,7 +114,7 @@ def late_column(folder: Path, rows: list[dict[str, float]]) -> Way:
         callbacks = outlast.CallbackList([logger], adapter=FakeAdapter())
         callbacks.on_train_begin()
         for epoch, row in enumerate(rows):
-            callbacks.on_epoch_end(epoch, row)
+            callbacks.on_epoch_end(epoch, dict(row))
         took = seconds_of(lambda: callbacks.on_epoch_end(len(rows), {**rows[0], "late": 1.0}))
         callbacks.on_train_end()
         assert (folder / "late.csv").read_text().splitlines()[0].endswith("late")

@@ -97,12 +97,11 @@ class Better(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, pause: float) -> None:
         super().__init__()
-        self._pause, self._loss = pause, 0.0
+        self._pause = pause
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         time.sleep(self._pause)
-        self._loss -= 1
-        logs["val_loss"] = self._loss
+        logs["val_loss"] = -epoch
 
 
 def four(library: Any, folder: Path | None, *, best_weights: bool = False) -> list[Any]:
