@@ -37,7 +37,9 @@ def cell(value: Any) -> Any:
         >>> cell([1.0, 2.0]), cell(0.5), cell("x")
         ('[1.0, 2.0]', 0.5, 'x')
     """
-    if isinstance(value, str) or not has(value, "__iter__") or asked(value, "shape") == ():
+    if type(value) is float or isinstance(value, str):
+        return value
+    if not has(value, "__iter__") or asked(value, "shape") == ():
         return value
     value = as_numpy(value)
     listed = value.tolist() if has(value, "tolist") else value
@@ -72,7 +74,10 @@ class Table:
             names: the metrics.
             as_keras: reserve ``val_`` columns for a validation that may come.
         """
-        names = sorted(map(no_formula, names))
+        known = {*self.columns}
+        names = sorted(name for name in map(no_formula, names) if name not in known)
+        if self.columns and not names:
+            return self
         if as_keras and not self.columns and not any(name.startswith("val_") for name in names):
             names += [f"val_{name}" for name in names]
         columns = self.columns or ("epoch",)

@@ -67,7 +67,9 @@ def completed(logs: Mapping[str, Any] | None, rates: Mapping[str, float]) -> Log
 def _flat(logs: Mapping[str, Any]) -> Logs:
     flat: Logs = {}
     for name, value in logs.items():
-        if isinstance(value, Mapping):
+        if type(value) is float:  # most are
+            flat[name] = value
+        elif isinstance(value, Mapping):
             flat |= _flat(value)
         else:
             flat[name] = _as_float(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -53,6 +54,7 @@ def printable(text: str) -> str:
     return "\n".join(map(escaped, text.split("\n")))
 
 
+@lru_cache(maxsize=1024)  # names of metrics come in every row
 def no_formula(text: str) -> str:
     """The text with an apostrophe in front if a spreadsheet would run it as a formula.
 
