@@ -143,7 +143,7 @@ def _kinds(value: Any) -> list[str]:
 
 def _strides(value: Any) -> list[int]:
     """How a tensor with gaps in memory lies there: sums of one without may differ in the last bits."""
-    if not has(value, "detach") or not has(value, "stride") or str(value.layout) != "torch.strided":
+    if not has(value, "detach") or not has(value, "stride") or _named(value.layout) != "torch.strided":
         return []
     if _is_dense(value):
         return []
@@ -293,13 +293,19 @@ def to_array(value: Any) -> Any:
     if not _is_dense(tensor):
         tensor = tensor.contiguous()
     tensor = tensor.resolve_conj().resolve_neg()
-    name = str(tensor.dtype).removeprefix("torch.")
+    name = _named(tensor.dtype).removeprefix("torch.")
     if not name.startswith(("bfloat", "float8", "complex32")):
         return _seen(tensor)
     if name == "complex32":  # which no format knows: its real numbers in pairs, under its name
         return {_SPARSE: name, "values": _seen(torch.view_as_real(tensor))}
     bits = {1: torch.uint8, 2: torch.uint16}[tensor.element_size()]
     return Bits(name, _seen(tensor.view(bits)))
+
+
+@lru_cache(maxsize=64)
+def _named(kind: Any) -> str:
+    """The name of a type or a layout, which PyTorch makes anew at each look."""
+    return str(kind)
 
 
 def _is_dense(tensor: Any) -> bool:

@@ -6,6 +6,7 @@ A new start of the script makes a model or a part as it was at first, and what h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 _MOST_NAMED = 3
@@ -70,4 +71,10 @@ def _shapes(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
         for index, value in enumerate(tree):
             yield from _shapes(value, f"{name}.{index}")
     elif hasattr(tree, "shape") and hasattr(tree, "dtype"):
-        yield name, f"{str(tree.dtype).rpartition('.')[2]} {tuple(tree.shape)}"
+        yield name, f"{_named(tree.dtype)} {tuple(tree.shape)}"
+
+
+@lru_cache(maxsize=64)
+def _named(dtype: Any) -> str:
+    """The name of a type, which NumPy makes anew at each look."""
+    return str(dtype).rpartition(".")[2]
