@@ -56,7 +56,7 @@ def test_a_hundred_thousand_epochs_leave_no_memory(tmp_path: Path) -> None:
         [
             outlast.EarlyStopping("loss", patience=10**9),
             outlast.ReduceLROnPlateau("loss", patience=10**9),
-            outlast.CSVLogger(os.devnull),
+            outlast.CSVLogger(str(tmp_path / "history.csv")),
             outlast.TerminateOnNaN(),
         ],
         adapter=FakeAdapter(learning_rate=0.1),

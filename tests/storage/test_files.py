@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 from tests.storage.tap import tapped
 
+from outlast import CallbackList, CSVLogger
 from outlast.exceptions import FileError
 from outlast.storage.disk import files
 from outlast.storage.disk.calls import calls
 from outlast.storage.disk.reading import crc32_file, open_regular
 from outlast.storage.disk.temporary import claim_name, is_temporary, temporary_name
+from outlast.storage.output import LooseOutput
+from outlast.testing import FakeAdapter
 
 
 def fail(number: int) -> Callable[..., Any]:
@@ -338,3 +342,36 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     with pytest.raises(OSError), open_regular(str(path)):
         pass
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    """A device of our own, as ``/dev/null`` is one: what goes wrong here spoils nobody's."""
+    path = tmp_path / "null"
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        path.write_bytes(b"")
+    except PermissionError:
+        pytest.skip("only who may make devices")
+    return path
+
+
+def test_a_device_is_written_into_and_stays_what_it_is(device: Path) -> None:
+    files.publish_bytes(str(device), b"taken")
+    files.replace(str(device), files.Content(b"taken"))
+    callbacks = CallbackList([CSVLogger(device)], adapter=FakeAdapter())
+    callbacks.on_train_begin()
+    callbacks.on_epoch_end(0, {"loss": 1.0})
+    callbacks.on_epoch_end(1, {"loss": 1.0, "late": 2.0})
+    callbacks.on_train_end()
+    LooseOutput().remove(str(device))
+    assert stat.S_ISCHR(device.stat().st_mode) and device.read_bytes() == b""
+    assert [one.name for one in device.parent.iterdir()] == ["null"]
+
+
+def test_a_pipe_is_refused_before_training(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    callbacks = CallbackList([CSVLogger(tmp_path / "pipe")], adapter=FakeAdapter())
+    with pytest.raises(FileError, match="is a pipe, a socket or a disk, and no file"):
+        callbacks.on_train_begin()
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

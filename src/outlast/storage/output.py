@@ -86,6 +86,10 @@ class LooseOutput:
                 f"Please specify a non-directory filepath. The path used is an existing directory: {name}",
                 path=name,
             )
+        if files.is_device(name):  # such as /dev/null: it takes everything, and its folder is the system's
+            return True
+        if os.path.exists(name) and not os.path.isfile(name):
+            raise FileError(f"{name} is a pipe, a socket or a disk, and no file: choose another.", path=name)
         literal = name.partition("{")[0]
         folder = os.path.dirname(literal) or "."
         files.make_folder(folder)
@@ -126,5 +130,5 @@ class LooseOutput:
 
     def remove(self, name: str) -> None:
         """Delete the file, if there is one."""
-        if os.path.exists(name):
+        if os.path.exists(name) and not files.is_device(name):
             files.remove(name)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -58,8 +60,9 @@ def publish(path: str, write: Callable[[str], object], *, needed: int | None = N
         'whole'
     """
     replace(path, write, needed=needed)
-    with explained(path, "write", needed):
-        sync_folder(os.path.dirname(path))
+    if not is_device(path):
+        with explained(path, "write", needed):
+            sync_folder(os.path.dirname(path))
 
 
 def replace(path: str, write: Callable[[str], object], *, needed: int | None = None) -> None:
@@ -82,10 +85,34 @@ def replace(path: str, write: Callable[[str], object], *, needed: int | None = N
             path=path,
             errno=errno.EISDIR,
         )
+    if is_device(path):
+        _write_into(path, write)
+        return
     with explained(path, "write", needed), _temporary(path) as temporary:
         write(temporary)
         sync_file(temporary)
         _rename(temporary, path)
+
+
+def is_device(path: str) -> bool:
+    """Whether it is a device that takes characters, such as ``/dev/null``: everybody's, and no file.
+
+    Example:
+        >>> is_device("notes.txt")
+        False
+    """
+    with suppress(OSError):
+        return stat.S_ISCHR(os.stat(path).st_mode)
+    return False
+
+
+def _write_into(device: str, write: Callable[[str], object]) -> None:
+    with explained(device, "write"), tempfile.TemporaryDirectory() as folder:
+        made = os.path.join(folder, os.path.basename(device))
+        write(made)
+        with open_regular(made) as reader, opened(device, os.O_WRONLY) as fd:
+            while piece := os.read(reader, _PIECE):
+                write_all(fd, piece)
 
 
 def publish_bytes(path: str, data: bytes) -> None:
