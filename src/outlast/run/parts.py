@@ -157,7 +157,7 @@ def made_of(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: {key: one for key, one in part.state_dict().items() if not modules.loads_itself(part, key)}
         for name, part in parts.items()
-        if modules.is_module(part)
+        if _is_module(part)
     }
 
 
@@ -166,7 +166,7 @@ def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
         return random_state.of_generator(part)
     whose = f"the part {name!r}"
     tree = _state_dicts(part, whose)
-    if modules.is_module(part):
+    if _is_module(part):
         tree |= modules.beside(part, tree["state"], consumed)
         modules.refuse_unsavable(part, {**tree["state"], **tree["buffers"]}, whose)
     try:
@@ -180,7 +180,7 @@ def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
 
 
 def _state_dicts(part: Any, whose: str) -> dict[str, Any]:
-    if not is_stateful(part):
+    if keras_parts.is_part(part):  # on PyTorch it is a module, too, whose names count up
         return {"state": keras_parts.state_of(part)}
     if not optimizers.is_optimizer(part):
         return {"state": part.state_dict()}
@@ -195,11 +195,11 @@ def _load(part: Any, name: str, stored: Mapping[str, Any]) -> None:
     if optimizers.is_optimizer(part):
         optimizers.load(part, saved["state"])
         nested.load_inner(part, saved.get("inner", {}))
-    elif not is_stateful(part):
+    elif keras_parts.is_part(part):
         keras_parts.load(part, saved["state"])
     else:
         part.load_state_dict(saved["state"])
-    if modules.is_module(part):
+    if _is_module(part):
         modules.put_back(part, saved)
     if types:
         check_types(kept, types, _state_dicts(part, whose), f"state/parts/{name}")
@@ -225,6 +225,10 @@ class RandomPart(AnyPart):
     def put_back(self, saved: dict[str, Any]) -> None:
         """Set them."""
         random_state.restore(saved)
+
+
+def _is_module(part: Any) -> bool:
+    return modules.is_module(part) and not keras_parts.is_part(part)
 
 
 def is_stateful(thing: Any) -> bool:
