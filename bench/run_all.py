@@ -76,6 +76,7 @@ def with_table(page: str, name: str, table: str) -> str:
         'a <!-- t -->\nnew<!-- end --> b'
     """
     pattern = rf"(<!-- {re.escape(name)} -->).*?(<!-- end -->)"
+    assert re.search(pattern, page, re.DOTALL), f"the page has no place for the table {name}"
     return re.sub(pattern, lambda found: f"{found[1]}\n{table}{found[2]}", page, count=1, flags=re.DOTALL)
 
 
