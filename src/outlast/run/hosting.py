@@ -248,9 +248,11 @@ class Host(OwnLoop):
             self._commit_inside(here)  # what is compared was saved there
 
     def _leave_batch(self, batch: int) -> None:
-        is_asked = self._signals.pending is not None
-        may_be_due = self._every is not None and (is_asked or self._every.is_due(self._counted(batch)))
-        if may_be_due or self._check is not None:
+        may_be_due, every = self._check is not None, self._every
+        if every is not None and not may_be_due:
+            done = batch + 1 if self._rows_wanted is None else self._counted(batch)
+            may_be_due = every.is_due(done) or self._signals.pending is not None
+        if may_be_due:
             self._end_batch(batch)
         if self._signals.pending is not None:
             self._safe_point()

@@ -51,7 +51,7 @@ class Every:
         if self._is_owed:
             return True
         if self._batches is not None:
-            return done // self._batches > (done - size) // self._batches
+            return done % self._batches < size
         return self.clock() - self._last >= self._seconds
 
     @property
