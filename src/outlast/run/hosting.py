@@ -250,8 +250,7 @@ class Host(OwnLoop):
     def _leave_batch(self, batch: int) -> None:
         may_be_due, every = self._check is not None, self._every
         if every is not None and not may_be_due:
-            done = batch + 1 if self._rows_wanted is None else self._counted(batch)
-            may_be_due = every.is_due(done) or self._signals.pending is not None
+            may_be_due = every.is_due(self._counted(batch)) or self._signals.pending is not None
         if may_be_due:
             self._end_batch(batch)
         if self._signals.pending is not None:
