@@ -16,6 +16,7 @@ from outlast.core.asking import asked, has
 
 _LOOKED_AT = 64  # numbers of an array
 _KEPT = 4096  # checksums of batches; later ones are in one for all
+_ROWS = (list, tuple)
 
 
 class Batches:
@@ -68,30 +69,27 @@ class Batches:
 
 def checksum(batch: Any) -> int:
     """Of some bytes that differ between batches."""
-    return zlib.crc32(_looked_at(batch))
+    first = batch[0] if type(batch) in _ROWS and batch else batch
+    if has(first, "shape"):  # by far the most usual, and a batch comes often
+        return _of(first, _in_memory(first))
+    inner = batch[:8] if isinstance(batch, _ROWS) else ()
+    if len(inner) > 1 and _is_batch(inner[0]) and all(map(_is_batch, inner)):  # side by side, as zip gives
+        return zlib.crc32(b"%d" * len(inner) % tuple(map(checksum, inner)))
+    first = _first_array(batch)
+    if first is None:
+        return zlib.crc32(repr(batch).encode() if isinstance(batch, (int, float, str, bytes)) else b"")
+    return _of(first, _in_memory(first))
 
 
-def _looked_at(batch: Any) -> bytes:
-    """Some bytes that differ between batches; of batches side by side, as ``zip`` gives them, of each."""
-    first: Any = batch
-    array: Any = batch
-    if not isinstance(batch, _arrays()):
-        inner = batch[:8] if isinstance(batch, (list, tuple)) else ()
-        if len(inner) > 1 and _is_batch(inner[0]) and all(map(_is_batch, inner)):
-            return b"".join(map(_looked_at, inner))
-        first = _first_array(batch)
-        if first is None:
-            return repr(batch).encode() if isinstance(batch, (int, float, str, bytes)) else b""
-        array = _in_memory(first)
+def _of(first: Any, array: Any) -> int:
+    """Of an array, by some of its numbers; by its shape if it is not in memory."""
     if array is None or array.dtype.hasobject or not array.size:
-        return repr(_sizes(first)).encode()
-    if not array.flags.c_contiguous:
-        array = array[(0,) * max(array.ndim - 1, 0)]
-    size = array.size
+        return zlib.crc32(repr(_sizes(first)).encode())
+    flat = array.ravel() if array.flags.c_contiguous else array[(0,) * max(array.ndim - 1, 0)].reshape(-1)
+    size = flat.size
     if size >= 2 * _LOOKED_AT:
-        array = array.reshape(-1)[:: size // _LOOKED_AT]
-    looked_at: bytes = array.tobytes()
-    return looked_at + b"%d" % size
+        flat = flat[:: size // _LOOKED_AT]
+    return zlib.crc32(b"%d" % size, zlib.crc32(flat.tobytes()))
 
 
 def _is_batch(one: Any) -> bool:
@@ -125,14 +123,14 @@ def _arrays() -> tuple[type, ...]:
 
 def _in_memory(array: Any) -> Any:
     """As a NumPy array, if that costs no copy of it; else None."""
-    import numpy as np
-
-    if isinstance(array, _arrays()):
-        return array
     try:
+        if isinstance(array, _arrays()):
+            return array
         if asked(array, "is_cpu", False):  # as PyTorch's tensors say
-            return array.detach().numpy()
+            return (array.detach() if array.requires_grad else array).numpy()
         if _is_on_tensorflows_cpu(asked(array, "device")):
+            import numpy as np
+
             return np.asarray(memoryview(array))  # its numpy() would copy all of it
     except Exception:  # a type that NumPy lacks, a sparse or a nested one, a class of the user's
         pass
@@ -147,6 +145,10 @@ def _is_on_tensorflows_cpu(device: Any) -> bool:
 def _sizes(array: Any) -> tuple[int | None, ...]:
     """The shape, as far as it is the same in every process: a jagged tensor has a symbol for a size."""
     try:
-        return tuple(int(size) if isinstance(size, Integral) else None for size in array.shape)
+        return tuple(one if type(one) is int else _size(one) for one in array.shape)
     except Exception:  # a shape that is no tuple, or of no known length
         return ()
+
+
+def _size(one: Any) -> int | None:
+    return int(one) if isinstance(one, Integral) else None
