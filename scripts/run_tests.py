@@ -44,6 +44,7 @@ WITH_KERAS = (
 )
 ON_EACH_BACKEND = (
     "tests/parity",
+    "tests/frameworks/test_keras_saving.py",
     "tests/crash/test_keras.py",
     "tests/run/test_inside_fit.py",
     "tests/run/test_keras.py",

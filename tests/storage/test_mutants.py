@@ -106,7 +106,7 @@ def sync_but_for_the_first(folder: str) -> None:
 real_delete_orphans = commit.delete_orphans
 
 
-def overwrite(folder: str, name: str, blob: blobs.Blob, drain: Any = None) -> None:
+def overwrite(folder: str, name: str, blob: blobs.Blob, *_: Any) -> None:
     path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from outlast.exceptions import CapabilityError, DamagedFile
+from outlast.storage.disk import direct
 from outlast.storage.disk.calls import calls
 from outlast.storage.format import limits, tensors
 from outlast.storage.format import reader as tensor_reader
@@ -155,8 +156,8 @@ def test_the_header_is_whole_pages_and_carries_the_checksums(tmp_path: Path) -> 
 
 @pytest.fixture
 def small_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensors, "_BUFFER", 8192)
-    monkeypatch.setattr(tensors, "_spare", [])
+    monkeypatch.setattr(direct, "_BUFFER", 8192)
+    monkeypatch.setattr(direct, "_spare", [])
 
 
 LARGE = {f"w{i}": np.random.default_rng(i).integers(0, 256, 3000 + 1777 * i, np.uint8) for i in range(9)}
@@ -233,7 +234,7 @@ def test_a_short_write_is_completed(
 def test_the_buffers_are_used_again_and_what_was_in_them_is_not_seen(tmp_path: Path) -> None:
     back = [there_and_back(tmp_path, {"a": np.full(n, n % 256, np.uint8)}) for n in (9000, 3, 5000)]
     assert [array["a"].tolist() for array in back] == [[40] * 9000, [3] * 3, [136] * 5000]
-    assert len(tensors._spare) == 2  # one is filled while the other is written
+    assert len(direct._spare) == 2  # one is filled while the other is written
 
 
 def test_two_files_written_at_once_do_not_mix(tmp_path: Path) -> None:
@@ -413,6 +414,6 @@ def test_a_buffer_that_another_thread_took_first_is_not_missed(
         def pop(self, index: Any = -1) -> Any:
             raise IndexError("pop from empty list")
 
-    monkeypatch.setattr(tensors, "_spare", Taken())
+    monkeypatch.setattr(direct, "_spare", Taken())
     back = there_and_back(tmp_path, {"a": np.arange(9)})
     assert back["a"].tolist() == [*range(9)]

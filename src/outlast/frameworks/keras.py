@@ -8,10 +8,8 @@ steps; whoever reads them asks the trainer to sync first.
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,9 +25,9 @@ from outlast.frameworks.attributes import Attribute, Attributes, told
 from outlast.frameworks.base import Capability, Control, Followed, Snapshot, Training, weakly
 from outlast.frameworks.batches import Batches
 from outlast.frameworks.description import settings_of, text
+from outlast.frameworks.keras_saving import KerasSave
+from outlast.frameworks.keras_template import Template
 from outlast.frameworks.keras_values import Values
-from outlast.storage.disk.calls import explained
-from outlast.storage.disk.files import Content
 from outlast.storage.format.dtypes import Bits
 
 skip_frames_of("keras")
@@ -64,6 +62,7 @@ class KerasTraining(Training):
         self._attributes: dict[str, Attributes] = {}  # of the model, and of each part
         self._flags = keras_flags.Flags()
         self.values = Values()
+        self.templates: dict[str, Template | None] = {}  # of files, by their suffix
 
     @property
     def model(self) -> Any:
@@ -704,35 +703,6 @@ def _live_config(layer: Any) -> dict[str, Any]:
     config: dict[str, Any] = layer.get_config()
     live = {name: getattr(layer, name, None) for name in config}
     return {name: live[name] if inspect.isfunction(live[name]) else value for name, value in config.items()}
-
-
-class KerasSave:
-    """Writes a Keras model with Keras's own savers."""
-
-    def __init__(self, training: KerasTraining, weights_only: bool, suffix: str = "") -> None:
-        self._training = training
-        self._weights_only = weights_only
-        self._suffix = suffix or training.suffixes(weights_only)[0]
-
-    def named(self, name: str) -> KerasSave:
-        """The same for a file of that name, whose ending tells Keras's savers the format."""
-        endings = self._training.suffixes(self._weights_only)
-        suffix = next((one for one in endings if name.endswith(one)), "")
-        return KerasSave(self._training, self._weights_only, suffix)
-
-    def write(self, path: str) -> None:
-        """Write the model while training waits."""
-        model = self._training.model
-        save = model.save_weights if self._weights_only else model.save
-        save(path, overwrite=True)
-
-    def capture(self) -> Callable[[str], object]:
-        """The finished file in memory: Keras's savers need the live model."""
-        with explained(tempfile.gettempdir(), "write the model in"), tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "model" + self._suffix)
-            self.write(path)
-            with open(path, "rb") as file:
-                return Content(file.read())
 
 
 def _name(optimizer: Any) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.exceptions import DamagedFile, FileError
-from outlast.storage.disk import files
+from outlast.storage.disk import direct, files
+from outlast.storage.disk.direct import Pieces, Sum
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32_part, regular_size
 from outlast.storage.format import layout, limits
 
@@ -93,24 +94,34 @@ class Sealer:
     names: list[str] = field(default_factory=list)
 
     def seal(
-        self, write: Callable[[str], object], *, file: str = "", kind: str = "", needed: int | None = None
+        self,
+        write: Callable[[str], object] | Pieces,
+        *,
+        file: str = "",
+        kind: str = "",
+        needed: int | None = None,
+        drain: files.Drain = files.exhaust,
     ) -> Blob:
         """Write a blob under the first name that is free.
 
         Args:
-            write: makes the file at the path that it is given.
+            write: makes the file at the path that it is given, or has it in pieces of memory.
             file: what people call the file; gives the suffix.
             kind: ``layout.IMMUTABLE``, ``layout.LINES``, or "" for a model.
             needed: bytes that it will take, for the text of an error.
+            drain: does the heavy work.
 
         Raises:
             FileError: the disk refused, or ``write`` made no regular file.
         """
-        found: list[tuple[int, int]] = []
+        found: list[Sum] = []
 
         def write_and_look(path: str) -> None:
-            write(path)
-            found.append((os.lstat(path).st_size, crc32_file(path)))
+            if isinstance(write, Pieces):
+                drain(direct.write(path, write, found.append))
+            else:
+                write(path)
+                found.append(Sum(os.lstat(path).st_size, crc32_file(path)))
 
         for name in layout.blob_names(self.run, self.number, file=file, kind=kind):
             path = os.path.join(self.folder, name)
@@ -118,5 +129,5 @@ class Sealer:
                 continue
             files.seal(path, write_and_look, needed=needed)
             self.names.append(name)
-            return Blob(name, *found[-1])
+            return Blob(name, found[-1].size, found[-1].crc32)
         raise FileError(f"Cannot name another blob in {self.folder}.", path=self.folder, errno=errno.EEXIST)

@@ -32,6 +32,7 @@ from outlast.exceptions import RunLocked, warn
 from outlast.storage import identity, immutables, resume_points
 from outlast.storage.blobs import Blob, Sealer
 from outlast.storage.disk import files
+from outlast.storage.disk.direct import Pieces
 from outlast.storage.disk.files import Drain, exhaust, sync_names
 from outlast.storage.disk.reading import Stamp, names_in, stamp
 from outlast.storage.format import layout
@@ -193,12 +194,13 @@ def stage(
     return _staged(sealer, committed, bundle, drain, say, Shown() if shown is None else shown)
 
 
-def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust) -> None:
-    """Put a copy of the blob where people look for it."""
+def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust, content: Any = None) -> None:
+    """Put a copy of the blob where people look for it; ``content`` is what made it."""
     path = layout.published_path(folder, name)
     files.make_folder_of(path)
     source = os.path.join(folder, blob.name)
-    files.replace(path, lambda new: drain(files.copy(source, new)), needed=blob.size)
+    known = content if isinstance(content, Pieces) else None
+    files.replace(path, lambda new: drain(files.copy(source, new, known)), needed=blob.size)
 
 
 def delete_orphans(
@@ -279,14 +281,15 @@ def _staged(
     shown: Shown,
 ) -> Committed:
     folder = sealer.folder
-    blobs = _sealed_files(sealer, committed, bundle)
+    blobs = _sealed_files(sealer, committed, bundle, drain)
     logs = {name: _longer(sealer, committed, name, lines) for name, lines in bundle.logs.items()}
     for name, change in bundle.files.items():
         if change is not None:
             before = committed.files.get(name) or blobs[name]
             if name not in committed.given_up and (found := shown.make_way(folder, name, before)):
                 say(found)
-            publish(folder, name, blobs[name], drain)
+            content = bundle.files.get(change) if isinstance(change, str) else change
+            publish(folder, name, blobs[name], drain, content)
             shown.note(folder, name)
     for name, lines in bundle.logs.items():
         finding = lines.public and extend_published(folder, name, committed.logs.get(name), lines)
@@ -300,12 +303,12 @@ def _staged(
     )
 
 
-def _sealed_files(sealer: Sealer, committed: Committed, bundle: Bundle) -> dict[str, Blob]:
+def _sealed_files(sealer: Sealer, committed: Committed, bundle: Bundle, drain: Drain) -> dict[str, Blob]:
     """The blob behind each published file after the bundle; the new ones are sealed."""
     blobs = dict(committed.files)
     for name, change in bundle.files.items():
         if callable(change):
-            blobs[name] = sealer.seal(change, file=name, needed=getattr(change, "needed", None))
+            blobs[name] = sealer.seal(change, file=name, needed=getattr(change, "needed", None), drain=drain)
     for name, change in bundle.files.items():
         if isinstance(change, str):
             blobs[name] = blobs[change]

@@ -13,18 +13,19 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from outlast.exceptions import FileError
+from outlast.storage.disk import direct
 from outlast.storage.disk.calls import calls, explained, opened, sync_file, sync_folder, write_all
+from outlast.storage.disk.direct import Pieces
 from outlast.storage.disk.reading import names_in, open_regular
 from outlast.storage.disk.temporary import claim_name, is_anothers, is_temporary, temporary_name
 
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PIECE = 4 << 20
+_LARGE = 1 << 20  # of files: they go past the page cache
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 # Does the work of an iterator of small pieces, on a thread of its choice.
@@ -35,16 +36,6 @@ def exhaust(pieces: Iterator[object]) -> None:
     """Do all the work of the iterator, here and now."""
     for _ in pieces:
         pass
-
-
-def fulfil(promise: Future[None], work: Callable[..., object], *arguments: Any) -> None:
-    """Do the work, and tell the promise what became of it; for a thread of its own."""
-    try:
-        work(*arguments)
-    except BaseException as error:
-        promise.set_exception(error)
-    else:
-        promise.set_result(None)
 
 
 def publish(path: str, write: Callable[[str], object], *, needed: int | None = None) -> None:
@@ -249,24 +240,55 @@ class Content:
         """Bytes that the file will take."""
         return len(self.data)
 
+    def pieces(self) -> list[bytes]:
+        """The bytes."""
+        return [self.data]
+
     def __call__(self, path: str) -> None:
         """Write it; the path must be free."""
+        if len(self.data) >= _LARGE:
+            exhaust(direct.write(path, self))
+            return
         with opened(path, _NEW) as fd:
             write_all(fd, self.data)
 
 
-def copy(source: str, target: str) -> Iterator[None]:
+def copy(source: str, target: str, content: Pieces | None = None) -> Iterator[None]:
     """Make a new file with the bytes of ``source``, piece by piece; its name must be free.
 
     Where the file system can, it shares the blocks instead. A hard link would
     not do: who then saves over the copy would write through it.
+
+    Args:
+        source: the path of a file.
+        target: that of the new one.
+        content: of ``source``, if it is known and need not be read.
     """
-    with open_regular(source) as reader, opened(target, _NEW) as fd:
-        if calls.clone(reader, fd):
-            return
-        while piece := os.read(reader, _PIECE):
-            write_all(fd, piece)
-            yield
+    with open_regular(source) as reader:
+        size = os.fstat(reader).st_size
+        with opened(target, _NEW) as fd:
+            if calls.clone(reader, fd):
+                return
+            if size < _LARGE:
+                write_all(fd, b"".join(_read(reader)))
+                return
+        yield from direct.write(target, content or _Opened(reader, size))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The content of an open file."""
+
+    fd: int
+    needed: int
+
+    def pieces(self) -> Iterator[bytes]:
+        return _read(self.fd)
+
+
+def _read(fd: int) -> Iterator[bytes]:
+    while piece := os.read(fd, _PIECE):
+        yield piece
 
 
 @contextmanager

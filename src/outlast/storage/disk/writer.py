@@ -22,7 +22,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from outlast.exceptions import UsageError
-from outlast.storage.disk.files import exhaust, fulfil
+from outlast.storage.disk.direct import fulfil
+from outlast.storage.disk.files import exhaust
 
 _LOWEST = 19
 # Work that the writer's thread hands to a helper, and what became of it.

@@ -1,0 +1,256 @@
+"""Template: a file that Keras has written, to be filled with other values of the same variables.
+
+Keras can save a model only while it is not trained, and takes several times what the bytes need. What it has
+written once tells where the value of each variable is; all else in it stays the same, but for the
+configuration and the date, which are asked for anew.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from types import FrameType
+from typing import Any
+
+from outlast.storage.disk import direct
+from outlast.storage.disk.files import exhaust
+
+_ENTRIES = ["metadata.json", "config.json", "model.weights.h5"]
+_LARGEST = 2**31 - 1  # of an entry that old readers of archives can read
+
+Value = Callable[[Any], Any]  # of a variable, as a NumPy array
+
+
+@dataclass(frozen=True)
+class Template:
+    """What is the same in each file.
+
+    Args:
+        entries: of the archive; none if the file has the weights alone.
+        known: the variables of the model.
+        places: the bytes before each value, and the variable that has it.
+        tail: the bytes behind the last.
+    """
+
+    entries: Sequence[zipfile.ZipInfo]
+    known: Sequence[Any]
+    places: Sequence[tuple[bytes, Any]]
+    tail: bytes
+
+    def fits(self, model: Any) -> bool:
+        """Whether the model has the same variables still."""
+        now = _variables(model)
+        return len(now) == len(self.known) and all(map(_is, now, self.known))
+
+    def filled(self, model: Any, value: Value) -> Filled:
+        """The file of the model as it is now.
+
+        Args:
+            model: that the template was made of.
+            value: gives that of a variable; nobody may change it until the file is written.
+        """
+        values = [(before, _bytes(value(variable))) for before, variable in self.places]
+        weights = [*(one for pair in values for one in pair), self.tail]
+        texts = _texts(model) if self.entries else []
+        return Filled(self.entries, texts, weights)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Makes the file at the path that it is called with.
+
+    Args:
+        entries: of the archive.
+        texts: what its first entries hold.
+        weights: what its last entry holds, or the file if it is no archive.
+    """
+
+    entries: Sequence[zipfile.ZipInfo]
+    texts: Sequence[str]
+    weights: Sequence[Any]
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the file will take."""
+        return _size(self.pieces())
+
+    def pieces(self) -> Sequence[Any]:
+        """The bytes of the file."""
+        return self._archive if self.entries else self.weights
+
+    @cached_property
+    def _archive(self) -> Sequence[Any]:
+        stream: Any = _Stream()
+        is_large = _size(self.weights) > _LARGEST
+        with zipfile.ZipFile(stream, "w") as archive:
+            for entry, content in zip(map(_anew, self.entries), [*self.texts, None], strict=True):
+                with archive.open(entry, "w", force_zip64=is_large) as file:
+                    for piece in self.weights if content is None else [content.encode()]:
+                        file.write(piece)
+        pieces: list[Any] = stream.pieces
+        return pieces
+
+    def __call__(self, path: str) -> None:
+        """Write it."""
+        exhaust(direct.write(path, self))
+
+
+class _Stream(io.RawIOBase):
+    """A file in memory, as ``zipfile`` writes one: it goes back to correct one piece, and large ones stay."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Any] = []
+        self._starts: dict[int, int] = {}
+        self._at = 0
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        if size:
+            if self._at in self._starts:
+                self.pieces[self._starts[self._at]] = data
+            else:
+                self._starts[self._at] = len(self.pieces)
+                self.pieces.append(data)
+        self._at += size
+        return size
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset
+        return offset
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+
+@contextmanager
+def recorded() -> Iterator[dict[str, Any]]:
+    """What Keras puts into files meanwhile, by the name of the place; None where code of others put it."""
+    from keras.src.saving import saving_lib
+
+    found: dict[str, Any] = {}
+    store, put, here = saving_lib.H5IOStore, saving_lib.H5IOStore.__setitem__, threading.get_ident()
+
+    def noting(self: Any, key: str, value: Any) -> None:
+        put(self, key, value)
+        if threading.get_ident() == here:  # another thread may save another model
+            found[self._h5_entry_group[key].name] = _variable(sys._getframe(1), key, value)
+
+    store.__setitem__ = noting
+    try:
+        yield found
+    finally:
+        store.__setitem__ = put
+
+
+def _variable(hook: FrameType, key: str, value: Any) -> Any:
+    """The variable whose value Keras's code has stored; an optimizer stores its own by their numbers."""
+    import keras
+
+    if not hook.f_globals.get("__name__", "").startswith("keras."):
+        return None
+    owner = hook.f_locals.get("self")
+    return owner.variables[int(key)] if isinstance(owner, keras.optimizers.Optimizer) else value
+
+
+def of(path: str, model: Any, recorded: Mapping[str, Any], value: Value) -> Template | None:
+    """The template that a file is; None if it cannot be one.
+
+    Args:
+        path: of the file.
+        model: that Keras has saved there; it has not changed since.
+        recorded: the variables, by the names of their places.
+        value: gives that of a variable.
+    """
+    try:
+        return _of(path, model, recorded, value)
+    except Exception:  # another Keras, with files of another kind: each of them takes longer, and that is all
+        return None
+
+
+def _of(path: str, model: Any, recorded: Mapping[str, Any], value: Value) -> Template | None:
+    entries: list[zipfile.ZipInfo] = []
+    with open(path, "rb") as file:
+        weights = file.read()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            is_usual = [one.filename for one in entries] == _ENTRIES
+            if not is_usual or archive.read(_ENTRIES[1]).decode() != _texts(model)[1]:
+                return None
+            weights = archive.read(_ENTRIES[2])
+    known = _variables(model)
+    own = set(map(id, known))
+    places, end = [], 0
+    for name, start, size in _places(weights):
+        variable = recorded[name]
+        if id(variable) not in own or _bytes(value(variable)).tobytes() != weights[start : start + size]:
+            return None
+        places.append((weights[end:start], variable))
+        end = start + size
+    return Template(entries, known, places, weights[end:]) if places else None
+
+
+def _places(weights: bytes) -> list[tuple[str, int, int]]:
+    """The name, start and size of each array, in the order in which they stand in the file."""
+    import h5py  # type: ignore[import-untyped]
+
+    found: list[tuple[str, int, int]] = []
+
+    def note(name: str, one: Any) -> None:
+        if isinstance(one, h5py.Dataset) and one.nbytes:
+            start, size = one.id.get_offset(), one.id.get_storage_size()
+            if start is None or size != one.nbytes:
+                raise ValueError(f"{name} is not stored as it is")
+            found.append((one.name, start, size))
+
+    with h5py.File(io.BytesIO(weights), "r") as file:
+        file.visititems(note)
+    return sorted(found, key=lambda place: place[1])
+
+
+def _texts(model: Any) -> list[str]:
+    """What the first entries of an archive hold now: the date, and the configuration."""
+    from keras.src.saving import saving_lib
+
+    configuration, metadata = saving_lib._serialize_model_as_json(model)
+    return [metadata, configuration]
+
+
+def _variables(model: Any) -> list[Any]:
+    optimizer = getattr(model, "optimizer", None)
+    of_optimizer = () if optimizer is None else optimizer.variables
+    return [*model.variables, *of_optimizer, *getattr(model, "metrics_variables", ())]
+
+
+def _bytes(array: Any) -> Any:
+    """An array's bytes, in C order; a view of it where that can be."""
+    import numpy as np
+
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _anew(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """An entry of the same name and kind, without a size yet."""
+    new = zipfile.ZipInfo(entry.filename, entry.date_time)
+    new.external_attr = entry.external_attr
+    return new
+
+
+def _size(pieces: Iterable[Any]) -> int:
+    return sum(map(len, pieces))
+
+
+def _is(one: Any, other: Any) -> bool:
+    return one is other
