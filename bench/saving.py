@@ -283,7 +283,9 @@ def lightning_file(at: States) -> Saving:
         found = torch.load(path)["state_dict"]
         return by_number({name.removeprefix("inner."): one for name, one in found.items()})
 
-    return OneFile(at.torch, at.folder / "saved.ckpt", partial(trainer.save_checkpoint, weights_only=True), read)
+    return OneFile(
+        at.torch, at.folder / "saved.ckpt", partial(trainer.save_checkpoint, weights_only=True), read
+    )
 
 
 def lightning_trainer(model: Any) -> Any:
@@ -403,7 +405,11 @@ class InRun(Saving):
         super().__init__(state, path)
         self._another, self._callbacks, self._better = another, callbacks, better
         self._epoch = 0
-        self._run = self._opened(state.model)
+        self.open()
+
+    def open(self) -> None:
+        """Start the run, or resume it."""
+        self._run = self._opened(self.state.model)
 
     def _opened(self, model: Any) -> Any:
         others = {} if hasattr(model, "get_weights") else {"optimizer": []}
@@ -435,12 +441,6 @@ class InRun(Saving):
             return list(model.get_weights())
         return [one.detach().numpy() for one in model]
 
-    def resume(self) -> None:
-        """Leave the run after an epoch, and open it again."""
-        self.save()
-        self.close()
-        self._run = self._opened(self.state.model)
-
 
 class Buffered(InRun):
     """Through the memory of the operating system."""
@@ -466,7 +466,9 @@ def in_run(at: States, name: str, *callbacks: Callable[[], Any], better: bool = 
 
 def in_resumed_run(at: States) -> Saving:
     saving = in_run(at, "resumed")
-    saving.resume()
+    saving.save()
+    saving.close()
+    saving.open()
     return saving
 
 
