@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def main() -> None:
         "the fast list, our four in a Run": lambda: fast(in_a_run()),
     }
     ways = {name: partial(training.seconds, make) for name, make in lists.items()}
-    title = f"Keras's fit on {keras.backend.backend()}: {options.epochs} epochs of {options.batches} batches"
+    backend = keras.backend.backend()
+    on = f"{backend} {import_module(backend).__version__}"
+    title = f"Keras's fit on {on}: {options.epochs} epochs of {options.batches} batches"
     steps = options.batches * options.epochs
     compare(title, ways, beside="fit without callbacks", rounds=options.rounds, unit="us", per=steps)
     training.check()

@@ -26,13 +26,16 @@ from outlast.testing import FakeAdapter
 START = "Python's own start"
 IMPORTS = ("outlast", "numpy", "keras", "torch", "lightning", "ignite", "transformers", "orbax.checkpoint")
 
+OTHERS = {"fabric": "lightning", "torchrun": "torch", "transformers": "transformers"}  # commands, packages
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--ours", action="store_true", help="without the others, which take seconds")
     options = parser.parse_args()
     ways: dict[str, Callable[[], Way]] = {START: partial(process, "-c", "pass")}
-    for name in IMPORTS:
+    for name in IMPORTS[: 2 if options.ours else None]:
         ways[f"import {name}"] = partial(importing, name)
         if name == "outlast":
             ways["import outlast, EarlyStopping used"] = partial(
@@ -46,10 +49,9 @@ def main() -> None:
             "outlast ls": partial(process, "-m", "outlast", "ls", folder),
             "outlast show RUN": partial(process, "-m", "outlast", "show", folder + "/run"),
             "outlast verify RUN": partial(process, "-m", "outlast", "verify", folder + "/run"),
-            "fabric --help (Lightning)": partial(script, "fabric", "lightning"),
-            "torchrun --help": partial(script, "torchrun", "torch"),
-            "transformers --help": partial(script, "transformers", "transformers"),
         }
+        if not options.ours:
+            commands |= {f"{name} --help": partial(script, name, package) for name, package in OTHERS.items()}
         compare("a command", installed(commands), beside=START, rounds=options.rounds)
 
 
