@@ -28,6 +28,7 @@ from side_by_side import compare, seconds_of
 import outlast
 
 SIZE = 4  # of a batch
+PLACE = tempfile.TemporaryDirectory(prefix="outlast-bench-")
 fast = outlast.frameworks.keras.callbacks
 
 
@@ -86,7 +87,7 @@ class Training:
 
 
 def folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="outlast-bench-"))
+    return Path(tempfile.mkdtemp(dir=PLACE.name))
 
 
 def four(library: Any, at: Path) -> list[Any]:

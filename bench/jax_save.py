@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ class Training:
         length = (megabytes << 20) // 4 // ARRAYS
         state = {"params": {f"w{index}": jnp.ones(length) for index in range(ARRAYS)}}
         self._run = outlast.Run(folder, state=state)
-        self._epochs = self._run.epochs(10**6)
+        self._epochs: Any = self._run.epochs(10**6)
         next(self._epochs)
 
     def _train(self) -> None:

@@ -294,7 +294,7 @@ def lightning_trainer(model: Any) -> Any:
 
     import lightning
 
-    class Module(lightning.LightningModule):
+    class Module(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.inner = model
@@ -412,7 +412,7 @@ class InRun(Saving):
         self._run = self._opened(self.state.model)
 
     def _opened(self, model: Any) -> Any:
-        others = {} if hasattr(model, "get_weights") else {"optimizer": []}
+        others: dict[str, Any] = {} if hasattr(model, "get_weights") else {"optimizer": []}
         with redirect_stdout(io.StringIO()):
             run = outlast.Run(self.path, self._callbacks(), model=model, check_resume="never", **others)
             run.on_train_begin()
