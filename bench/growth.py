@@ -38,7 +38,7 @@ from outlast.testing import FakeAdapter
 TABLE = "history.csv"
 
 SIZES = {
-    "arrays": [10, 1000, 10_000, 50_000],
+    "arrays": [1, 1000, 10_000, 50_000],
     "epochs": [10, 1000, 10_000, 100_000, 1_000_000],
     "metrics": [10, 1000, 5000],
     "models": [10, 100, 1000],
