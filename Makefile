@@ -9,7 +9,7 @@ help:
 	@echo "make test   every check and test, on every backend (PARTS='checks torch' runs those alone)"
 	@echo "make check  style, types, architecture: seconds"
 	@echo "make mutants  change core/ in one place at a time, and list the test that catches it"
-	@echo "make bench  measure"
+	@echo "make bench  measure, and write docs/cost.md (ARGS=save_cost measures that alone): an hour or more"
 	@echo "make crash  kill trainings for real, thirty of each kind, and compare; signals; power cuts: an hour"
 	@echo "make soak   train 10,000 epochs again and again, with a kill every few seconds: ten minutes"
 	@echo "make clean  remove caches and outputs (not .venv)"

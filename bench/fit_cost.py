@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from side_by_side import compare, seconds_of
 import outlast
 
 SIZE = 4  # of a batch
+PLACE = tempfile.TemporaryDirectory(prefix="outlast-bench-")
 fast = outlast.frameworks.keras.callbacks
 
 
@@ -48,7 +50,9 @@ def main() -> None:
         "the fast list, our four in a Run": lambda: fast(in_a_run()),
     }
     ways = {name: partial(training.seconds, make) for name, make in lists.items()}
-    title = f"Keras's fit on {keras.backend.backend()}: {options.epochs} epochs of {options.batches} batches"
+    backend = keras.backend.backend()
+    on = f"{backend} {import_module(backend).__version__}"
+    title = f"Keras's fit on {on}: {options.epochs} epochs of {options.batches} batches"
     steps = options.batches * options.epochs
     compare(title, ways, beside="fit without callbacks", rounds=options.rounds, unit="us", per=steps)
     training.check()
@@ -83,7 +87,7 @@ class Training:
 
 
 def folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="outlast-bench-"))
+    return Path(tempfile.mkdtemp(dir=PLACE.name))
 
 
 def four(library: Any, at: Path) -> list[Any]:

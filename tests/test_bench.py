@@ -13,12 +13,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
 
-from run_all import QUICK, SLOW, with_table  # noqa: E402
+from run_all import PRINTED, QUICK, TABLES, with_table  # noqa: E402
 
 
 def test_every_bench_is_run() -> None:
-    helpers = {"run_all", "side_by_side"}
-    assert {path.stem for path in (ROOT / "bench").glob("*.py")} - helpers == {*QUICK, *SLOW}
+    helpers = {"run_all", "saving", "side_by_side"}
+    written = {command[0] for commands in TABLES.values() for command in commands}
+    assert {path.stem for path in (ROOT / "bench").glob("*.py")} - helpers == {*QUICK}
+    assert {*QUICK} == {*PRINTED, *written, "picture"}
 
 
 @pytest.mark.parametrize("name", QUICK)
