@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[tuple[Any, 
         calls.append((positional, keywords))
         return 0
 
-    monkeypatch.setattr("outlast.demo.run", run)
+    monkeypatch.setattr("outlast.demo.showing.run", run)
     assert cli.main(["demo", *arguments]) == 0
     return calls[0]
 
@@ -73,13 +73,13 @@ def test_what_cannot_work_is_told_in_a_line_with_code_2(
 def test_an_error_of_ours_is_one_safe_line_with_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("outlast.demo.run", raising(FileError("Cannot write a\x1b[31m\nb: no.")))
+    monkeypatch.setattr("outlast.demo.showing.run", raising(FileError("Cannot write a\x1b[31m\nb: no.")))
     assert cli.main(["demo"]) == 2
     assert capsys.readouterr() == ("", "outlast: Cannot write a\\x1b[31m\\nb: no.\n")
 
 
 def test_an_error_that_is_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outlast.demo.run", raising(ZeroDivisionError()))
+    monkeypatch.setattr("outlast.demo.showing.run", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         cli.main(["demo"])
 
@@ -87,7 +87,7 @@ def test_an_error_that_is_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
 def test_ctrl_c_is_one_line_with_code_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("outlast.demo.run", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("outlast.demo.showing.run", raising(KeyboardInterrupt()))
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr() == ("", "outlast: interrupted\n")
 

@@ -19,9 +19,9 @@ import pytest
 
 import outlast
 from outlast import cli
-from outlast import demo as the_demo
 from outlast.core.decision import Action
 from outlast.demo import crashing, telling, training
+from outlast.demo import showing as the_demo
 from outlast.storage.disk.temporary import temporary_name
 from outlast.storage.format import layout
 from outlast.views.curves import BestEpoch

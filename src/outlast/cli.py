@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outlast import __version__, demo
 from outlast.core.numbers import encoded
@@ -21,12 +21,13 @@ from outlast.inspect.finding import find
 from outlast.inspect.folders import LEVELS
 from outlast.inspect.status import RunStatus, Status
 from outlast.inspect.verification import verify
-from outlast.rehearse import Rehearsed, Row, rehearse
-from outlast.rehearse.script import ScriptFailed
 from outlast.views.printing import complain, discard_output, say, take_failure
 from outlast.views.runs import overview, page, verdict
 from outlast.views.table import table
 from outlast.views.text import escaped, terminal_width
+
+if TYPE_CHECKING:
+    from outlast.rehearse import Rehearsed, Row
 
 DONE, DAMAGED, BAD_INPUT, NO_RUN, OTHER_FORMAT = range(5)
 INTERRUPTED, NO_READER = 130, 141
@@ -78,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    show = demo.crash if options.crash else demo.run
+    from outlast.demo import showing  # it imports all that trains, which no other command needs
+
+    show = showing.crash if options.crash else showing.run
     return show(options.folder, seed=options.seed, epochs=options.epochs, as_json=options.json)
 
 
@@ -120,6 +123,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
+    from outlast.rehearse import rehearse
+    from outlast.rehearse.script import ScriptFailed
+
     _hint_at_options_of_ours(options)
     try:
         found = rehearse(

@@ -5,15 +5,32 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from outlast.frameworks import keras_template
 from outlast.frameworks.keras_template import Template
+from outlast.frameworks.keras_values import Values
 from outlast.storage.disk.calls import explained
 from outlast.storage.disk.files import Content
 
-if TYPE_CHECKING:
-    from outlast.frameworks.keras import KerasTraining
+
+class Saved(Protocol):
+    """What is saved, a ``KerasTraining``.
+
+    Attributes:
+        values: reads the variables.
+        templates: of files, by their suffix; None where a file of Keras's cannot be one.
+    """
+
+    values: Values
+    templates: dict[str, Template | None]
+
+    @property
+    def model(self) -> Any:
+        """The model, its variables filled."""
+
+    def suffixes(self, weights_only: bool) -> tuple[str, ...]:
+        """Those of its files."""
 
 
 class KerasSave:
@@ -29,7 +46,7 @@ class KerasSave:
         suffix: of the file, if its name does not say it.
     """
 
-    def __init__(self, training: KerasTraining, weights_only: bool, suffix: str = "") -> None:
+    def __init__(self, training: Saved, weights_only: bool, suffix: str = "") -> None:
         self._training = training
         self._weights_only = weights_only
         self._suffix = suffix or training.suffixes(weights_only)[0]
