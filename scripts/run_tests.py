@@ -40,7 +40,6 @@ WITH_KERAS = (
     "tests/run/test_keras.py",
     "tests/run/test_load_best.py",
     "tests/test_bad_input.py",
-    "tests/crash/test_keras.py",
 )
 ON_EACH_BACKEND = (
     "tests/parity",
@@ -50,6 +49,7 @@ ON_EACH_BACKEND = (
     "tests/run/test_keras.py",
     "tests/exact/test_keras_exact.py",
 )
+KERAS_OWN = "tests/parity/test_keras_own_tests.py"  # of decisions, which are the same on each backend
 IN_THE_FAST_LIST = ("tests/parity", "tests/run/test_inside_fit.py", "tests/run/test_keras.py")
 JAX = ("tests/frameworks/test_jax.py", "tests/exact/test_jax_exact.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
@@ -97,10 +97,10 @@ PARTS = [
         has_tests=False,
     ),
     tests("core", *CORE),
-    tests("tensorflow", *ON_EACH_BACKEND, backend="tensorflow"),
+    tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="tensorflow"),
     tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX)),
     tests("jax", *JAX, *ON_EACH_BACKEND),
-    tests("torch", *ON_EACH_BACKEND, backend="torch"),
+    tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
     tests("oldest-keras", *WITH_KERAS, PYTHONPATH=str(OLDEST_KERAS)),
     tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
     tests("faults", *FAULTS),

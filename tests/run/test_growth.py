@@ -80,9 +80,9 @@ LOOKS: dict[str, Callable[[Path], object]] = {
 # Few and twice as many of each; beside them are 2 epochs, an array, a metric and a model.
 KINDS: dict[str, list[dict[str, int]]] = {
     "arrays": [{"arrays": 200}, {"arrays": 400}],
-    "epochs": [{"epochs": 150}, {"epochs": 300}],
+    "epochs": [{"epochs": 80}, {"epochs": 160}],
     "metrics": [{"metrics": 200}, {"metrics": 400}],
-    "models": [{"epochs": 120, "models": 120}, {"epochs": 240, "models": 240}],
+    "models": [{"epochs": 60, "models": 60}, {"epochs": 120, "models": 120}],
 }
 
 

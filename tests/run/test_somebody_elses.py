@@ -50,19 +50,19 @@ def test_what_is_as_the_run_writes_it_is_no_conflict(folder: Path) -> None:
 KILLED = """
 import os, signal, sys
 from tests.faults.training import train
-from outlast.storage.disk import files
+from outlast.storage.disk.calls import calls
 
 folder, point = sys.argv[1], sys.argv[2]
-seal = files.seal
+link = calls.link
 
 
-def killed(path, *arguments, **options):
-    if os.path.basename(path) == "resume-" + point:
+def killed(source, target):
+    if os.path.basename(target) == "resume-" + point:
         os.kill(os.getpid(), signal.SIGKILL)
-    return seal(path, *arguments, **options)
+    link(source, target)
 
 
-files.seal = killed
+calls.link = killed
 train(folder, epochs=3)
 """
 

@@ -22,8 +22,9 @@ from tests.storage.trace import Trace, traced
 
 from outlast.exceptions import OutlastError
 from outlast.storage import blobs, commit, logs, recovery, resume_points
-from outlast.storage.disk import files
+from outlast.storage.disk import files, together
 from outlast.storage.disk.calls import calls, sync_folder
+from outlast.storage.disk.together import Together
 from outlast.storage.format import reader as tensor_reader
 
 
@@ -106,11 +107,11 @@ def sync_but_for_the_first(folder: str) -> None:
 real_delete_orphans = commit.delete_orphans
 
 
-def overwrite(folder: str, name: str, blob: blobs.Blob, *_: Any) -> None:
+def overwrite(folder: str, name: str, blob: blobs.Blob, new: Together, *_: Any) -> None:
     path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    calls.write(fd, Path(folder, blob.name).read_bytes())
+    calls.write(fd, Path(new.where(os.path.join(folder, blob.name))).read_bytes())
     calls.close(fd)
 
 
@@ -119,6 +120,18 @@ def keep_only_newest(
 ) -> None:
     point = resume_points.peek(folder, newest)
     real_delete_orphans(folder, run, {newest}, point.blobs, newest=newest, **own)
+
+
+def sync_the_last(new: Together) -> None:
+    together.sync_file(new._new[-1].temporary)
+
+
+def name_the_last_first(new: Together, *, but: str = "") -> None:
+    new._new.reverse()
+    real_name(new)
+
+
+real_name = Together.name
 
 
 def fixed_name(path: str) -> str:
@@ -145,7 +158,9 @@ def longer_unsealed(sealer: Any, committed: Any, name: str, lines: logs.Lines) -
 real_longer = commit._longer
 
 MUTANTS: dict[str, list[tuple[object, str, Any]]] = {
-    "no sync of files": [(files, "sync_file", nothing)],
+    "no sync of files": [(together, "sync_file", nothing)],
+    "the last file alone is synced": [(Together, "sync", sync_the_last)],
+    "the resume point has its name first": [(Together, "name", name_the_last_first)],
     "no sync of the folder in a commit": [(commit, "sync_names", nothing)],
     "no sync of the folder in a recovery": [(recovery, "sync_names", nothing)],
     "no sync of the run's folder in its parent": [(files, "make_folder", os.makedirs)],
@@ -153,10 +168,10 @@ MUTANTS: dict[str, list[tuple[object, str, Any]]] = {
         (commit, "sync_names", nothing),
         (commit, "delete_orphans", delete_then_sync),
     ],
-    "best overwritten in place": [(commit, "publish", overwrite)],
-    "names that are given twice": [(files, "seal", files.replace)],
+    "best overwritten in place": [(commit, "_publish", overwrite)],
+    "names that are given twice": [(Together, "seal", Together.replace)],
     "only one resume point kept": [(commit, "delete_orphans", keep_only_newest)],
-    "fixed temporary names": [(files, "temporary_name", fixed_name)],
+    "fixed temporary names": [(together, "temporary_name", fixed_name)],
     "checksums of tensors ignored": [(tensor_reader.TensorFile, "_load", believe)],
     "checksums of blobs ignored": [(blobs.Blob, "fits", load_any_blob)],
     "evidence deleted": [(files, "move_aside", lambda path, **marks: os.unlink(path))],

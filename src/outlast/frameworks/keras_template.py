@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from types import FrameType
 from typing import Any
 
@@ -23,6 +22,7 @@ from outlast.storage.disk.files import exhaust
 
 _ENTRIES = ["metadata.json", "config.json", "model.weights.h5"]
 _LARGEST = 2**31 - 1  # of an entry that old readers of archives can read
+_PART = 4 << 20
 
 Value = Callable[[Any], Any]  # of a variable, as a NumPy array
 
@@ -61,7 +61,6 @@ class Template:
         return Filled(self.entries, texts, weights)
 
 
-@dataclass(frozen=True)
 class Filled:
     """Makes the file at the path that it is called with.
 
@@ -71,30 +70,34 @@ class Filled:
         weights: what its last entry holds, or the file if it is no archive.
     """
 
-    entries: Sequence[zipfile.ZipInfo]
-    texts: Sequence[str]
-    weights: Sequence[Any]
+    def __init__(
+        self, entries: Sequence[zipfile.ZipInfo], texts: Sequence[str], weights: Sequence[Any]
+    ) -> None:
+        self._entries, self._texts, self._weights = entries, texts, weights
+        self._archive: Sequence[Any] = ()
 
     @property
     def needed(self) -> int:
-        """Bytes that the file will take."""
-        return _size(self.pieces())
+        """Bytes that the file will take, or a few less."""
+        return _size(self._weights) + _size(self._texts)
 
-    def pieces(self) -> Sequence[Any]:
-        """The bytes of the file."""
-        return self._archive if self.entries else self.weights
+    def pieces(self) -> Iterable[Any]:
+        """The bytes of the file; the first pieces are empty, while the checksum of the weights is made."""
+        return self._archived() if self._entries else self._weights
 
-    @cached_property
-    def _archive(self) -> Sequence[Any]:
-        stream: Any = _Stream()
-        is_large = _size(self.weights) > _LARGEST
-        with zipfile.ZipFile(stream, "w") as archive:
-            for entry, content in zip(map(_anew, self.entries), [*self.texts, None], strict=True):
-                with archive.open(entry, "w", force_zip64=is_large) as file:
-                    for piece in self.weights if content is None else [content.encode()]:
-                        file.write(piece)
-        pieces: list[Any] = stream.pieces
-        return pieces
+    def _archived(self) -> Iterator[Any]:
+        if not self._archive:
+            stream: Any = _Stream()
+            is_large = _size(self._weights) > _LARGEST
+            with zipfile.ZipFile(stream, "w") as archive:
+                for entry, content in zip(map(_anew, self._entries), [*self._texts, None], strict=True):
+                    pieces = self._weights if content is None else [content.encode()]
+                    with archive.open(entry, "w", force_zip64=is_large) as file:
+                        for piece in _in_parts(pieces):
+                            file.write(piece)
+                            yield b""
+            self._archive = stream.pieces
+        yield from self._archive
 
     def __call__(self, path: str) -> None:
         """Write it."""
@@ -250,6 +253,11 @@ def _anew(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
 
 def _size(pieces: Iterable[Any]) -> int:
     return sum(map(len, pieces))
+
+
+def _in_parts(pieces: Iterable[Any]) -> Iterator[Any]:
+    """The same in parts that are quickly done."""
+    return (piece[start : start + _PART] for piece in pieces for start in range(0, len(piece), _PART))
 
 
 def _is(one: Any, other: Any) -> bool:

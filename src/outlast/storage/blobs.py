@@ -12,6 +12,7 @@ from outlast.exceptions import DamagedFile, FileError
 from outlast.storage.disk import direct, files
 from outlast.storage.disk.direct import Pieces, Sum
 from outlast.storage.disk.reading import NOT_WHAT_WAS_WRITTEN, crc32_file, crc32_part, regular_size
+from outlast.storage.disk.together import Together
 from outlast.storage.format import layout, limits
 
 
@@ -83,6 +84,7 @@ class Sealer:
         folder: the run's.
         run: its identity.
         number: of the resume point that will name them.
+        new: where they wait for their names; without it they get them at once.
 
     Attributes:
         names: of the blobs that were made.
@@ -91,6 +93,7 @@ class Sealer:
     folder: str
     run: str
     number: int
+    new: Together | None = None
     names: list[str] = field(default_factory=list)
 
     def seal(
@@ -125,9 +128,9 @@ class Sealer:
 
         for name in layout.blob_names(self.run, self.number, file=file, kind=kind):
             path = os.path.join(self.folder, name)
-            if os.path.lexists(path):  # of a commit that failed
+            if name in self.names or os.path.lexists(path):  # of this commit, or of one that failed
                 continue
-            files.seal(path, write_and_look, needed=needed)
+            (self.new or files).seal(path, write_and_look, needed=needed)
             self.names.append(name)
             return Blob(name, found[-1].size, found[-1].crc32)
         raise FileError(f"Cannot name another blob in {self.folder}.", path=self.folder, errno=errno.EEXIST)

@@ -7,6 +7,9 @@
     e  sync the folder: only now is the bundle safe
     f  delete what neither of the two newest resume points names
 
+What a, b and d write is on the disk before the first of these files gets its name: the content
+of all is synced together, which takes as long as that of one.
+
 A crash before ``e`` leaves the resume point before, whole, with all its blobs;
 ``recovery.py`` puts the published files back to it. The first commit has none before it, so
 it syncs the folder between ``c`` and ``d`` too: a power cut then cannot leave a
@@ -35,6 +38,7 @@ from outlast.storage.disk import files
 from outlast.storage.disk.direct import Pieces
 from outlast.storage.disk.files import Drain, exhaust, sync_names
 from outlast.storage.disk.reading import Stamp, names_in, stamp
+from outlast.storage.disk.together import Together
 from outlast.storage.format import layout
 from outlast.storage.format.encoding import Immutable
 from outlast.storage.logs import Lines, Log, extend_published
@@ -142,24 +146,29 @@ def commit(
         for name, value in drafted.immutables.items()
         if value not in committed.sealed
     }
-    sealer = _sealer(folder, committed, bundle)
-    sealed = dict(committed.sealed)
-    for value, one in drafts.items():
-        sealed[value] = immutables.seal(sealer, one, drain)
     shown = Shown() if shown is None else shown
-    staged = _staged(sealer, committed, bundle, drain, say, shown)
-    point = ResumePoint(
-        sealer.number,
-        drafted,
-        staged.files,
-        staged.logs,
-        {name: sealed[value] for name, value in drafted.immutables.items()},
-        drafted.immutables,
-        committed.run,
-    )
-    if committed.number == 0:
-        sync_names(folder)
-    resume_points.seal(folder, point, drain)
+    with Together() as new:
+        sealer = _sealer(folder, committed, bundle, new)
+        sealed = dict(committed.sealed)
+        for value, one in drafts.items():
+            sealed[value] = immutables.seal(sealer, one, drain)
+        staged = _staged(sealer, new, committed, bundle, drain, say, shown)
+        point = ResumePoint(
+            sealer.number,
+            drafted,
+            staged.files,
+            staged.logs,
+            {name: sealed[value] for name, value in drafted.immutables.items()},
+            drafted.immutables,
+            committed.run,
+        )
+        resume_points.seal(folder, point, drain, new)
+        new.sync()
+        new.name(but=os.path.join(folder, layout.resume_name(point.number)))
+        _show(folder, committed, bundle, say, shown)
+        if committed.number == 0:
+            sync_names(folder)
+        new.name()
     _check_or_undo(sealer)
     sync_names(folder)
     own = {**committed.stamps, point.number: stamp(os.path.join(folder, layout.resume_name(point.number)))}
@@ -190,17 +199,32 @@ def stage(
 
     Arguments and errors are those of :func:`commit`.
     """
-    sealer = _sealer(folder, committed, bundle)
-    return _staged(sealer, committed, bundle, drain, say, Shown() if shown is None else shown)
+    shown = Shown() if shown is None else shown
+    with Together() as new:
+        staged = _staged(_sealer(folder, committed, bundle, new), new, committed, bundle, drain, say, shown)
+        new.sync()
+        new.name()
+    _show(folder, committed, bundle, say, shown)
+    return staged
 
 
-def publish(folder: str, name: str, blob: Blob, drain: Drain = exhaust, content: Any = None) -> None:
-    """Put a copy of the blob where people look for it; ``content`` is what made it."""
+def publish(folder: str, name: str, blob: Blob) -> None:
+    """Put a copy of the blob where people look for it."""
+    with Together() as new:
+        _publish(folder, name, blob, new)
+        new.sync()
+        new.name()
+
+
+def _publish(
+    folder: str, name: str, blob: Blob, new: Together, drain: Drain = exhaust, content: Any = None
+) -> None:
+    """The same with a file that waits for its name; ``content`` is what made the blob."""
     path = layout.published_path(folder, name)
     files.make_folder_of(path)
-    source = os.path.join(folder, blob.name)
+    source = new.where(os.path.join(folder, blob.name))
     known = content if isinstance(content, Pieces) else None
-    files.replace(path, lambda new: drain(files.copy(source, new, known)), needed=blob.size)
+    new.replace(path, lambda copy: drain(files.copy(source, copy, known)), needed=blob.size)
 
 
 def delete_orphans(
@@ -259,7 +283,7 @@ def check_place(folder: str, run: str, number: int) -> None:
             )
 
 
-def _sealer(folder: str, committed: Committed, bundle: Bundle) -> Sealer:
+def _sealer(folder: str, committed: Committed, bundle: Bundle, new: Together) -> Sealer:
     """What seals the blobs of the bundle, once it is known that they may be written."""
     for name in bundle.files:
         layout.published_path(folder, name)
@@ -269,11 +293,12 @@ def _sealer(folder: str, committed: Committed, bundle: Bundle) -> Sealer:
     if committed.number == 0 and not os.path.lexists(os.path.join(folder, layout.IDENTITY)):
         identity.give(folder, committed.run)
     check_place(folder, committed.run, committed.number)
-    return Sealer(folder, committed.run, committed.number + 1)
+    return Sealer(folder, committed.run, committed.number + 1, new)
 
 
 def _staged(
     sealer: Sealer,
+    new: Together,
     committed: Committed,
     bundle: Bundle,
     drain: Drain,
@@ -289,18 +314,26 @@ def _staged(
             if name not in committed.given_up and (found := shown.make_way(folder, name, before)):
                 say(found)
             content = bundle.files.get(change) if isinstance(change, str) else change
-            publish(folder, name, blobs[name], drain, content)
-            shown.note(folder, name)
-    for name, lines in bundle.logs.items():
-        finding = lines.public and extend_published(folder, name, committed.logs.get(name), lines)
-        if finding:
-            say(finding)
+            _publish(folder, name, blobs[name], new, drain, content)
     return replace(
         committed,
         files=blobs,
         logs={**committed.logs, **logs},
         given_up=(committed.given_up | committed.files.keys() | bundle.files.keys()) - blobs.keys(),
     )
+
+
+def _show(
+    folder: str, committed: Committed, bundle: Bundle, say: Callable[[str], object], shown: Shown
+) -> None:
+    """Now that the files of the bundle have their names: note that they are ours, and append to the logs."""
+    for name, change in bundle.files.items():
+        if change is not None:
+            shown.note(folder, name)
+    for name, lines in bundle.logs.items():
+        finding = lines.public and extend_published(folder, name, committed.logs.get(name), lines)
+        if finding:
+            say(finding)
 
 
 def _sealed_files(sealer: Sealer, committed: Committed, bundle: Bundle, drain: Drain) -> dict[str, Blob]:

@@ -19,6 +19,7 @@ from outlast.storage import immutables
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
 from outlast.storage.disk.reading import names_in
+from outlast.storage.disk.together import Together
 from outlast.storage.format import document, layout
 from outlast.storage.format.document import Draft
 from outlast.storage.format.dtypes import as_array
@@ -75,13 +76,16 @@ def draft(state: Any) -> Draft:
     return state if isinstance(state, Draft) else document.draft(state, _ROOT)
 
 
-def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) -> None:
+def seal(
+    folder: str, point: ResumePoint, drain: files.Drain = files.exhaust, new: Together | None = None
+) -> None:
     """Write the resume point under its name; only syncing the folder makes it count.
 
     Args:
         folder: the run's.
         point: its content; the blobs that it names are there.
         drain: does the heavy work; see ``tensors.write``.
+        new: where it waits for its name; without it it gets it at once.
 
     Raises:
         FileError: the disk refused, or there is one of that number (another run writes here).
@@ -97,7 +101,7 @@ def seal(folder: str, point: ResumePoint, drain: files.Drain = files.exhaust) ->
     text = json.dumps(head, separators=(",", ":"))[:-1] + f',"{_ROOT}":{drafted.text}}}'
     logs = {_LOG + name: as_array(log.tail) for name, log in point.logs.items()}
     arrays = {**logs, **drafted.arrays}
-    files.seal(
+    (new or files).seal(
         os.path.join(folder, layout.resume_name(point.number)),
         lambda path: document.write(path, FORMAT, point.run, text, arrays, drain),
         needed=len(text) + sum(array.nbytes for array in arrays.values()),

@@ -43,7 +43,7 @@ class Pieces(Protocol):
         """How many bytes there are."""
 
     def pieces(self) -> Iterable[Any]:
-        """The buffers."""
+        """The buffers; an empty one is a step of the work that makes them."""
 
 
 def write(
@@ -62,6 +62,9 @@ def write(
     file = DirectFile(path)
     try:
         for piece in content.pieces():
+            if not len(piece):
+                yield
+                continue
             data: npt.NDArray[Any] = np.frombuffer(piece, np.uint8)
             size += data.size
             for staged in file.put(data):

@@ -11,19 +11,17 @@ import errno
 import os
 import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from outlast.exceptions import FileError
 from outlast.storage.disk import direct
-from outlast.storage.disk.calls import calls, explained, opened, sync_file, sync_folder, write_all
+from outlast.storage.disk.calls import calls, explained, opened, sync_folder, write_all
 from outlast.storage.disk.direct import Pieces
 from outlast.storage.disk.reading import names_in, open_regular
-from outlast.storage.disk.temporary import claim_name, is_anothers, is_temporary, temporary_name
+from outlast.storage.disk.temporary import is_anothers, is_temporary, temporary_name
+from outlast.storage.disk.together import Together, remove_tree
 
-_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PIECE = 4 << 20
 _LARGE = 1 << 20  # of files: they go past the page cache
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -70,19 +68,13 @@ def replace(path: str, write: Callable[[str], object], *, needed: int | None = N
     Raises:
         FileError: the disk refused; the old file is still there, no temporary is left.
     """
-    if os.path.isdir(path):
-        raise FileError(
-            f"Cannot write {path}: there is a folder of that name. Please specify a non-directory filepath.",
-            path=path,
-            errno=errno.EISDIR,
-        )
     if is_device(path):
         _write_into(path, write)
         return
-    with explained(path, "write", needed), _temporary(path) as temporary:
-        write(temporary)
-        sync_file(temporary)
-        _rename(temporary, path)
+    with Together() as new:
+        new.replace(path, write, needed=needed)
+        new.sync()
+        new.name()
 
 
 def is_device(path: str) -> bool:
@@ -124,17 +116,10 @@ def seal(path: str, write: Callable[[str], object], *, needed: int | None = None
     Raises:
         FileError: the disk refused, or the name is taken (``errno.EEXIST``).
     """
-    with explained(path, "write", needed), _temporary(path) as temporary:
-        write(temporary)
-        sync_file(temporary)
-        try:
-            calls.link(temporary, path)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            _rename_to_free_name(temporary, path)
-        else:
-            calls.unlink(temporary)
+    with Together() as new:
+        new.seal(path, write, needed=needed)
+        new.sync()
+        new.name()
 
 
 def append(path: str, data: bytes) -> None:
@@ -225,7 +210,7 @@ def clear_temporary(folder: str) -> list[str]:
     left = [name for name in names_in(folder) if is_temporary(name) and not is_anothers(name)]
     for name in left:
         with explained(folder, "clear"):
-            _remove_tree(os.path.join(folder, name))
+            remove_tree(os.path.join(folder, name))
     return left
 
 
@@ -299,18 +284,8 @@ def _temporary(path: str) -> Iterator[str]:
         yield temporary
     except BaseException:
         with suppress(OSError):  # the error that brought us here is the one to tell
-            _remove_tree(temporary)
+            remove_tree(temporary)
         raise
-
-
-def _remove_tree(path: str) -> None:
-    """Delete a file, or a folder that a saver made in its place."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        for name in os.listdir(path):
-            _remove_tree(os.path.join(path, name))
-        calls.rmdir(path)
-    else:
-        calls.unlink(path)
 
 
 def _make_folder(path: str) -> None:
@@ -326,29 +301,3 @@ def _make_folder(path: str) -> None:
         what = "a link that leads nowhere" if os.path.islink(path) else "a file"
         raise NotADirectoryError(errno.ENOTDIR, f"{what} is where the folder should be")
     sync_folder(parent)
-
-
-def _rename(source: str, target: str) -> None:
-    """Rename onto ``target``; Windows refuses while somebody reads it: try for a second."""
-    for _ in range(20 if os.name == "nt" else 0):
-        try:
-            return calls.rename(source, target)
-        except PermissionError:
-            time.sleep(0.05)
-    calls.rename(source, target)
-
-
-def _rename_to_free_name(source: str, target: str) -> None:
-    """Where hard links are missing, which never overwrite: a claim keeps other writers from the name.
-
-    Readers see no file or the whole one. What a killed writer left of a claim is a temporary file.
-    """
-    claim = claim_name(target)
-    with opened(claim, _NEW):
-        pass
-    try:
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, "the name is taken")
-        calls.rename(source, target)
-    finally:
-        calls.unlink(claim)
