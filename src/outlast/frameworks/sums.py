@@ -292,8 +292,8 @@ class _OnJax:
         self._weights: list[float] = []
         self._first: Any = None
         self._are_overwritten: bool | None = None
-        self._kind, self._dtype = type(value), value.dtype
-        self._shape, self._sharding = value.shape, value.sharding
+        self._at_once = _NUMBERS_AT_ONCE if value.shape == () else _ARRAYS_AT_ONCE
+        self._kind, self._aval, self._sharding = type(value), value.aval, value.sharding
 
     @property
     def may_wait(self) -> bool:
@@ -303,13 +303,19 @@ class _OnJax:
     def is_like_those_before(self, value: Any) -> bool:
         if type(value) is not self._kind:
             return False
-        is_alike = value.dtype == self._dtype and value.shape == self._shape
-        return bool(is_alike and value.sharding == self._sharding)
+        if value.aval is self._aval and value.sharding is self._sharding:  # what one step gives shares them
+            return True
+        if (value.dtype, value.shape) != (self._aval.dtype, self._aval.shape):
+            return False
+        if value.sharding != self._sharding:
+            return False
+        self._aval, self._sharding = value.aval, value.sharding
+        return True
 
     def wait(self, value: Any, weight: float) -> None:
         self._waiting.append(value)
         self._weights.append(weight)
-        if len(self._waiting) == _AT_ONCE:
+        if len(self._waiting) == self._at_once:
             self._add_waiting()
 
     @property
@@ -349,7 +355,7 @@ class _OnJax:
                 "was logged, and then donated to a step, which has overwritten it. Log a copy, such as "
                 "jnp.copy(...), or leave it out of what is donated."
             )
-        left = _AT_ONCE - len(values)
+        left = self._at_once - len(values)
         self._total, self._lost = _jax_additions()(
             self._total, self._lost, [*values, *values[-1:] * left], _in_one(weights, left), len(values)
         )
@@ -360,7 +366,7 @@ class _OnJax:
         return np.asarray(self.total).astype(np.float64)
 
 
-_AT_ONCE = 32  # values of a metric
+_NUMBERS_AT_ONCE, _ARRAYS_AT_ONCE = 128, 32  # values of a metric; arrays may be large
 
 
 def _in_one(weights: list[Any], left: int) -> Any:
