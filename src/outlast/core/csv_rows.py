@@ -74,6 +74,12 @@ def _is_plain(separator: str) -> bool:
     return separator not in _IN_NUMBERS and separator.isascii()
 
 
+def _ends_are_ours(content: bytes) -> bool:
+    """Whether each line ends as those that we write."""
+    ends = content.count(END.encode())
+    return content.endswith(END.encode()) and ends == content.count(b"\n") == content.count(b"\r")
+
+
 @dataclass(frozen=True)
 class Table:
     r"""The columns of a history's CSV.
@@ -123,16 +129,33 @@ class Table:
 
     def widened(self, content: bytes) -> bytes:
         """The content of a file with fewer columns, with those of this table."""
+        rows_of_same_length = self._widened_at_once(content)
+        if rows_of_same_length is not None:
+            return self.header() + rows_of_same_length
         text = content.decode(errors="surrogateescape")  # somebody may have edited it
         allow_fields_of(max(map(len, text.splitlines()), default=0))
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator))
         width = len(self.columns)
-        lines = [self._line(row + [MISSING] * (width - len(row))) for row in rows[1:] if row]
-        return self.header() + b"".join(lines)
+        return self.header() + self._lines(row + [MISSING] * (width - len(row)) for row in rows[1:] if row)
+
+    def _widened_at_once(self, content: bytes) -> bytes | None:
+        """The rows with all cells, if all have as many and none needs quotes, as in most files; else None."""
+        separator, end = self.separator.encode(errors="replace"), END.encode()
+        if not _is_plain(self.separator) or b'"' in content or not _ends_are_ours(content):
+            return None
+        header, *rows = content.splitlines()
+        separators = {row.count(separator) for row in rows}
+        if len(separators) != 1 or 0 in separators:  # without any, a row may be an empty line
+            return None
+        missing = (separator + MISSING.encode()) * (len(self.columns) - 1 - separators.pop())
+        return content[len(header + end) :].replace(end, missing + end)
 
     def _line(self, cells: Iterable[Any]) -> bytes:
+        return self._lines([cells])
+
+    def _lines(self, rows: Iterable[Iterable[Any]]) -> bytes:
         text = io.StringIO()
-        csv.writer(text, delimiter=self.separator, lineterminator=END).writerow(cells)
+        csv.writer(text, delimiter=self.separator, lineterminator=END).writerows(rows)
         try:
             return text.getvalue().encode(errors="surrogateescape")  # of a file that somebody has edited
         except UnicodeEncodeError:  # a name holds half of a character
