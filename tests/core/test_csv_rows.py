@@ -112,6 +112,51 @@ def test_a_file_without_rows_is_widened_to_a_header() -> None:
     assert Table(",", ("epoch", "loss")).widened(b"") == b"epoch,loss\r\n"
 
 
+@pytest.mark.parametrize("separator", [*",;\t |:1.eN-", "é"])
+def test_every_row_is_what_pythons_csv_writes(separator: str) -> None:
+    values = [0.1, -1.5e-9, math.nan, math.inf, 3, True, None, "NA", "x", f"a{separator}b", 'a"b', "\r", ""]
+    names = [f"m{number}" for number in range(len(values))]
+    for shown in (names, names[:5], names[7:8]):
+        text = io.StringIO()
+        cells = dict(zip(names, values, strict=True))
+        csv.writer(text, delimiter=separator).writerow([7, *(cells[name] for name in shown)])
+        assert Table(separator, ("epoch", *shown)).row(7, cells) == text.getvalue().encode()
+
+
+ROWS = {
+    "alike": b"0,0.5\r\n1,nan\r\n",
+    "one is short": b"0,0.5\r\n1\r\n",
+    "one is long": b"0,0.5,7\r\n1,0.5\r\n",
+    "all are long": b"0,0.5,7,8\r\n",
+    "an empty line": b"0,0.5\r\n\r\n1,0.5\r\n",
+    "an end that is not ours": b"0,0.5\n1,0.5\r\n",
+    "another end that is not ours": b"0,0.5\r1,0.5\r\n",
+    "a torn end": b"0,0.5\r\n1,0.5",
+    "quotes": b'0,"1,\r\n2"\r\n',
+    "bytes that are no text": b"0,\xff\r\n",
+}
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(
+    "header", [b"epoch,loss\r\n", b"epoch,loss\n", b'epoch,"lo\r\nss"\r\n', b"epoch\r\n"]
+)
+def test_a_file_is_widened_row_by_row_or_at_once_to_the_same(header: bytes, rows: str) -> None:
+    table, text = Table(",", ("epoch", "loss", "acc")), io.StringIO()
+    given = (header + ROWS[rows]).decode(errors="surrogateescape")
+    found = [row for row in csv.reader(io.StringIO(given, newline=""))][1:]
+    csv.writer(text).writerows(row + ["NA"] * (3 - len(row)) for row in found if row)
+    expected = text.getvalue().encode(errors="surrogateescape")
+    assert table.widened(header + ROWS[rows]) == table.header() + expected
+
+
+def test_the_separator_may_be_one_that_numbers_have() -> None:
+    table = Table("1", ("epoch", "loss"))
+    content = table.header() + table.row(1, {"loss": 1.5})
+    assert content == b'epoch1loss\r\n"1"1"1.5"\r\n'
+    assert Table("1", ("epoch", "loss", "acc")).widened(content) == b'epoch1loss1acc\r\n"1"1"1.5"1NA\r\n'
+
+
 @pytest.mark.parametrize(
     ("content", "separator", "columns"),
     [

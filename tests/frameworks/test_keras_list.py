@@ -227,6 +227,14 @@ def test_however_metrics_are_read_they_are_plain_numbers(read: str) -> None:
     assert dict(raw)["loss"].dtype == "float32"  # what was given stays
 
 
+def test_metrics_that_are_read_late_are_those_of_their_batch() -> None:
+    raw = {"loss": np.float32(0.5), "acc": np.float32(1)}
+    given = Numbers(raw)
+    raw.update(loss=np.float32(9), more=np.float32(9))
+    assert ("loss" in given, "more" in given, len(given)) == (True, False, 2)
+    assert list(given.items()) == [("acc", 1.0), ("loss", 0.5)]
+
+
 def test_a_keras_that_refuses_it_gets_a_plain_list(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **options: Any) -> None:
         raise TypeError("another signature")

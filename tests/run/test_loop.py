@@ -50,6 +50,24 @@ def test_a_dict_brings_names_that_are_no_identifiers(folder: Path) -> None:
     assert run.history["top-5 accuracy"] == [0.5]
 
 
+def test_callbacks_hear_all_that_a_batch_logged_and_may_change_it(folder: Path) -> None:
+    heard: list[Any] = []
+
+    def hear(batch: int, logs: Any) -> None:
+        heard.append(dict(logs))
+        logs.clear()
+
+    run, mine = start(folder, [LambdaCallback(on_train_batch_end=hear)]), {"loss": 1.0, "acc": 0.5}
+    for _ in run.epochs(1):
+        run.log(of_epoch=3.0)
+        for value in run.batches([1.0, 2.0, 3.0]):
+            run.log(mine)
+            if value == 2:
+                run.log(mine, acc=0.75, more=value)
+    assert heard == [mine, {"loss": 1.0, "acc": 0.75, "more": 2.0}, mine]
+    assert mine == {"loss": 1.0, "acc": 0.5}
+
+
 def test_the_next_epochs_mean_begins_anew(folder: Path) -> None:
     run = start(folder)
     for epoch in run.epochs(2):

@@ -62,10 +62,10 @@ def test_jaxs_arrays_are_summed_with_compensation(folder: Path) -> None:
     assert mean(folder / "infinite", [jnp.float32(1), jnp.float32(math.inf), jnp.float32(1)]) == math.inf
 
 
-@pytest.mark.parametrize("saved_after", [{1}, {2, 3, 50}, {33, 34, 35, 36}, set(range(100))])
+@pytest.mark.parametrize("saved_after", [{1}, {2, 3, 50}, {128, 129, 130, 131}, set(range(300))])
 def test_jaxs_sums_do_not_depend_on_when_they_are_saved(saved_after: set[int]) -> None:
     jnp = pytest.importorskip("jax.numpy")
-    values = [jnp.float32(math.sin(n) * 10 ** (n % 5)) for n in range(100)]
+    values = [jnp.float32(math.sin(n) * 10 ** (n % 5)) for n in range(300)]
     whole, total = Sum(), Sum()
     for done, value in enumerate(values):
         whole.add(value, float(done % 3))
@@ -74,6 +74,19 @@ def test_jaxs_sums_do_not_depend_on_when_they_are_saved(saved_after: set[int]) -
             total = Sum.of(total.saved())
     assert total.read() == whole.read()
     assert whole.read() == pytest.approx(sum(float(v) * (n % 3) for n, v in enumerate(values)), rel=1e-6)
+
+
+def test_jaxs_arrays_are_checked_though_many_are_added_at_once(folder: Path) -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    run = start(folder)
+    for _ in run.epochs(1):
+        for value in run.batches([1.0, 2.0, 3.0, 4.0, 5.0]):
+            run.log(loss=jnp.float32(value), f1=jnp.array([value, 0]))
+            for wrong, error in ((jnp.zeros(2), "the shape"), (jnp.zeros(0), "no element"), ("a", "a text")):
+                with pytest.raises(MetricError, match=f"^loss .*{error}"):
+                    run.log(loss=wrong, f1=jnp.zeros(2))
+            run.log(loss=jnp.float16(9))
+    assert run.history.rows[0] == {"epoch": 0, "learning_rate": 0.1, "loss": 6.0, "f1": (3.0, 0.0)}
 
 
 @pytest.mark.parametrize("since", [0, 3])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlast.callbacks.base import Callback
-from outlast.core.csv_rows import Table, cell
+from outlast.core.csv_rows import Table
 from outlast.core.logs import Logs
 from outlast.core.text import few
 from outlast.exceptions import ArgumentError, UsageError, warn
@@ -92,7 +92,7 @@ class CSVLogger(Callback):
         if before.columns and table.columns != before.columns:
             self._widen(before, table)
         header = b"" if before.columns else table.header()
-        row = table.row(epoch, {name: cell(value) for name, value in logs.items()})
+        row = table.row(epoch, logs)
         self.context.output.append(self._name, header + row)
         self._table, self._older = table, False
 

@@ -19,6 +19,7 @@ from outlast.exceptions import ArgumentError
 
 END = "\r\n"
 MISSING = "NA"
+_IN_NUMBERS = "0123456789.+-einfaNA"  # what is in numbers, and in MISSING
 
 
 def allow_fields_of(characters: int) -> None:
@@ -44,6 +45,39 @@ def cell(value: Any) -> Any:
     value = as_numpy(value)
     listed = value.tolist() if has(value, "tolist") else value
     return f"[{', '.join(map(str, listed))}]"
+
+
+def _line_of_numbers(cells: Iterable[Any], separator: str) -> bytes | None:
+    r"""The line of cells that need no quotes, as most rows have; None if one might need them.
+
+    It is what Python's csv writes, in a third of its time.
+
+    Example:
+        >>> _line_of_numbers([0, 0.5, MISSING], ","), _line_of_numbers([0, "a,b"], ",")
+        (b'0,0.5,NA\r\n', None)
+    """
+    if not _is_plain(separator):
+        return None
+    texts = []
+    for one in cells:
+        if type(one) is float or type(one) is int:
+            texts.append(repr(one))
+        elif one is MISSING:
+            texts.append(MISSING)
+        else:
+            return None
+    return (separator.join(texts) + END).encode()
+
+
+def _is_plain(separator: str) -> bool:
+    """Whether it is in no number, and one byte in a file."""
+    return separator not in _IN_NUMBERS and separator.isascii()
+
+
+def _ends_are_ours(content: bytes) -> bool:
+    """Whether each line ends as those that we write."""
+    ends = content.count(END.encode())
+    return content.endswith(END.encode()) and ends == content.count(b"\n") == content.count(b"\r")
 
 
 @dataclass(frozen=True)
@@ -74,8 +108,7 @@ class Table:
             names: the metrics.
             as_keras: reserve ``val_`` columns for a validation that may come.
         """
-        known = {*self.columns}
-        names = sorted(name for name in map(no_formula, names) if name not in known)
+        names = sorted({*map(no_formula, names)}.difference(self.columns))
         if self.columns and not names:
             return self
         if as_keras and not self.columns and not any(name.startswith("val_") for name in names):
@@ -87,23 +120,42 @@ class Table:
         """The header line."""
         return self._line(self.columns)
 
-    def row(self, epoch: int, cells: Mapping[str, Any]) -> bytes:
+    def row(self, epoch: int, metrics: Mapping[str, Any]) -> bytes:
         """The line of one epoch."""
-        safe = {no_formula(name): value for name, value in cells.items()}
-        return self._line([epoch, *(safe.get(name, MISSING) for name in self.columns[1:])])
+        cells = {no_formula(name): value for name, value in metrics.items()}
+        values = [epoch, *[cells.get(name, MISSING) for name in self.columns[1:]]]
+        line = _line_of_numbers(values, self.separator)
+        return self._line(map(cell, values)) if line is None else line
 
     def widened(self, content: bytes) -> bytes:
         """The content of a file with fewer columns, with those of this table."""
+        rows_of_same_length = self._widened_at_once(content)
+        if rows_of_same_length is not None:
+            return self.header() + rows_of_same_length
         text = content.decode(errors="surrogateescape")  # somebody may have edited it
         allow_fields_of(max(map(len, text.splitlines()), default=0))
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator))
         width = len(self.columns)
-        lines = [self._line(row + [MISSING] * (width - len(row))) for row in rows[1:] if row]
-        return self.header() + b"".join(lines)
+        return self.header() + self._lines(row + [MISSING] * (width - len(row)) for row in rows[1:] if row)
+
+    def _widened_at_once(self, content: bytes) -> bytes | None:
+        """The rows with all cells, if all have as many and none needs quotes, as in most files; else None."""
+        separator, end = self.separator.encode(errors="replace"), END.encode()
+        if not _is_plain(self.separator) or b'"' in content or not _ends_are_ours(content):
+            return None
+        header, *rows = content.splitlines()
+        separators = {row.count(separator) for row in rows}
+        if len(separators) != 1 or 0 in separators:  # without any, a row may be an empty line
+            return None
+        missing = (separator + MISSING.encode()) * (len(self.columns) - 1 - separators.pop())
+        return content[len(header + end) :].replace(end, missing + end)
 
     def _line(self, cells: Iterable[Any]) -> bytes:
+        return self._lines([cells])
+
+    def _lines(self, rows: Iterable[Iterable[Any]]) -> bytes:
         text = io.StringIO()
-        csv.writer(text, delimiter=self.separator, lineterminator=END).writerow(cells)
+        csv.writer(text, delimiter=self.separator, lineterminator=END).writerows(rows)
         try:
             return text.getvalue().encode(errors="surrogateescape")  # of a file that somebody has edited
         except UnicodeEncodeError:  # a name holds half of a character

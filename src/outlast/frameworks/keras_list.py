@@ -198,14 +198,16 @@ class Numbers(dict[str, Any]):
     _is_raw = True
 
     def __init__(self, logs: Mapping[str, Any]) -> None:
-        super().__init__(sorted(logs.items()))
-        if any(isinstance(value, dict) for value in logs.values()):
-            self._convert()
+        dict.__init__(self, logs)
+        for value in dict.values(self):
+            if isinstance(value, dict):  # its names count among the others
+                self._convert()
+                break
 
     def _convert(self) -> None:
         if self._is_raw:
             self._is_raw = False
-            raw = [*dict.items(self)]
+            raw = sorted(dict.items(self))
             dict.clear(self)
             dict.update(self, _plain(raw))
 

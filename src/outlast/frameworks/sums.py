@@ -20,6 +20,10 @@ class Sum:
 
     Values of another device or framework get a sum of their own; :meth:`read` adds these up.
 
+    Attributes:
+        is_of_numbers: its values have one element, and the next must.
+        later: takes values that are like those before, to add many at once; None where each is added itself.
+
     Example:
         >>> import numpy as np
         >>> total = Sum()
@@ -33,25 +37,12 @@ class Sum:
         self._parts: dict[Hashable, _Part] = {}
         self._shape: tuple[int, ...] | None = None
         self._carried: list[list[Any]] = []  # of another process, by the turn in which places came
-        self._later: _OnJax | None = None  # takes what is like what it has
-
-    def takes_later(self, value: Any) -> bool:
-        """Whether a value is one that :meth:`take_later` takes: an array of JAX's like those before it."""
-        return self._later is not None and self._later.is_like_those_before(value)
-
-    def take_later(self, value: Any, weight: float) -> None:
-        """Add ``value * weight`` with others, at some later time."""
-        assert self._later is not None
-        self._later.wait(value, weight)
-
-    @property
-    def is_of_numbers(self) -> bool:
-        """Whether its values have one element, and the next must."""
-        return self._shape == ()
+        self.is_of_numbers = False
+        self.later: Waiting | None = None
 
     def begin_with_numbers(self) -> None:
         """Refuse arrays of several elements from here on."""
-        self._shape = ()
+        self._shape, self.is_of_numbers = (), True
 
     @property
     def totals(self) -> list[Any]:
@@ -93,12 +84,12 @@ class Sum:
                 part.carry(value, *carried)
         part = self._parts[home]
         part.add(value, weight)
-        self._later = part if isinstance(part, _OnJax) and part.may_wait else None
+        self.later = part if isinstance(part, _OnJax) and part.may_wait else None
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         shape = () if set(shape) <= {1} else shape
         if self._shape is None:
-            self._shape = shape
+            self._shape, self.is_of_numbers = shape, not shape
         elif shape != self._shape:
             raise MetricError(
                 f"has the shape {shape} in this batch and {self._shape} before. Log its mean instead."
@@ -118,12 +109,10 @@ def number_at_hand(value: Any) -> float | None:
         >>> number_at_hand(3), number_at_hand(np.float32(0.5)), number_at_hand("3"), number_at_hand([3])
         (3.0, 0.5, None, None)
     """
-    return _reader(cast(Hashable, type(value)))(value)
+    return reader(type(value))(value)
 
 
-@lru_cache(maxsize=64)
 def _reader(cls: Any) -> Callable[[Any], float | None]:
-    """What reads the values of a class."""
     if cls is float or (cls.__module__ == "numpy" and cls.__name__.startswith(_REAL)):
         return float
     if cls is int or cls is bool:
@@ -132,6 +121,9 @@ def _reader(cls: Any) -> Callable[[Any], float | None]:
         return _float_of_tensor
     return lambda value: None
 
+
+# By the class of a value: what reads it, as :func:`number_at_hand` does.
+reader: Callable[[type], Callable[[Any], float | None]] = lru_cache(maxsize=64)(_reader)
 
 _REAL = ("bool", "int", "uint", "float", "longdouble")  # how the names of NumPy's real numbers begin
 
@@ -144,9 +136,10 @@ def _float_of_int(value: int) -> float | None:
 
 
 def _float_of_tensor(value: Any) -> float | None:
-    if not value.is_cpu or value.dim() or value.is_complex():
+    if not value.is_cpu or value.dim():
         return None
-    return float(value.item())
+    number = value.item()
+    return None if type(number) is complex else float(number)
 
 
 def of_one_kind(value: Any, weight: Any) -> bool:
@@ -159,6 +152,16 @@ def _array(value: Any) -> Any:
     import numpy as np
 
     return np.asarray(value.cpu() if has(value, "cpu") else value)
+
+
+class Waiting(Protocol):
+    """Adds arrays many at once."""
+
+    def is_like_those_before(self, value: Any) -> bool:
+        """Whether a value has the type, the shape and the place of the first."""
+
+    def wait(self, value: Any, weight: float) -> None:
+        """Add ``value * weight`` with others, at some later time."""
 
 
 class _Part(Protocol):
@@ -289,7 +292,8 @@ class _OnJax:
         self._weights: list[float] = []
         self._first: Any = None
         self._are_overwritten: bool | None = None
-        self._like = type(value), value.dtype, value.shape, value.sharding
+        self._at_once = _NUMBERS_AT_ONCE if value.shape == () else _ARRAYS_AT_ONCE
+        self._kind, self._aval, self._sharding = type(value), value.aval, value.sharding
 
     @property
     def may_wait(self) -> bool:
@@ -297,16 +301,21 @@ class _OnJax:
         return self._are_overwritten is False
 
     def is_like_those_before(self, value: Any) -> bool:
-        """Whether a value has the type, the shape and the place of the first."""
-        kind, dtype, shape, sharding = self._like
-        is_alike = type(value) is kind and value.dtype == dtype and value.shape == shape
-        return bool(is_alike and value.sharding == sharding)
+        if type(value) is not self._kind:
+            return False
+        if value.aval is self._aval and value.sharding is self._sharding:  # what one step gives shares them
+            return True
+        if (value.dtype, value.shape) != (self._aval.dtype, self._aval.shape):
+            return False
+        if value.sharding != self._sharding:
+            return False
+        self._aval, self._sharding = value.aval, value.sharding
+        return True
 
     def wait(self, value: Any, weight: float) -> None:
-        """Add a value with others."""
         self._waiting.append(value)
         self._weights.append(weight)
-        if len(self._waiting) == _AT_ONCE:
+        if len(self._waiting) == self._at_once:
             self._add_waiting()
 
     @property
@@ -346,7 +355,7 @@ class _OnJax:
                 "was logged, and then donated to a step, which has overwritten it. Log a copy, such as "
                 "jnp.copy(...), or leave it out of what is donated."
             )
-        left = _AT_ONCE - len(values)
+        left = self._at_once - len(values)
         self._total, self._lost = _jax_additions()(
             self._total, self._lost, [*values, *values[-1:] * left], _in_one(weights, left), len(values)
         )
@@ -357,7 +366,7 @@ class _OnJax:
         return np.asarray(self.total).astype(np.float64)
 
 
-_AT_ONCE = 32  # values of a metric
+_NUMBERS_AT_ONCE, _ARRAYS_AT_ONCE = 128, 32  # values of a metric; arrays may be large
 
 
 def _in_one(weights: list[Any], left: int) -> Any:

@@ -156,20 +156,24 @@ class Loop(AnyPart):
         self.in_epoch = self._in_batch = False
         self._validation = None
 
-    def log(self, metrics: Mapping[str, Any], weight: Any) -> None:
+    def log(self, metrics: dict[str, Any], weight: Any) -> None:
         """Take metrics; inside a batch they are part of a mean.
+
+        Args:
+            metrics: by name; a dict that nobody changes later.
+            weight: of the batch.
 
         Raises:
             MetricError: a name or a value cannot be one of a metric.
         """
         if self._validation is not None:
             self._validation.means.add(metrics, weight)
-            self.last.update(metrics)
         elif self._in_batch:
             self._means.add(metrics, weight)
-            self.last.update(metrics)
         else:
             self._means.put(metrics)
+            return
+        self.last = {**self.last, **metrics} if self.last else metrics
 
     def batches(
         self,

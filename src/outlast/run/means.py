@@ -9,7 +9,7 @@ from typing import Any
 from outlast.core.asking import asked
 from outlast.core.numbers import check_metric, check_name, check_number, kept, number, to_python
 from outlast.exceptions import MetricError, warn
-from outlast.frameworks.sums import Sum, number_at_hand, of_one_kind
+from outlast.frameworks.sums import Sum, Waiting, of_one_kind, reader
 
 
 class Mean:
@@ -89,35 +89,35 @@ class Means:
             MetricError: a name cannot be a metric's, a metric is not a number, or the weight is none that can
                 count; nothing is counted.
         """
-        means, scale = self._means, number_at_hand(weight)
+        scale = reader(type(weight))(weight)
         if scale is None or not 0 <= scale < math.inf:
             self._add_any(metrics, _checked_weight(weight))
             return
-        numbers: list[float | None] = []  # None for a value that is added later
+        means, new = self._means, {}
+        numbers: list[tuple[Mean, float]] = []
+        waiting: list[tuple[Mean, Waiting, Any]] = []
         for name, value in metrics.items():
-            found = value if type(value) is float else number_at_hand(value)
             mean = means.get(name)
             if mean is None:
-                check_name(name)
-            elif found is None and mean.total.takes_later(value):
-                numbers.append(found)
+                mean = new[name] = _of_numbers(name)
+            later = mean.total.later
+            if later is not None and later.is_like_those_before(value):
+                waiting.append((mean, later, value))
                 continue
-            if found is None or not (mean is None or mean.total.is_of_numbers):
+            number = value if type(value) is float else reader(type(value))(value)
+            if number is None or not mean.total.is_of_numbers:
                 self._add_any(metrics, scale)
                 return
-            numbers.append(found)
-        for (name, value), found in zip(metrics.items(), numbers, strict=True):
-            mean = means.get(name)
-            if mean is None:
-                means[name] = mean = Mean()
-                mean.total.begin_with_numbers()
-            if not scale:  # a value of weight 0 counts for nothing, even if it is NaN
-                continue
+            numbers.append((mean, number))
+        means.update(new)
+        if not scale:  # a value of weight 0 counts for nothing, even if it is NaN
+            return
+        for mean, number in numbers:
+            mean.number += number * scale
             mean.weight += scale
-            if found is None:
-                mean.total.take_later(value, scale)
-            else:
-                mean.number += found * scale
+        for mean, later, value in waiting:
+            later.wait(value, scale)
+            mean.weight += scale
 
     def _add_any(self, metrics: Mapping[str, Any], weight: Any) -> None:
         for name, value in metrics.items():
@@ -192,6 +192,14 @@ class Means:
 
 
 _WEIGHTS = "a weight must be a finite number, at least 0, such as the batch's size"
+
+
+def _of_numbers(name: Any) -> Mean:
+    """A mean of a metric that comes first as a number."""
+    check_name(name)
+    mean = Mean()
+    mean.total.begin_with_numbers()
+    return mean
 
 
 def _checked_weight(weight: Any) -> Any:

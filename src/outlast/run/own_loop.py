@@ -272,7 +272,7 @@ class OwnLoop(CallbackList):
         """
         if others or not (metrics is None or hasattr(metrics, "keys")):
             raise _nameless(metrics, others)
-        metrics = {**(metrics or {}), **named}
+        metrics = named if metrics is None else {**metrics, **named}  # ours alone, so it can be kept
         if self._loop.in_epoch:
             self._loop.log(metrics, weight)
         else:
