@@ -76,6 +76,11 @@ def assert_told(error: FileError | None, broken: Broken, root: Path) -> None:
     if error is None and broken.failed == ["open"] and str(root).startswith(f"{broken.opened}/"):
         assert broken.code == errno.EACCES  # the folder above is somebody else's: not new
         return
+    if error is None and broken.code == errno.EMFILE and not broken.lasting:
+        assert is_temporary(
+            os.path.basename(str(broken.opened))
+        )  # one of several at once: it was tried again
+        return
     assert error is not None, f"{broken.failed} at call {broken.number} was silent"
     assert error.errno == broken.code
     assert str(root.parent) in str(error)

@@ -25,6 +25,7 @@ from outlast.storage.disk.direct import fulfil
 from outlast.storage.disk.temporary import claim_name, temporary_name
 
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -94,11 +95,15 @@ class Together:
         Raises:
             FileError: of the first that the disk refused.
         """
-        under_way = [(new, _begun(new.temporary)) for new in self._new[1:]]
-        errors = [_error_of(new, partial(sync_file, new.temporary)) for new in self._new[:1]]
-        errors += [_error_of(new, synced.result) for new, synced in under_way]
-        for error in filter(None, errors):
-            raise error
+        under_way = [_begun(new.temporary) for new in self._new[1:]]
+        errors = [_error_of(partial(sync_file, new.temporary)) for new in self._new[:1]]
+        errors += [_error_of(synced.result) for synced in under_way]
+        for new, error in zip(self._new, errors, strict=True):
+            if isinstance(error, OSError) and error.errno in _TOO_MANY_OPEN:  # the others are closed now
+                error = _error_of(partial(sync_file, new.temporary))
+            if error is not None:
+                with explained(new.path, "write", new.needed):
+                    raise error
 
     def name(self, *, but: str = "") -> None:
         """Give the files their names, in their order, but for the one that is to be at ``but``."""
@@ -129,11 +134,10 @@ def _begun(path: str) -> Future[None]:
     return synced
 
 
-def _error_of(new: _New, wait: Callable[[], object]) -> BaseException | None:
+def _error_of(wait: Callable[[], object]) -> BaseException | None:
     """What a sync has raised; all are waited for, so that nobody reads a file that goes."""
     try:
-        with explained(new.path, "write", new.needed):
-            wait()
+        wait()
     except BaseException as error:
         return error
     return None
