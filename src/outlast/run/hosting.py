@@ -865,6 +865,9 @@ class Host(OwnLoop):
         for is_inside in (False, True) if goes_on_inside else (False,):
             if text := starts_over([one for one in found if one.inside == is_inside]):
                 self._say_of_run(text)
+        goes_on_amid_batches = goes_on_inside if inside else self._rows_wanted is not None
+        for problem in self._script.look_around() if goes_on_amid_batches else ():
+            self._tell_once(problem)
 
     def _is_saved(self, value: Any) -> bool:
         """Whether a value is saved, or a piece of something that the run knows and speaks of elsewhere."""
