@@ -286,3 +286,39 @@ def test_a_package_that_collects_is_named(folder: Path, capsys: Out, name: str, 
 
     (said,) = told_of(body, folder, capsys)
     assert said.startswith(f"{name}(...) around run.batches(...) {told}")
+
+
+class Ahead:
+    """A prefetcher of the script's own, of which no source is read that says so."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.waiting: list[Any] = []
+        for batch in batches:
+            self.waiting += [batch]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.waiting)
+
+
+def trained(folder: Path, wrap: Callable[[Iterable[Any]], Iterable[Any]], *, accumulate: int = 1) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run = outlast.Run(folder, model=model, optimizer=optimizer, save_every=2)
+    for _ in run.epochs(2):
+        for number, batch in enumerate(wrap(run.batches(torch.ones(8, 1, 1)))):
+            model(batch).sum().backward()
+            if number % accumulate == accumulate - 1:
+                optimizer.step()
+                optimizer.zero_grad()
+
+
+def test_batches_that_were_saved_and_not_trained_are_told_whoever_took_them(folder: Path) -> None:
+    with pytest.warns(outlast.OutlastWarning, match="In the last 2 batches before this save .* took a step"):
+        trained(folder, Ahead)
+
+
+def test_gradients_that_are_summed_up_are_training(folder: Path) -> None:
+    trained(folder / "each", iter)
+    trained(folder / "all", iter, accumulate=8)
