@@ -1,10 +1,13 @@
-"""Who hears a signal: the Run while it trains, and whoever did before once it ended, however it ended."""
+"""Who hears a signal: the Run while it trains, then the script's own handler; that alone once it ended."""
 
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
+import random
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
@@ -33,6 +36,17 @@ def heard() -> Iterator[list[int]]:
     for number, handler in before.items():
         signal.signal(number, handler)
     assert after == ours, "a handler was not put back"
+
+
+@pytest.fixture
+def nobodys(heard: list[int]) -> Iterator[None]:
+    """The handlers that Python begins with stand there instead."""
+    defaults = {number: signal.SIG_DFL for number in SIGNALS} | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert heard == []
 
 
 def send(number: int) -> None:
@@ -83,6 +97,7 @@ def die() -> None:
     raise Died
 
 
+@pytest.mark.usefixtures("nobodys")
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
@@ -92,7 +107,13 @@ def test_a_signal_at_the_very_end_is_not_lost(
     """It comes when the last safe point is passed, and the handlers are about to be put back."""
     run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
     close = run._close
-    monkeypatch.setattr(run, "_close", lambda: (send(number), close()))
+
+    def signalled() -> None:
+        monkeypatch.undo()
+        send(number)
+        close()
+
+    monkeypatch.setattr(run, "_close", signalled)
     with pytest.raises(raised):
         for _ in run.epochs(2):
             pass
@@ -140,11 +161,12 @@ def test_two_trainings_at_once_put_the_handlers_back_in_whichever_order_they_end
             pass
 
 
+@pytest.mark.usefixtures("nobodys")
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 def test_the_first_signal_ends_the_training_at_its_next_safe_point(
-    tmp_path: Path, heard: list[int], number: int, raised: type[BaseException]
+    tmp_path: Path, number: int, raised: type[BaseException]
 ) -> None:
     run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
     done = []
@@ -156,9 +178,9 @@ def test_the_first_signal_ends_the_training_at_its_next_safe_point(
                 done.append((epoch, batch))  # the step is finished
     assert done == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     assert outlast.open_run(tmp_path / "run").committed == (0, None)
-    assert heard == []
 
 
+@pytest.mark.usefixtures("nobodys")
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
@@ -174,6 +196,7 @@ def test_the_second_signal_ends_it_where_it_is(
                 pytest.fail("it went on")
 
 
+@pytest.mark.usefixtures("nobodys")
 def test_a_second_signal_that_somebody_swallows_ends_the_training_at_the_next_safe_point(
     tmp_path: Path,
 ) -> None:
@@ -262,6 +285,7 @@ def test_ctrl_c_while_a_start_puts_the_folder_in_order_leaves_nothing_in_the_way
     assert debris(folder) == []
 
 
+@pytest.mark.usefixtures("nobodys")
 @pytest.mark.parametrize("where", ["training", "validation"])
 def test_keras_fit_finishes_the_step_at_hand_and_no_more(tmp_path: Path, where: str) -> None:
     keras = pytest.importorskip("keras")
@@ -322,3 +346,141 @@ def test_a_save_that_failed_for_a_training_that_died_is_told_by_the_next_which_g
     assert "resumed" in said and "at epoch 2, resume point 1" in said
     assert again.history["loss"] == [1.0, 1.0, 1.0]
     assert debris(tmp_path / "run") == []
+
+
+def trained(
+    folder: Path, at: tuple[int, int] | None = None, number: int = 0, times: int = 1, **how: Any
+) -> Any:
+    """A short training that gets a signal in a batch; what came of it."""
+    random.seed(3)
+    adapter = FakeAdapter({"w": [0.3]})
+    run = outlast.Run(folder, adapter=adapter, **how)
+    for epoch in run.epochs(3):
+        for batch in run.batches(range(5)):
+            for _ in range(times if (epoch, batch) == at else 0):
+                send(number)
+            adapter.weights["w"][0] += batch * random.random()
+            run.log(loss=adapter.weights["w"][0])
+    return run.history["loss"], list(adapter.weights["w"])
+
+
+@pytest.fixture
+def scripts(heard: list[int]) -> Iterator[Callable[[int, Callable[[], object]], None]]:
+    """Have the script's own handler for a signal do something."""
+    before: dict[int, Any] = {}
+
+    def handle(number: int, act: Callable[[], object]) -> None:
+        before.setdefault(number, signal.signal(number, lambda *_: (heard.append(number), act())))
+
+    yield handle
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+Scripts = Callable[[int, Callable[[], object]], None]
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGUSR2, signal.SIGHUP, signal.SIGXCPU])
+@pytest.mark.parametrize("every", [3, "epoch"], ids=str)
+def test_a_handler_of_the_script_that_returns_changes_nothing(
+    tmp_path: Path, heard: list[int], scripts: Scripts, capsys: Out, number: int, every: Any
+) -> None:
+    seen: list[Any] = []
+    scripts(number, lambda: seen.append(outlast.open_run(tmp_path / "run").committed))
+    whole = trained(tmp_path / "whole", save_every=every)
+    assert trained(tmp_path / "run", (1, 1), number, save_every=every) == whole
+    assert heard == [number]
+    assert seen == [(1, 1) if every == 3 else (0, None)]
+    shown = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    saved = "epoch 2 up to batch 2" if every == 3 else "epoch 1"
+    assert (
+        f"outlast: {shown}: {saved} is saved; the script's own handler is called\n" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("every", [3, "epoch"], ids=str)
+@pytest.mark.parametrize("at", [(0, 0), (1, 1), (2, 4)], ids=str)
+def test_a_handler_of_the_script_that_exits_leaves_a_run_that_goes_on(
+    tmp_path: Path, heard: list[int], scripts: Scripts, at: tuple[int, int], every: Any
+) -> None:
+    whole = trained(tmp_path / "whole", save_every=every)
+    scripts(signal.SIGTERM, lambda: sys.exit(3))
+    with pytest.raises(SystemExit) as ended:
+        trained(tmp_path / "run", at, signal.SIGTERM, save_every=every)
+    assert ended.value.code == 3
+    if at[0] or every == 3:
+        before = (at[0] - 1, None)
+        assert outlast.open_run(tmp_path / "run").committed == (at if every == 3 else before)
+    assert trained(tmp_path / "run", save_every=every) == whole
+    assert heard == [signal.SIGTERM]
+    assert debris(tmp_path / "run") == []
+
+
+def test_a_second_signal_of_the_kind_does_not_wait_for_the_save(
+    tmp_path: Path, heard: list[int], scripts: Scripts
+) -> None:
+    seen: list[Any] = []
+    scripts(signal.SIGTERM, lambda: seen.append(outlast.open_run(tmp_path / "run").committed))
+    trained(tmp_path / "run", (1, 1), signal.SIGTERM, times=2, save_every=3)
+    assert seen[0] in [(0, 2), (0, None)] and seen[1] == (1, 1)
+    assert heard == [signal.SIGTERM] * 2
+
+
+def test_a_handler_of_the_script_hears_of_a_signal_in_a_batch_that_a_break_leaves(
+    tmp_path: Path, heard: list[int]
+) -> None:
+    run = outlast.Run(tmp_path / "run", adapter=FakeAdapter(), save_every=3)
+    for _ in run.epochs(3):
+        for _ in run.batches(range(5)):
+            send(signal.SIGTERM)
+            break
+        break
+    assert heard == [signal.SIGTERM]
+
+
+def test_two_trainings_at_once_call_the_handler_of_the_script_once(tmp_path: Path, heard: list[int]) -> None:
+    outer, inner = (outlast.Run(tmp_path / name, adapter=FakeAdapter()) for name in ("outer", "inner"))
+    for _ in outer.epochs(1):
+        for _ in inner.epochs(1):
+            send(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+    assert outer.finished and inner.finished
+
+
+def test_keras_fit_saves_and_calls_a_handler_of_the_script(
+    tmp_path: Path, heard: list[int], scripts: Scripts
+) -> None:
+    keras = pytest.importorskip("keras")
+    x, y = np.ones((20, 2)), np.ones((20, 1))
+    seen: list[Any] = []
+    scripts(signal.SIGTERM, lambda: seen.append(outlast.open_run(tmp_path / "run").committed))
+
+    def fit(folder: str, at: int = -1) -> Any:
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        sends = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: send(signal.SIGTERM) if batch == at else None
+        )
+        run = outlast.Run(tmp_path / folder, save_every=100)
+        model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[run, sends])
+        return [one.tolist() for one in model.get_weights()], run.history["loss"]
+
+    whole = fit("whole")
+    assert fit("run", at=2) == whole
+    assert heard == [signal.SIGTERM] * 2
+    assert seen == [(0, 2), (1, 2)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nobody can tell of handlers in C here")
+def test_a_handler_in_c_stays(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    with (tmp_path / "stacks").open("w") as file:
+        faulthandler.register(signal.SIGUSR2, file)
+        try:
+            trained(tmp_path / "run", (1, 1), signal.SIGUSR2, save_every=3)
+        finally:
+            faulthandler.unregister(signal.SIGUSR2)
+            signal.signal(signal.SIGUSR2, before)
+    assert "in trained" in (tmp_path / "stacks").read_text()

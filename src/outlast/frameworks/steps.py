@@ -80,5 +80,30 @@ class Activity:
         return taken_over and not told
 
 
+class Idleness:
+    """Knows for how many batches nothing was trained, from one save inside an epoch to the next."""
+
+    def __init__(self) -> None:
+        self._known: Any = None  # what every step and every gradient changes
+        self._smallest: Any = None  # gradient; it is kept, for a new one could have its place and its number
+        self._since = 0
+
+    def batches(self, watched: Sequence[Steps], model: Any, done: int) -> int:
+        """At a save: batches of the epoch since one with the same steps, gradients and weights.
+
+        Args:
+            watched: the optimizers.
+            model: a module.
+            done: batches of the epoch so far.
+        """
+        gradients = [one.grad for one in model.parameters() if one.grad is not None]
+        smallest = min(gradients, key=lambda one: int(one.numel()), default=None)
+        of_gradients = [(id(one), one._version) for one in gradients]
+        now = sum(one.taken for one in watched), _versions(model), of_gradients
+        if now != self._known or smallest is not self._smallest or done < self._since:
+            self._known, self._smallest, self._since = now, smallest, done
+        return done - self._since
+
+
 def _versions(model: Any) -> int:
     return sum(one._version for one in model.parameters() if not is_lazy(one) and not one.is_inference())

@@ -16,7 +16,7 @@ from outlast.frameworks import archives, attached, modules, nested, optimizers
 from outlast.frameworks.attributes import Attributes, told
 from outlast.frameworks.base import Capability, Control, Snapshot, Training, optimizers_by_name
 from outlast.frameworks.description import settings_of, text
-from outlast.frameworks.steps import Activity, Steps
+from outlast.frameworks.steps import Activity, Idleness, Steps
 from outlast.frameworks.strays import strays
 from outlast.frameworks.tensors import (
     check_types,
@@ -59,6 +59,9 @@ def control(model: Any) -> Control:
     return Control(model)
 
 
+_IDLE = 2  # batches without training between two saves that are told: one may be skipped by the script
+
+
 class TorchTraining(Training):
     """A module and its optimizers.
 
@@ -75,7 +78,7 @@ class TorchTraining(Training):
         self._attributes: dict[str, Attributes] = {}  # of the model, and of each part
         self._steps: dict[str, Steps] = {}  # by optimizer, once there is something to save
         self._steps_of_parts: list[tuple[Any, Steps]] = []
-        self._activity = Activity()
+        self._activity, self._idleness, self._has_told_idle = Activity(), Idleness(), False
         self._own: dict[str, list[int]] = {}  # sizes of groups that the script made, if others were added
         can: set[Capability] = set()
         if model is not None:
@@ -274,6 +277,22 @@ class TorchTraining(Training):
         """Of optimizers that Accelerate has prepared: it counts the batches of a step itself."""
         states = (asked(one, "gradient_state") for one in (*self._optimizers.values(), *parts))
         return any(asked(one, "sync_gradients") is False for one in states)
+
+    def stale(self) -> str:
+        """Tells once of batches that were taken, and nothing was trained with them."""
+        if not (self._optimizers and modules.is_module(self.model)) or self.batches_done is None:
+            return ""
+        watched = [*self._watched(), *(steps for _, steps in self._steps_of_parts)]
+        idle = self._idleness.batches(watched, self.model, self.batches_done())
+        if self._has_told_idle or idle < _IDLE:
+            return ""
+        self._has_told_idle = True
+        return (
+            f"In the last {idle} batches before this save inside an epoch no optimizer of the Run took a "
+            "step, and no gradient was added: a resume skips them as trained. If they are taken ahead of the "
+            "training, as a prefetcher around run.batches(...) does, put that around the loader, "
+            "run.batches(prefetch(loader))."
+        )
 
     def _watched(self) -> list[Steps]:
         for name, optimizer in self._optimizers.items():

@@ -188,7 +188,7 @@ class FolderStore(Store):
 
     def log(self, name: str) -> bytes | None:
         """A log as it is after the last bundle; None if there is none of that name."""
-        self._settle()
+        self.settle()
         unsafe = self._unsafe_bundle().logs.get(name, Lines(b""))
         log = self._last.logs.get(name)
         if log is None and not unsafe.data:
@@ -199,7 +199,7 @@ class FolderStore(Store):
     def show(self, bundle: Bundle) -> None:
         """Put models that were saved inside an epoch, and rows, where people find them, in the background."""
         self._check_lock()
-        self._settle()
+        self.settle()
         self._unsafe.append((START, bundle))  # until it is shown, it is part of the next commit
         if len(self._unsafe) == 1:  # else something failed, and the commit will try again
             self._writer.submit(partial(self._carry_out_show, bundle))
@@ -222,7 +222,7 @@ class FolderStore(Store):
             UsageError: the store is closed, or a newer Run has taken the folder.
         """
         self._check_lock()
-        self._settle()
+        self.settle()
         state = collect()
         tree = state.to_state()
         try:
@@ -271,7 +271,7 @@ class FolderStore(Store):
     def _unsafe_bundle(self) -> Bundle:
         return reduce(merged, (bundle for _, bundle in self._unsafe), Bundle())
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Wait for the bundle under way; if it failed, put the folder in order for the next."""
         failure = self._failure()
         if self._failed:
@@ -330,7 +330,7 @@ class FolderStore(Store):
         Raises:
             FileError: it failed, with ``on_save_error="raise"``.
         """
-        self._settle()
+        self.settle()
         if not self._unsafe:
             return
         self._submit()

@@ -76,6 +76,7 @@ class Host(OwnLoop):
     _has_looked_inside = False  # at what a save inside an epoch does not hold
     _may_have_results = False  # a training has been, and is not under way
     _trains = False
+    _commits = False  # a commit is being made
     _stopped = False  # somebody has ended the training, and no signal
     _check: ResumeCheck | None = None  # while the last saved epoch is trained again
     _restructured: tuple[str, ...] = ()  # what to say of it
@@ -235,6 +236,7 @@ class Host(OwnLoop):
     def _end_step(self, done: int, size: int) -> None:
         """After a step of a framework's fit."""
         self._end_batch(done - 1, size)
+        self._let_script_hear()
 
     def _end_batch(self, batch: int, size: int = 1) -> None:
         if self._check is None and not self._is_due(self._counted(batch), size):
@@ -250,10 +252,10 @@ class Host(OwnLoop):
     def _leave_batch(self, batch: int) -> None:
         may_be_due, every = self._check is not None, self._every
         if every is not None and not may_be_due:
-            may_be_due = every.is_due(self._counted(batch)) or self._signals.pending is not None
+            may_be_due = every.is_due(self._counted(batch)) or self._signals.have_come
         if may_be_due:
             self._end_batch(batch)
-        if self._signals.pending is not None:
+        if self._signals.have_come:
             self._safe_point()
 
     def _counted(self, batch: int) -> int:
@@ -285,7 +287,7 @@ class Host(OwnLoop):
     def _is_due(self, done: int, size: int) -> bool:
         if self._every is None:
             return False
-        is_asked = self._signals.pending is not None
+        is_asked = self._signals.have_come
         if not (is_asked or self._every.is_due(done, size)) or self._stops:
             return False
         if self.training.is_amid_step([*self._parts.values()]):
@@ -402,7 +404,7 @@ class Host(OwnLoop):
         """Whether there is a save at the end of this epoch, or of this row of ``run.steps``."""
         if self._rows_wanted is None or self._every is None or self._check is not None:
             return True
-        ends = self._progress.finished or self._stops or self._signals.pending is not None
+        ends = self._progress.finished or self._stops or self._signals.have_come
         return ends or self._every.is_due(self._loop.step or 0)
 
     def _name_what_changed(self) -> str:
@@ -443,7 +445,11 @@ class Host(OwnLoop):
         return any(event.get("identical") for event in self._store.events("check"))
 
     def _commit(self) -> None:
-        self._store.commit(self._staged.take(), self._state)
+        self._commits = True
+        try:
+            self._store.commit(self._staged.take(), self._state)
+        finally:
+            self._commits = False
         if self._check is None:
             self._opening.committed()
             self._extra_left = deepcopy(self._progress.extra)
@@ -545,6 +551,7 @@ class Host(OwnLoop):
             self._store.show(step)
         if self._in_fit.run_is_last:
             self._end_batch(batch, self._in_fit.size)
+            self._let_script_hear()
 
     def _hear_begin(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:
         if batch > self._in_fit.heard_until:
@@ -661,10 +668,43 @@ class Host(OwnLoop):
         self.training.run = self.training.batches_done = None
         self._leave_check()
         self._in_fit.leave()
-        self._store.close()
+        try:
+            self._store.close()
+        finally:
+            self._signals.call_waiting()
+
+    def _saves_soon(self) -> bool:
+        """Whether something will be safe at the next safe point that is not yet, and the point comes soon."""
+        inside = self._every is not None and self._check is None and self._within is None
+        if self._commits or (inside and self._under_way is not None):
+            return True
+        return self._loop.in_batch and self._store.is_writing
+
+    def _let_script_hear(self) -> None:
+        """Call the script's own handlers for the signals that came, where all that was trained is saved."""
+        if self._signals.waiting and self._is_all_saved():
+            try:
+                self._store.settle()
+            finally:
+                self._signals.call_waiting()
+
+    def _tell_of_handler(self, signal: str) -> None:
+        at = self._store.committed
+        saved = "nothing is saved yet" if at is None else f"{self._told_of(at)} is saved"
+        self._say(f"outlast: {signal}: {saved}; the script's own handler is called")
+
+    def _is_all_saved(self) -> bool:
+        """Whether nothing was trained since the last save that resume points inside an epoch would keep."""
+        if not self._may_end():
+            return False
+        done, is_inside = self._in_fit.done, self._every is not None and self._under_way is not None
+        if not (done and is_inside) or self._check is not None or self._within is not None:
+            return True
+        return self._progress.position == Position(self._under_way or 0, done - 1)
 
     def _safe_point(self) -> None:
         """If a signal came: finish what is being written, give the folder back, and end."""
+        self._let_script_hear()
         if self._signals.pending is None or not self._may_end():
             return
         self._save_last_step()
@@ -707,11 +747,8 @@ class Host(OwnLoop):
     def _told_of_end(self) -> str:
         at = self._store.committed
         if at is not None and at.batch is not None:
-            is_here = self._rows_wanted is not None and at == Position(
-                self._under_way or 0, self._loop.done - 1
-            )
-            done = f"after step {self._loop.step}" if is_here else f"in {at.done}"
-            return f"ended {done}, which is saved. The same command goes on from there"
+            where = "after" if self._is_at_step(at) else "in"
+            return f"ended {where} {self._told_of(at)}, which is saved. The same command goes on from there"
         saved = 0 if at is None else at.epoch + 1
         told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
         if self._under_way is not None and self._check is None:  # an epoch trained again is saved
@@ -720,6 +757,13 @@ class Host(OwnLoop):
         return f"{told}. The same command " + (
             f"goes on with epoch {saved + 1}" if saved else "starts from the beginning"
         )
+
+    def _is_at_step(self, at: Position) -> bool:
+        """Whether a position inside a row of ``run.steps`` is where the training is."""
+        return self._rows_wanted is not None and at == Position(self._under_way or 0, self._loop.done - 1)
+
+    def _told_of(self, at: Position) -> str:
+        return f"step {self._loop.step}" if self._is_at_step(at) else at.done
 
     def _note(self, decision: Decision) -> None:
         self._progress.note(decision, self._staged)
@@ -821,6 +865,9 @@ class Host(OwnLoop):
         for is_inside in (False, True) if goes_on_inside else (False,):
             if text := starts_over([one for one in found if one.inside == is_inside]):
                 self._say_of_run(text)
+        goes_on_amid_batches = goes_on_inside if inside else self._rows_wanted is not None
+        for problem in self._script.look_around() if goes_on_amid_batches else ():
+            self._tell_once(problem)
 
     def _is_saved(self, value: Any) -> bool:
         """Whether a value is saved, or a piece of something that the run knows and speaks of elsewhere."""

@@ -178,7 +178,7 @@ class Run(Host, Shown):
             check=check_resume,
             say=self._say,
         )
-        self._signals = Signals(self._interrupt)
+        self._signals = Signals(self._interrupt, self._saves_soon, self._tell_of_handler)
         self._script = Script(self._is_saved)
         self._results, self._extra_left, self._told = {}, {}, set()
         super().__init__(

@@ -21,6 +21,7 @@ from outlast.core.source.names import root
 from outlast.core.source.places import Place, place_at
 from outlast.core.text import few
 from outlast.run import kinds
+from outlast.run.around import Around
 from outlast.run.held import is_held
 
 _OURS = __name__.partition(".")[0]
@@ -77,6 +78,24 @@ class Script:
         self._is_saved = is_saved
         self._seen: set[tuple[CodeType, int]] = set()
         self._named: set[str] = set()
+        self._around = Around(_variables, self._carried_by)
+
+    def look_around(self) -> list[str]:
+        """What is wrapped around the loop of batches that is beginning, and no resume can bring back."""
+        with suppress(RecursionError):
+            return self._around.look()
+        return []
+
+    def _carried_by(self, frame: FrameType, tree: ast.Module, line: int) -> list[str]:
+        """The variables that a generator around a loop carries on, also those that it has not set yet."""
+        place = place_at(tree, line)
+        if place is None:
+            return []
+        looked = look(place)
+        found = [one.name for one in self._found(frame, place, looked, inside=True, is_jax=False)]
+        known = _variables(frame, {one.name for one in looked.carried})
+        mine = frame.f_code.co_varnames
+        return found + [one.name for one in looked.carried if one.name in mine and one.name not in known]
 
     def look(self, *, inside: bool, is_jax: bool = False) -> list[Named]:
         """What starts over of the loop that is beginning, and was not named.

@@ -5,6 +5,9 @@ whether its training is still under way. It looks for one frame, the *anchor*: t
 callbacks when training began, past the frames of outlast and of the framework's own dispatcher, which
 come and go with each hook, and past generators, such as ``tqdm(run.epochs(10))``, which are not on the stack
 while the body of their loop runs. As long as the anchor is on the stack, the training lives.
+
+Where the script has a handler of its own, it is the script that decides what a signal means. Its handler is
+called when what was trained is saved, and the training goes on if it returns.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # a person, a system, a scheduler
+from outlast.run.handlers import is_scripts, may_be_taken
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGXCPU")  # a person, a system, schedulers
 _OURS = "outlast"
 _SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_OTHERS = ("SIGUSR2", "SIGHUP", "SIGXCPU")  # as the last, where nobody else has a handler for them
 
 
 class Signals:
@@ -34,16 +38,31 @@ class Signals:
 
     Args:
         interrupt_epoch: called once, in the handler, to bring the loop to its next safe point.
+        saves_soon: whether there will be a save at the next safe point, for which the script's own handlers
+            wait.
+        tell: called with the name of a signal before the script's own handler is.
+
+    Attributes:
+        pending: the signal that ends the training; None if none came.
+        waiting: those that the script's own handlers have not heard of.
     """
 
-    def __init__(self, interrupt_epoch: Callable[[], object]) -> None:
-        self._interrupt_epoch = interrupt_epoch
+    def __init__(
+        self,
+        interrupt_epoch: Callable[[], object],
+        saves_soon: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], object] = lambda name: None,
+    ) -> None:
+        self._interrupt_epoch, self._saves_soon, self._tell = interrupt_epoch, saves_soon, tell
         self._before: dict[int, Any] = {}
+        self._of_script: dict[int, Callable[[int, FrameType | None], object]] = {}
+        self._of_children: Any = None  # the handler for SIGCHLD, while it is held off
         self._pid = os.getpid()
         self._anchor: FrameType | None = None
         self._is_wrapped = False  # it may hold a generator around that of the run
         self._kept: FrameType | None = None
         self.pending: int | None = None
+        self.waiting: list[int] = []
 
     def install(self, dispatchers: Sequence[str] = ()) -> None:
         """Begin to listen.
@@ -52,20 +71,20 @@ class Signals:
             dispatchers: names of the framework's modules that call callbacks.
         """
         self.restore()
-        self.pending = None
+        self.pending, self.waiting, self._of_script = None, [], {}
         if threading.current_thread() is not threading.main_thread():
             return
         self._pid = os.getpid()
-        for name in (*_NAMES, *_OTHERS):
-            number = getattr(signal, name, None)
-            if number is None:
-                continue
+        passing = (_OURS, *dispatchers)
+        for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
             handler = _alive(number, signal.getsignal(number))
-            is_free = handler is signal.SIG_DFL if name in _OTHERS else handler not in (None, signal.SIG_IGN)
-            if is_free:
-                self._before[number] = handler
-                signal.signal(number, self._handle)
-        self._anchor, self._is_wrapped = _anchor(sys._getframe(1), (_OURS, *dispatchers))
+            if not may_be_taken(number, handler):
+                continue
+            if is_scripts(first := _beneath(number, handler), passing):
+                self._of_script[number] = first
+            self._before[number] = handler
+            signal.signal(number, self._handle)
+        self._anchor, self._is_wrapped = _anchor(sys._getframe(1), passing)
         self._kept = None
 
     def restore(self) -> None:
@@ -81,6 +100,11 @@ class Signals:
                 signal.signal(number, _alive(number, handler))
 
     @property
+    def have_come(self) -> bool:
+        """Whether any came for which the next safe point is waited for."""
+        return self.pending is not None or bool(self.waiting)
+
+    @property
     def name(self) -> str:
         """The name of the signal that came, such as ``"SIGTERM"``; "" if none did."""
         return "" if self.pending is None else signal.Signals(self.pending).name
@@ -88,7 +112,20 @@ class Signals:
     @property
     def shown(self) -> str:
         """The same for a line that people read: what they did, if it was they."""
-        return "Ctrl-C" if self.pending == signal.SIGINT else self.name
+        return "" if self.pending is None else _shown(self.pending)
+
+    def call_waiting(self) -> None:
+        """At a safe point: let the script's own handlers hear of the signals that came.
+
+        What they raise is raised here.
+        """
+        try:
+            while self.waiting:
+                self._call(self.waiting.pop(0), sys._getframe(1))
+        finally:
+            children, self._of_children = self._of_children, None
+            if children is not None:
+                signal.signal(signal.SIGCHLD, children)
 
     def raise_pending(self) -> None:
         """At a safe point: end the training if a signal came.
@@ -116,6 +153,8 @@ class Signals:
             _in_worker(number)
         elif not self._is_training(frame):
             self._pass_on(number, frame)
+        elif number in self._of_script:
+            self._hear_for_script(number, frame)
         elif self.pending is not None:
             self._put_back()  # it stays pending, should somebody swallow what is raised here
             raise _meaning(number)
@@ -124,6 +163,19 @@ class Signals:
             if number != signal.SIGINT:
                 _let_workers_go()
             self._interrupt_epoch()
+
+    def _hear_for_script(self, number: int, frame: FrameType | None) -> None:
+        """Have the script's own handler wait for the save; a second signal of the kind does not wait."""
+        if number in self.waiting or not self._saves_soon():
+            self._call(number, frame)
+            return
+        self.waiting.append(number)
+        children = _let_workers_go()
+        self._of_children = self._of_children or children
+
+    def _call(self, number: int, frame: FrameType | None) -> None:
+        self._tell(_shown(number))
+        self._of_script[number](number, frame)
 
     def _is_training(self, frame: FrameType | None) -> bool:
         """Whether the call that began the training is still under way."""
@@ -152,18 +204,31 @@ def _alive(number: int, handler: Any) -> Any:
     return handler
 
 
+def _beneath(number: int, handler: Any) -> Any:
+    """The handler, or if it is that of another training, the first one that is not."""
+    while isinstance(owner := getattr(handler, "__self__", None), Signals):
+        handler = owner._before.get(number, signal.SIG_DFL)
+    return handler
+
+
+def _shown(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
 def _meaning(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
-def _let_workers_go() -> None:
+def _let_workers_go() -> Any:
     """A signal to the whole group ends workers too, which PyTorch would raise wherever we are then.
 
-    Nothing is put back: the process ends.
+    Returns:
+        The handler that was there; None if none is held off. Where the process ends, nobody puts it back.
     """
     number = getattr(signal, "SIGCHLD", None)
-    if number is not None and callable(signal.getsignal(number)):
-        signal.signal(number, lambda *_: None)
+    if number is None or not callable(signal.getsignal(number)):
+        return None
+    return signal.signal(number, lambda *_: None)
 
 
 def _in_worker(number: int) -> None:

@@ -116,6 +116,9 @@ class Store:
     def flush(self) -> None:
         """Wait until the last bundle is safe; raise what went wrong."""
 
+    def settle(self) -> None:
+        """Wait until the last bundle is safe; what went wrong is an error or a warning, as the user chose."""
+
     def finish(self) -> None:
         """At the training's end: flush, and try once more what failed."""
 
