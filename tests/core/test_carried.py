@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
 from textwrap import dedent, indent
+from typing import Any
 
 import pytest
 
-from outlast.core.source.carried import counts, look
+from outlast.core.source.carried import counters, look
 from outlast.core.source.handed import handed_over
 from outlast.core.source.places import counted, place_at
 
@@ -65,6 +67,16 @@ def names_at(code: str, line: int) -> list[str]:
         ("if f(x) > 9: worst = x", "look_at(worst)", ["worst"]),
         ("total += f(x)", "mean = total / 9\nrun.log(loss=mean)", ["total"]),
         ("n += 1\nif n > 9: break", "", ["n"]),
+        ("seen.append(x)", "for y in seen:\n    if y: z = y\nstep(z)", ["seen"]),
+        ("seen.append(x)", "if seen: y = seen\nstep(y)", ["seen"]),
+        ("total = total + x\nmean = total / 9\nrun.log(mean=mean)", "mean = 0", ["total"]),
+        ("y = g\ny = f(x) + total\ntotal += y", "y = f\nrun.log(loss=total)", ["total"]),
+        ("n += 1\nrate = lambda: now\nnow = 1 / n\nstep(x, rate())", "", ["n"]),
+        ("stats[0].total += f(x)", "run.log(loss=stats[0].total)", ["stats"]),
+        ("while False: pass\nelse: n += 1\nif n > 9: step(x)", "", ["n"]),
+        ("while busy(): pass\nelse:\n    n += 1\n    if n > 9: step(x)", "", ["n"]),
+        ("setattr(self, 'n', self.n + 1)\nstep(self.n)", "", ["self.n"]),
+        ("p = ema * 2\nema = 0.9 * ema + f(x)", "rate = p(ema)\nprint(rate)", ["ema"]),
     ],
 )
 def test_what_is_read_before_it_is_set_is_carried(body: str, behind: str, names: list[str]) -> None:
@@ -106,6 +118,9 @@ def test_what_is_read_before_it_is_set_is_carried(body: str, behind: str, names:
         ("timer.update(time() - began)\nbegan = time()", "run.log(time=timer.avg)"),
         ("if (loss := f(x)) > 9: step(loss)", "run.log(loss=loss)"),
         ("generator.manual_seed(i)\nstep(generator)", ""),
+        ("y = f(x)\nseen.append(y)\nrun.log(loss=y)", "for i, y in enumerate(seen): print(i, y)"),
+        ("y = f(x)\nseen.append(y)\nrun.log(loss=y)", "for i, y in zip(range(3), seen): print(i, y)"),
+        ("seen.append(x)", "y = [one for one in seen]\nprint(y)\none = f(x)\nstep(one)"),
     ],
 )
 def test_what_is_set_first_or_read_by_nobody_is_not(body: str, behind: str) -> None:
@@ -226,7 +241,7 @@ def test_a_loop_may_ask_by_next() -> None:
 
 def test_what_counts_the_batches_is_known() -> None:
     def found(code: str) -> bool:
-        return counts(ast.parse(dedent(code)).body[0], "n")
+        return "n" in counters(ast.parse(dedent(code)).body[0])
 
     assert found("for x in run.batches(a): n += 1")
     assert found("for e in run.epochs(2):\n    n = 0\n    for x in run.batches(a): n = n + 1")
@@ -248,3 +263,52 @@ def test_what_is_drawn_from_is_known_but_not_what_a_loader_is_given() -> None:
 def test_what_is_put_into_extra_is_handed_over() -> None:
     code = "run.extra['a'] = a\nrun.extra.update(b=b)\nrun.extra['c'].append(c)\nplain = d\n"
     assert handed_over(ast.parse(code)) == {name: {"run.extra"} for name in "abc"}
+
+
+LOOP = "for x in run.batches(a):\n    total += f(x)\n"
+GROWING = {
+    "a chain of values": lambda n: LOOP + "v0 = total\n" + lines(n, "v{next} = v{i} + 1"),
+    "a chain of times": lambda n: LOOP + lines(n, "t{i} = t{next} + 1") + f"t{n} = time()\n",
+    "many lists": lambda n: LOOP + lines(n, "a{i} = [v * {i} for v in total]\nprint(sum(a{i}))"),
+    "many variables": lambda n: LOOP + lines(n, "    n{i} += 1\n    if n{i} > 3: step(m{i}(x), n{i})"),
+    "many functions": lambda n: LOOP + lines(n, "def f{i}(n):\n    self.n = 1\n    return g{i}(total)"),
+    "many conditions": lambda n: LOOP + lines(n, "if c{i}: d{i} = total\nelse: e{i} = d{i}"),
+}
+
+
+def lines(n: int, text: str) -> str:
+    return "".join(text.format(i=i, next=i + 1) + "\n" for i in range(n))
+
+
+def steps_to_look(code: str) -> int:
+    """How many lines of Python run to look at the first loop."""
+    place, steps = place_at(ast.parse(code), 1), 0
+    assert place is not None
+
+    def count(*_: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        look(place)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_twice_as_much_source_takes_twice_the_steps(kind: str) -> None:
+    one, two = (steps_to_look(GROWING[kind](n)) for n in (40, 80))
+    assert two < 2.2 * one
+
+
+def test_functions_in_functions_are_read_once_each() -> None:
+    def nested(depth: int) -> str:
+        heads = [" " * i + f"def f{i}(a):" for i in range(depth)]
+        return LOOP + "\n".join(heads) + "\n" + " " * depth + "return total\n"
+
+    one, two = steps_to_look(nested(20)), steps_to_look(nested(40))
+    assert two < 2.5 * one

@@ -41,8 +41,7 @@ _COMPUTES = frozenset(
         *("fabs", "float", "fmean", "format", "get", "int", "isfinite", "isnan", "item", "items"),
         *("join", "keys", "len", "list", "max", "mean", "median", "min", "nanmean", "norm"),
         *("numel", "numpy", "range", "result", "reversed", "round", "set", "size", "sorted"),
-        *("sqrt", "stack", "std", "str", "sum", "tensor", "tolist", "tuple", "values", "var"),
-        *("zip"),
+        *("sqrt", "stack", "std", "str", "sum", "tensor", "tolist", "tuple", "values", "var", "zip"),
     }
 )
 

@@ -16,15 +16,28 @@ def after_either(*ends: tuple[list[ast.stmt], frozenset[str]]) -> frozenset[str]
 
 
 def base(target: ast.AST) -> str | None:
-    """The variable that changes where an item of it, or a value that it gives, does."""
-    while isinstance(target, ast.Subscript | ast.Call):
-        if isinstance(target, ast.Subscript):
+    """The variable that changes where an item of it, an attribute of that, or a value that it gives, does."""
+    while isinstance(target, ast.Subscript | ast.Call | ast.Attribute) and path(target) is None:
+        if isinstance(target, ast.Subscript | ast.Attribute):
             target = target.value
         elif isinstance(target.func, ast.Attribute):
             target = target.func.value
         else:
             return None
     return path(target)
+
+
+def attribute_set(call: ast.Call) -> ast.Attribute | None:
+    """What ``setattr(self, "n", 0)`` sets; None for another call.
+
+    Example:
+        >>> ast.unparse(attribute_set(ast.parse('setattr(self, "n", 0)', mode="eval").body))
+        'self.n'
+    """
+    match call:
+        case ast.Call(func=ast.Name(id="setattr"), args=[owner, ast.Constant(value=str() as name), _]):
+            return ast.Attribute(owner, name, ast.Store())
+    return None
 
 
 def adds_one_to(one: ast.AugAssign) -> bool:
