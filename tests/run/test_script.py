@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import random
+import warnings
 import weakref
 from collections import deque
 from dataclasses import dataclass, replace
@@ -473,3 +475,85 @@ def test_a_very_long_sum_ends_no_training(folder: Path, capsys: Out) -> None:
     run = made(folder)
     exec(compile("for batch in run.steps(range(3), 3): pass", str(file), "exec"), {"run": run})
     assert run.finished and doubts(capsys) == []
+
+
+def run_source(folder: Path, run: outlast.Run, source: str, **variables: Any) -> None:
+    """Run a source that is in a file of its own."""
+    file = folder.parent / f"{len(source)}.py"  # each has a name of its own: the lines of a file are cached
+    file.write_text(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        code = compile(source, str(file), "exec")
+    exec(code, {"run": run, "__name__": "__main__", **variables})
+
+
+def test_each_place_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed = ast.parse, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        parsed.append(arguments[1:])
+        return parse(*arguments, **options)
+
+    run = made(folder)
+    monkeypatch.setattr("ast.parse", counted)
+    for _ in run.epochs(6):
+        for _ in run.batches(range(3)):
+            pass
+        for _ in run.batches(range(3)):
+            pass
+    assert parsed == [(__file__,)] * 3
+
+
+def test_a_very_long_source_is_not_read(folder: Path, capsys: Out) -> None:
+    loop = "n = 0\nfor x in run.steps(range(3), 3):\n    n += 1\n    if n > 9: break\n"
+    run_source(folder, made(folder), loop)
+    assert len(doubts(capsys)) == 1
+    run_source(folder, made(folder / "long"), loop + "a = 1\n" * 30_000)
+    assert doubts(capsys) == []
+
+
+def test_the_reading_ends_no_training(folder: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("outlast.run.script.look", fail)
+    run = made(folder)
+    for _ in run.epochs(1):
+        pass
+    assert run.finished and doubts(capsys) == []
+
+
+def test_a_value_that_cannot_be_looked_at_hides_no_other(folder: Path, capsys: Out) -> None:
+    class Gone:
+        pass
+
+    previous, count = weakref.proxy(Gone()), 0
+    run = made(folder)
+    for _ in run.epochs(1):
+        for batch in run.batches(range(3)):
+            if batch > 5:
+                print(previous.name)
+            previous = [previous, batch]
+            count += 1
+            if count > 5:
+                run.log(loss=len(previous))
+    assert any("count" in told for told in doubts(capsys))
+
+
+def test_what_exec_made_in_a_function_stays(folder: Path) -> None:
+    run, seen, kept = made(folder), 0, {}
+    exec("made_there = 2")
+    for _ in run.epochs(1):
+        for batch in run.batches(range(3)):
+            seen += batch * eval("made_there")
+            run.log(loss=seen)
+            kept[batch] = seen
+    assert kept[2] == 6
+
+
+def test_the_strings_of_a_source_warn_of_nothing(folder: Path) -> None:
+    source = 'label = "\\d"\nfor _ in run.steps(range(2), 2):\n    pass\n'
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run_source(folder, made(folder), source)
+    assert not told

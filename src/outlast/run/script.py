@@ -6,9 +6,11 @@ import ast
 import inspect
 import linecache
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
@@ -24,6 +26,7 @@ from outlast.run import kinds
 from outlast.run.held import is_held
 
 _OURS = __name__.partition(".")[0]
+_MOST_NODES = 100_000  # of a source that is read, some ten thousand lines: a second
 _REFERENCES = 3  # to the copy of a frame's variables, if nobody else has it: the frame's, ours, the question
 _INSIDE, _AROUND = frozenset(("batches",)), frozenset(("epochs", "steps"))
 
@@ -75,30 +78,36 @@ class Script:
 
     def __init__(self, is_saved: Callable[[Any], bool]) -> None:
         self._is_saved = is_saved
-        self._seen: set[tuple[CodeType, int]] = set()
+        # By identity: to compare code is to go through all of it. Kept, so that no other gets its identity.
+        self._seen: dict[tuple[bool, tuple[tuple[int, int], ...]], list[CodeType]] = {}
         self._named: set[str] = set()
 
     def look(self, *, inside: bool, is_jax: bool = False) -> list[Named]:
         """What starts over of the loop that is beginning, and was not named.
 
-        Nothing where there is no source.
+        Nothing where there is no source, or one that is too long, and at a place that was looked at before.
 
         Args:
             inside: it is one of batches inside an epoch.
             is_jax: what is trained is a value, which the loop sets.
         """
-        with suppress(RecursionError):  # of a sum of a thousand terms: no training may end for it
-            return self._looked(inside=inside, is_jax=is_jax)
-        return []
+        try:
+            frames = [*_asking()]
+            place = inside, tuple((id(frame.f_code), frame.f_lineno) for frame in frames)
+            if place in self._seen:
+                return []
+            self._seen[place] = [frame.f_code for frame in frames]
+            return self._looked(frames, inside=inside, is_jax=is_jax)
+        except Exception:  # of a source or a value as nobody foresaw it: a hint may not end a training
+            return []
 
-    def _looked(self, *, inside: bool, is_jax: bool) -> list[Named]:
-        for frame in _asking():
+    def _looked(self, frames: Iterable[FrameType], *, inside: bool, is_jax: bool) -> list[Named]:
+        for frame in frames:
             place = place_at(_parsed(frame), frame.f_lineno, _INSIDE if inside else _AROUND)
             if _passes_on(frame) and not (place is not None and _is_marked(place)):
                 continue  # a generator around ours, such as a progress bar
-            if place is None or (frame.f_code, frame.f_lineno) in self._seen:
+            if place is None:
                 return []
-            self._seen.add((frame.f_code, frame.f_lineno))
             found = list(self._found(frame, place, look(place), inside=inside, is_jax=is_jax))
             self._named |= {one.name for one in found}
             return found
@@ -115,14 +124,16 @@ class Script:
         loaders = [value for name in given for value in self._values(variables, name)[name.count(".") :]]
         seen: set[str] = set()
         for one in ours:
-            value = self._own_value(variables, one, loaders)
-            is_drawn = one in looked.drawn
-            counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
-            if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
-                continue
-            seen.add(one.name)
-            is_inside = inside and not one.outlasts
-            yield Named(one.name, kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax), is_inside)
+            with suppress(Exception):  # of a value that cannot be looked at, as of a proxy of what is gone
+                value = self._own_value(variables, one, loaders)
+                is_drawn = one in looked.drawn
+                counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
+                if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
+                    continue
+                is_inside = inside and not one.outlasts
+                advice = kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax)
+                seen.add(one.name)
+                yield Named(one.name, advice, is_inside)
         if looked.gathered is not None:
             yield Named(looked.gathered, kinds.LOG, inside)
         if looked.counter is not None and (inside or "epochs" not in _marks(place)):
@@ -184,16 +195,21 @@ def _parsed(frame: FrameType) -> ast.Module:
         return ast.Module([], [])  # that of a package: it need not be read
     for _ in range(2):  # Python 3.11 can fail with a SystemError once: its issue 106905
         with suppress(SyntaxError, ValueError, RecursionError, SystemError):  # the file may have changed
-            return ast.parse(source)
+            with warnings.catch_warnings():  # of its own strings, which Python told of when it was compiled
+                warnings.simplefilter("ignore")
+                tree = ast.parse(source, frame.f_code.co_filename)
+            is_long = any(True for _ in islice(ast.walk(tree), _MOST_NODES, None))
+            return ast.Module([], []) if is_long else tree
     return ast.Module([], [])
 
 
 def _variables(frame: FrameType, names: set[str]) -> dict[str, Any]:
     """The variables that the frame's code knows by these names."""
-    here = frame.f_locals
+    here, code = frame.f_locals, frame.f_code
     found = {name: frame.f_globals[name] for name in names if name in frame.f_globals}
     found |= {name: here[name] for name in names if name in here}
-    is_copy = sys.version_info < (3, 13) and bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
+    is_copy = sys.version_info < (3, 13) and bool(code.co_flags & inspect.CO_OPTIMIZED)
     if is_copy and sys.getrefcount(here) <= _REFERENCES:  # it stays with the frame, and holds all it has
-        here.clear()
+        for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+            here.pop(name, None)  # Python puts these in anew; what exec() made is nowhere else
     return found
