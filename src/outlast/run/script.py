@@ -14,7 +14,7 @@ from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
-from outlast.core.asking import asked, has
+from outlast.core.asking import asked, has, is_computed
 from outlast.core.source import places
 from outlast.core.source.calls import passes
 from outlast.core.source.carried import Carried, Looked, look
@@ -28,6 +28,7 @@ from outlast.run.held import is_held
 _OURS = __name__.partition(".")[0]
 _MOST_NODES = 100_000  # of a source that is read, some ten thousand lines: a second
 _REFERENCES = 3  # to the copy of a frame's variables, if nobody else has it: the frame's, ours, the question
+_ADDING = frozenset(("+=", "+1"))
 _INSIDE, _AROUND = frozenset(("batches",)), frozenset(("epochs", "steps"))
 
 
@@ -117,9 +118,11 @@ class Script:
         self, frame: FrameType, place: Place, looked: Looked, *, inside: bool, is_jax: bool
     ) -> Iterator[Named]:
         scope = place.function or place.tree
-        handed, given = handed_over(scope), places.loaders(scope)
+        handed, given = handed_over(scope, place.tree), places.loaders(scope)
         ours = [one for one in (*looked.carried, *looked.drawn) if one.name not in self._named]
-        roots = {root(name) for one in ours for name in (one.name, *handed.get(one.name, ()))}
+        roots = {
+            root(name) for one in ours for name in (one.name, *handed.get(one.name, ()), *(one.made_of or ()))
+        }
         variables = _variables(frame, roots | {*map(root, given)})
         loaders = [value for name in given for value in self._values(variables, name)[name.count(".") :]]
         seen: set[str] = set()
@@ -129,6 +132,8 @@ class Script:
                 is_drawn = one in looked.drawn
                 counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
                 if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
+                    continue
+                if kinds.is_all_of(value[0], one.anew) or self._is_made_again(variables, one.made_of):
                     continue
                 is_inside = inside and not one.outlasts
                 advice = kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax)
@@ -142,22 +147,33 @@ class Script:
     def _own_value(self, variables: Mapping[str, Any], one: Carried, loaders: Iterable[Any]) -> list[Any]:
         """The value of a variable; nothing if it has none, or if others look after it."""
         values = self._values(variables, one.name)
+        if one.ways & _ADDING and self._lacks_a_property(values, one.name):
+            values.append(0)  # a number, as what is added to it; the property is the user's own code
         is_whole = len(values) == one.name.count(".") + 1
         is_replaced = bool(one.ways) and one.ways <= {"=", "begun"}  # by something else that is not saved
         owners = values[:-1] if is_replaced else values
         is_ours = is_whole and not any(self._is_saved(value) or is_held(value, loaders) for value in owners)
         return values[-1:] if is_ours else []
 
+    def _lacks_a_property(self, values: list[Any], name: str) -> bool:
+        """Whether the last part of a name is a property, which was not asked."""
+        is_next = len(values) == name.count(".") and not self._is_saved(values[-1])
+        return is_next and is_computed(values[-1], name.rpartition(".")[2])
+
     def _is_handed(self, variables: Mapping[str, Any], names: Iterable[str]) -> bool:
         """Whether the run, or something that it saves, is given what is assigned to one of these names."""
         return any(self._is_saved(value) for name in names for value in self._values(variables, name))
+
+    def _is_made_again(self, variables: Mapping[str, Any], made_of: frozenset[str] | None) -> bool:
+        """Whether a variable is made where it is missing, and of nothing that training changes."""
+        return made_of is not None and not self._is_handed(variables, made_of)
 
     def _values(self, variables: Mapping[str, Any], name: str) -> list[Any]:
         """The value of each part of a dotted name, up to one that is saved: the run notes who reads it."""
         first, *others = name.split(".")
         values = [variables[first]] if first in variables else []
         for other in others if values else ():
-            if self._is_saved(values[-1]) or not has(values[-1], other):
+            if self._is_saved(values[-1]) or is_computed(values[-1], other) or not has(values[-1], other):
                 break
             values.append(asked(values[-1], other))
         return values

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from outlast.core.source import calls, places
-from outlast.core.source.dataflow import Code, Inners, inside
+from outlast.core.source.dataflow import Code, Index, Inners, inside
 from outlast.core.source.flows import ACT, Ends
+from outlast.core.source.lazy import made_when_missing
 from outlast.core.source.names import root, targets, timed
 from outlast.core.source.outside import Outside
 from outlast.core.source.places import Function, Place
@@ -32,6 +33,9 @@ class Carried:
         outlasts: it goes on when the function with the loop has returned, and nobody begins it again.
         counts: it counts the turns of a loop over batches.
         is_called: the loop changes it at most by calling it.
+        anew: the indices of the items that each turn sets before any other use; if those are all, nothing
+            starts over.
+        made_of: the loop makes it only where it is missing, of these variables; None if that is not so.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Carried:
     outlasts: bool = False
     counts: bool = False
     is_called: bool = False
+    anew: frozenset[Index] = frozenset()
+    made_of: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ def look(place: Place) -> Looked:
     around = Code(times, inners=inners)
     around.run([place.around], _NOTHING)
     ends, counting = _ends(place, around), counters(place.loop)
+    made = made_when_missing(place.loop)
 
     def matters(name: str) -> bool:
         if outside.has(name, is_changed_inside=name in turn.inside):
@@ -101,7 +108,16 @@ def look(place: Place) -> Looked:
     def found(name: str) -> Carried:
         ways = frozenset(turn.changed.get(name, ()))
         outlasts = outside.outlasts(name, is_changed_inside=name in turn.inside)
-        return Carried(name, ways, outlasts, name in counting, is_called=not ways)
+        is_set = ways <= {"[]="}
+        return Carried(
+            name,
+            ways,
+            outlasts,
+            name in counting,
+            is_called=not ways,
+            anew=turn.indices_anew(name, ended) if is_set else frozenset(),
+            made_of=made.get(name) if ways <= {"=", "reset"} else None,
+        )
 
     names = [name for name in turn.needed if name in turn.changed]
     names += [name for name in turn.changed if name not in turn.needed and name not in ended]

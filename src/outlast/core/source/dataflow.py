@@ -26,6 +26,7 @@ from outlast.core.source.shapes import (
     attribute_set,
     base,
     captured,
+    constant,
     is_all,
     takes_all,
 )
@@ -49,6 +50,7 @@ class Inner:
 
 
 Inners = dict[ast.AST, Inner]
+Index = int | str
 
 
 @dataclass
@@ -70,6 +72,8 @@ class Code:
         called: those that it calls.
         flows: for those that it reads, what they flow into.
         declared: those that it declares as ``global`` or ``nonlocal``, also in functions in it.
+        items: for those of which it sets items with constant indices, these, each with its name in ``known``.
+        anew: those of the items that it sets before each other use.
         given: for each loop, what the variables that it sets in each turn are called in ``flows``.
     """
 
@@ -83,6 +87,8 @@ class Code:
     called: dict[str, None] = field(default_factory=dict)
     flows: dict[str, set[str]] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
+    items: dict[str, dict[str, Index]] = field(default_factory=dict)
+    anew: dict[str, set[str]] = field(default_factory=dict)
     given: dict[ast.AST, dict[str, str]] = field(default_factory=dict)
     _effects: set[str] = field(default_factory=set)
     _own: set[str | None] = field(default_factory=set)  # what the assignment at hand changes a part of
@@ -176,7 +182,9 @@ class Code:
                 return self._assign([target], value, known)
             case ast.AugAssign(target=target, value=value):
                 if not is_timed(value, self.timed):
-                    known = self._read(value, known, self._goals_of(target))
+                    is_tensor = isinstance(target, ast.Attribute) and target.attr in ("data", "grad")
+                    goals = self._goals_of(target) | (_ACTS if is_tensor else _NOTHING)
+                    known = self._read(value, known, goals)
                     self._change(target, known, "+1" if adds_one_to(one) else "+=")
                 return known
             case ast.Expr(value=ast.Call() as call):
@@ -231,13 +239,15 @@ class Code:
         if calls.shows(call) or (on is not None and calls.is_quiet(call)):
             return self._read_all(given, known, _NOTHING)
         if on is not None and calls.resets(call):
-            goals = _ACTS if calls.seeds(call) else self._goals_of(on)
+            is_tensor = calls.is_in_place(call)  # others may have it, such as a model whose weight it is
+            goals = _ACTS if calls.seeds(call) or is_tensor else self._goals_of(on)
             known = self._read_all(given, known, goals)
             name = path(on)
             return known if name is None else known | self._reset(name)
         if on is not None and calls.changes(call, is_statement=True):
             if not any(is_timed(one, self.timed) for one in given):
-                known = self._read_all(given, known, self._goals_of(on))
+                goals = self._goals_of(on) | (_ACTS if calls.is_in_place(call) else _NOTHING)
+                known = self._read_all(given, known, goals)
                 self._change(on, known, call.func.attr if isinstance(call.func, ast.Attribute) else "()")
             return known
         if calls.changes_first(call):
@@ -259,9 +269,12 @@ class Code:
         for one in single(target):
             if not isinstance(one, ast.Subscript | ast.Attribute) or path(one) is not None:
                 continue
-            whole = path(one.value)
+            whole = path(one.value) if isinstance(one, ast.Subscript) else None
+            index = constant(one.slice) if isinstance(one, ast.Subscript) else None
             if whole is not None and isinstance(one, ast.Subscript) and is_all(one.slice):
                 names |= self._reset(whole)
+            elif whole is not None and index is not None:
+                names |= {self._set_item(whole, index, known, way)}
             else:
                 self._change(one, known, "=")
         return names
@@ -271,6 +284,25 @@ class Code:
         self._note(name, "reset")
         self.inside.add(name)
         return frozenset((name,))
+
+    def _set_item(self, name: str, index: Index, known: frozenset[str], way: str) -> str:
+        item = f"{name}[{index!r}]"
+        if item not in self.items.setdefault(name, {}):
+            self.items[name][item] = index
+        self.needed |= dict.fromkeys(prefixes(name)) if not self._is_known(name, known) else {}
+        self._note(name, f"[]{'=' if way == 'begun' else way}")
+        self.inside.add(name)
+        return item
+
+    def indices_anew(self, name: str, ended: frozenset[str]) -> frozenset[Index]:
+        """The items of a variable that it sets whenever it runs, before any other use of the variable."""
+        items, used = self.items.get(name, {}), self.anew.get(name)
+        return frozenset(
+            index for item, index in items.items() if item in ended and (used is None or item in used)
+        )
+
+    def _is_known(self, name: str, known: frozenset[str]) -> bool:
+        return any(one in known for one in prefixes(name))
 
     def _change(self, changed: ast.AST, known: frozenset[str], way: str) -> None:
         target = changed
@@ -353,7 +385,10 @@ class Code:
     # Reading.
 
     def _need(self, name: str, known: frozenset[str], *, held: bool = False) -> None:
-        if not any(one in known for one in prefixes(name)):
+        if not self._is_known(name, known):
+            for whole in prefixes(name):
+                here = {item for item in self.items.get(whole, ()) if item in known}
+                self.anew[whole] = self.anew.get(whole, here) & here
             self.needed |= dict.fromkeys(prefixes(name))
             if not held:
                 self.drawn |= {*prefixes(name)}
@@ -363,7 +398,7 @@ class Code:
         if name is None:
             return
         self._touched.append(root(name))
-        if not any(one in known for one in prefixes(name)):
+        if not self._is_known(name, known):
             self.needed |= dict.fromkeys(prefixes(name))
             self.drawn |= {*prefixes(name)}
             self.called[name] = None
@@ -377,7 +412,7 @@ class Code:
         self.flows.setdefault(read, set()).update(goals - _ACTS if name in self._own else goals)
 
     def _unsettled(self, name: str, known: frozenset[str]) -> str:
-        is_other = self.begins and any(one in known for one in prefixes(name))
+        is_other = self.begins and self._is_known(name, known)
         return f"={name}" if is_other else name
 
     def _inner(self, one: ast.AST) -> Inner:
@@ -432,6 +467,11 @@ class Code:
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 self._act()
                 goals |= {ACT}
+        if isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Load):
+            whole, index = path(one.value), constant(one.slice)
+            if whole is not None and f"{whole}[{index!r}]" in known:  # as it was set in this turn
+                self._flow(self._value_of(whole) or self._unsettled(whole, known), whole, goals)
+                return known
         if own is None:
             has_terms = isinstance(one, ast.BinOp | ast.UnaryOp | ast.Compare)
             for child in ast.iter_child_nodes(one):

@@ -60,6 +60,12 @@ def is_all(index: ast.AST) -> bool:
     return isinstance(index, ast.Constant) and index.value is Ellipsis
 
 
+def constant(index: ast.AST) -> int | str | None:
+    """The number or the text that an index is; None if it is computed."""
+    value = index.value if isinstance(index, ast.Constant) else None
+    return value if type(value) in (int, str) else None  # type: ignore[return-value]
+
+
 def captured(pattern: ast.AST) -> frozenset[str]:
     """The variables that a pattern sets."""
     names = (getattr(one, "name", None) or getattr(one, "rest", None) for one in ast.walk(pattern))
