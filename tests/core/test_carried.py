@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
 from textwrap import dedent, indent
+from typing import Any
 
 import pytest
 
-from outlast.core.source.carried import counts, look
+from outlast.core.source.carried import Carried, counters, look
 from outlast.core.source.handed import handed_over
 from outlast.core.source.places import counted, place_at
 
@@ -65,6 +67,18 @@ def names_at(code: str, line: int) -> list[str]:
         ("if f(x) > 9: worst = x", "look_at(worst)", ["worst"]),
         ("total += f(x)", "mean = total / 9\nrun.log(loss=mean)", ["total"]),
         ("n += 1\nif n > 9: break", "", ["n"]),
+        ("seen.append(x)", "for y in seen:\n    if y: z = y\nstep(z)", ["seen"]),
+        ("seen.append(x)", "if seen: y = seen\nstep(y)", ["seen"]),
+        ("total = total + x\nmean = total / 9\nrun.log(mean=mean)", "mean = 0", ["total"]),
+        ("y = g\ny = f(x) + total\ntotal += y", "y = f\nrun.log(loss=total)", ["total"]),
+        ("n += 1\nrate = lambda: now\nnow = 1 / n\nstep(x, rate())", "", ["n"]),
+        ("stats[0].total += f(x)", "run.log(loss=stats[0].total)", ["stats"]),
+        ("while False: pass\nelse: n += 1\nif n > 9: step(x)", "", ["n"]),
+        ("while busy(): pass\nelse:\n    n += 1\n    if n > 9: step(x)", "", ["n"]),
+        ("v.mul_(0.9)\nv.add_(x)\nw.add_(v)", "", ["v"]),  # w may be a weight of the model
+        ("v = 0.9 * v + x.grad\nw.data -= v", "", ["v"]),
+        ("setattr(self, 'n', self.n + 1)\nstep(self.n)", "", ["self.n"]),
+        ("p = ema * 2\nema = 0.9 * ema + f(x)", "rate = p(ema)\nprint(rate)", ["ema"]),
     ],
 )
 def test_what_is_read_before_it_is_set_is_carried(body: str, behind: str, names: list[str]) -> None:
@@ -106,6 +120,9 @@ def test_what_is_read_before_it_is_set_is_carried(body: str, behind: str, names:
         ("timer.update(time() - began)\nbegan = time()", "run.log(time=timer.avg)"),
         ("if (loss := f(x)) > 9: step(loss)", "run.log(loss=loss)"),
         ("generator.manual_seed(i)\nstep(generator)", ""),
+        ("y = f(x)\nseen.append(y)\nrun.log(loss=y)", "for i, y in enumerate(seen): print(i, y)"),
+        ("y = f(x)\nseen.append(y)\nrun.log(loss=y)", "for i, y in zip(range(3), seen): print(i, y)"),
+        ("seen.append(x)", "y = [one for one in seen]\nprint(y)\none = f(x)\nstep(one)"),
     ],
 )
 def test_what_is_set_first_or_read_by_nobody_is_not(body: str, behind: str) -> None:
@@ -148,7 +165,8 @@ def test_a_counter_counts_if_it_is_read(code: str, name: str | None) -> None:
 
 
 def test_what_is_handed_over_is_known_with_its_place() -> None:
-    code = "run.state = {'params': params}\nrate = other\nself.rate = rate\n"
+    code = "params = run.state['params']\nrate = self.rate\n"
+    code += "run.state = {'params': params}\nrate = other\nself.rate = rate\n"
     assert handed_over(ast.parse(code)) == {"params": {"run.state"}, "rate": {"self.rate"}}
 
 
@@ -226,7 +244,7 @@ def test_a_loop_may_ask_by_next() -> None:
 
 def test_what_counts_the_batches_is_known() -> None:
     def found(code: str) -> bool:
-        return counts(ast.parse(dedent(code)).body[0], "n")
+        return "n" in counters(ast.parse(dedent(code)).body[0])
 
     assert found("for x in run.batches(a): n += 1")
     assert found("for e in run.epochs(2):\n    n = 0\n    for x in run.batches(a): n = n + 1")
@@ -245,6 +263,136 @@ def test_what_is_drawn_from_is_known_but_not_what_a_loader_is_given() -> None:
     assert {"rng", "key"} <= drawn and "g" not in drawn
 
 
-def test_what_is_put_into_extra_is_handed_over() -> None:
-    code = "run.extra['a'] = a\nrun.extra.update(b=b)\nrun.extra['c'].append(c)\nplain = d\n"
-    assert handed_over(ast.parse(code)) == {name: {"run.extra"} for name in "abc"}
+@pytest.mark.parametrize(
+    "code",
+    [
+        "n = run.extra.get('n', 0)\nrun.extra['n'] = n",
+        "n: int = int(run.extra.get('n', 0))\nrun.extra.update(n=float(n))",
+        "n = 0\nif 'n' in run.extra: n = run.extra['n']\nrun.extra['all'] = {'n': [n, 1]}",
+        "kept = run.extra.get('kept', {})\nn = kept.get('n')\nrun.extra['kept'] = dict(n=n.tolist())",
+        "def load(): return run.extra.get('n', 0)\nn = load()\nrun.extra['n'] = n.item()",
+        "n = []\nn.extend(run.extra.get('n', []))\nrun.extra['n'] = [float(one) for one in n]",
+        "m, n = run.extra.get('all', (0, 0))\nrun.extra['all'] = m, n",
+        "n = load(run)\nself.run.extra['n'] = n",
+    ],
+)
+def test_what_is_put_into_extra_and_read_from_it_is_handed_over(code: str) -> None:
+    assert "n" in handed_over(ast.parse(code))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "n = 0\nn += f(x)\nrun.extra['n'] = n\nprint(run.extra['n'])",
+        "n = n + run.extra['rate']\nrun.extra['n'] = n",
+        "n = torch.zeros_like(w)\nw.add_(n)",
+        "n = torch.zeros_like(w)\nw.copy_(torch.where(n > n.median(), w * 0.5, w))",
+        "n = torch.zeros_like(w)\nw.data = w - rate * n",
+        "n.mul_(0.9).add_(w.grad)\nw.add_(n, alpha=-1e-2)",
+    ],
+)
+def test_what_is_only_written_or_used_to_change_something_is_not(code: str) -> None:
+    assert "n" not in handed_over(ast.parse(code))
+
+
+def test_what_the_caller_gives_may_be_read_by_it_but_an_attribute_is_not() -> None:
+    code = "def train(self, n):\n    run.extra['n'] = n\n    run.extra['m'] = self.m\n"
+    assert {*handed_over(ast.parse(code).body[0])} == {"n"}
+
+
+def carried(body: str, behind: str = "") -> dict[str, Carried]:
+    code = f"for x in run.batches(a):\n{indent(dedent(body).strip(), '    ')}\n{behind}"
+    place = place_at(ast.parse(code), 1)
+    assert place is not None
+    return {one.name: one for one in look(place).carried}
+
+
+@pytest.mark.parametrize(
+    ("body", "anew"),
+    [
+        ("cost[0] = f(x)\ncost[1] = g(x)\nfor i in range(2): step(cost[i])", {0, 1}),
+        ("cost['a'] = f(x)\nstep(cost)", {"a"}),
+        ("cost[0] = f(x)\nstep(cost)\ncost[1] = g(x)", {0}),
+        ("if x: cost[0] = f(x)\nstep(cost)", set()),
+        ("cost[i] = f(x)\nstep(cost)", set()),
+        ("cost[0] = f(x)\ncost[1] += f(x)\nstep(cost)", set()),
+    ],
+)
+def test_items_that_each_turn_sets_first_are_known(body: str, anew: set[Any]) -> None:
+    assert carried(body)["cost"].anew == anew
+
+
+def test_an_item_that_was_set_in_the_turn_may_be_read_before_the_others_are_set() -> None:
+    assert carried("c[0] = f(x)\nstep(c[0])\nc[1] = 2\nstep(c)")["c"].anew == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "made_of"),
+    [
+        ("if pool is None: pool = futures.ThreadPoolExecutor(n)\npool.map(f, x)", {"n"}),
+        ("if not pool:\n    pool = Pool()\nx = pool.submit(f).result()\nstep(x)", set()),
+        ("pool = pool or Pool(2)\npool.map(f, x)", set()),
+        ("if buf is None: buf = torch.empty_like(x)\nbuf.copy_(x)\nstep(buf)", set()),
+        ("if traced is None: traced = torch.jit.trace(model, x)\nstep(traced(x))", set()),
+        ("if first is None: first = f(x)\nstep(first)", None),
+        ("if first is None: first = Loss(x)\nstep(first)", None),
+        ("if noise is None: noise = torch.randn(3)\nstep(noise)", None),
+        ("if copy is None: copy = deepcopy(model)\nstep(copy)", None),
+        ("if mean is None: mean = Mean(0.9)\nmean.see(x)\nstep(mean)", None),
+        ("if mean is None: mean = Mean(0.9)\nelse: mean = g(mean)\nstep(mean)", None),
+        ("if best is None or f(x) < best: best = Best(1)\nstep(best)", None),
+        ("if seen is None: seen = zeros(3)\nseen.add_(x)\nstep(seen)", None),
+    ],
+)
+def test_what_is_made_where_it_is_missing_is_known(body: str, made_of: set[str] | None) -> None:
+    (one,) = carried(body).values()
+    assert one.made_of == made_of
+
+
+LOOP = "for x in run.batches(a):\n    total += f(x)\n"
+GROWING = {
+    "a chain of values": lambda n: LOOP + "v0 = total\n" + lines(n, "v{next} = v{i} + 1"),
+    "a chain of times": lambda n: LOOP + lines(n, "t{i} = t{next} + 1") + f"t{n} = time()\n",
+    "many lists": lambda n: LOOP + lines(n, "a{i} = [v * {i} for v in total]\nprint(sum(a{i}))"),
+    "many variables": lambda n: LOOP + lines(n, "    n{i} += 1\n    if n{i} > 3: step(m{i}(x), n{i})"),
+    "many functions": lambda n: LOOP + lines(n, "def f{i}(n):\n    self.n = 1\n    return g{i}(total)"),
+    "many conditions": lambda n: LOOP + lines(n, "if c{i}: d{i} = total\nelse: e{i} = d{i}"),
+}
+
+
+def lines(n: int, text: str) -> str:
+    return "".join(text.format(i=i, next=i + 1) + "\n" for i in range(n))
+
+
+def steps_to_look(code: str) -> int:
+    """How many lines of Python run to look at the first loop."""
+    place, steps = place_at(ast.parse(code), 1), 0
+    assert place is not None
+
+    def count(*_: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        look(place)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_twice_as_much_source_takes_twice_the_steps(kind: str) -> None:
+    one, two = (steps_to_look(GROWING[kind](n)) for n in (40, 80))
+    assert two < 2.2 * one
+
+
+def test_functions_in_functions_are_read_once_each() -> None:
+    def nested(depth: int) -> str:
+        heads = [" " * i + f"def f{i}(a):" for i in range(depth)]
+        return LOOP + "\n".join(heads) + "\n" + " " * depth + "return total\n"
+
+    one, two = steps_to_look(nested(20)), steps_to_look(nested(40))
+    assert two < 2.5 * one

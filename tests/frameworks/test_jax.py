@@ -21,7 +21,7 @@ import optax
 import pytest
 
 import outlast
-from outlast import ArgumentError, OutlastWarning, Run, RunChanged, UsageError
+from outlast import ArgumentError, CapabilityError, OutlastWarning, Run, RunChanged, UsageError
 from outlast.frameworks import jax_tree
 
 jnp.zeros(1).block_until_ready()  # the backend starts now, not in a test
@@ -856,3 +856,11 @@ def test_nothing_is_warned_of_in_a_plain_training(folder: Path) -> None:
     with warnings.catch_warnings(record=True, action="always") as caught:
         train(Run(folder, [outlast.CSVLogger()], state=state(), save_every=1), 3)
     assert [str(one.message) for one in caught] == []
+
+
+def test_a_typed_key_in_extra_is_refused_with_what_can_be_stored(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", state={"w": jnp.ones(1)})
+    with pytest.raises(CapabilityError, match=r"extra/key: .*; store the numbers in it, jax.random.key_data"):
+        for _ in run.epochs(1):
+            run.state = {"w": run.state["w"] + 1}
+            run.extra["key"] = jax.random.key(0)

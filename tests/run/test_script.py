@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import random
+import warnings
 import weakref
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +220,19 @@ class AverageMeter:
         return self.sum / max(self.count, 1)
 
 
+class AsPart:
+    """Something that a run saves."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"n": self.n}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.n = state["n"]
+
+
 class Bar:
     """A progress bar."""
 
@@ -397,6 +414,31 @@ def test_what_is_kept_in_extra_is_not_named(folder: Path, capsys: Out) -> None:
     assert doubts(capsys) == []
 
 
+def test_what_is_only_written_into_extra_is_named(folder: Path, capsys: Out) -> None:
+    total, run = 0.0, made(folder, "epoch")
+    for _ in run.epochs(2):
+        for batch in run.batches(range(5)):
+            total += batch
+            run.extra["total"] = total
+    assert doubts(capsys)[0].startswith("after a resume the script's own total starts over")
+
+
+def test_what_changes_a_tensor_of_the_model_is_named(folder: Path, capsys: Out) -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(1, 1)
+    w, velocity, grads = model.weight, torch.zeros(1, 1), torch.zeros(1, 1)
+    run = outlast.Run(folder, model=model, optimizer=[], save_every=2)
+    for _ in run.epochs(1):
+        for _ in run.batches(range(3)):
+            model(torch.ones(1, 1)).mean().backward()
+            grads += w.grad
+            with torch.no_grad():
+                velocity.mul_(0.9).add_(w.grad)
+                w.add_(velocity, alpha=-1e-2)
+                w.copy_(torch.where(grads > 9, w * 0.5, w))
+    assert doubts(capsys)[0].startswith("after a resume the script's own grads, velocity start over: keep it")
+
+
 def test_what_is_changed_in_the_model_the_optimizer_or_the_loader_is_not_named(
     folder: Path, capsys: Out
 ) -> None:
@@ -466,6 +508,109 @@ def test_the_advice_is_for_the_kind_of_the_value(folder: Path, capsys: Out, name
     assert groups[name] == advice
 
 
+def test_what_is_made_again_or_set_anew_is_not_named(folder: Path, capsys: Out) -> None:
+    pool = sink = None
+    model = FakeAdapter({"w": [0.3]})
+    cost, table, run = (
+        np.zeros(2),
+        np.zeros(3),
+        outlast.Run(folder, adapter=model, save_every=2, part=AsPart()),
+    )
+    for _ in run.epochs(2):
+        if pool is None:
+            pool = ThreadPoolExecutor(1)
+        for batch in run.batches(range(5)):
+            if sink is None:
+                sink = StringIO("")
+            sink.write(str(pool.submit(abs, batch).result()))
+            cost[0], cost[1] = batch, 2 * batch
+            table[0], table[1] = batch, 2 * batch
+            run.log(loss=sum(cost[i] for i in range(2)), other=table.sum())
+    pool.shutdown()
+    assert [told.partition(" start")[0] for told in doubts(capsys)] == [
+        "after a resume the script's own table"
+    ]
+
+
+def test_what_is_made_of_something_saved_is_named(folder: Path, capsys: Out) -> None:
+    class Copy:
+        def __init__(self, part: AsPart) -> None:
+            self.n = part.n
+
+    part, copied = AsPart(), None
+    run = made(folder, part=part)
+    for _ in run.epochs(1):
+        for batch in run.batches(range(3)):
+            if copied is None:
+                copied = Copy(part)
+            run.log(loss=batch + copied.n)
+    assert "own copied starts over" in doubts(capsys)[0]
+
+
+@pytest.mark.parametrize("every", [2, "epoch"], ids=str)
+def test_a_flag_is_not_told_to_count(folder: Path, capsys: Out, every: Any) -> None:
+    warm, level, run = False, 0, made(folder, every)
+    for _ in run.epochs(2):
+        for batch in run.batches(range(5)):
+            if not warm:
+                run.log(first=batch)
+                warm = True
+            if batch > 9:
+                level = 5
+            if level > 3:
+                run.log(level=level)
+            run.log(loss=batch)
+    assert doubts(capsys) == [
+        "after a resume the script's own warm, level start over: keep it in run.extra",
+    ]
+
+
+def test_a_state_of_jax_that_the_loop_forgets_is_told_of_run_state(folder: Path, capsys: Out) -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    state, mean = {"params": {"w": jnp.ones(2)}}, jnp.zeros(2)
+    run = outlast.Run(folder, state=state, save_every=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", outlast.OutlastWarning)
+        for _ in run.epochs(1):
+            for batch in run.batches(range(3)):
+                state = {"params": {"w": state["params"]["w"] + batch}}
+                mean = mean + batch
+                run.log(loss=float(state["params"]["w"].sum() + mean.sum()))
+    assert doubts(capsys)[0] == (
+        "after a resume the script's own state starts over: set run.state, as in run.state, loss = "
+        "step(run.state, x); so does mean: put it into the state"
+    )
+
+
+def test_no_property_of_the_script_is_asked(folder: Path, capsys: Out) -> None:
+    class Counted:
+        asked = 0
+
+        @property
+        def n(self) -> int:
+            self.asked += 1
+            return self.asked
+
+        @n.setter
+        def n(self, value: int) -> None:
+            pass
+
+        shape = dtype = update = compute = avg = n
+
+    def train(counted: Counted) -> None:
+        run = made(folder)
+        for _ in run.epochs(1):
+            for _ in run.batches(range(3)):
+                counted.n += 1
+                if counted.n > 100:
+                    run.log(loss=counted.n)
+
+    counted = Counted()
+    train(counted)
+    assert counted.asked == 6  # by the loop, twice in each turn
+    assert doubts(capsys) == ["after a resume the script's own counted.n starts over: run.step counts on"]
+
+
 def test_a_very_long_sum_ends_no_training(folder: Path, capsys: Out) -> None:
     file = folder.parent / "long.py"
     lines = ["for batch in run.steps(range(3), 3):", f"    total = {' + '.join(['batch'] * 5000)}"]
@@ -473,3 +618,85 @@ def test_a_very_long_sum_ends_no_training(folder: Path, capsys: Out) -> None:
     run = made(folder)
     exec(compile("for batch in run.steps(range(3), 3): pass", str(file), "exec"), {"run": run})
     assert run.finished and doubts(capsys) == []
+
+
+def run_source(folder: Path, run: outlast.Run, source: str, **variables: Any) -> None:
+    """Run a source that is in a file of its own."""
+    file = folder.parent / f"{len(source)}.py"  # each has a name of its own: the lines of a file are cached
+    file.write_text(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        code = compile(source, str(file), "exec")
+    exec(code, {"run": run, "__name__": "__main__", **variables})
+
+
+def test_each_place_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed = ast.parse, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        parsed.append(arguments[1:])
+        return parse(*arguments, **options)
+
+    run = made(folder)
+    monkeypatch.setattr("ast.parse", counted)
+    for _ in run.epochs(6):
+        for _ in run.batches(range(3)):
+            pass
+        for _ in run.batches(range(3)):
+            pass
+    assert parsed == [(__file__,)] * 3
+
+
+def test_a_very_long_source_is_not_read(folder: Path, capsys: Out) -> None:
+    loop = "n = 0\nfor x in run.steps(range(3), 3):\n    n += 1\n    if n > 9: break\n"
+    run_source(folder, made(folder), loop)
+    assert len(doubts(capsys)) == 1
+    run_source(folder, made(folder / "long"), loop + "a = 1\n" * 30_000)
+    assert doubts(capsys) == []
+
+
+def test_the_reading_ends_no_training(folder: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("outlast.run.script.look", fail)
+    run = made(folder)
+    for _ in run.epochs(1):
+        pass
+    assert run.finished and doubts(capsys) == []
+
+
+def test_a_value_that_cannot_be_looked_at_hides_no_other(folder: Path, capsys: Out) -> None:
+    class Gone:
+        pass
+
+    previous, count = weakref.proxy(Gone()), 0
+    run = made(folder)
+    for _ in run.epochs(1):
+        for batch in run.batches(range(3)):
+            if batch > 5:
+                print(previous.name)
+            previous = [previous, batch]
+            count += 1
+            if count > 5:
+                run.log(loss=len(previous))
+    assert any("count" in told for told in doubts(capsys))
+
+
+def test_what_exec_made_in_a_function_stays(folder: Path) -> None:
+    run, seen, kept = made(folder), 0, {}
+    exec("made_there = 2")
+    for _ in run.epochs(1):
+        for batch in run.batches(range(3)):
+            seen += batch * eval("made_there")
+            run.log(loss=seen)
+            kept[batch] = seen
+    assert kept[2] == 6
+
+
+def test_the_strings_of_a_source_warn_of_nothing(folder: Path) -> None:
+    source = 'label = "\\d"\nfor _ in run.steps(range(2), 2):\n    pass\n'
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run_source(folder, made(folder), source)
+    assert not told

@@ -7,6 +7,8 @@ RuntimeError. No training may end because we looked at something.
 
 from __future__ import annotations
 
+import inspect
+from functools import cached_property
 from typing import Any
 
 _NOTHING = object()
@@ -37,4 +39,35 @@ def has(thing: Any, name: str) -> bool:
     try:
         return getattr(thing, name, _NOTHING) is not _NOTHING
     except Exception:  # of its own code
+        return False
+
+
+def shows(thing: Any, name: str) -> bool:
+    """Whether an object or its class has an attribute, as far as it shows without running any code of theirs.
+
+    Example:
+        >>> class Meter:
+        ...     @property
+        ...     def average(self):
+        ...         raise ZeroDivisionError
+        >>> shows(Meter(), "average"), shows(Meter(), "total")
+        (True, False)
+    """
+    try:
+        return inspect.getattr_static(thing, name, _NOTHING) is not _NOTHING
+    except Exception:  # of a proxy of what is gone
+        return False
+
+
+def is_computed(thing: Any, name: str) -> bool:
+    """Whether an attribute is a property of a class in Python, so that to ask for it runs code.
+
+    Example:
+        >>> from fractions import Fraction
+        >>> is_computed(Fraction(1), "numerator"), is_computed(1, "numerator")
+        (True, False)
+    """
+    try:
+        return isinstance(inspect.getattr_static(type(thing), name, None), property | cached_property)
+    except Exception:  # of a class of one's own
         return False

@@ -7,7 +7,6 @@ import builtins
 import gc
 import inspect
 import itertools
-import linecache
 import operator
 import os
 import sys
@@ -29,6 +28,7 @@ from outlast.core.source import around
 from outlast.core.source.around import Kind, Wrapping
 from outlast.core.source.names import last, path, root
 from outlast.core.text import few
+from outlast.run import source
 
 _OURS = __name__.partition(".")[0]
 _DEPTH, _MOST, _FEW = 5, 300, 30  # of objects that are asked whether they hold a loop, and in one
@@ -75,7 +75,7 @@ class Around:
         return [*found.values()]
 
     def _around(self, frame: FrameType, inner: FrameType) -> Iterator[tuple[str, str]]:
-        tree, loop = _parsed(frame), f"run.{inner.f_code.co_name}"
+        tree, loop = source.parsed(frame), f"run.{inner.f_code.co_name}"
         resolved = Resolved(lambda names: self._variables(frame, names), inner)
         kinds = dict(_kinds(tree, frame.f_lineno, resolved))
         code, own = _function(tree, frame), frame.f_code.co_name
@@ -270,14 +270,6 @@ def _function(tree: ast.Module, frame: FrameType) -> ast.AST | None:
         if min([one.lineno, *(wrapper.lineno for wrapper in one.decorator_list)]) == first:
             return one
     return None
-
-
-def _parsed(frame: FrameType) -> ast.Module:
-    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
-    for _ in range(2):  # Python 3.11 can fail with a SystemError once: its issue 106905
-        with suppress(SyntaxError, ValueError, RecursionError, SystemError):  # the file may have changed
-            return ast.parse(source)
-    return ast.Module([], [])
 
 
 def _passes_on(frame: FrameType) -> bool:

@@ -18,7 +18,7 @@ from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastError, OutlastWarning, RunChanged, UsageError, warn
 from outlast.frameworks import loaders, under_way
-from outlast.run import beforehand, parts, rehearsal, settings
+from outlast.run import beforehand, parts, rehearsal, settings, source
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents, frozen
 from outlast.run.data import Data
@@ -858,15 +858,17 @@ class Host(OwnLoop):
         """Name what the script carries on by itself, for it starts over where a resume goes on."""
         if self.folder is None:
             return
-        self._loader_at_hand = loader
-        found = self._script.look(inside=inside, is_jax=self.training.is_value)
-        self._loader_at_hand = None
         goes_on_inside = self._every is not None or self._within is not None
+        goes_on_amid_batches = goes_on_inside if inside else self._rows_wanted is not None
+        self._loader_at_hand = loader
+        with source.remembered():
+            found = self._script.look(inside=inside, is_jax=self.training.is_value)
+            problems = self._script.look_around() if goes_on_amid_batches else []
+        self._loader_at_hand = None
         for is_inside in (False, True) if goes_on_inside else (False,):
             if text := starts_over([one for one in found if one.inside == is_inside]):
                 self._say_of_run(text)
-        goes_on_amid_batches = goes_on_inside if inside else self._rows_wanted is not None
-        for problem in self._script.look_around() if goes_on_amid_batches else ():
+        for problem in problems:
             self._tell_once(problem)
 
     def _is_saved(self, value: Any) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from outlast.core.asking import asked, has
+from outlast.core.asking import asked, has, shows
 from outlast.core.source.carried import Carried
 from outlast.frameworks.bystanders import is_bystander
 from outlast.frameworks.random_state import is_generator
@@ -43,14 +44,23 @@ def counts(value: Any, one: Carried) -> bool:
     return _is_iterator(value) or _is_own(value)
 
 
+def is_all_of(value: Any, indices: Collection[int | str]) -> bool:
+    """Whether a collection or an array has no other items than those of these indices."""
+    if isinstance(value, dict):
+        return bool(indices) and all(key in indices for key in value)
+    if not isinstance(value, list) and not (is_array(value) and asked(value, "ndim")):
+        return False
+    return bool(indices) and {*range(len(value))} == {*indices}
+
+
 def is_array(value: Any) -> bool:
-    """Whether it is an array of any package."""
-    return has(value, "shape") and has(value, "dtype")
+    """Whether it is an array of any package. Its class is asked: to ask for an attribute may run code."""
+    return has(type(value), "shape") and has(type(value), "dtype")
 
 
 def is_metric(value: Any) -> bool:
     """Whether it is a metric as torchmetrics has them."""
-    return has(value, "update") and has(value, "compute")
+    return shows(value, "update") and shows(value, "compute")
 
 
 def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> str:
@@ -63,14 +73,18 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> s
     if _is_iterator(value):
         both = "go through both with run.batches(zip(a, b))"
         return both if inside else f"make it in each epoch, or {both}"
+    if is_jax and _has_arrays(value):
+        return "set run.state, as in run.state, loss = step(run.state, x)"
     if is_jax and is_array(value):
         return "put it into the state"
     if is_array(value) and asked(value, "ndim"):
         is_tensor = has(value, "detach")
         return "keep it in a buffer of the model, or in a part" if is_tensor else f"{_KEEP}, as a list"
+    if isinstance(value, bool) or (isinstance(value, _NUMBERS) and ways <= {"begun"}):
+        return _KEEP  # a flag, or a level
     if isinstance(value, int) and one.counts:
         return f"{'run.batch' if inside else 'run.step'} counts on"
-    if isinstance(value, int) and ways <= {"+1", "begun"}:
+    if isinstance(value, int) and "+1" in ways and ways <= {"+1", "begun"}:
         return f'{_KEEP}, run.extra["{short}"] = run.extra.get("{short}", 0) + 1'
     if isinstance(value, deque) and not inside:
         return f"{_KEEP}, or in a part"
@@ -79,9 +93,22 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> s
     if isinstance(value, _PLAIN):
         is_mean = (inside or is_sum) and isinstance(value, (*_NUMBERS, *_COLLECTIONS))
         return f"{LOG}, or {_KEEP}" if is_mean else _KEEP
-    if is_array(value) or any(has(value, name) or has(type(value), name) for name in _MEANS):
+    if is_array(value) or any(shows(value, name) for name in _MEANS):
         return f"{LOG}, which averages"
     return "give it a state_dict() and a load_state_dict(), and pass it to the Run"
+
+
+def _has_arrays(value: Any, depth: int = 4) -> bool:
+    """Whether it is a container with arrays in it, as states of JAX are."""
+    if isinstance(value, dict):
+        inner = [*value.values()]
+    else:
+        inner = [*value] if isinstance(value, list | tuple) else _attributes(value)
+    return (
+        bool(depth)
+        and not is_array(value)
+        and any(is_array(one) or _has_arrays(one, depth - 1) for one in inner)
+    )
 
 
 def _is_iterator(value: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import linecache
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from outlast.core.asking import asked, has
+from outlast.core.asking import asked, has, is_computed
 from outlast.core.source import places
 from outlast.core.source.calls import passes
 from outlast.core.source.carried import Carried, Looked, look
@@ -20,12 +19,13 @@ from outlast.core.source.handed import handed_over
 from outlast.core.source.names import root
 from outlast.core.source.places import Place, place_at
 from outlast.core.text import few
-from outlast.run import kinds
+from outlast.run import kinds, source
 from outlast.run.around import Around
 from outlast.run.held import is_held
 
 _OURS = __name__.partition(".")[0]
 _REFERENCES = 3  # to the copy of a frame's variables, if nobody else has it: the frame's, ours, the question
+_ADDING = frozenset(("+=", "+1"))
 _INSIDE, _AROUND = frozenset(("batches",)), frozenset(("epochs", "steps"))
 
 
@@ -76,13 +76,14 @@ class Script:
 
     def __init__(self, is_saved: Callable[[Any], bool]) -> None:
         self._is_saved = is_saved
-        self._seen: set[tuple[CodeType, int]] = set()
+        # By identity: to compare code is to go through all of it. Kept, so that no other gets its identity.
+        self._seen: dict[tuple[bool, tuple[tuple[int, int], ...]], list[CodeType]] = {}
         self._named: set[str] = set()
         self._around = Around(_variables, self._carried_by)
 
     def look_around(self) -> list[str]:
         """What is wrapped around the loop of batches that is beginning, and no resume can bring back."""
-        with suppress(RecursionError):
+        with suppress(Exception):  # as in look
             return self._around.look()
         return []
 
@@ -100,24 +101,29 @@ class Script:
     def look(self, *, inside: bool, is_jax: bool = False) -> list[Named]:
         """What starts over of the loop that is beginning, and was not named.
 
-        Nothing where there is no source.
+        Nothing where there is no source, or one that is too long, and at a place that was looked at before.
 
         Args:
             inside: it is one of batches inside an epoch.
             is_jax: what is trained is a value, which the loop sets.
         """
-        with suppress(RecursionError):  # of a sum of a thousand terms: no training may end for it
-            return self._looked(inside=inside, is_jax=is_jax)
-        return []
+        try:
+            frames = [*_asking()]
+            place = inside, tuple((id(frame.f_code), frame.f_lineno) for frame in frames)
+            if place in self._seen:
+                return []
+            self._seen[place] = [frame.f_code for frame in frames]
+            return self._looked(frames, inside=inside, is_jax=is_jax)
+        except Exception:  # of a source or a value as nobody foresaw it: a hint may not end a training
+            return []
 
-    def _looked(self, *, inside: bool, is_jax: bool) -> list[Named]:
-        for frame in _asking():
+    def _looked(self, frames: Iterable[FrameType], *, inside: bool, is_jax: bool) -> list[Named]:
+        for frame in frames:
             place = place_at(_parsed(frame), frame.f_lineno, _INSIDE if inside else _AROUND)
             if _passes_on(frame) and not (place is not None and _is_marked(place)):
                 continue  # a generator around ours, such as a progress bar
-            if place is None or (frame.f_code, frame.f_lineno) in self._seen:
+            if place is None:
                 return []
-            self._seen.add((frame.f_code, frame.f_lineno))
             found = list(self._found(frame, place, look(place), inside=inside, is_jax=is_jax))
             self._named |= {one.name for one in found}
             return found
@@ -127,21 +133,27 @@ class Script:
         self, frame: FrameType, place: Place, looked: Looked, *, inside: bool, is_jax: bool
     ) -> Iterator[Named]:
         scope = place.function or place.tree
-        handed, given = handed_over(scope), places.loaders(scope)
+        handed, given = handed_over(scope, place.tree), places.loaders(scope)
         ours = [one for one in (*looked.carried, *looked.drawn) if one.name not in self._named]
-        roots = {root(name) for one in ours for name in (one.name, *handed.get(one.name, ()))}
+        roots = {
+            root(name) for one in ours for name in (one.name, *handed.get(one.name, ()), *(one.made_of or ()))
+        }
         variables = _variables(frame, roots | {*map(root, given)})
         loaders = [value for name in given for value in self._values(variables, name)[name.count(".") :]]
         seen: set[str] = set()
         for one in ours:
-            value = self._own_value(variables, one, loaders)
-            is_drawn = one in looked.drawn
-            counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
-            if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
-                continue
-            seen.add(one.name)
-            is_inside = inside and not one.outlasts
-            yield Named(one.name, kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax), is_inside)
+            with suppress(Exception):  # of a value that cannot be looked at, as of a proxy of what is gone
+                value = self._own_value(variables, one, loaders)
+                is_drawn = one in looked.drawn
+                counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
+                if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
+                    continue
+                if kinds.is_all_of(value[0], one.anew) or self._is_made_again(variables, one.made_of):
+                    continue
+                is_inside = inside and not one.outlasts
+                advice = kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax)
+                seen.add(one.name)
+                yield Named(one.name, advice, is_inside)
         if looked.gathered is not None:
             yield Named(looked.gathered, kinds.LOG, inside)
         if looked.counter is not None and (inside or "epochs" not in _marks(place)):
@@ -150,22 +162,33 @@ class Script:
     def _own_value(self, variables: Mapping[str, Any], one: Carried, loaders: Iterable[Any]) -> list[Any]:
         """The value of a variable; nothing if it has none, or if others look after it."""
         values = self._values(variables, one.name)
+        if one.ways & _ADDING and self._lacks_a_property(values, one.name):
+            values.append(0)  # a number, as what is added to it; the property is the user's own code
         is_whole = len(values) == one.name.count(".") + 1
         is_replaced = bool(one.ways) and one.ways <= {"=", "begun"}  # by something else that is not saved
         owners = values[:-1] if is_replaced else values
         is_ours = is_whole and not any(self._is_saved(value) or is_held(value, loaders) for value in owners)
         return values[-1:] if is_ours else []
 
+    def _lacks_a_property(self, values: list[Any], name: str) -> bool:
+        """Whether the last part of a name is a property, which was not asked."""
+        is_next = len(values) == name.count(".") and not self._is_saved(values[-1])
+        return is_next and is_computed(values[-1], name.rpartition(".")[2])
+
     def _is_handed(self, variables: Mapping[str, Any], names: Iterable[str]) -> bool:
         """Whether the run, or something that it saves, is given what is assigned to one of these names."""
         return any(self._is_saved(value) for name in names for value in self._values(variables, name))
+
+    def _is_made_again(self, variables: Mapping[str, Any], made_of: frozenset[str] | None) -> bool:
+        """Whether a variable is made where it is missing, and of nothing that training changes."""
+        return made_of is not None and not self._is_handed(variables, made_of)
 
     def _values(self, variables: Mapping[str, Any], name: str) -> list[Any]:
         """The value of each part of a dotted name, up to one that is saved: the run notes who reads it."""
         first, *others = name.split(".")
         values = [variables[first]] if first in variables else []
         for other in others if values else ():
-            if self._is_saved(values[-1]) or not has(values[-1], other):
+            if self._is_saved(values[-1]) or is_computed(values[-1], other) or not has(values[-1], other):
                 break
             values.append(asked(values[-1], other))
         return values
@@ -198,21 +221,18 @@ def _is_marked(place: Place) -> bool:
 
 def _parsed(frame: FrameType) -> ast.Module:
     """The file or the notebook's cell that the frame's code is from; empty where it cannot be had."""
-    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
-    if _passes_on(frame) and not any(f".{kind}(" in source for kind in _INSIDE | _AROUND):
+    if _passes_on(frame) and not any(f".{kind}(" in source.text(frame) for kind in _INSIDE | _AROUND):
         return ast.Module([], [])  # that of a package: it need not be read
-    for _ in range(2):  # Python 3.11 can fail with a SystemError once: its issue 106905
-        with suppress(SyntaxError, ValueError, RecursionError, SystemError):  # the file may have changed
-            return ast.parse(source)
-    return ast.Module([], [])
+    return source.parsed(frame)
 
 
 def _variables(frame: FrameType, names: set[str]) -> dict[str, Any]:
     """The variables that the frame's code knows by these names."""
-    here = frame.f_locals
+    here, code = frame.f_locals, frame.f_code
     found = {name: frame.f_globals[name] for name in names if name in frame.f_globals}
     found |= {name: here[name] for name in names if name in here}
-    is_copy = sys.version_info < (3, 13) and bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
+    is_copy = sys.version_info < (3, 13) and bool(code.co_flags & inspect.CO_OPTIMIZED)
     if is_copy and sys.getrefcount(here) <= _REFERENCES:  # it stays with the frame, and holds all it has
-        here.clear()
+        for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+            here.pop(name, None)  # Python puts these in anew; what exec() made is nowhere else
     return found

@@ -41,8 +41,7 @@ _COMPUTES = frozenset(
         *("fabs", "float", "fmean", "format", "get", "int", "isfinite", "isnan", "item", "items"),
         *("join", "keys", "len", "list", "max", "mean", "median", "min", "nanmean", "norm"),
         *("numel", "numpy", "range", "result", "reversed", "round", "set", "size", "sorted"),
-        *("sqrt", "stack", "std", "str", "sum", "tensor", "tolist", "tuple", "values", "var"),
-        *("zip"),
+        *("sqrt", "stack", "std", "str", "sum", "tensor", "tolist", "tuple", "values", "var", "zip"),
     }
 )
 
@@ -85,8 +84,13 @@ def changes(call: ast.Call, *, is_statement: bool) -> bool:
     if not isinstance(call.func, ast.Attribute):
         return False
     name = call.func.attr
-    in_place = name.endswith("_") and not name.endswith("__")  # as PyTorch names them
-    return in_place or name in _TAKING or (is_statement and name in _CHANGING)
+    return is_in_place(call) or name in _TAKING or (is_statement and name in _CHANGING)
+
+
+def is_in_place(call: ast.Call) -> bool:
+    """Whether it changes a tensor, as PyTorch names such methods."""
+    name = last(call.func)
+    return isinstance(call.func, ast.Attribute) and name.endswith("_") and not name.endswith("__")
 
 
 def changes_first(call: ast.Call) -> bool:

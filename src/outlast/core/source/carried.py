@@ -8,11 +8,14 @@ turn reads them before it sets them, and changes them for the next. What comes t
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from outlast.core.source import calls, places
-from outlast.core.source.dataflow import ACT, Code, Flows, comes_to_something, free
+from outlast.core.source.dataflow import Code, Index, Inners, inside
+from outlast.core.source.flows import ACT, Ends
+from outlast.core.source.lazy import made_when_missing
 from outlast.core.source.names import root, targets, timed
 from outlast.core.source.outside import Outside
 from outlast.core.source.places import Function, Place
@@ -30,6 +33,9 @@ class Carried:
         outlasts: it goes on when the function with the loop has returned, and nobody begins it again.
         counts: it counts the turns of a loop over batches.
         is_called: the loop changes it at most by calling it.
+        anew: the indices of the items that each turn sets before any other use; if those are all, nothing
+            starts over.
+        made_of: the loop makes it only where it is missing, of these variables; None if that is not so.
     """
 
     name: str
@@ -37,6 +43,8 @@ class Carried:
     outlasts: bool = False
     counts: bool = False
     is_called: bool = False
+    anew: frozenset[Index] = frozenset()
+    made_of: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,8 @@ def look(place: Place) -> Looked:
         >>> [one.name for one in look(place_at(tree, line=4)).carried]
         ['total']
     """
-    times = timed([place.function or place.tree])
-    turn = Code(times)
+    times, inners = timed([place.function or place.tree]), Inners()
+    turn = Code(times, inners=inners)
     code, begun = place.turn
     ended = turn.run(code, begun)
     outside, passing = Outside(place), places.going_through(place.function or place.tree)
@@ -82,58 +90,69 @@ def look(place: Place) -> Looked:
         for name in turn.needed
         if name in turn.drawn
     )
+    behind = Ends(_code_behind(place.behind, times, inners).flows)
     if not place.is_loop:
-        return Looked(drawn=drawn, gathered=_gathered(place, times))
-    flows, behind = _flows(place, times), _code_behind(place.behind, times).flows
+        return Looked(drawn=drawn, gathered=_gathered(place, behind, outside))
+    around = Code(times, inners=inners)
+    around.run([place.around], _NOTHING)
+    ends, counting = _ends(place, around), counters(place.loop)
+    made = made_when_missing(place.loop)
 
     def matters(name: str) -> bool:
         if outside.has(name, is_changed_inside=name in turn.inside):
             return True
         if name in turn.needed:
-            return comes_to_something(flows, name)
-        return name not in ended and comes_to_something(behind, name)  # it is set in some turns only
+            return ends.has(name)
+        return name not in ended and behind.has(name)  # it is set in some turns only
 
     def found(name: str) -> Carried:
         ways = frozenset(turn.changed.get(name, ()))
         outlasts = outside.outlasts(name, is_changed_inside=name in turn.inside)
-        return Carried(name, ways, outlasts, counts(place.loop, name), is_called=not ways)
+        is_set = ways <= {"[]="}
+        return Carried(
+            name,
+            ways,
+            outlasts,
+            name in counting,
+            is_called=not ways,
+            anew=turn.indices_anew(name, ended) if is_set else frozenset(),
+            made_of=made.get(name) if ways <= {"=", "reset"} else None,
+        )
 
     names = [name for name in turn.needed if name in turn.changed]
     names += [name for name in turn.changed if name not in turn.needed and name not in ended]
     names = [name for name in names if not {name, root(name)} & passing and matters(name)]
-    called = [name for name in turn.called if name not in turn.changed and _is_asked(name, flows, outside)]
+    called = [name for name in turn.called if name not in turn.changed and _is_asked(name, ends, outside)]
     counter = places.counted(place.loop)
     return Looked(
         tuple(map(found, [*names, *called])),
         drawn,
-        counter if counter is not None and comes_to_something(flows, counter) else None,
+        counter if counter is not None and ends.has(around.given[place.loop][counter]) else None,
     )
 
 
-def _flows(place: Place, times: frozenset[str]) -> Flows:
-    """What flows where in the loops around a loop, and after them."""
-    around = Code(times)
-    around.run([place.around], _NOTHING)
+def _ends(place: Place, around: Code) -> Ends:
+    """What comes to something in the loops around a loop, and after them."""
     flows = {name: {*goals} for name, goals in around.flows.items()}
-    for name, goals in _code_behind(place.rest, times).flows.items():
+    for name, goals in _code_behind(place.rest, around.timed, around.inners).flows.items():
         flows.setdefault(name, set()).update(goals)
-    for name in _read_elsewhere(place):
+    for name in _read_elsewhere(place, around.inners):
         flows.setdefault(name, set()).add(ACT)
-    return flows
+    return Ends(flows)
 
 
-def _code_behind(code: tuple[ast.stmt, ...], times: frozenset[str]) -> Code:
-    behind = Code(times, begins=True)
+def _code_behind(code: tuple[ast.stmt, ...], times: frozenset[str], inners: Inners) -> Code:
+    behind = Code(times, begins=True, inners=inners)
     behind.run(code, _NOTHING)
     return behind
 
 
-def counts(loop: ast.stmt, name: str) -> bool:
-    """Whether a variable counts the turns of a loop over the run's batches, and nothing else.
+def counters(loop: ast.stmt) -> frozenset[str]:
+    """The variables that count the turns of a loop over the run's batches, and nothing else.
 
     Example:
-        >>> counts(ast.parse("for x in run.batches(loader): n += 1").body[0], "n")
-        True
+        >>> counters(ast.parse("for x in run.batches(loader): n += 1").body[0])
+        frozenset({'n'})
     """
     loops: list[ast.AST] = [
         one
@@ -143,36 +162,32 @@ def counts(loop: ast.stmt, name: str) -> bool:
     loops = loops or ([] if calls.passes(loop) & {"batches", "epochs"} else [loop])
     code = Code()
     code.run([loop], _NOTHING)
-    if not code.changed.get(name, set()) <= {"+1", "begun"}:
-        return False
-    bodies = [[part for part in getattr(one, "body", ()) if _counts(part, name)] for one in loops]
-    return [len(one) for one in bodies if one] == [1]
+    counted = Counter(name for one in loops for part in getattr(one, "body", ()) for name in _counted(part))
+    return frozenset(
+        name for name, times in counted.items() if times == 1 and code.changed[name] <= {"+1", "begun"}
+    )
 
 
-def _counts(one: ast.stmt, name: str) -> bool:
+def _counted(one: ast.stmt) -> list[str]:
+    """What a statement adds one to."""
     code = Code()
     is_change = isinstance(one, ast.AugAssign | ast.Assign)
     code.run([one] if is_change else [], _NOTHING)
-    return code.changed.get(name) == {"+1"}
+    return [name for name, ways in code.changed.items() if ways == {"+1"}]
 
 
-def _is_asked(name: str, flows: Flows, outside: Outside) -> bool:
+def _is_asked(name: str, ends: Ends, outside: Outside) -> bool:
     """Whether code asks an object that it calls for something, as in ``accuracy.compute()``."""
-    is_read = any(one.startswith(f"{name}.") and comes_to_something(flows, one) for one in flows)
-    return is_read or (outside.has(name, is_changed_inside=False) and outside.is_asked(name))
+    is_outside = outside.has(name, is_changed_inside=False)
+    return ends.has_part_of(name) or (is_outside and outside.is_asked(name))
 
 
-def _gathered(place: Place, times: frozenset[str]) -> str | None:
+def _gathered(place: Place, behind: Ends, outside: Outside) -> str | None:
     """The variable that a comprehension makes, or its line; None if it comes to nothing."""
     one = place.loop
     if isinstance(one, ast.Assign):
-        behind, outside = _code_behind(place.behind, times).flows, Outside(place)
         names = [name for target in one.targets for name in targets(target)]
-        read = [
-            name
-            for name in names
-            if comes_to_something(behind, name) or outside.has(name, is_changed_inside=False)
-        ]
+        read = [name for name in names if behind.has(name) or outside.has(name, is_changed_inside=False)]
         return ", ".join(read) or None
     if isinstance(one, ast.Expr):
         call = one.value if isinstance(one.value, ast.Call) else None
@@ -181,9 +196,11 @@ def _gathered(place: Place, times: frozenset[str]) -> str | None:
     return f"result of line {place.line}"
 
 
-def _read_elsewhere(place: Place) -> Iterator[str]:
+def _read_elsewhere(place: Place, inners: Inners) -> Iterator[str]:
     """What functions read of a module's own variables."""
     if place.function is None:
         for one in ast.walk(place.tree):
             if isinstance(one, Function):
-                yield from free(one)
+                if one not in inners:
+                    inners[one] = inside(one, inners)
+                yield from inners[one].free

@@ -3,23 +3,54 @@
 A value matters only if it comes to something: a call, a value that is returned, an end of the loop. A sum
 from which a mean is made that is printed comes to nothing. So each variable that is read is noted with what
 it flows into, and ``ACT`` is where it comes to something.
+
+A name may have several values, one after the other: a loop that prints a list may call each item what the
+loop before called its loss. In code without branches it is plain which of them is read. So each that is set
+there has a name of its own, such as ``loss#2``, and whoever may read any of them reads ``loss``.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from outlast.core.source import calls
+from outlast.core.source.flows import ACT, Ends
 from outlast.core.source.names import is_timed, path, prefixes, root, single, targets, walrus
-from outlast.core.source.shapes import adds_one, adds_one_to, after_either, base, captured, is_all, takes_all
+from outlast.core.source.shapes import (
+    adds_one,
+    adds_one_to,
+    after_either,
+    attribute_set,
+    base,
+    captured,
+    constant,
+    is_all,
+    takes_all,
+)
 
-ACT = ""
 BINDING = frozenset(("=", "+=", "+1", "begun"))  # the ways in which a name gets a value
 _NOTHING: frozenset[str] = frozenset()
+_ACTS = frozenset((ACT,))
 
-Flows = Mapping[str, Iterable[str]]
+
+@dataclass(frozen=True)
+class Inner:
+    """What a function or a class inside some code has to do with the variables around it.
+
+    Args:
+        free: those of the code around it that it reads.
+        declared: those that it, or a function in it, declares as ``global`` or ``nonlocal``.
+    """
+
+    free: tuple[str, ...]
+    declared: frozenset[str]
+
+
+Inners = dict[ast.AST, Inner]
+Index = int | str
 
 
 @dataclass
@@ -30,6 +61,7 @@ class Code:
         timed: variables that hold times.
         begins: the code runs after what is looked at. A variable that it sets is then another one, and has
             ``=`` before its name.
+        inners: the functions and classes that were read already, each once: they may lie in one another.
 
     Attributes:
         needed: those that it reads or changes before it sets them.
@@ -39,18 +71,30 @@ class Code:
         inside: those whose value it changes, so that everybody who has it sees that.
         called: those that it calls.
         flows: for those that it reads, what they flow into.
+        declared: those that it declares as ``global`` or ``nonlocal``, also in functions in it.
+        items: for those of which it sets items with constant indices, these, each with its name in ``known``.
+        anew: those of the items that it sets before each other use.
+        given: for each loop, what the variables that it sets in each turn are called in ``flows``.
     """
 
     timed: frozenset[str] = _NOTHING
     begins: bool = False
+    inners: Inners = field(default_factory=dict)
     needed: dict[str, None] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
     changed: dict[str, set[str]] = field(default_factory=dict)
     inside: set[str] = field(default_factory=set)
     called: dict[str, None] = field(default_factory=dict)
     flows: dict[str, set[str]] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+    items: dict[str, dict[str, Index]] = field(default_factory=dict)
+    anew: dict[str, set[str]] = field(default_factory=dict)
+    given: dict[ast.AST, dict[str, str]] = field(default_factory=dict)
     _effects: set[str] = field(default_factory=set)
     _own: set[str | None] = field(default_factory=set)  # what the assignment at hand changes a part of
+    _values: dict[str, str] = field(default_factory=dict)  # which value each name has for certain
+    _made: dict[str, int] = field(default_factory=dict)  # how many values each name had
+    _touched: list[str] = field(default_factory=list)  # what was changed or called, in this order
 
     def run(self, code: Iterable[ast.stmt], known: frozenset[str]) -> frozenset[str]:
         """Go through statements; takes and returns what is set for certain."""
@@ -63,27 +107,54 @@ class Code:
     ) -> tuple[frozenset[str], frozenset[str]]:
         """Go through what depends on a condition; returns what is set then, and all that it does."""
         before, self._effects = self._effects, set()
-        known = self.run(code, known)
+        with self._perhaps():
+            known = self.run(code, known)
         effects = frozenset(self._effects)
-        self._effects |= before
+        before |= effects
+        self._effects = before
         return known, effects
+
+    @contextmanager
+    def _perhaps(self, *, is_repeated: bool = False) -> Iterator[None]:
+        """Code that may not run, or that runs again: what it touches has no certain value after it.
+
+        Args:
+            is_repeated: nothing has one when it begins either, for a turn before may have set it.
+        """
+        outer, first = self._values, len(self._touched)
+        if is_repeated:
+            self._values = {}
+        yield
+        self._values = outer
+        for name in self._touched[first:]:
+            self._values.pop(name, None)
 
     def _statement(self, one: ast.stmt, known: frozenset[str]) -> frozenset[str]:
         match one:
             case ast.If(test=test, body=body, orelse=other):
                 inner = known | walrus(test)
+                self._unsettle(walrus(test))
                 (yes, first), (no, second) = self._under(body, inner), self._under(other, inner)
                 self._read(test, known, first | second)
                 return after_either((body, yes), (other, no))
             case ast.For() | ast.AsyncFor():
-                inner, effects = self._under([*one.body, *one.orelse], known | self._set(one.target, known))
-                self._read(one.iter, known, effects | self._goals(*targets(one.target)))
+                with self._perhaps(is_repeated=True):
+                    inner = known | self._set(one.target, known)
+                    goals = self._goals(*targets(one.target))
+                    self.given[one] = {**self._values}
+                    inner, effects = self._under(one.body, inner)
+                    inner, at_the_end = self._under(one.orelse, inner)
+                self._read(one.iter, known, effects | at_the_end | goals)
                 return inner
-            case ast.While(test=test, body=body):
-                known = self._read(test, known, _NOTHING)
-                inner, effects = self._under(body, known)
-                self._read(test, known, effects)
-                return inner if isinstance(test, ast.Constant) and test.value else known
+            case ast.While(test=test, body=body, orelse=other):
+                with self._perhaps(is_repeated=True):
+                    known = self._read(test, known, _NOTHING)
+                    inner, effects = self._under(body, known)
+                    if isinstance(test, ast.Constant) and test.value:
+                        known = inner
+                    known, at_the_end = self._under(other, known)
+                    self._read(test, known, effects | at_the_end)
+                return known
             case ast.With() | ast.AsyncWith():
                 for item in one.items:
                     names = targets(item.optional_vars) if item.optional_vars else []
@@ -91,10 +162,16 @@ class Code:
                     known |= self._set(item.optional_vars, known) if item.optional_vars else _NOTHING
                 return self.run(one.body, known)
             case ast.Try() | ast.TryStar():
-                ends = [([*one.body, *one.orelse], self.run([*one.body, *one.orelse], known))]
-                ends += [(handler.body, self.run(handler.body, known)) for handler in one.handlers]
+                parts = [[*one.body, *one.orelse], *(handler.body for handler in one.handlers)]
+                ends = []
+                self._unsettle({handler.name for handler in one.handlers if handler.name})
+                for part in parts:
+                    with self._perhaps():
+                        ends.append((part, self.run(part, known)))
                 return self.run(one.finalbody, after_either(*ends))
             case ast.Match(subject=subject, cases=cases):
+                for case in cases:
+                    self._unsettle(captured(case.pattern))
                 taken = [self._under(case.body, known | captured(case.pattern)) for case in cases]
                 self._read(subject, known, _NOTHING.union(*(effects for _, effects in taken)))
                 ends = [(case.body, inner) for case, (inner, _) in zip(cases, taken, strict=True)]
@@ -105,16 +182,26 @@ class Code:
                 return self._assign([target], value, known)
             case ast.AugAssign(target=target, value=value):
                 if not is_timed(value, self.timed):
-                    known = self._read(value, known, self._goals_of(target))
+                    is_tensor = isinstance(target, ast.Attribute) and target.attr in ("data", "grad")
+                    goals = self._goals_of(target) | (_ACTS if is_tensor else _NOTHING)
+                    known = self._read(value, known, goals)
                     self._change(target, known, "+1" if adds_one_to(one) else "+=")
                 return known
             case ast.Expr(value=ast.Call() as call):
-                return self._effect(call, known)
+                named = attribute_set(call)
+                return self._assign([named], call.args[2], known) if named else self._effect(call, known)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                self._flow_all(free(one), known)
+                function = self._inner(one)
+                self.declared |= function.declared
+                self._flow_all(function.free, known)
+                self._unsettle({one.name})
                 return known | {one.name}
             case ast.Import(names=names) | ast.ImportFrom(names=names):
-                return known | {root(alias.asname or alias.name) for alias in names}
+                imported = {root(alias.asname or alias.name) for alias in names}
+                self._unsettle(imported)
+                return known | imported
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                self.declared |= {*names}
             case ast.Delete():
                 for gone in one.targets:
                     if isinstance(gone, ast.Subscript):
@@ -123,13 +210,13 @@ class Code:
             case ast.Expr() | ast.Return() | ast.Raise() | ast.Assert() | ast.Break() | ast.Continue():
                 self._act()
         for child in ast.iter_child_nodes(one):
-            known = self._read(child, known, frozenset((ACT,)))
+            known = self._read(child, known, _ACTS)
         return known
 
     def _assign(self, all_targets: list[ast.expr], value: ast.expr, known: frozenset[str]) -> frozenset[str]:
         if is_timed(value, self.timed):
             return known | {name for target in all_targets for name in targets(target)}
-        goals = frozenset[str]().union(*map(self._goals_of, all_targets))
+        goals = frozenset[str]().union(*map(self._goals_to_be, all_targets))
         parts = [one for target in all_targets for one in single(target) if not isinstance(one, ast.Name)]
         if parts:  # others may have the object
             self._own = {base(one) for one in parts}
@@ -152,13 +239,15 @@ class Code:
         if calls.shows(call) or (on is not None and calls.is_quiet(call)):
             return self._read_all(given, known, _NOTHING)
         if on is not None and calls.resets(call):
-            goals = frozenset((ACT,)) if calls.seeds(call) else self._goals_of(on)
+            is_tensor = calls.is_in_place(call)  # others may have it, such as a model whose weight it is
+            goals = _ACTS if calls.seeds(call) or is_tensor else self._goals_of(on)
             known = self._read_all(given, known, goals)
             name = path(on)
             return known if name is None else known | self._reset(name)
         if on is not None and calls.changes(call, is_statement=True):
             if not any(is_timed(one, self.timed) for one in given):
-                known = self._read_all(given, known, self._goals_of(on))
+                goals = self._goals_of(on) | (_ACTS if calls.is_in_place(call) else _NOTHING)
+                known = self._read_all(given, known, goals)
                 self._change(on, known, call.func.attr if isinstance(call.func, ast.Attribute) else "()")
             return known
         if calls.changes_first(call):
@@ -167,20 +256,25 @@ class Code:
             return known
         self._act()
         self._call(call.func, known)
-        known = known if on is None else self._read(on, known, frozenset((ACT,)))
-        return self._read_all(given, known, frozenset((ACT,)), held=calls.makes(call))
+        known = known if on is None else self._read(on, known, _ACTS)
+        return self._read_all(given, known, _ACTS, held=calls.makes(call))
 
     # Setting.
 
     def _set(self, target: ast.AST, known: frozenset[str], way: str = "=") -> frozenset[str]:
         names = frozenset(targets(target))
         for name in names:
+            self._begin_value(name)
             self._note(name, way)
         for one in single(target):
-            if not isinstance(one, ast.Subscript):
+            if not isinstance(one, ast.Subscript | ast.Attribute) or path(one) is not None:
                 continue
-            if is_all(one.slice) and (whole := path(one.value)) is not None:
+            whole = path(one.value) if isinstance(one, ast.Subscript) else None
+            index = constant(one.slice) if isinstance(one, ast.Subscript) else None
+            if whole is not None and isinstance(one, ast.Subscript) and is_all(one.slice):
                 names |= self._reset(whole)
+            elif whole is not None and index is not None:
+                names |= {self._set_item(whole, index, known, way)}
             else:
                 self._change(one, known, "=")
         return names
@@ -191,15 +285,36 @@ class Code:
         self.inside.add(name)
         return frozenset((name,))
 
+    def _set_item(self, name: str, index: Index, known: frozenset[str], way: str) -> str:
+        item = f"{name}[{index!r}]"
+        if item not in self.items.setdefault(name, {}):
+            self.items[name][item] = index
+        self.needed |= dict.fromkeys(prefixes(name)) if not self._is_known(name, known) else {}
+        self._note(name, f"[]{'=' if way == 'begun' else way}")
+        self.inside.add(name)
+        return item
+
+    def indices_anew(self, name: str, ended: frozenset[str]) -> frozenset[Index]:
+        """The items of a variable that it sets whenever it runs, before any other use of the variable."""
+        items, used = self.items.get(name, {}), self.anew.get(name)
+        return frozenset(
+            index for item, index in items.items() if item in ended and (used is None or item in used)
+        )
+
+    def _is_known(self, name: str, known: frozenset[str]) -> bool:
+        return any(one in known for one in prefixes(name))
+
     def _change(self, changed: ast.AST, known: frozenset[str], way: str) -> None:
         target = changed
-        if isinstance(target, ast.Subscript):
+        if isinstance(target, ast.Subscript | ast.Attribute) and path(target) is None:
             way = f"[]{way}"
         is_inside = way not in BINDING
         while True:
             if isinstance(target, ast.Subscript):
                 self._read(target.slice, known, self._goals_of(target))
                 target = target.value
+            elif isinstance(target, ast.Attribute) and path(target) is None:
+                target = target.value  # such as stats[0].total
             elif isinstance(target, ast.Call) and isinstance(target.func, ast.Attribute):
                 self._read_all(calls.arguments(target), known, self._goals_of(target))
                 target, is_inside = target.func.value, True
@@ -207,7 +322,7 @@ class Code:
                 break
         name = path(target)
         if name is None:
-            self._read(target, known, frozenset((ACT,)))
+            self._read(target, known, _ACTS)
             return
         self._need(name, known)
         self._note(name, way)
@@ -216,40 +331,94 @@ class Code:
 
     def _note(self, name: str, way: str) -> None:
         self.changed.setdefault(name, set()).add(way)
+        self._touched.append(root(name))
         self._effects |= self._goals(name)
 
     def _act(self) -> None:
         self._effects.add(ACT)
 
     def _goals(self, *names: str) -> frozenset[str]:
-        return frozenset((*names, *(f"={name}" for name in names if self.begins)))
+        """Where a value goes that these names have now, or a part of them."""
+        return frozenset(goal for name in names for goal in self._goals_now(name))
+
+    def _goals_now(self, name: str) -> tuple[str, ...]:
+        value = self._value_of(name)
+        if value is not None:
+            return (value,)
+        return (name, f"={name}") if self.begins else (name,)
 
     def _goals_of(self, target: ast.AST) -> frozenset[str]:
         return self._goals(*(name for one in single(target) if (name := base(one)) is not None))
 
+    def _goals_to_be(self, target: ast.AST) -> frozenset[str]:
+        """Where a value goes that a target will have: a variable gets a new one."""
+        names = {one.id for one in single(target) if isinstance(one, ast.Name)}
+        others = {name for one in single(target) if (name := base(one)) is not None and name not in names}
+        return self._goals(*others) | {self._next_value(name) for name in names}
+
+    # Values.
+
+    def _next_value(self, name: str) -> str:
+        return f"{'=' if self.begins else ''}{name}#{self._made.get(name, 0) + 1}"
+
+    def _begin_value(self, name: str) -> None:
+        """A variable is set; whoever reads it where its value is not certain may read this one."""
+        if "." in name:
+            return
+        value = self._next_value(name)
+        self._made[name] = self._made.get(name, 0) + 1
+        self._values[name] = value
+        self.flows.setdefault(value, set()).update((name, f"={name}") if self.begins else (name,))
+
+    def _value_of(self, name: str) -> str | None:
+        """What a name, or an attribute, is called whose value is certain."""
+        first, dot, others = name.partition(".")
+        value = self._values.get(first)
+        return None if value is None else f"{value}{dot}{others}"
+
+    def _unsettle(self, names: Iterable[str]) -> None:
+        """These names are set by what has no value of its own here."""
+        for name in names:
+            self._touched.append(name)
+            self._values.pop(name, None)
+
     # Reading.
 
     def _need(self, name: str, known: frozenset[str], *, held: bool = False) -> None:
-        if not any(one in known for one in prefixes(name)):
+        if not self._is_known(name, known):
+            for whole in prefixes(name):
+                here = {item for item in self.items.get(whole, ()) if item in known}
+                self.anew[whole] = self.anew.get(whole, here) & here
             self.needed |= dict.fromkeys(prefixes(name))
             if not held:
                 self.drawn |= {*prefixes(name)}
 
     def _call(self, function: ast.AST, known: frozenset[str]) -> None:
         name = path(function)
-        if name is not None and not any(one in known for one in prefixes(name)):
+        if name is None:
+            return
+        self._touched.append(root(name))
+        if not self._is_known(name, known):
             self.needed |= dict.fromkeys(prefixes(name))
             self.drawn |= {*prefixes(name)}
             self.called[name] = None
 
-    def _flow_all(self, names: Iterable[str], known: frozenset[str]) -> None:
+    def _flow_all(self, names: Iterable[str], known: frozenset[str], goals: frozenset[str] = _ACTS) -> None:
+        """What a function reads, whenever it is called: any of the values."""
         for name in names:
-            self._flow(name, known, {ACT})
+            self._flow(self._unsettled(name, known), name, goals)
 
-    def _flow(self, name: str, known: frozenset[str], goals: Iterable[str]) -> None:
-        goals = {*goals} - ({ACT} if name in self._own else set())
-        is_other = self.begins and any(one in known for one in prefixes(name))
-        self.flows.setdefault(f"={name}" if is_other else name, set()).update(goals)
+    def _flow(self, read: str, name: str, goals: frozenset[str]) -> None:
+        self.flows.setdefault(read, set()).update(goals - _ACTS if name in self._own else goals)
+
+    def _unsettled(self, name: str, known: frozenset[str]) -> str:
+        is_other = self.begins and self._is_known(name, known)
+        return f"={name}" if is_other else name
+
+    def _inner(self, one: ast.AST) -> Inner:
+        if one not in self.inners:
+            self.inners[one] = inside(one, self.inners)
+        return self.inners[one]
 
     def _read_all(
         self, all_: Iterable[ast.AST], known: frozenset[str], goals: frozenset[str], *, held: bool = False
@@ -259,38 +428,57 @@ class Code:
         return known
 
     def _read(
-        self, one: ast.AST, known: frozenset[str], goals: frozenset[str], *, held: bool = False
+        self,
+        one: ast.AST,
+        known: frozenset[str],
+        goals: frozenset[str],
+        *,
+        held: bool = False,
+        is_term: bool = False,
     ) -> frozenset[str]:
-        """Read what is in an expression, for these goals; takes and returns what is set for certain."""
-        if path(one) is None and is_timed(one, self.timed):
+        """Read what is in an expression, for these goals; takes and returns what is set for certain.
+
+        Args:
+            one: the expression.
+            known: what is set for certain.
+            goals: what it flows into.
+            held: it is handed to an object that is made.
+            is_term: it is one of a sum or a comparison that is no time, as was asked.
+        """
+        own = path(one)
+        if own is None and goals and not is_term and is_timed(one, self.timed):
             goals = _NOTHING
         match one:
             case ast.Lambda():
-                for name in free(one):
-                    self._flow(name, known, goals)
+                self._flow_all(self._inner(one).free, known, goals)
                 return known
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 inner = {name for made in one.generators for name in targets(made.target)}
-                hidden = {name: self.flows.pop(name) for name in inner - known if name in self.flows}
+                outer = self._values
+                self._values = outer | {name: f"{name}#" for name in inner}  # nothing flows into these
                 self._read_all(ast.iter_child_nodes(one), known | inner, goals)
-                for name in inner - known:
-                    self.flows.pop(name, None)
-                self.flows |= hidden
+                self._values = outer
                 return known | walrus(one)
             case ast.NamedExpr(target=target, value=value):
-                known = self._read(value, known, goals | self._goals(target.id))
+                known = self._read(value, known, goals | self._goals_to_be(target))
                 return known | self._set(target, known, "+1" if adds_one(value, target.id) else "=")
             case ast.Call():
                 return self._value(one, known, goals)
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 self._act()
                 goals |= {ACT}
-        own = path(one)
+        if isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Load):
+            whole, index = path(one.value), constant(one.slice)
+            if whole is not None and f"{whole}[{index!r}]" in known:  # as it was set in this turn
+                self._flow(self._value_of(whole) or self._unsettled(whole, known), whole, goals)
+                return known
         if own is None:
-            return self._read_all(ast.iter_child_nodes(one), known, goals)
-        if isinstance(getattr(one, "ctx", None), ast.Load):
+            has_terms = isinstance(one, ast.BinOp | ast.UnaryOp | ast.Compare)
+            for child in ast.iter_child_nodes(one):
+                known = self._read(child, known, goals, is_term=has_terms)
+        elif isinstance(getattr(one, "ctx", None), ast.Load):
             self._need(own, known, held=held)
-            self._flow(own, known, goals)
+            self._flow(self._value_of(own) or self._unsettled(own, known), own, goals)
         return known
 
     def _value(self, call: ast.Call, known: frozenset[str], goals: frozenset[str]) -> frozenset[str]:
@@ -311,26 +499,24 @@ class Code:
         return self._read_all(calls.arguments(call), known, inner, held=calls.makes(call))
 
 
-def free(one: ast.AST) -> list[str]:
-    """The variables of the code around it that a function or a class reads.
+def inside(one: ast.AST, inners: Inners | None = None) -> Inner:
+    """What a function or a class has to do with the variables of the code around it.
 
     Example:
-        >>> free(ast.parse("def rate(n): k = n; return start / (k + step.count)").body[0])
-        ['start', 'step.count']
+        >>> inside(ast.parse("def rate(n): k = n; return start / (k + step.count)").body[0]).free
+        ('start', 'step.count')
     """
-    code = Code(begins=True)
+    code = Code(begins=True, inners={} if inners is None else inners)
     known = frozenset(parameters(one))
     if isinstance(one, ast.Lambda):
-        code._read(one.body, known, frozenset((ACT,)))
+        code._read(one.body, known, _ACTS)
     elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        outer = declared_outside(one)
         code.run(one.body, known)
-        known |= {name for name, ways in code.changed.items() if ways & BINDING} - outer
-    return [
-        name
-        for name in code.flows
-        if not name.startswith("=") and root(name) not in known and comes_to_something(code.flows, name)
-    ]
+        known |= {name for name, ways in code.changed.items() if ways & BINDING} - code.declared
+    ends = Ends(code.flows)
+    free = (name for name in code.flows if "#" not in name and not name.startswith("="))
+    read = tuple(name for name in free if root(name) not in known and ends.has(name))
+    return Inner(read, frozenset(code.declared))
 
 
 def declared_outside(one: ast.AST) -> set[str]:
@@ -346,23 +532,3 @@ def parameters(one: ast.AST) -> list[str]:
     given = one.args
     others = [extra for extra in (given.vararg, given.kwarg) if extra is not None]
     return [arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs, *others)]
-
-
-def comes_to_something(flows: Flows, name: str) -> bool:
-    """Whether a variable, or a part of it, flows into something that the code does.
-
-    Example:
-        >>> flows = {"total": {"mean"}, "mean": {ACT}, "count": {"shown"}}
-        >>> comes_to_something(flows, "total"), comes_to_something(flows, "count")
-        (True, False)
-    """
-    seen, left = {name}, [name]
-    while left:
-        one = left.pop()
-        for read, goals in flows.items():
-            if one in prefixes(read) or read in prefixes(one):
-                if ACT in goals:
-                    return True
-                left += [goal for goal in goals if goal not in seen]
-                seen |= {*goals}
-    return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _CLOCKS = frozenset(("monotonic", "perf_counter", "process_time", "time"))
 _NUMBERS = frozenset(("abs", "float", "int", "max", "min", "round"))
@@ -71,6 +71,8 @@ def assigned(tree: ast.AST) -> Iterator[tuple[list[str], ast.expr]]:
     for one in ast.walk(tree):
         if isinstance(one, ast.withitem) and one.optional_vars is not None:
             yield targets(one.optional_vars), one.context_expr
+        if isinstance(one, ast.AnnAssign) and one.value is not None:
+            yield targets(one.target), one.value
         if isinstance(one, ast.Assign):
             for target in one.targets:
                 yield from _pairs(target, one.value)
@@ -91,13 +93,51 @@ def timed(code: Iterable[ast.AST]) -> frozenset[str]:
         >>> sorted(timed([ast.parse("began = time()\ntook = monotonic() - began\nn = 1")]))
         ['began', 'took']
     """
-    pairs = [(name, value) for tree in code for names, value in assigned(tree) for name in names]
-    found: frozenset[str] = frozenset()
-    while True:
-        more = found | {name for name, value in pairs if is_timed(value, found)}
-        if more == found:
-            return found
-        found = more
+    return spread([pair for tree in code for pair in assigned(tree)], is_timed)
+
+
+def spread(
+    pairs: Iterable[tuple[list[str], ast.expr]], is_of: Callable[[ast.expr, frozenset[str]], bool]
+) -> frozenset[str]:
+    """The names whose values are of a kind, by themselves or for a name in them that is.
+
+    A value is asked again only when a name in it was found, so a long chain of them is gone through once.
+
+    Args:
+        pairs: names with the value that is assigned to them.
+        is_of: whether a value is of the kind, told those of the names in it that are.
+    """
+    values = [(names, value, frozenset(mentioned(value))) for names, value in pairs]
+    users: dict[str, list[int]] = {}
+    for at, (_, _, read) in enumerate(values):
+        for name in read:
+            users.setdefault(name, []).append(at)
+    found: set[str] = set()
+    left = [*reversed(range(len(values)))]
+    while left:
+        names, value, read = values[left.pop()]
+        if not found.issuperset(names) and is_of(value, frozenset(one for one in read if one in found)):
+            fresh = [name for name in names if name not in found]
+            found |= {*fresh}
+            left += [at for name in fresh for at in users.get(name, ())]
+    return frozenset(found)
+
+
+def mentioned(value: ast.AST) -> Iterator[str]:
+    """The variables and attributes in a piece of code.
+
+    Example:
+        >>> [*mentioned(ast.parse("f(self.total[n])", mode="eval"))]
+        ['f', 'self.total', 'n']
+    """
+    left = [value]
+    while left:
+        one = left.pop()
+        name = path(one)
+        if name is not None:
+            yield name
+        else:
+            left += reversed([*ast.iter_child_nodes(one)])
 
 
 def is_timed(value: ast.AST, known: frozenset[str]) -> bool:

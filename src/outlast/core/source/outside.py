@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from outlast.core.source import calls
-from outlast.core.source.dataflow import BINDING, Code, declared_outside, parameters
+from outlast.core.source.dataflow import BINDING, Code, parameters
 from outlast.core.source.names import path, prefixes, root, targets
 from outlast.core.source.places import Function, Place
 
@@ -18,14 +18,17 @@ class Outside:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._declared = declared_outside(place.function) if place.function is not None else set()
         self._given = {*parameters(place.function)} if place.function is not None else set()
         code = Code()
         if place.function is not None:
             code.run(place.function.body, _NOTHING)
+        self._declared = code.declared
         self._bound = {name for name, ways in code.changed.items() if ways & BINDING} - self._declared
         entering = Code()
         self._begun = entering.run(place.before, _NOTHING) if place.function is not None else _NOTHING
+        self._repeated = {*_begun_repeatedly(place.tree, {*ast.walk(place.loop)})}
+        read = (one.value for one in ast.walk(place.tree) if isinstance(one, ast.Attribute))
+        self._asked = {_tail(name) for one in read if (name := path(one)) is not None}
 
     def has(self, name: str, *, is_changed_inside: bool) -> bool:
         """Whether it is global, or an attribute or the content of something that the function was given."""
@@ -42,43 +45,64 @@ class Outside:
         """Whether it is such a variable, and nobody begins it again in each epoch."""
         if not self.has(name, is_changed_inside=is_changed_inside):
             return False
-        return not any(one in self._begun for one in prefixes(name)) and not self._is_begun_elsewhere(name)
-
-    def _is_begun_elsewhere(self, name: str) -> bool:
-        own = {id(one) for one in ast.walk(self._place.loop)}
-        first, tail = root(name), name.rpartition(".")[2]
-        for one in _repeated(self._place.tree, None if "." in name else first):
-            names: list[str] = []
-            if isinstance(one, ast.Assign) and id(one) not in own:
-                names = [begun for target in one.targets for begun in targets(target)]
-            elif isinstance(one, ast.Call) and calls.resets(one) and isinstance(one.func, ast.Attribute):
-                names = [path(one.func.value) or ""]
-            if any(begun.rpartition(".")[2] == tail and ("." in begun) == ("." in name) for begun in names):
-                return True
-        return False
+        is_begun = any(one in self._begun for one in prefixes(name))
+        return not is_begun and (f".{_tail(name)}" if "." in name else name) not in self._repeated
 
     def is_asked(self, name: str) -> bool:
         """Whether the source asks it for something anywhere."""
-        tail = name.rpartition(".")[2]
-        asked = (one.value for one in ast.walk(self._place.tree) if isinstance(one, ast.Attribute))
-        return any((path(one) or "").rpartition(".")[2] == tail for one in asked)
+        return _tail(name) in self._asked
 
 
-def _repeated(tree: ast.AST, declared: str | None, *, is_repeated: bool = False) -> Iterator[ast.AST]:
-    """The code that may run again: that of loops and functions, but for ``__init__``.
+def _tail(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _begun_repeatedly(tree: ast.AST, own: set[ast.AST]) -> Iterator[str]:
+    """The variables that code begins which may run again, and attributes, each with a dot before it.
+
+    That is the code of loops and functions, but for ``__init__``. A function begins a variable of the module
+    if it declares it, or a function in it does.
 
     Args:
         tree: of the code.
-        declared: the functions must declare this variable as one of others; None: any function counts.
-        is_repeated: the tree is such code.
+        own: what is assigned there does not count.
     """
-    for child in ast.iter_child_nodes(tree):
-        if is_repeated:
-            yield child
-        if isinstance(child, Function):
-            counts = declared is None or declared in declared_outside(child)
-            if counts and child.name not in ("__init__", "__new__"):
-                yield from _repeated(child, declared, is_repeated=True)
-        else:
-            is_loop = isinstance(child, ast.For | ast.While | ast.AsyncFor)
-            yield from _repeated(child, declared, is_repeated=is_repeated or is_loop)
+    declared = _declared_in_each(tree)
+    left: list[tuple[ast.AST, bool, frozenset[str] | None]] = [(tree, False, None)]
+    while left:
+        one, is_repeated, outer = left.pop()
+        for name in _begun(one, own) if is_repeated else ():
+            if "." in name:
+                yield f".{_tail(name)}"
+            elif outer is None or name in outer:
+                yield name
+        if isinstance(one, Function):
+            if one.name in ("__init__", "__new__"):
+                continue
+            inner = frozenset(declared.get(one, ()))
+            is_repeated, outer = True, inner if outer is None else outer & inner
+        is_repeated = is_repeated or isinstance(one, ast.For | ast.While | ast.AsyncFor)
+        left += [(child, is_repeated, outer) for child in ast.iter_child_nodes(one)]
+
+
+def _begun(one: ast.AST, own: set[ast.AST]) -> list[str]:
+    if isinstance(one, ast.Assign) and one not in own:
+        return [name for target in one.targets for name in targets(target)]
+    if isinstance(one, ast.Call) and calls.resets(one) and isinstance(one.func, ast.Attribute):
+        return [path(one.func.value) or ""]
+    return []
+
+
+def _declared_in_each(tree: ast.AST) -> dict[ast.AST, set[str]]:
+    """What each function declares as ``global`` or ``nonlocal``, and what functions in it do."""
+    found: dict[ast.AST, set[str]] = {}
+    left: list[tuple[ast.AST, tuple[ast.AST, ...]]] = [(tree, ())]
+    while left:
+        one, around = left.pop()
+        if isinstance(one, Function):
+            around = (*around, one)
+        elif isinstance(one, ast.Global | ast.Nonlocal):
+            for function in around:
+                found.setdefault(function, set()).update(one.names)
+        left += [(child, around) for child in ast.iter_child_nodes(one)]
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from outlast.core.source.calls import arguments, passes
-from outlast.core.source.names import assigned, last, path, targets
+from outlast.core.source.names import assigned, last, path, spread, targets
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
@@ -93,13 +93,7 @@ def going_through(tree: ast.AST) -> set[str]:
         >>> sorted(going_through(ast.parse("batches = run.batches(x); bar = tqdm(batches)")))
         ['bar', 'batches']
     """
-    pairs = list(assigned(tree))
-    found: set[str] = set()
-    while True:
-        more = {name for names, value in pairs if _holds(value, found) for name in names}
-        if more <= found:
-            return found
-        found |= more
+    return {*spread(assigned(tree), _holds)}
 
 
 def loaders(tree: ast.AST) -> set[str]:
@@ -116,15 +110,11 @@ def loaders(tree: ast.AST) -> set[str]:
 _GIVEN = frozenset(("batches", "steps", "validation"))
 
 
-def _holds(value: ast.expr, known: set[str]) -> bool:
+def _holds(value: ast.expr, known: frozenset[str]) -> bool:
     """Whether a value is a loop of the run, or goes through one when it is iterated."""
     match value:
         case ast.Call(func=function):
-            if (
-                isinstance(function, ast.Attribute)
-                and passes(value)
-                and last(function) in ("batches", "steps")
-            ):
+            if isinstance(function, ast.Attribute) and function.attr in ("batches", "steps"):
                 return True
             return last(function) != "next" and any(_holds(one, known) for one in value.args)
         case ast.GeneratorExp():

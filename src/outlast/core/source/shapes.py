@@ -16,15 +16,28 @@ def after_either(*ends: tuple[list[ast.stmt], frozenset[str]]) -> frozenset[str]
 
 
 def base(target: ast.AST) -> str | None:
-    """The variable that changes where an item of it, or a value that it gives, does."""
-    while isinstance(target, ast.Subscript | ast.Call):
-        if isinstance(target, ast.Subscript):
+    """The variable that changes where an item of it, an attribute of that, or a value that it gives, does."""
+    while isinstance(target, ast.Subscript | ast.Call | ast.Attribute) and path(target) is None:
+        if isinstance(target, ast.Subscript | ast.Attribute):
             target = target.value
         elif isinstance(target.func, ast.Attribute):
             target = target.func.value
         else:
             return None
     return path(target)
+
+
+def attribute_set(call: ast.Call) -> ast.Attribute | None:
+    """What ``setattr(self, "n", 0)`` sets; None for another call.
+
+    Example:
+        >>> ast.unparse(attribute_set(ast.parse('setattr(self, "n", 0)', mode="eval").body))
+        'self.n'
+    """
+    match call:
+        case ast.Call(func=ast.Name(id="setattr"), args=[owner, ast.Constant(value=str() as name), _]):
+            return ast.Attribute(owner, name, ast.Store())
+    return None
 
 
 def adds_one_to(one: ast.AugAssign) -> bool:
@@ -45,6 +58,12 @@ def is_all(index: ast.AST) -> bool:
     if isinstance(index, ast.Slice):
         return (index.lower, index.upper, index.step) == (None, None, None)
     return isinstance(index, ast.Constant) and index.value is Ellipsis
+
+
+def constant(index: ast.AST) -> int | str | None:
+    """The number or the text that an index is; None if it is computed."""
+    value = index.value if isinstance(index, ast.Constant) else None
+    return value if type(value) in (int, str) else None  # type: ignore[return-value]
 
 
 def captured(pattern: ast.AST) -> frozenset[str]:

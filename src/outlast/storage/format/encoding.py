@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from outlast.core.asking import has
+from outlast.core.asking import asked, has
 from outlast.exceptions import CapabilityError
 from outlast.storage.format import limits
 from outlast.storage.format.dtypes import Array, Bits, as_array, axes_of, bits_of, name_of, transposed
@@ -256,6 +256,8 @@ def _way_out(value: object) -> str:
             return f"convert it with {base.__name__}()"
     if has(value, "mask") and has(value, "__array__"):
         return "store its data and its mask, as two arrays"
+    if str(asked(value, "dtype", "")).startswith("key<"):  # of JAX, which are no plain numbers
+        return "store the numbers in it, jax.random.key_data(key)"
     if has(value, "__array__"):
         return "convert it with np.asarray"
     return "store numbers, text, bytes, arrays, or dicts, lists, tuples and sets of these in its place"
