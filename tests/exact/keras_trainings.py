@@ -482,6 +482,26 @@ def a_dataset_that_shuffles_itself(folder: Path, until: int | None) -> Any:
     return through(folder, until, Shuffled())
 
 
+class Drawing(Shuffled):
+    """Draws noise from the generator that it shuffles with, and makes its order when it is first used."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.later: Any = None
+        self.rng = np.random.default_rng(5)
+
+    def __getitem__(self, index: int) -> Any:
+        if self.later is None:
+            self.later = np.random.permutation(24)
+        x, y = pairs(self.order[self.later])[index]
+        return x + np.random.normal(0, 0.1, x.shape) + self.rng.normal(0, 0.1, x.shape), y
+
+
+@exact
+def a_dataset_that_shuffles_itself_and_draws(folder: Path, until: int | None) -> Any:
+    return through(folder, until, Drawing())
+
+
 class Saved(Shuffled):
     """Has a state."""
 

@@ -13,11 +13,14 @@ from typing import Any
 import keras
 
 from outlast.core.asking import has
-from outlast.frameworks import random_state
+from outlast.frameworks import loaders, random_state
 from outlast.frameworks.batches import Batches
 from outlast.frameworks.keras_batches import KerasBatches
+from outlast.frameworks.orders import Order
 from outlast.frameworks.sources import Source, State, Stream, Uses, stream
 from outlast.frameworks.tensors import to_arrays
+
+_PLAIN = ":plain"  # the name of a dataset's plain attributes among its generators
 
 
 def source(
@@ -57,7 +60,9 @@ class DatasetSource(Source):
     """A ``PyDataset`` that the user wrote.
 
     A resume brings it to its position with its ``load_state_dict``. If it has none, ``on_epoch_end`` is
-    called as often as before, from the random state that the first training began with.
+    called as often as before, from the random state that the first training began with. That shuffles as
+    before only if the batches draw nothing from the same generator, so plain attributes are saved, too: the
+    indices that it shuffles.
     """
 
     def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
@@ -68,6 +73,7 @@ class DatasetSource(Source):
         self._taken = self._skipped = 0
         self._began: Any = None
         self._at: State | None = None
+        self._attributes = {**loaders.generators(data), _PLAIN: Order(data, numbers=True, lists=True)}
         self.for_fit = ForwardedDataset(data, self)
         self._in_order = data.workers <= 1 and not data.use_multiprocessing
 
@@ -94,7 +100,14 @@ class DatasetSource(Source):
 
     def _state(self) -> State:
         saved = to_arrays(self._data.state_dict(), "state/data") if self._has_state else None
-        return {"ended": self._ended.count, "taken": self._taken, "began": self._began, "own": saved}
+        plain = {} if self._has_state else loaders.states(self._attributes)
+        return {
+            "ended": self._ended.count,
+            "taken": self._taken,
+            "began": self._began,
+            "own": saved,
+            "plain": plain,
+        }
 
     def fetch(self, index: int) -> Any:
         """A batch of the user's dataset; in one without an end, counted on from where another process was."""
@@ -121,11 +134,16 @@ class DatasetSource(Source):
         if self._has_state:
             self._data.load_state_dict(state["own"])
             self._ended.count = state["ended"]
-        elif self._ended.count < state["ended"]:
+            return
+        before = loaders.now(self._attributes)
+        if self._ended.count < state["ended"]:
             random_state.restore(state["began"])
         while self._ended.count < state["ended"]:
             self._data.on_epoch_begin()
             self.epoch_ends()
+        if plain := state.get("plain"):
+            loaders.put(self._attributes, before)  # what is there now and does not change
+            loaders.restore(self._attributes, plain, anyway=True)
 
     def end_epoch(self, steps: int | None) -> list[int]:
         """The epoch's checksums; counts the batches of a dataset without an end."""

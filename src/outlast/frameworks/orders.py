@@ -127,8 +127,8 @@ def checksum(order: Any) -> int:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a plain number or a flag."""
-    return isinstance(value, (int, float))
+    """Whether a value is a plain number, a flag, or None, as one is that is not known yet."""
+    return value is None or isinstance(value, (int, float))
 
 
 def is_order(value: Any) -> bool:
@@ -170,8 +170,8 @@ def _copied(value: Any) -> Any:
 def _same(one: Any, other: Any) -> bool:
     import numpy as np
 
-    if type(one) is not type(other):
-        return False
+    if type(one) is not type(other) or one is None:
+        return one is other
     if isinstance(one, (list, dict)):
         return one == other or repr(one) == repr(other)  # NaN is not equal to itself
     return bool(np.array_equal(one, other, equal_nan=is_number(one) or one.dtype.kind == "f"))
@@ -197,9 +197,9 @@ def _set(holder: Any, name: str, value: Any) -> None:
     A class may forbid to set an attribute of itself, as subclasses of PyTorch's DataLoader do.
     """
     live = vars(holder)[name]
-    if has(live, "shape") and live.shape == value.shape:
+    if has(live, "shape") and has(value, "shape") and live.shape == value.shape:
         live[...] = to_tensor(value) if has(live, "detach") else value
-    elif isinstance(live, (list, dict)):
+    elif isinstance(live, (list, dict)) and isinstance(value, type(live)):
         _fill(live, value)
     else:
         vars(holder)[name] = to_tensor(value) if has(live, "detach") else value
