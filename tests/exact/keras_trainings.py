@@ -547,6 +547,25 @@ def a_tf_dataset_that_shuffles(folder: Path, until: int | None) -> Any:
 
 
 @exact
+def a_tf_dataset_that_repeats_and_then_shuffles(folder: Path, until: int | None) -> Any:
+    tf = pytest.importorskip("tensorflow")
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).repeat(2).shuffle(48, seed=3)
+    return through(folder, until, data.batch(8))
+
+
+@said("this tf.data.Dataset shuffles again within an epoch")
+def a_tf_dataset_that_shuffles_twice_in_an_epoch(folder: Path, until: int | None) -> Any:
+    return through(folder, until, tf_dataset().repeat(2).batch(8))
+
+
+@said("this tf.data.Dataset shuffles again within an epoch")
+def a_tf_dataset_that_is_drawn_from_two_that_shuffle(folder: Path, until: int | None) -> Any:
+    two = [tf_dataset().repeat(), tf_dataset().repeat()]
+    drawn = type(two[0]).sample_from_datasets(two, [0.7, 0.3], seed=5)
+    return through(folder, until, drawn.batch(8).take(3).prefetch(2))
+
+
+@exact
 def a_tf_dataset_that_goes_on_over_epochs(folder: Path, until: int | None) -> Any:
     return through(folder, until, tf_dataset().repeat().batch(8).prefetch(2), steps_per_epoch=4)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from outlast.core.asking import has
+from outlast.core.asking import asked, has
 from outlast.frameworks import loaders, random_state
 from outlast.frameworks.batches import Batches
 from outlast.frameworks.keras_batches import KerasBatches
@@ -20,6 +20,12 @@ from outlast.frameworks.orders import Order
 from outlast.frameworks.sources import Source, State, Stream, Uses, stream
 from outlast.frameworks.tensors import to_arrays
 
+_INFINITE = -1  # TensorFlow's number for the length of a dataset without an end
+_LATER = (
+    "Repeat",
+    "Concatenate",
+    "DirectedInterleave",
+)  # datasets that begin others later than with themselves
 _PLAIN = ":plain"  # the name of a dataset's plain attributes among its generators
 
 
@@ -186,7 +192,9 @@ class TensorFlowSource(Source):
         self._begun = Uses.of(data)  # iterators
         self._taken = self._left_out = 0
         self._at: State = {"begun": 0, "taken": 0}
+        self._shuffles_within = _shuffles_within(data, repeated=False)
         cardinality = int(data.cardinality())
+        self._is_endless = cardinality == _INFINITE
         self.length = cardinality if cardinality >= 0 else None
         self.for_fit = self._around(data, cardinality)
 
@@ -236,8 +244,15 @@ class TensorFlowSource(Source):
         self.hand_on(self._at)
 
     def problem(self, state: State | None) -> str | None:
-        """Too many iterators were begun already."""
-        return _used("tf.data.Dataset") if state and self._begun.count > _ended(state) else None
+        """Too many iterators were begun already; a shuffle that begins several times in an iterator."""
+        if state and self._begun.count > _ended(state):
+            return _used("tf.data.Dataset")
+        if self._shuffles_within and not self._is_endless:
+            return (
+                "this tf.data.Dataset shuffles again within an epoch, and nobody knows how often it did: put "
+                "shuffle(...) behind repeat(n), concatenate(...) or sample_from_datasets(...)"
+            )
+        return None
 
     def hand_on(self, state: State) -> None:
         """Begin as many iterators as before, but for one that goes on."""
@@ -251,6 +266,15 @@ class TensorFlowSource(Source):
         ended = steps is None or (self.length is not None and self._taken >= self.length)
         self._at = {"begun": self._begun.count, "taken": 0 if ended else self._taken}
         return super().end_epoch(steps)
+
+
+def _shuffles_within(data: Any, *, repeated: bool) -> bool:
+    """Whether a shuffle of a ``tf.data.Dataset`` begins later than its iterator, or several times in one."""
+    kind = type(data).__name__
+    if repeated and "Shuffle" in kind:
+        return True
+    repeated = repeated or any(one in kind for one in _LATER)
+    return any(_shuffles_within(one, repeated=repeated) for one in asked(data, "_inputs", list)())
 
 
 def _ended(at: State) -> int:
