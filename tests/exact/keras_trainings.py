@@ -482,6 +482,26 @@ def a_dataset_that_shuffles_itself(folder: Path, until: int | None) -> Any:
     return through(folder, until, Shuffled())
 
 
+class Drawing(Shuffled):
+    """Draws noise from the generator that it shuffles with, and makes its order when it is first used."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.later: Any = None
+        self.rng = np.random.default_rng(5)
+
+    def __getitem__(self, index: int) -> Any:
+        if self.later is None:
+            self.later = np.random.permutation(24)
+        x, y = pairs(self.order[self.later])[index]
+        return x + np.random.normal(0, 0.1, x.shape) + self.rng.normal(0, 0.1, x.shape), y
+
+
+@exact
+def a_dataset_that_shuffles_itself_and_draws(folder: Path, until: int | None) -> Any:
+    return through(folder, until, Drawing())
+
+
 class Saved(Shuffled):
     """Has a state."""
 
@@ -524,6 +544,25 @@ def tf_dataset() -> Any:
 @exact
 def a_tf_dataset_that_shuffles(folder: Path, until: int | None) -> Any:
     return through(folder, until, tf_dataset().batch(8).prefetch(2))
+
+
+@exact
+def a_tf_dataset_that_repeats_and_then_shuffles(folder: Path, until: int | None) -> Any:
+    tf = pytest.importorskip("tensorflow")
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).repeat(2).shuffle(48, seed=3)
+    return through(folder, until, data.batch(8))
+
+
+@said("this tf.data.Dataset shuffles again within an epoch")
+def a_tf_dataset_that_shuffles_twice_in_an_epoch(folder: Path, until: int | None) -> Any:
+    return through(folder, until, tf_dataset().repeat(2).batch(8))
+
+
+@said("this tf.data.Dataset shuffles again within an epoch")
+def a_tf_dataset_that_is_drawn_from_two_that_shuffle(folder: Path, until: int | None) -> Any:
+    two = [tf_dataset().repeat(), tf_dataset().repeat()]
+    drawn = type(two[0]).sample_from_datasets(two, [0.7, 0.3], seed=5)
+    return through(folder, until, drawn.batch(8).take(3).prefetch(2))
 
 
 @exact

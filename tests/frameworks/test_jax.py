@@ -615,6 +615,36 @@ def test_a_rate_that_the_loop_does_not_read_is_warned_of(folder: Path) -> None:
     train(run, 3, reading)
 
 
+def with_keys(saved_in: str) -> tuple[Any, Any, Any]:
+    """A module of NNX, a generator of keys, and a state that has it there."""
+    from flax import nnx
+
+    class Model(nnx.Module):  # type: ignore[misc]
+        def __init__(self, rngs: Any) -> None:
+            self.weight, self.rngs = nnx.Param(jnp.ones(2)), rngs
+
+    rngs = nnx.Rngs(7)
+    model = Model(rngs if saved_in == "a module" else nnx.Rngs(8))
+    return model, rngs, {"model": model} | ({"rngs": rngs} if saved_in == "the state" else {})
+
+
+def drawing_step(model: Any, rngs: Any) -> None:
+    model.weight[...] = model.weight[...] + rngs.normal((2,))
+
+
+@pytest.mark.parametrize("saved_in", ["nothing", "the state", "a module"])
+def test_generators_of_keys_of_nnx_that_nobody_saves_are_named(
+    folder: Path, saved_in: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, rngs, state = with_keys(saved_in)
+    run = Run(folder, state=state)
+    for _ in run.epochs(1):
+        for _ in run.batches(range(2)):
+            drawing_step(model, rngs)
+    told = "after a resume the script's own rngs starts over: put it into the state"
+    assert (told in capsys.readouterr().out) == (saved_in == "nothing")
+
+
 def test_a_flag_that_the_script_sets_in_an_epoch_is_warned_of(folder: Path) -> None:
     from flax import nnx
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -95,6 +96,129 @@ def test_a_generator_of_the_dataset_is_where_it_was(
         train(folder / "left", data, until, check_resume=check)
     assert train(folder / "left", data, check_resume=check) == whole
     assert "not identical" not in capsys.readouterr().out
+
+
+class Counted:
+    """A transform, a collate function or a part of either whose result depends on how often it was called."""
+
+    def __init__(self) -> None:
+        self.calls, self.noisy = 0, True
+
+    def __call__(self, item: Any) -> Any:
+        self.calls += 1
+        return item * (1 + self.calls / 100 + (torch.rand(1) if self.noisy and self.calls > 9 else 0))
+
+
+class Transformed(Dataset[Any]):
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return 4 * BATCHES
+
+    def __getitem__(self, index: int) -> Any:
+        return self.transform(torch.tensor([float(index)]))
+
+
+class Batcher:
+    """Collates by a method."""
+
+    def __init__(self) -> None:
+        self.counted, self.batches = Counted(), 0
+
+    def __call__(self, items: Any) -> Any:
+        self.batches += 1
+        return self.counted(torch.stack([*items]) * self.batches)
+
+
+def collating(items: Any, counted: Any) -> Any:
+    return counted(torch.stack([*items]))
+
+
+def counting(kind: str) -> Any:
+    """A loader with a counter in such a place."""
+    counted, plain = Counted(), [torch.tensor([float(one)]) for one in range(4 * BATCHES)]
+    data: Any = Transformed(counted)
+    if kind == "split":
+        data = torch.utils.data.random_split(data, [4 * BATCHES - 4, 4])[0]
+    elif kind == "concatenated":
+        data = torch.utils.data.ConcatDataset([torch.utils.data.Subset(data, range(8)), plain[:12]])
+    elif kind == "composed":
+        data.transform = type("Compose", (), {"__call__": lambda self, item: self.steps[0](item)})()
+        data.transform.steps = [counted]
+    collate = {
+        "collate": Batcher(),
+        "method": Batcher().__call__,
+        "partial": functools.partial(collating, counted=counted),
+    }.get(kind)
+    return DataLoader(data if collate is None else plain, 4, shuffle=True, collate_fn=collate)
+
+
+@pytest.mark.parametrize("check", ["never", "always"])
+@pytest.mark.parametrize(
+    "kind", ["transform", "split", "concatenated", "composed", "collate", "method", "partial"]
+)
+def test_a_counter_in_what_data_hold_is_where_it_was(
+    folder: Path, kind: str, check: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(folder / "whole", lambda: counting(kind), every="epoch")
+    for until in (5, 4):
+        train(folder / "left", lambda: counting(kind), until, check_resume=check)
+    assert train(folder / "left", lambda: counting(kind), check_resume=check) == whole
+    assert "exact" not in capsys.readouterr().out
+
+
+def test_what_the_script_sets_in_a_transform_for_a_validation_it_sets_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(place: Path, until: int | None = None) -> Any:
+        torch.manual_seed(3)
+        adapter, counted = FakeAdapter({"w": [0.0]}), Counted()
+        loader, done = DataLoader(Transformed(counted), 4, shuffle=True), 0
+        run = outlast.Run(place, adapter=adapter, save_every=2, check_resume="never")
+        for _ in run.epochs(3):
+            counted.noisy = True
+            for batch in run.batches(loader):
+                adapter.weights["w"][0] += total(batch)
+                done += 1
+                if done == until:
+                    return run.flush()
+            counted.noisy = False
+            for batch in run.validation(loader):
+                run.log(loss=total(batch))
+        return [*run.history["val_loss"], adapter.weights["w"][0]]
+
+    whole = trained(folder / "whole")
+    for until in (BATCHES + 1, BATCHES - 1):
+        trained(folder / "left", until)
+    assert trained(folder / "left") == whole
+    assert "exact" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("until", [2 * BATCHES + 1, 3 * BATCHES + 5])
+def test_a_loader_that_each_epoch_makes_with_a_seed_of_its_own_is_as_it_makes_it(
+    folder: Path, until: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its dataset, which it makes once, is where it was."""
+
+    def trained(place: Path, until: int | None = None) -> Any:
+        adapter, data, done = FakeAdapter({"w": [0.0]}), Transformed(Counted()), 0
+        torch.manual_seed(3)
+        run = outlast.Run(place, adapter=adapter, check_resume="always")
+        for epoch in run.epochs(4):
+            generator = torch.Generator().manual_seed(100 + epoch)
+            loader = DataLoader(data, 4, shuffle=True, generator=generator)
+            for batch in run.batches(loader):
+                adapter.weights["w"][0] += total(batch) * (run.step % 3)
+                done += 1
+                if done == until:
+                    return run.flush()
+        return adapter.weights["w"][0]
+
+    whole = trained(folder / "whole")
+    trained(folder / "left", until)
+    assert trained(folder / "left") == whole
+    assert "identical" not in capsys.readouterr().out.replace("check: identical", "")
 
 
 def test_batches_that_are_others_when_they_are_loaded_again_are_named(

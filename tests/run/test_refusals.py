@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from outlast import CapabilityError, OutlastWarning, Run, RunChanged
+from outlast import ArgumentError, CapabilityError, OutlastWarning, Run, RunChanged
 
 
 def network() -> torch.nn.Sequential:
@@ -138,3 +138,12 @@ def test_a_module_of_another_width_is_refused_though_it_loads_itself(folder: Pat
     run(2)
     with pytest.raises(RunChanged, match=r"2.weight: float32 \(2,\) in the run, float32 \(4,\) in this code"):
         run(4)
+
+
+def test_parameters_without_a_module_are_refused_with_the_way_out(folder: Path) -> None:
+    points = torch.nn.Parameter(torch.ones(2))
+    adam = torch.optim.Adam([points])
+    with pytest.raises(CapabilityError, match=r"model=torch\.nn\.ParameterDict\({\.\.\.}\)"):
+        train(Run(folder, optimizer=adam), None, adam)
+    with pytest.raises(ArgumentError, match=r"model=torch\.nn\.ParameterDict\({\.\.\.}\)"):
+        train(Run(folder, model={"points": points}, optimizer=adam), None, adam)

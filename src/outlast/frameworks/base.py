@@ -33,8 +33,8 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
     "saving": ("a model that can be saved", _PASS),
     "state": (
         "the model",
-        "Run(folder, callbacks, model=model, optimizer=optimizer); in Keras, pass the run to "
-        "fit(callbacks=[run])",
+        "Run(folder, callbacks, model=model, optimizer=optimizer), of parameters without a module "
+        "model=torch.nn.ParameterDict({...}); in Keras, pass the run to fit(callbacks=[run])",
     ),
 }
 

@@ -12,12 +12,21 @@ from typing import Any
 
 import keras
 
-from outlast.core.asking import has
-from outlast.frameworks import random_state
+from outlast.core.asking import asked, has
+from outlast.frameworks import loaders, random_state
 from outlast.frameworks.batches import Batches
 from outlast.frameworks.keras_batches import KerasBatches
+from outlast.frameworks.orders import Order
 from outlast.frameworks.sources import Source, State, Stream, Uses, stream
 from outlast.frameworks.tensors import to_arrays
+
+_INFINITE = -1  # TensorFlow's number for the length of a dataset without an end
+_LATER = (
+    "Repeat",
+    "Concatenate",
+    "DirectedInterleave",
+)  # datasets that begin others later than with themselves
+_PLAIN = ":plain"  # the name of a dataset's plain attributes among its generators
 
 
 def source(
@@ -57,7 +66,9 @@ class DatasetSource(Source):
     """A ``PyDataset`` that the user wrote.
 
     A resume brings it to its position with its ``load_state_dict``. If it has none, ``on_epoch_end`` is
-    called as often as before, from the random state that the first training began with.
+    called as often as before, from the random state that the first training began with. That shuffles as
+    before only if the batches draw nothing from the same generator, so plain attributes are saved, too: the
+    indices that it shuffles.
     """
 
     def __init__(self, data: Any, checksum: Callable[[Any], int]) -> None:
@@ -68,6 +79,7 @@ class DatasetSource(Source):
         self._taken = self._skipped = 0
         self._began: Any = None
         self._at: State | None = None
+        self._attributes = {**loaders.generators(data), _PLAIN: Order(data, numbers=True, lists=True)}
         self.for_fit = ForwardedDataset(data, self)
         self._in_order = data.workers <= 1 and not data.use_multiprocessing
 
@@ -94,7 +106,14 @@ class DatasetSource(Source):
 
     def _state(self) -> State:
         saved = to_arrays(self._data.state_dict(), "state/data") if self._has_state else None
-        return {"ended": self._ended.count, "taken": self._taken, "began": self._began, "own": saved}
+        plain = {} if self._has_state else loaders.states(self._attributes)
+        return {
+            "ended": self._ended.count,
+            "taken": self._taken,
+            "began": self._began,
+            "own": saved,
+            "plain": plain,
+        }
 
     def fetch(self, index: int) -> Any:
         """A batch of the user's dataset; in one without an end, counted on from where another process was."""
@@ -121,11 +140,16 @@ class DatasetSource(Source):
         if self._has_state:
             self._data.load_state_dict(state["own"])
             self._ended.count = state["ended"]
-        elif self._ended.count < state["ended"]:
+            return
+        before = loaders.now(self._attributes)
+        if self._ended.count < state["ended"]:
             random_state.restore(state["began"])
         while self._ended.count < state["ended"]:
             self._data.on_epoch_begin()
             self.epoch_ends()
+        if plain := state.get("plain"):
+            loaders.put(self._attributes, before)  # what is there now and does not change
+            loaders.restore(self._attributes, plain, anyway=True)
 
     def end_epoch(self, steps: int | None) -> list[int]:
         """The epoch's checksums; counts the batches of a dataset without an end."""
@@ -168,7 +192,9 @@ class TensorFlowSource(Source):
         self._begun = Uses.of(data)  # iterators
         self._taken = self._left_out = 0
         self._at: State = {"begun": 0, "taken": 0}
+        self._shuffles_within = _shuffles_within(data, repeated=False)
         cardinality = int(data.cardinality())
+        self._is_endless = cardinality == _INFINITE
         self.length = cardinality if cardinality >= 0 else None
         self.for_fit = self._around(data, cardinality)
 
@@ -218,8 +244,15 @@ class TensorFlowSource(Source):
         self.hand_on(self._at)
 
     def problem(self, state: State | None) -> str | None:
-        """Too many iterators were begun already."""
-        return _used("tf.data.Dataset") if state and self._begun.count > _ended(state) else None
+        """Too many iterators were begun already; a shuffle that begins several times in an iterator."""
+        if state and self._begun.count > _ended(state):
+            return _used("tf.data.Dataset")
+        if self._shuffles_within and not self._is_endless:
+            return (
+                "this tf.data.Dataset shuffles again within an epoch, and nobody knows how often it did: put "
+                "shuffle(...) behind repeat(n), concatenate(...) or sample_from_datasets(...)"
+            )
+        return None
 
     def hand_on(self, state: State) -> None:
         """Begin as many iterators as before, but for one that goes on."""
@@ -233,6 +266,15 @@ class TensorFlowSource(Source):
         ended = steps is None or (self.length is not None and self._taken >= self.length)
         self._at = {"begun": self._begun.count, "taken": 0 if ended else self._taken}
         return super().end_epoch(steps)
+
+
+def _shuffles_within(data: Any, *, repeated: bool) -> bool:
+    """Whether a shuffle of a ``tf.data.Dataset`` begins later than its iterator, or several times in one."""
+    kind = type(data).__name__
+    if repeated and "Shuffle" in kind:
+        return True
+    repeated = repeated or any(one in kind for one in _LATER)
+    return any(_shuffles_within(one, repeated=repeated) for one in asked(data, "_inputs", list)())
 
 
 def _ended(at: State) -> int:

@@ -1,7 +1,8 @@
 """What the order of a loader's batches depends on, beside the global generators.
 
 A loader holds random generators, and so do its samplers and its dataset; a sampler of one's own may count
-its passes or shuffle a list. All of this is found through what wraps the loader: tqdm, enumerate, zip.
+its passes or shuffle a list, a dataset, a transform or a collate function its items. All of this is found
+through what wraps the loader: tqdm, enumerate, zip.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.asking import asked, has
-from outlast.frameworks import held_generators, positioned, random_state
+from outlast.frameworks import held_data, held_generators, positioned, random_state
 from outlast.frameworks.batches import Pass
-from outlast.frameworks.orders import Order, is_order
+from outlast.frameworks.orders import Order, is_number, is_order
 
-_PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
+_FIRST_PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
+_PLACES = (*_FIRST_PLACES, "collate_fn")
+_PLAIN = ":plain"
+_OF_ITEMS = ("dataset", "collate_fn")  # which are asked for the items of a batch, not for which those are
 _OF_A_PASS = (
     "_iterator"  # what a loader keeps of the pass at hand, which holds its sampler under another name
 )
@@ -87,9 +91,15 @@ def _holders(loader: Any) -> Iterator[tuple[str, Any]]:
         holder = loader
         for name in filter(None, place.split(".")):
             holder = asked(holder, name)
-        if holder is not None and not any(holder is one for one in seen):
-            seen.append(holder)
-            yield place, holder
+        if place == "collate_fn":
+            holder = held_data.owner(holder)
+            if held_data.is_trained(holder):
+                continue
+        inner = held_data.holders(place, holder) if place in _OF_ITEMS else []
+        for where, one in [(place, holder), *inner]:
+            if one is not None and not any(one is other for other in seen):
+                seen.append(one)
+                yield where, one
 
 
 def generators(loader: Any) -> dict[str, Any]:
@@ -114,12 +124,21 @@ def generators(loader: Any) -> dict[str, Any]:
 
 def orders(loader: Any) -> dict[str, Order]:
     """The plain attributes that change as a loader is used, by place."""
-    holders = {place: one for place, one in _holders(loader) if _attributes(one)}
     return {
-        f"{place}:plain": Order(one, numbers=not _is_torchs(one), lists=place != "dataset" or _has_order(one))
-        for place, one in holders.items()
-        if not _is_torchs(one) or any(map(is_order, _attributes(one).values()))
+        f"{place}{_PLAIN}": Order(
+            one,
+            numbers=not _is_torchs(one),
+            lists=_has_lists(place, one),
+            own=place not in _FIRST_PLACES,
+        )
+        for place, one in _holders(loader)
+        if _may_change(place, one)
     }
+
+
+def is_held(place: str) -> bool:
+    """Whether an order is one of what data hold, by its place: these came later than the first runs."""
+    return place.endswith(_PLAIN) and place.removesuffix(_PLAIN) not in _FIRST_PLACES
 
 
 def of_order(loader: Any) -> dict[str, Any]:
@@ -127,15 +146,30 @@ def of_order(loader: Any) -> dict[str, Any]:
 
     A sampler often holds the dataset, whose own generators say nothing of it.
     """
-    found = {**generators(loader), **orders(loader)}
-    dataset = asked(loader, "dataset")
-    attributes = {"generator": asked(dataset, "generator"), **_attributes(dataset)}
-    theirs = [value for _, value in held_generators.held(attributes)]
+    theirs = [
+        value
+        for place, holder in _holders(loader)
+        if place.startswith(_OF_ITEMS)
+        for _, value in held_generators.held({"generator": asked(holder, "generator"), **_attributes(holder)})
+    ]
     return {
         place: one
-        for place, one in found.items()
-        if not place.startswith("dataset") and not any(one is other for other in theirs)
+        for place, one in {**generators(loader), **orders(loader)}.items()
+        if not place.startswith(_OF_ITEMS) and not any(one is other for other in theirs)
     }
+
+
+def _may_change(place: str, holder: Any) -> bool:
+    """Whether a holder has attributes that may; of what data hold, only those that do count."""
+    values = _attributes(holder).values()
+    if _is_torchs(holder):
+        return any(map(is_order, values))
+    return any(map(is_number, values)) if place not in _PLACES else bool(values)
+
+
+def _has_lists(place: str, holder: Any) -> bool:
+    """Whether lists of a holder are no data."""
+    return (place in _PLACES and place != "dataset") or _has_order(holder)
 
 
 def _is_torchs(holder: Any) -> bool:

@@ -20,11 +20,15 @@ class Order:
         holder: held weakly.
         numbers: look at numbers.
         lists: look at lists and arrays; not in a dataset of the user's, where they are the data.
+        own: only what changes while the loader is iterated: what else changes, such as a flag that is set
+            for a validation, the script sets again.
     """
 
-    def __init__(self, holder: Any, numbers: bool, lists: bool) -> None:
+    def __init__(self, holder: Any, numbers: bool, lists: bool, *, own: bool = False) -> None:
         self._holder, self._numbers, self._lists = weakly(holder), numbers, lists
         self._born = self.now()
+        self._own: set[str] | None = set() if own else None
+        self._begun: dict[str, Any] | None = None
         self._checksums: dict[str, int] = {}  # of what was born, as far as somebody asked
 
     def is_of(self, other: Any) -> bool:
@@ -40,7 +44,7 @@ class Order:
             if has(value, "shape")
             else value
             for name, value in asked(self._holder(), "__dict__", {}).items()
-            if (self._numbers and _is_number(value)) or (self._lists and is_order(value))
+            if (self._numbers and is_number(value)) or (self._lists and is_order(value))
         }
 
     def put(self, values: Mapping[str, Any]) -> None:
@@ -48,14 +52,31 @@ class Order:
         for name, value in values.items():
             _set(self._holder(), name, _copied(value))
 
+    def begin(self) -> None:
+        """The loader is about to be iterated."""
+        self._begun = self.now() if self._own is not None else None
+
+    def leave(self) -> None:
+        """It is iterated no longer."""
+        self._note_own(self.now())
+        self._begun = None
+
+    def _note_own(self, now: Mapping[str, Any]) -> None:
+        if self._own is not None and self._begun is not None:
+            begun = self._begun
+            self._own |= {name for name in now if name in begun and not _same(begun[name], now[name])}
+
     def state(self) -> dict[str, Any]:
         """What has changed, before and now; and checksums of lists that have not."""
         now = self.now()
+        self._note_own(now)
         there = {name: before for name, before in self._born.items() if name in now}
         changed = {
-            name: [before, now[name]] for name, before in there.items() if not _same(before, now[name])
+            name: [before, now[name]]
+            for name, before in there.items()
+            if not _same(before, now[name]) and (self._own is None or name in self._own)
         }
-        lists = [name for name, before in there.items() if name not in changed and not _is_number(before)]
+        lists = [name for name, before in there.items() if name not in changed and not is_number(before)]
         return {"changed": changed, "lists": {name: self._checksum(name) for name in lists}}
 
     def _checksum(self, name: str) -> int:
@@ -83,7 +104,8 @@ class Order:
             anyway: it is of this process.
 
         Returns:
-            The names of attributes that this start has set to another value.
+            The names of lists that this start has made otherwise. A number that it has set, such as
+            ``dataset.epoch = epoch``, it sets in each epoch.
         """
         holder, now, changed = self._holder(), self.now(), saved.get("changed", {})
         kept = [] if anyway else self._otherwise(saved)
@@ -92,7 +114,10 @@ class Order:
                 _set(holder, name, value)
                 self._born[name] = before
                 self._checksums.pop(name, None)
+        if self._own is not None:
+            self._own |= changed.keys()
         kept = [name for name in kept if name not in changed or not _same(now[name], changed[name][1])]
+        kept = [name for name in kept if not is_number(now[name])]
         return [f"{name} of {type(holder).__name__}" for name in kept]
 
 
@@ -101,8 +126,9 @@ def checksum(order: Any) -> int:
     return zlib.crc32(repr(order if isinstance(order, (list, dict)) else order.tobytes()).encode())
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
+def is_number(value: Any) -> bool:
+    """Whether a value is a plain number, a flag, or None, as one is that is not known yet."""
+    return value is None or isinstance(value, (int, float))
 
 
 def is_order(value: Any) -> bool:
@@ -144,11 +170,11 @@ def _copied(value: Any) -> Any:
 def _same(one: Any, other: Any) -> bool:
     import numpy as np
 
-    if type(one) is not type(other):
-        return False
+    if type(one) is not type(other) or one is None:
+        return one is other
     if isinstance(one, (list, dict)):
         return one == other or repr(one) == repr(other)  # NaN is not equal to itself
-    return bool(np.array_equal(one, other, equal_nan=_is_number(one) or one.dtype.kind == "f"))
+    return bool(np.array_equal(one, other, equal_nan=is_number(one) or one.dtype.kind == "f"))
 
 
 def _fill(live: Any, value: Any) -> None:
@@ -171,9 +197,9 @@ def _set(holder: Any, name: str, value: Any) -> None:
     A class may forbid to set an attribute of itself, as subclasses of PyTorch's DataLoader do.
     """
     live = vars(holder)[name]
-    if has(live, "shape") and live.shape == value.shape:
+    if has(live, "shape") and has(value, "shape") and live.shape == value.shape:
         live[...] = to_tensor(value) if has(live, "detach") else value
-    elif isinstance(live, (list, dict)):
+    elif isinstance(live, (list, dict)) and isinstance(value, type(live)):
         _fill(live, value)
     else:
         vars(holder)[name] = to_tensor(value) if has(live, "detach") else value

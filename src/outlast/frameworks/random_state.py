@@ -87,6 +87,20 @@ def is_generator(thing: Any) -> bool:
     )
 
 
+def gives_keys(thing: Any) -> bool:
+    """Whether it is a generator of keys of Flax's: ``nnx.Rngs``, or a stream. A JAX state saves it."""
+    nnx = sys.modules.get("flax.nnx")
+    kinds = tuple(kind for name in ("Rngs", "RngStream") if (kind := getattr(nnx, name, None)) is not None)
+    return isinstance(thing, kinds)
+
+
+def has_keys_of(state: Any, thing: Any) -> bool:
+    """Whether such a generator is in a state, in a module there too."""
+    if not gives_keys(thing):
+        return False
+    return any(one is thing for _, one in sys.modules["flax.nnx"].iter_graph(state))
+
+
 def of_generator(generator: Any) -> Any:
     """The state of one generator, or of Python's module ``random``.
 

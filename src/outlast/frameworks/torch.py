@@ -40,10 +40,11 @@ def training(model: Any, optimizer: Any) -> Training:
         ArgumentError: the model has no state dict, or an optimizer has no parameter groups.
     """
     if model is not None and not hasattr(model, "state_dict"):
+        way = "ParameterDict({...})" if isinstance(model, Mapping) else "ParameterList([...])"
         raise ArgumentError(
             f"model must be a PyTorch module, but is a {type(model).__name__}: pass the model itself, not "
-            "its parameters. Bare tensors can be a model, too: torch.nn.ParameterList([...]), of "
-            "torch.nn.Parameter."
+            "its parameters. Bare tensors can be a model, too, of torch.nn.Parameter: "
+            f"model=torch.nn.{way}."
         )
     for name, one in optimizers_by_name(optimizer).items():
         if not hasattr(one, "param_groups"):

@@ -46,6 +46,8 @@ class _Known:
         kind: "lasting" if they were used again; "fresh" if they replaced others that are gone: then the
             script makes them in every epoch, and a resume must put nothing back.
         set_here: orders that the script has set in this start, unless it makes the loader in every epoch.
+        renewed: places of what the script makes in every epoch, though it does not all: a loader of a
+            dataset that it made once. A resume puts nothing back there.
     """
 
     loader: Callable[[], Any]
@@ -53,10 +55,12 @@ class _Known:
     born: int
     kind: Literal["new", "lasting", "fresh"] = "new"
     set_here: Sequence[str] = ()
+    renewed: frozenset[str] = frozenset()
 
-    def saved(self) -> dict[str, Any]:
-        """For a resume point."""
-        states = {} if self.kind == "fresh" else loaders.states(self.generators)
+    def saved(self, *, inside: bool) -> dict[str, Any]:
+        """For a resume point; inside an epoch that is where the script has made them already."""
+        states = {} if self.kind == "fresh" and not inside else loaders.states(self.generators)
+        states = {place: one for place, one in states.items() if inside or place not in self.renewed}
         return {"born": self.born, "kind": self.kind, "states": states}
 
 
@@ -93,6 +97,16 @@ class Generators:
         """Before it is iterated: a loader, or what wraps one or several."""
         for found in loaders.within(iterable):
             self._meet(found)
+        for order in self._orders():
+            order.begin()
+
+    def leave(self) -> None:
+        """No loader is iterated any more."""
+        for order in self._orders():
+            order.leave()
+
+    def _orders(self) -> list[Order]:
+        return [one for known in self._known for one in known.generators.values() if isinstance(one, Order)]
 
     def holds(self, value: Any) -> bool:
         """Whether a value is one of a loader that was met."""
@@ -107,14 +121,9 @@ class Generators:
         for known in self._known:
             if any(_are_same(new, old) for new in sources.values() for old in known.generators.values()):
                 born = {place: one for place, one in known.generators.items() if place in sources}
-                known.loader, known.generators, known.kind = (
-                    weakly(found.holder),
-                    {
-                        **sources,
-                        **{place: one for place, one in born.items() if _are_same(one, sources[place])},
-                    },
-                    "lasting",
-                )
+                same = {place: one for place, one in born.items() if _are_same(one, sources[place])}
+                known.loader, known.kind = weakly(found.holder), "lasting"
+                known.generators, known.renewed = {**sources, **same}, frozenset(born.keys() - same.keys())
                 self._tell_of_set(known)
                 return
         self._add(_Known(weakly(found.holder), sources, _checksum(sources)), found)
@@ -130,6 +139,8 @@ class Generators:
             new.kind, new.born = saved["kind"], saved["born"]
             loaders.begin_workers(found.holder)
             new.set_here = loaders.restore(new.generators, saved["states"])
+            if saved["kind"] == "lasting":
+                new.renewed = frozenset(new.generators.keys() - saved["states"].keys())
             if self._inside or saved["kind"] != "new":
                 self._tell_of_set(new)
             if found.begun and saved["states"]:
@@ -193,9 +204,13 @@ class Generators:
         for known, one in zip(self._known, saved, strict=False):
             loaders.restore(known.generators, one["states"], anyway=True)
 
-    def state(self) -> list[Saved]:
-        """What the next epoch's order of batches depends on, beside the global generators."""
-        return [*(known.saved() for known in self._known), *filter(None, self._saved)]
+    def state(self, *, inside: bool = False) -> list[Saved]:
+        """What the next epoch's order of batches depends on, beside the global generators.
+
+        Args:
+            inside: what the rest of this epoch depends on.
+        """
+        return [*(known.saved(inside=inside) for known in self._known), *filter(None, self._saved)]
 
 
 def _are_same(one: Any, other: Any) -> bool:
@@ -204,7 +219,7 @@ def _are_same(one: Any, other: Any) -> bool:
 
 def _checksum(found: Mapping[str, Any]) -> int:
     """Of the generators, in which orders count by their number alone: the script may set them before."""
-    states = loaders.now(found).items()
+    states = [(place, one) for place, one in loaders.now(found).items() if not loaders.is_held(place)]
     return _crc(["order" if isinstance(found[place], Order) else one for place, one in states])
 
 

@@ -17,7 +17,7 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
 from outlast.core.run_state import START, Moment, Position, RunState
 from outlast.exceptions import FileError, OutlastError, OutlastWarning, RunChanged, UsageError, warn
-from outlast.frameworks import loaders, under_way
+from outlast.frameworks import loaders, random_state, under_way
 from outlast.run import beforehand, parts, rehearsal, settings, source
 from outlast.run.attributes import AttributesPart
 from outlast.run.contents import Contents, frozen
@@ -882,7 +882,9 @@ class Host(OwnLoop):
         ]
         if self._loader_at_hand is not None:
             known += [found.holder for found in loaders.within(self._loader_at_hand)]
-        return is_held(value, [*known, *self._parts.values(), *self.callbacks]) or self._loop.holds(value)
+        if self._loop.holds(value) or random_state.has_keys_of(self.training.model, value):
+            return True
+        return is_held(value, [*known, *self._parts.values(), *self.callbacks])
 
     def _say_of_run(self, text: str) -> None:
         if self.folder is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from outlast.core.asking import asked, has, shows
 from outlast.core.source.carried import Carried
 from outlast.frameworks.bystanders import is_bystander
-from outlast.frameworks.random_state import is_generator
+from outlast.frameworks.random_state import gives_keys, is_generator
 from outlast.run.parts import is_stateful
 
 _NUMBERS = (bool, int, float, complex)
@@ -30,7 +30,7 @@ _KEEP = "keep it in run.extra"
 
 def is_rng(value: Any) -> bool:
     """Whether it is a random generator, but not a module with the global one."""
-    return is_generator(value) and not isinstance(value, (ModuleType, type))
+    return gives_keys(value) or (is_generator(value) and not isinstance(value, (ModuleType, type)))
 
 
 def counts(value: Any, one: Carried) -> bool:
@@ -68,6 +68,8 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False) -> s
     name, short = one.name, one.name.rpartition(".")[2]
     ways = {way.removeprefix("[]") for way in one.ways}
     is_sum = bool(ways & _ADDING) or "+=" in ways
+    if gives_keys(value):
+        return "put it into the state"
     if is_rng(value) or (is_stateful(value) and not is_metric(value)):
         return f"pass it to the Run, Run(..., {short}={name})"
     if _is_iterator(value):

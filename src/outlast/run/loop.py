@@ -218,6 +218,7 @@ class Loop(AnyPart):
                 self._in_batch = False
         finally:
             self._in_batch = False
+            self._generators.leave()
         if self._count == before:
             raise _nothing_came("run.batches", loader)
 
@@ -385,7 +386,9 @@ class Loop(AnyPart):
         self._check("run.validation", loader)
         begin(loader)
         self.fetching.meet(loader)
-        self._validation = scope = Validation(self.last, random_state.collect(), self._generators.state())
+        self._validation = scope = Validation(
+            self.last, random_state.collect(), self._generators.state(inside=True)
+        )
         self._of_validations.meet(loader)
         batch = -1
         try:
@@ -403,6 +406,7 @@ class Loop(AnyPart):
         if scope is None or scope is not self._validation:
             return
         self._validation, self._ended, self.last = None, scope, scope.last
+        self._of_validations.leave()
         self._generators.restore(scope.loaders)
         random_state.restore(scope.random)
         self._means.adopt(scope.means, validation_name)
@@ -441,12 +445,13 @@ class Loop(AnyPart):
 
     def collect(self) -> dict[str, Any]:
         """What the next epoch's order of batches depends on, beside the global generators."""
+        inside = self._inside()
         return {
-            "loaders": self._generators.state(),
+            "loaders": self._generators.state(inside=inside is not None),
             "validation_loaders": self._of_validations.state(),
             "batches": self._seen.saved(),
             "sizes": self.first_sizes,
-            "inside": self._inside(),
+            "inside": inside,
             "passes": self._saved_passes(),
             "draws": self.fetching.base,
             "total": self._total if self._goes_on is None else self._goes_on.get("total", 0),

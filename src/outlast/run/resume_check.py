@@ -285,13 +285,17 @@ def _has_no_batch(before: RunState, newest: RunState) -> bool:
 
 
 def _with_known_loaders(before: Mapping[str, Tree], newest: Mapping[str, Tree]) -> dict[str, Tree]:
-    """What was saved before, with the kinds of loaders that later epochs have shown."""
-    kinds = [one["kind"] for one in newest["loop"]["loaders"]]
+    """What was saved before, with what later epochs have shown: the kinds of loaders, what is made anew."""
+    is_inside = before["loop"].get("inside") is not None  # where all of the epoch's goes back
     loaders = [
-        {**one, "kind": kind, "states": {} if kind == "fresh" else one["states"]}
-        for one, kind in zip(before["loop"]["loaders"], kinds, strict=False)
+        {**one, "kind": after["kind"], "states": one["states"] if is_inside else _lasting(one, after)}
+        for one, after in zip(before["loop"]["loaders"], newest["loop"]["loaders"], strict=False)
     ]
     return {**before, "loop": {**before["loop"], "loaders": loaders}}
+
+
+def _lasting(one: Tree, after: Tree) -> Tree:
+    return {place: state for place, state in one["states"].items() if place in after["states"]}
 
 
 def _too_long(store: Store, numbers: Collection[int]) -> str:
