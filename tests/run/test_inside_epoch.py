@@ -126,7 +126,7 @@ def test_with_warn_what_could_not_be_saved_is_saved_later(
 
     def act(epoch: int, batch: int) -> None:
         if (epoch, batch) == at:
-            run._store._settle()
+            run._store.settle()
             failing.times = times
 
     with pytest.warns(OutlastWarning, match="No space left"):
