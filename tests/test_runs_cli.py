@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -609,12 +610,14 @@ def test_a_run_that_was_killed_is_whole_whenever_it_was(
     monkeypatch.setattr(limits, "KEPT_LINES", 3)
     monkeypatch.setattr(limits, "REMAINING_LINES", 1)
     run, points = tmp_path / "run", []
+    one_at_a_time = threading.Lock()  # files are synced together
 
     def looked_at(name: str, arguments: tuple[Any, ...], real: Callable[..., Any]) -> Any:
         if (run / "run.json").exists():
-            shutil.copytree(run, tmp_path / "killed")
-            found = verify(str(tmp_path / "killed"))
-            shutil.rmtree(tmp_path / "killed")
+            with one_at_a_time:
+                shutil.copytree(run, tmp_path / "killed")
+                found = verify(str(tmp_path / "killed"))
+                shutil.rmtree(tmp_path / "killed")
             assert found.holds, found.to_json()
             assert found.outlook is not None and not found.outlook.loses
             points.append((found.outlook.point or 0, found.run.status))

@@ -28,8 +28,7 @@ def holders(place: str, thing: Any) -> list[tuple[str, Any]]:
     that is a trainer, which looks after itself.
 
     Example:
-        >>> class Flip: ...
-        >>> class Data: ...
+        >>> Flip, Data = (type(name, (), {"__module__": "script"}) for name in ("Flip", "Data"))
         >>> data = Data()
         >>> data.steps = [Flip(), 3]
         >>> [place for place, _ in holders("dataset", data)]
