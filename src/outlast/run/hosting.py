@@ -250,12 +250,14 @@ class Host(OwnLoop):
             self._commit_inside(here)  # what is compared was saved there
 
     def _leave_batch(self, batch: int) -> None:
-        may_be_due, every = self._check is not None, self._every
+        every, is_asked = self._every, self._signals.have_come
+        may_be_due = self._check is not None
         if every is not None and not may_be_due:
-            may_be_due = every.is_due(self._counted(batch)) or self._signals.have_come
+            may_be_due = is_asked or every.is_due(self._counted(batch))
         if may_be_due:
             self._end_batch(batch)
-        if self._signals.have_come:
+            is_asked = self._signals.have_come  # one may have come in the save
+        if is_asked:
             self._safe_point()
 
     def _counted(self, batch: int) -> int:
