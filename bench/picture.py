@@ -42,6 +42,16 @@ class Panel:
     ways: dict[str, str]
 
 
+_SAVES = {
+    "a resume point": "outlast's resume point",
+    "its async_save": "PyTorch's DCP, async_save",
+    "Orbax, asynchronous": "",
+    "safetensors + fsync": "",
+    "torch.save + fsync": "",
+    "Lightning's save_checkpoint + fsync": "Lightning + fsync",
+    "Keras's `.keras` + fsync": "Keras's .keras + fsync",
+}
+
 PANELS = [
     Panel(
         "A batch, ten callbacks that have no hook of batches: beside a bare loop",
@@ -76,28 +86,12 @@ PANELS = [
     Panel(
         "100 MB saved, how long training waits: beside one copy of the memory",
         r"100 MB saved: how long training waits",
-        {
-            "a resume point": "outlast's resume point",
-            "its async_save": "PyTorch's DCP, async_save",
-            "Orbax, asynchronous": "",
-            "safetensors + fsync": "",
-            "torch.save + fsync": "",
-            "Lightning's save_checkpoint + fsync": "Lightning + fsync",
-            "Keras's `.keras` + fsync": "Keras's .keras + fsync",
-        },
+        _SAVES,
     ),
     Panel(
         "100 MB saved, until it is durable: beside write + fsync",
         r"100 MB saved: until it is durable",
-        {
-            "a resume point": "outlast's resume point",
-            "its async_save": "PyTorch's DCP, async_save",
-            "Orbax, asynchronous": "",
-            "safetensors + fsync": "",
-            "torch.save + fsync": "",
-            "Lightning's save_checkpoint + fsync": "Lightning + fsync",
-            "Keras's `.keras` + fsync": "Keras's .keras + fsync",
-        },
+        _SAVES,
     ),
     Panel(
         "100 MB loaded from memory: beside a plain read",

@@ -80,7 +80,7 @@ class Around:
         kinds = dict(_kinds(tree, frame.f_lineno, resolved))
         code, own = _function(tree, frame), frame.f_code.co_name
         loops = _loops(code, resolved) if code is not None else []
-        if _passes_on(frame):
+        if source.passes_on(frame):
             carried = [one for _, line in loops for one in self._carried(frame, tree, line)]
             if carried or kinds:
                 yield own, _of_generator(own, loop, carried, [*kinds.values()])
@@ -213,7 +213,9 @@ def _asking(frame: FrameType | None) -> tuple[FrameType | None, list[FrameType]]
             inner = frame
         else:
             frames.append(frame)
-            if not (_passes_on(frame) or frame.f_code.co_name == "__next__" or _is_installed(frame.f_code)):
+            if not (
+                source.passes_on(frame) or frame.f_code.co_name == "__next__" or _is_installed(frame.f_code)
+            ):
                 break
         frame = frame.f_back
     return inner, frames
@@ -270,10 +272,6 @@ def _function(tree: ast.Module, frame: FrameType) -> ast.AST | None:
         if min([one.lineno, *(wrapper.lineno for wrapper in one.decorator_list)]) == first:
             return one
     return None
-
-
-def _passes_on(frame: FrameType) -> bool:
-    return bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
 
 
 def _package(frame: FrameType) -> str:

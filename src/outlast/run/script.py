@@ -120,7 +120,7 @@ class Script:
     def _looked(self, frames: Iterable[FrameType], *, inside: bool, is_jax: bool) -> list[Named]:
         for frame in frames:
             place = place_at(_parsed(frame), frame.f_lineno, _INSIDE if inside else _AROUND)
-            if _passes_on(frame) and not (place is not None and _is_marked(place)):
+            if source.passes_on(frame) and not (place is not None and _is_marked(place)):
                 continue  # a generator around ours, such as a progress bar
             if place is None:
                 return []
@@ -201,13 +201,9 @@ def _asking() -> Iterator[FrameType]:
         name = str(frame.f_globals.get("__name__", ""))
         if name.partition(".")[0] != _OURS:
             yield frame
-            if not _passes_on(frame):
+            if not source.passes_on(frame):
                 return
         frame = frame.f_back
-
-
-def _passes_on(frame: FrameType) -> bool:
-    return bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
 
 
 def _marks(place: Place) -> set[str]:
@@ -221,7 +217,7 @@ def _is_marked(place: Place) -> bool:
 
 def _parsed(frame: FrameType) -> ast.Module:
     """The file or the notebook's cell that the frame's code is from; empty where it cannot be had."""
-    if _passes_on(frame) and not any(f".{kind}(" in source.text(frame) for kind in _INSIDE | _AROUND):
+    if source.passes_on(frame) and not any(f".{kind}(" in source.text(frame) for kind in _INSIDE | _AROUND):
         return ast.Module([], [])  # that of a package: it need not be read
     return source.parsed(frame)
 

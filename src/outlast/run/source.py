@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,11 @@ def remembered() -> Iterator[None]:
         yield
     finally:
         _remembered.clear()  # a tree takes much memory
+
+
+def passes_on(frame: FrameType) -> bool:
+    """Whether it is a generator's, which hands on what it is given, as a progress bar does."""
+    return bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
 
 
 def text(frame: FrameType) -> str:
