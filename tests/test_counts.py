@@ -74,7 +74,7 @@ def test_a_hundred_thousand_epochs_leave_no_memory(tmp_path: Path) -> None:
 
 
 IN_A_LOOP = """
-import os, sys
+import os, sys, time
 import outlast
 from outlast.testing import FakeAdapter
 
@@ -82,7 +82,10 @@ run = outlast.Run(sys.argv[1], [outlast.EarlyStopping("loss"), outlast.CSVLogger
                   save_every=10**6)
 for _ in run.epochs(1):
     for batch in run.batches([0.0] * 20_000):
-        if batch == 0.0 and run.batch in (1_000, 19_000):
+        if run.batch == 1_000:
+            run.flush()
+            time.sleep(0.2)  # and the writer has come to its rest
+        if run.batch in (1_001, 19_000):
             os.getppid()  # marks the part that is looked at
         run.log(loss=0.5)
 """

@@ -250,20 +250,17 @@ class Host(OwnLoop):
             self._commit_inside(here)  # what is compared was saved there
 
     def _leave_batch(self, batch: int) -> None:
-        every, is_asked = self._every, self._signals.have_come
-        may_be_due = self._check is not None
-        if every is not None and not may_be_due:
-            may_be_due = is_asked or every.is_due(self._counted(batch))
-        if may_be_due:
+        every, signals = self._every, self._signals
+        if self._check is not None or (
+            every is not None and (signals.have_come or every.is_due(self._counted(batch)))
+        ):
             self._end_batch(batch)
-            is_asked = self._signals.have_come  # one may have come in the save
-        if is_asked:
+        if signals.have_come:  # before the save, or in it
             self._safe_point()
 
     def _counted(self, batch: int) -> int:
         """What ``save_every`` counts: batches of the epoch, or steps where there are no epochs."""
-        steps = None if self._rows_wanted is None else self._loop.step
-        return batch + 1 if steps is None else steps
+        return batch + 1 if self._rows_wanted is None else self._loop.step or 0
 
     def _end_batches(self) -> None:
         """A framework's fit has left the batches of the epoch."""

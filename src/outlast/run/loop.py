@@ -12,7 +12,7 @@ from outlast.core.run_state import Moment
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
 from outlast.frameworks import random_state
 from outlast.run import left_loaders, settings
-from outlast.run.batches import Batches
+from outlast.run.batches import Batches, checksum
 from outlast.run.fetching import Fetching, Place, checksums_of
 from outlast.run.generators import Firsts, Generators
 from outlast.run.inside import Begun, kept
@@ -52,6 +52,7 @@ class Loop(AnyPart):
     Attributes:
         last: what was logged in the batch at hand.
         in_epoch: whether an epoch is under way, so that metrics have a row to be in.
+        has_validated: whether there was a validation of whose end nobody has heard.
         fetching: begins the loaders' iterators.
     """
 
@@ -67,6 +68,7 @@ class Loop(AnyPart):
         self._in_batch = False
         self._validation: Validation | None = None  # under way
         self._ended: Validation | None = None  # of which nobody has heard
+        self.has_validated = False
         self._count = self._total = 0  # batches of the epoch, and of the training
         self._generators, self._of_validations = Generators(), Generators()
         self._seen = Batches()
@@ -85,6 +87,7 @@ class Loop(AnyPart):
         self._means, self._seen, self.begins_epoch = Means(), Batches(), True
         self.leave()
         self.in_epoch, self._count, self._ended, self._turn = True, 0, None, 0
+        self.has_validated = False
         if self._begun is not None:
             self._begun = Begun()
         self._generators.begin_epoch()
@@ -143,8 +146,8 @@ class Loop(AnyPart):
     def saw(self, batches: Iterable[int]) -> None:
         """An epoch's batches, by their checksums, of a loop that fetches them itself."""
         self._seen = Batches()
-        for checksum in batches:
-            self._seen.add(checksum)
+        for one in batches:
+            self._seen.add(one)
 
     def end_epoch(self) -> dict[str, Any]:
         """The epoch's metrics; none can be logged any more."""
@@ -233,7 +236,7 @@ class Loop(AnyPart):
 
     def _came(self, data: Any) -> tuple[int, Any]:
         self.last = {}
-        self._seen.note(data)
+        self._seen.add(checksum(data))
         self._in_batch, self._count, self._total = True, self._count + 1, self._total + 1
         return self._count - 1, data
 
@@ -389,6 +392,7 @@ class Loop(AnyPart):
         self._validation = scope = Validation(
             self.last, random_state.collect(), self._generators.state(inside=True)
         )
+        self.has_validated = True
         self._of_validations.meet(loader)
         batch = -1
         try:
@@ -411,15 +415,10 @@ class Loop(AnyPart):
         random_state.restore(scope.random)
         self._means.adopt(scope.means, validation_name)
 
-    @property
-    def has_validated(self) -> bool:
-        """Whether there was a validation of whose end nobody has heard."""
-        return self._validation is not None or self._ended is not None
-
     def take_ended_validation(self) -> Means | None:
         """What was logged in a validation, which ends now if it has not; once, for those who hear of it."""
         self._end(self._validation)
-        ended, self._ended = self._ended, None
+        ended, self._ended, self.has_validated = self._ended, None, False
         return None if ended is None else ended.means
 
     def _check(self, who: str, loader: Any) -> None:

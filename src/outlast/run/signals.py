@@ -45,6 +45,7 @@ class Signals:
     Attributes:
         pending: the signal that ends the training; None if none came.
         waiting: those that the script's own handlers have not heard of.
+        have_come: whether there are any of these two, for which the next safe point is waited for.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Signals:
         self._kept: FrameType | None = None
         self.pending: int | None = None
         self.waiting: list[int] = []
+        self.have_come = False
 
     def install(self, dispatchers: Sequence[str] = ()) -> None:
         """Begin to listen.
@@ -72,6 +74,7 @@ class Signals:
         """
         self.restore()
         self.pending, self.waiting, self._of_script = None, [], {}
+        self.have_come = False
         if threading.current_thread() is not threading.main_thread():
             return
         self._pid = os.getpid()
@@ -100,11 +103,6 @@ class Signals:
                 signal.signal(number, _alive(number, handler))
 
     @property
-    def have_come(self) -> bool:
-        """Whether any came for which the next safe point is waited for."""
-        return self.pending is not None or bool(self.waiting)
-
-    @property
     def name(self) -> str:
         """The name of the signal that came, such as ``"SIGTERM"``; "" if none did."""
         return "" if self.pending is None else signal.Signals(self.pending).name
@@ -123,6 +121,7 @@ class Signals:
             while self.waiting:
                 self._call(self.waiting.pop(0), sys._getframe(1))
         finally:
+            self._look_again()
             children, self._of_children = self._of_children, None
             if children is not None:
                 signal.signal(signal.SIGCHLD, children)
@@ -135,9 +134,15 @@ class Signals:
             SystemExit: for the others, with the shell's code: 143 for SIGTERM, 138 for SIGUSR1.
         """
         number, self.pending = self.pending, None
+        self._look_again()
         if number is not None:
             self.restore()
             raise _meaning(number)
+
+    def _look_again(self) -> None:
+        self.have_come = False  # first: a signal that comes in between is seen by one of these lines
+        if self.pending is not None or self.waiting:
+            self.have_come = True
 
     def under_way(self) -> bool:
         """Whether the training that began to listen is still under way."""
@@ -159,7 +164,7 @@ class Signals:
             self._put_back()  # it stays pending, should somebody swallow what is raised here
             raise _meaning(number)
         else:
-            self.pending = number
+            self.pending, self.have_come = number, True
             if number != signal.SIGINT:
                 _let_workers_go()
             self._interrupt_epoch()
@@ -170,6 +175,7 @@ class Signals:
             self._call(number, frame)
             return
         self.waiting.append(number)
+        self.have_come = True
         children = _let_workers_go()
         self._of_children = self._of_children or children
 
