@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from outlast.exceptions import CapabilityError, DamagedFile
+from outlast.run.buffers import Buffers
 from outlast.storage.disk import direct
 from outlast.storage.disk.calls import calls
 from outlast.storage.format import limits, tensors
 from outlast.storage.format import reader as tensor_reader
-from outlast.storage.format.dtypes import Bits
+from outlast.storage.format.dtypes import Bits, bits_of
 
 NATIVE = [
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -235,6 +236,68 @@ def test_the_buffers_are_used_again_and_what_was_in_them_is_not_seen(tmp_path: P
     back = [there_and_back(tmp_path, {"a": np.full(n, n % 256, np.uint8)}) for n in (9000, 3, 5000)]
     assert [array["a"].tolist() for array in back] == [[40] * 9000, [3] * 3, [136] * 5000]
     assert len(direct._spare) == 2  # one is filled while the other is written
+
+
+def plain(array: Any) -> Any:
+    return array.numpy() if isinstance(array, Bits) else array
+
+
+def mixed(numbers: int) -> dict[str, Any]:
+    """Arrays of several types and layouts, of about so many bytes."""
+    made = np.random.default_rng(numbers)
+    return {
+        "flag": np.array(True),
+        "bytes": made.integers(0, 255, 5, np.uint8),
+        "weights": made.random(numbers // 8),
+        "none": np.zeros((2, 0), np.float32),
+        "transposed": made.random((7, 5)).astype(np.float32).T,
+        "half": Bits("bfloat16", made.integers(0, 1000, (3, 3), np.uint16)),
+    }
+
+
+@pytest.mark.parametrize("size", [100, 4096, 300_000, (8 << 20) - 4096, (8 << 20) + 4096, 20_000_001])
+def test_copies_are_written_from_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    staged = []
+    put = direct.DirectFile.put
+    monkeypatch.setattr(
+        direct.DirectFile, "put", lambda self, data: (staged.append(data.size), put(self, data))[1]
+    )
+    buffers, live = Buffers(), mixed(size)
+    for turn in range(2):
+        copied = buffers.copy(live)
+        path = tmp_path / str(turn)
+        arrays = {**copied.arrays, "last": np.arange(3)}
+        staged.clear()
+        tensors.write(str(path), arrays, {"k": "v"}, memory=copied.memory)
+        assert sum(staged) < 300_000 + 2 * 4096  # of a large state, what does not fill its last page
+        with np.errstate(all="ignore"):
+            live["weights"] += 1
+        found = read(path)
+        assert found.keys() == arrays.keys()
+        assert all(same(plain(found[name]), arrays[name]) for name in arrays)
+        assert not same(found["weights"], live["weights"])
+        assert (
+            safetensors.torch.load_file(str(path))["weights"].numpy().tobytes() == found["weights"].tobytes()
+        )
+
+
+def test_copies_with_the_highest_byte_first_are_turned_round_in_the_file(tmp_path: Path) -> None:
+    copied = Buffers().copy({"a": np.arange(100_000, dtype=">f4"), "b": np.arange(3)})
+    assert copied.memory is None
+    tensors.write(str(tmp_path / "t"), copied.arrays, {}, memory=copied.memory)
+    assert read(tmp_path / "t")["a"].tolist() == [*range(100_000)]
+
+
+def test_a_state_that_grows_a_little_has_its_memory_already() -> None:
+    buffers = Buffers()
+    first = buffers.copy({"w": np.zeros(10_000), "seen": np.zeros(1, np.uint32)})
+    second = buffers.copy({"w": np.ones(10_000), "seen": np.ones(900, np.uint32)})
+    assert np.shares_memory(bits_of(first.arrays["w"]), bits_of(second.arrays["w"]))
+    assert bits_of(second.arrays["seen"]).tolist() == [1] * 900
+    third = buffers.copy({"w": np.ones(1_000_000)})
+    assert not np.shares_memory(bits_of(first.arrays["w"]), bits_of(third.arrays["w"]))
 
 
 def test_two_files_written_at_once_do_not_mix(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ one on an accelerator: reading that would wait for it.
 from __future__ import annotations
 
 import zlib
+from array import array as array_of
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from numbers import Integral
@@ -35,7 +36,7 @@ class Batches:
     """
 
     def __init__(self) -> None:
-        self._first: list[int] = []
+        self._first = array_of("I")
         self._count = self._later = 0
 
     def add(self, checksum: int) -> None:
@@ -62,7 +63,7 @@ class Batches:
         """The inverse of :meth:`saved`."""
         batches = cls()
         batches._count, batches._later = saved["count"], saved["later"]
-        batches._first = [int(one) for one in saved["first"]]
+        batches._first = array_of("I", saved["first"].tolist())
         return batches
 
 

@@ -151,4 +151,4 @@ def _shown(name: str) -> str:
 def frozen(tree: Tree) -> Tree:
     """A copy of a tree, arrays included."""
     encoded = encode(tree, ROOT)
-    return decode(encoded.json_value, Buffers().copy(encoded.arrays), encoded.immutables)
+    return decode(encoded.json_value, Buffers().copy(encoded.arrays).arrays, encoded.immutables)

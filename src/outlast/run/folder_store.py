@@ -68,6 +68,7 @@ class FolderStore(Store):
         self._shown = Bundle()  # what people can see, and no resume point has yet
         self._public = Shown()
         self._state: Draft | None = None  # of the last bundle, its arrays copied
+        self._has_saved_inside = False  # an epoch, since its beginning
         self._buffers = Buffers()
         self._writer = Writer()
         self._lock: lock.Lock | None = None
@@ -225,14 +226,20 @@ class FolderStore(Store):
         self.settle()
         state = collect()
         tree = state.to_state()
+        if state.position.batch is None or not self._has_saved_inside:
+            self._check_readable(tree)  # those that follow inside an epoch have the same form
+            self._has_saved_inside = state.position.batch is not None
+        self._unsafe.append((state.position, bundle))
+        draft = resume_points.draft(tree)
+        copied = self._buffers.copy(draft.arrays)
+        self._state = replace(draft, arrays=copied.arrays, memory=copied.memory)
+        self._submit()
+
+    def _check_readable(self, tree: Any) -> None:
         try:
             RunState.of_a_run(tree)  # whoever reads it asks the same
         except NONSENSE as error:
             raise CapabilityError(f"{self.folder} could be saved, but not read again: {error}.") from error
-        self._unsafe.append((state.position, bundle))
-        draft = resume_points.draft(tree)
-        self._state = replace(draft, arrays=self._buffers.copy(draft.arrays))
-        self._submit()
 
     @property
     def is_writing(self) -> bool:

@@ -100,10 +100,10 @@ def seal(
     }
     text = json.dumps(head, separators=(",", ":"))[:-1] + f',"{_ROOT}":{drafted.text}}}'
     logs = {_LOG + name: as_array(log.tail) for name, log in point.logs.items()}
-    arrays = {**logs, **drafted.arrays}
+    arrays = {**drafted.arrays, **logs}
     (new or files).seal(
         os.path.join(folder, layout.resume_name(point.number)),
-        lambda path: document.write(path, FORMAT, point.run, text, arrays, drain),
+        lambda path: document.write(path, FORMAT, point.run, text, arrays, drain, drafted.memory),
         needed=len(text) + sum(array.nbytes for array in arrays.values()),
     )
 

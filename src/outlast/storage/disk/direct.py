@@ -107,6 +107,24 @@ class DirectFile:
             if self._used == self._buffer.size:
                 self._flush_behind()
 
+    def leave_room(self, size: int) -> None:
+        """Leave out the beginning, of whole pages, which :meth:`finish` brings."""
+        self._written = size
+
+    def put_pages(self, memory: npt.NDArray[Any]) -> None:
+        """Have ``memory``, which begins at a page, written from where it is, before anything is staged.
+
+        Nobody may change it before :meth:`finish` has returned.
+        """
+        whole = memory.size - memory.size % PAGE
+        if whole > _BUFFER:
+            self._write_behind(memory[:whole].data)
+        else:
+            self._write(memory[:whole].data, self._written)
+            self._written += whole
+        for _ in self.put(memory[whole:]):
+            pass
+
     def finish(self, head: npt.NDArray[Any] | None = None) -> None:
         """Write what is staged, and a new beginning of whole pages, now that it is known."""
         self._wait()
@@ -130,19 +148,23 @@ class DirectFile:
         calls.close(self._fd)
 
     def _flush_behind(self) -> None:
-        """Have the full buffer written by a thread of the same priority, and go on with the other."""
+        """Have the full buffer written, and go on with the other."""
+        self._write_behind(self._buffer[: self._used].data)
+        self._used = 0
+        self._buffer, self._other = self._other, self._buffer
+
+    def _write_behind(self, data: memoryview) -> None:
+        """Write in a thread of the same priority, once the write before is done, while the caller goes on."""
         self._wait()
         written: Future[None] = Future()
-        work = (written, self._write, self._buffer.data, self._written)
+        work = (written, self._write, data, self._written)
         try:
             threading.Thread(target=fulfil, args=work, daemon=True).start()
         except RuntimeError:  # no thread is to be had, as when the interpreter ends
-            self._flush()
-            return
-        self._under_way = written
-        self._written += self._used
-        self._used = 0
-        self._buffer, self._other = self._other, self._buffer
+            self._write(data, self._written)
+        else:
+            self._under_way = written
+        self._written += len(data)
 
     def _wait(self) -> None:
         """Wait for the write under way; raise what it raised."""
@@ -164,6 +186,12 @@ class DirectFile:
                 continue
             data = data[taken:]
             offset += taken
+
+
+def in_pieces(data: npt.NDArray[Any]) -> Iterator[memoryview]:
+    """Bytes in pieces of a size that is a small piece of work."""
+    for start in range(0, data.size, _BUFFER):
+        yield data[start : start + _BUFFER].data
 
 
 def fulfil(promise: Future[None], work: Callable[..., object], *arguments: Any) -> None:

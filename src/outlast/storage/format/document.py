@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outlast.exceptions import CapabilityError, DamagedFile, FileError, UnknownFormat
 from outlast.storage.disk.files import Drain
@@ -20,6 +20,9 @@ from outlast.storage.format import reader as tensor_reader
 from outlast.storage.format.dtypes import Array, as_array
 from outlast.storage.format.encoding import Encoded, Immutable, encode
 from outlast.storage.format.reader import NONSENSE, TensorFile
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MANIFEST = "manifest"  # the tensor that holds the JSON
 _VERSION = str(layout.VERSION)
@@ -33,11 +36,13 @@ class Draft:
         text: the value in JSON.
         arrays: those that it names.
         immutables: the immutable values that it names.
+        memory: where all arrays lie as the file has them; see ``tensors.write``.
     """
 
     text: str
     arrays: Mapping[str, Array]
     immutables: Mapping[str, Immutable]
+    memory: npt.NDArray[Any] | None = None
 
 
 def draft(value: object, root: str) -> Draft:
@@ -58,7 +63,15 @@ def draft(value: object, root: str) -> Draft:
     return Draft(text, encoded.arrays, encoded.immutables)
 
 
-def write(path: str, kind: str, run: str, text: str, arrays: Mapping[str, Array], drain: Drain) -> None:
+def write(
+    path: str,
+    kind: str,
+    run: str,
+    text: str,
+    arrays: Mapping[str, Array],
+    drain: Drain,
+    memory: npt.NDArray[Any] | None = None,
+) -> None:
     """Make the file of a document; the caller seals it.
 
     Args:
@@ -68,6 +81,7 @@ def write(path: str, kind: str, run: str, text: str, arrays: Mapping[str, Array]
         text: the JSON.
         arrays: by name.
         drain: does the heavy work; see ``tensors.write``.
+        memory: where the first of the arrays lie as the file has them; see there, too.
 
     Raises:
         OSError: as the system says.
@@ -75,8 +89,8 @@ def write(path: str, kind: str, run: str, text: str, arrays: Mapping[str, Array]
     """
     if json_text.is_too_large(text.encode()):
         raise CapabilityError(f"The state has too many values: {limits.JSON_VALUES:,} are the limit.")
-    whole = {MANIFEST: as_array(text.encode()), **arrays}
-    tensors.write(path, whole, {"format": kind, "version": _VERSION, "run": run}, drain)
+    whole = {**arrays, MANIFEST: as_array(text.encode())}
+    tensors.write(path, whole, {"format": kind, "version": _VERSION, "run": run}, drain, memory)
 
 
 @contextmanager

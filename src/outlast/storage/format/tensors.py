@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from outlast.exceptions import CapabilityError
-from outlast.storage.disk.direct import PAGE, DirectFile
+from outlast.storage.disk.direct import PAGE, DirectFile, in_pieces
 from outlast.storage.disk.files import Drain, exhaust
 from outlast.storage.format import json_text, limits
 from outlast.storage.format.dtypes import SAFETENSORS, Array, as_array, bits_of, name_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HEADER_CRC = "header_crc32"  # always the header's first key, so that it is found unparsed
 BLANK = "0" * 8
+_SMALL = 1 << 18  # bytes that are written at once with all else: a copy is cheaper than a write of their own
 
 
 def write(
@@ -35,6 +36,7 @@ def write(
     tensors: Mapping[str, Array],
     metadata: Mapping[str, str],
     drain: Drain = exhaust,
+    memory: npt.NDArray[Any] | None = None,
 ) -> None:
     """Make a new file with ``tensors``; the caller seals it.
 
@@ -44,6 +46,8 @@ def write(
         metadata: text by key, beside the writer's own.
         drain: does the heavy work, which comes as an iterator of small pieces of
             work; the writer's thread lends it to somebody who waits.
+        memory: the bytes of the first of them, as the file has them and with nothing between them, from the
+            beginning of a page on: the disk takes them from there. Nobody may change them meanwhile.
 
     Raises:
         OSError: as the system says.
@@ -65,7 +69,7 @@ def write(
         raise _too_many(len(tensors))
     output = DirectFile(path)
     try:
-        drain(_pieces(output, first_header, entries, tensors))
+        drain(_pieces(output, first_header, entries, tensors, memory))
     finally:
         output.close()
 
@@ -139,15 +143,26 @@ def crc_place(header: bytes) -> int:
 
 
 def _pieces(
-    output: DirectFile, first_header: bytes, entries: Mapping[str, Any], tensors: Mapping[str, Array]
+    output: DirectFile,
+    first_header: bytes,
+    entries: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    memory: npt.NDArray[Any] | None,
 ) -> Iterator[None]:
     texts = entries["__metadata__"]
-    yield from (None for _ in output.put(as_array(first_header)))
+    laid = 0  # bytes that are on their way already
+    if memory is not None and memory.size >= _SMALL:
+        laid = memory.size
+        output.leave_room(len(first_header))
+        output.put_pages(memory)
+    else:
+        yield from (None for _ in output.put(as_array(first_header)))
     for name, array in tensors.items():
-        crc = 0
-        for staged in output.put(_raw(array)):
-            crc = zlib.crc32(staged, crc)
+        raw, crc = _raw(array), 0
+        for piece in in_pieces(raw) if laid else output.put(raw):
+            crc = zlib.crc32(piece, crc)
             yield
+        laid = max(0, laid - raw.size)
         texts[f"crc32.{name}"] = f"{crc:08x}"
     output.finish(as_array(_header(entries)))
 
