@@ -140,9 +140,10 @@ def fixed_name(path: str) -> str:
 
 
 def believe(file: tensor_reader.TensorFile, name: str, parts: Any) -> None:
-    file._file.seek(file.places[name].start)
+    at = file.places[name].start
     for part in parts:
-        file._read_into(part)
+        file._read_into(part, at)
+        at += len(part)
 
 
 def load_any_blob(blob: blobs.Blob, path: str) -> bool:

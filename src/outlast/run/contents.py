@@ -14,7 +14,7 @@ from typing import Protocol
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, OutlastError
 from outlast.run.buffers import Buffers
-from outlast.run.comparison import ROOT, Tree, leaves, same
+from outlast.run.comparison import ROOT, Tree, unlike
 from outlast.storage.format.encoding import decode, encode
 
 _DETAILS = re.compile(r"state/(training|parts/[^/]+)/details/")
@@ -129,9 +129,7 @@ def differences(saved: Tree, now: Tree) -> list[str]:
         >>> differences({"a": {"b": 1.0, "c": 2}}, {"a": {"b": 1.0, "c": 2.0, "d": 3}})
         ['state/a/c']
     """
-    after = leaves(now)
-    names = [name for name, leaf in leaves(saved).items() if not same(leaf, after.get(name))]
-    return [*dict.fromkeys(map(_shown, names))]
+    return [*dict.fromkeys(map(_shown, unlike(saved, now)))]
 
 
 def _shown(name: str) -> str:

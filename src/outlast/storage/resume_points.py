@@ -18,6 +18,7 @@ from outlast.exceptions import DamagedFile
 from outlast.storage import immutables
 from outlast.storage.blobs import Blob
 from outlast.storage.disk import files
+from outlast.storage.disk.beside import mapped
 from outlast.storage.disk.reading import names_in
 from outlast.storage.disk.together import Together
 from outlast.storage.format import document, layout
@@ -177,7 +178,9 @@ def _read(
         blobs = {name: Blob.from_json(entry) for name, entry in manifest["immutables"].items()}
         values = {name: immutable(run, blob) for name, blob in blobs.items()}
         texts = {document.MANIFEST, *(_LOG + name for name in logs)}
-        arrays = {name: array(file, name) for name in file.places if name not in texts}
+        names = [name for name in file.places if name not in texts]
+        sizes = (file.places[name].size for name in names)
+        arrays = dict(zip(names, mapped(partial(array, file), names, sizes), strict=True))
         point = ResumePoint(
             number=manifest["number"],
             state=decode(manifest[_ROOT], arrays, values),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from outlast.storage.disk.beside import begin
 from outlast.storage.disk.calls import calls
 
 if TYPE_CHECKING:
@@ -156,14 +156,7 @@ class DirectFile:
     def _write_behind(self, data: memoryview) -> None:
         """Write in a thread of the same priority, once the write before is done, while the caller goes on."""
         self._wait()
-        written: Future[None] = Future()
-        work = (written, self._write, data, self._written)
-        try:
-            threading.Thread(target=fulfil, args=work, daemon=True).start()
-        except RuntimeError:  # no thread is to be had, as when the interpreter ends
-            self._write(data, self._written)
-        else:
-            self._under_way = written
+        self._under_way = begin(self._write, data, self._written)
         self._written += len(data)
 
     def _wait(self) -> None:
@@ -192,16 +185,6 @@ def in_pieces(data: npt.NDArray[Any]) -> Iterator[memoryview]:
     """Bytes in pieces of a size that is a small piece of work."""
     for start in range(0, data.size, _BUFFER):
         yield data[start : start + _BUFFER].data
-
-
-def fulfil(promise: Future[None], work: Callable[..., object], *arguments: Any) -> None:
-    """Do the work, and tell the promise what became of it; for a thread of its own."""
-    try:
-        work(*arguments)
-    except BaseException as error:
-        promise.set_exception(error)
-    else:
-        promise.set_result(None)
 
 
 def _buffer() -> npt.NDArray[Any]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from outlast.exceptions import FileError
+from outlast.storage.disk.beside import begin
 from outlast.storage.disk.calls import calls, explained, opened, sync_file
-from outlast.storage.disk.direct import fulfil
 from outlast.storage.disk.temporary import claim_name, temporary_name
 
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -95,7 +93,7 @@ class Together:
         Raises:
             FileError: of the first that the disk refused.
         """
-        under_way = [_begun(new.temporary) for new in self._new[1:]]
+        under_way = [begin(sync_file, new.temporary) for new in self._new[1:]]
         errors = [_error_of(partial(sync_file, new.temporary)) for new in self._new[:1]]
         errors += [_error_of(synced.result) for synced in under_way]
         for new, error in zip(self._new, errors, strict=True):
@@ -122,16 +120,6 @@ class Together:
             with suppress(OSError):  # the error that brought us here is the one to tell
                 remove_tree(new.temporary)
         self._new = []
-
-
-def _begun(path: str) -> Future[None]:
-    """The sync of a file, in a thread of its own."""
-    synced: Future[None] = Future()
-    try:
-        threading.Thread(target=fulfil, args=(synced, sync_file, path), daemon=True).start()
-    except RuntimeError:  # no thread is to be had, as when the interpreter ends
-        fulfil(synced, sync_file, path)
-    return synced
 
 
 def _error_of(wait: Callable[[], object]) -> BaseException | None:

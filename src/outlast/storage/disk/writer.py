@@ -22,7 +22,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from outlast.exceptions import UsageError
-from outlast.storage.disk.direct import fulfil
+from outlast.storage.disk.beside import fulfil
 from outlast.storage.disk.files import exhaust
 
 _LOWEST = 19

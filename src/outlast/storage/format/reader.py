@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from outlast.storage.format.dtypes import NAMES, SAFETENSORS, Array, from_bytes
 from outlast.storage.format.tensors import crc_place, sealed_header
 
 _PIECE = 4 << 20
+_BUFFERED = 1 << 16  # bytes: of what is less, several are read at once
 _WIDTHS = {"BOOL": 1, "F16": 2, "BF16": 2, "C64": 8} | {
     f"{kind}{bits}": bits // 8 for kind in "UIF" for bits in (8, 16, 32, 64)
 }
@@ -72,6 +74,7 @@ class TensorFile:
 
     def __init__(self, fd: int, path: str) -> None:
         self._file = io.BufferedReader(io.FileIO(fd, closefd=False))
+        self._fd, self._moving = fd, threading.Lock()
         self._path = path
         size = os.fstat(fd).st_size
         header = self._header(size)
@@ -108,16 +111,25 @@ class TensorFile:
     def _load(self, name: str, pieces: Iterable[memoryview]) -> None:
         """Fill ``pieces`` of memory one after the other with the tensor's bytes."""
         place = self.places[name]
-        self._file.seek(place.start)
-        crc = 0
+        crc, at = 0, place.start
         for piece in pieces:
-            self._read_into(piece)
+            self._read_into(piece, at)
             crc = zlib.crc32(piece, crc)
+            at += len(piece)
         if crc != place.crc32:
             raise self._damaged(f"the checksum of {name!r} does not fit")
 
-    def _read_into(self, piece: memoryview) -> None:
-        if self._file.readinto(piece) < len(piece):
+    def _read_into(self, piece: memoryview, at: int) -> None:
+        """Fill memory from a place on; several threads may do so at once."""
+        if len(piece) < _BUFFERED or not hasattr(os, "preadv"):
+            with self._moving:
+                self._file.seek(at)
+                taken = self._file.readinto(piece)
+        else:
+            taken = 0
+            while taken < len(piece) and (more := os.preadv(self._fd, [piece[taken:]], at + taken)):
+                taken += more
+        if taken < len(piece):
             raise self._damaged("it became shorter while it was read")
 
     def _header(self, size: int) -> bytes:
