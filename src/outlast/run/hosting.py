@@ -4,106 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from outlast.callbacks.base import Callback
 from outlast.callbacks.list import Listener
-from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
 from outlast.core.numbers import check_metric, check_name, to_python
-from outlast.core.run_state import START, Moment, Position, RunState
-from outlast.exceptions import FileError, OutlastError, OutlastWarning, RunChanged, UsageError, warn
-from outlast.frameworks import loaders, random_state, under_way
-from outlast.run import beforehand, parts, rehearsal, settings, source
-from outlast.run.attributes import AttributesPart
-from outlast.run.contents import Contents, frozen
-from outlast.run.data import Data
-from outlast.run.foreign import Beside
-from outlast.run.generators import Firsts
-from outlast.run.held import is_held
-from outlast.run.in_fit import InFit
-from outlast.run.inside import Every
-from outlast.run.opening import Opening
-from outlast.run.own_loop import OwnLoop
-from outlast.run.progress import RUN, Progress, put_into
-from outlast.run.resume_check import ResumeCheck
-from outlast.run.script import Script, starts_over
-from outlast.run.signals import Signals
-from outlast.run.staged import StagedOutput
-from outlast.run.stores import Store
-from outlast.run.structure import Structure, weights_of
-from outlast.storage.format import layout
-from outlast.storage.format.reader import nonsense_as_damage
+from outlast.core.run_state import START, Moment, Position
+from outlast.exceptions import OutlastError, UsageError
+from outlast.frameworks import under_way
+from outlast.run import beforehand, rehearsal, settings
+from outlast.run.ending import Ending
+from outlast.run.progress import Progress, put_into
 
 Result = TypeVar("Result")
 
 
-class Host(OwnLoop):
+class Host(Ending):
     """The hooks of a run; ``Run`` makes what they use, and has what users read."""
-
-    folder: str | None
-    _shown: str  # the folder, as the user wrote it
-    _made_for: Any  # the model that the user gave
-    _listener: Callable[[Decision], None] | None
-    _parts: Mapping[str, Any]
-    _rehearsal: rehearsal.Rehearsal | None
-    _store: Store
-    _staged: StagedOutput
-    _progress: Progress
-    _data: Data
-    _in_fit: InFit
-    _attributes: AttributesPart
-    _contents: Contents
-    _opening: Opening
-    _beside: Beside
-    _structure: Structure
-    _structure_of_parts: Structure
-    _signals: Signals
-    _script: Script
-    _loader_at_hand: Any = None  # while its loop is looked at
-
-    _every: Every | None  # when a resume point is made inside an epoch
-    _has_said_slow = False  # that the disk is slower than save_every
-    _within: Mapping[str, Any] | None = None  # all as it was saved inside an epoch, until the loop is there
-
-    _fresh = False  # opened, and not trained since
-    _under_way: int | None = None  # the epoch that has begun and is not committed
-    _begun_epochs = 0  # in this training
-    _has_looked_inside = False  # at what a save inside an epoch does not hold
-    _may_have_results = False  # a training has been, and is not under way
-    _trains = False
-    _commits = False  # a commit is being made
-    _stopped = False  # somebody has ended the training, and no signal
-    _check: ResumeCheck | None = None  # while the last saved epoch is trained again
-    _restructured: tuple[str, ...] = ()  # what to say of it
-    _saved: RunState | None = None  # what was found, until it is announced
-    _told: set[str]  # what of the loaders is not exact
-    _results: dict[str, Any]
-    _extra_left: dict[str, Any]  # what the user has set since differs from it
-
-    @property
-    def extra(self) -> dict[str, Any]:
-        """A dict of JSON values of your own, saved with the rest."""
-        return self._progress.extra
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a training is under way; not so if an error ended Keras's ``fit``, which tells nobody."""
-        return self._trains and not self.was_left
-
-    @property
-    def was_left(self) -> bool:
-        """Whether an error ended the training, and no hook said so."""
-        return self._signals.left_behind
-
-    @property
-    def finished(self) -> bool:
-        """Whether the training stopped, or did all its epochs."""
-        return self._progress.finished
 
     # Hooks.
 
@@ -219,114 +139,10 @@ class Host(OwnLoop):
                 'save_every, or pass "epoch".'
             )
 
-    def _keep_within(self) -> None:
-        """Keep what was put back: the code of the epoch runs again before the loop has come there."""
-        self._within = None
-        if self._loop.goes_on or self._in_fit.goes_on:
-            self._within = {**frozen(self._contents.collect()), "extra": deepcopy(self._progress.extra)}
-
-    def _come_back(self) -> None:
-        if self._within is not None:
-            within, self._within = dict(self._within), None
-            put_into(self._progress.extra, within.pop("extra"))
-            self._in_fit.come_to_the_end(within["random"])
-            within["random"] = self._in_fit.random_state_at_hand(within["random"])
-            self._contents.restore(within)
-
     def _end_step(self, done: int, size: int) -> None:
         """After a step of a framework's fit."""
         self._end_batch(done - 1, size)
         self._let_script_hear()
-
-    def _end_batch(self, batch: int, size: int = 1) -> None:
-        if self._check is None and not self._is_due(self._counted(batch), size):
-            return
-        if self._within is not None or self._under_way is None:
-            return
-        here = Position(self._under_way, batch)
-        if self._check is None:
-            self._commit_inside(here)
-        elif here == self._check.newest.position and not self._check.is_behind_batches:
-            self._commit_inside(here)  # what is compared was saved there
-
-    def _leave_batch(self, batch: int) -> None:
-        every, signals = self._every, self._signals
-        if self._check is not None or (
-            every is not None and (signals.have_come or every.is_due(self._counted(batch)))
-        ):
-            self._end_batch(batch)
-        if signals.have_come:  # before the save, or in it
-            self._safe_point()
-
-    def _counted(self, batch: int) -> int:
-        """What ``save_every`` counts: batches of the epoch, or steps where there are no epochs."""
-        return batch + 1 if self._rows_wanted is None else self._loop.step or 0
-
-    def _end_batches(self) -> None:
-        """A framework's fit has left the batches of the epoch."""
-        self._in_fit.end_batches(self._steps())
-        if self._check is None or self._under_way is None or not self._check.is_behind_batches:
-            return
-        here = Position(self._under_way, self._in_fit.done - 1)
-        if here == self._check.newest.position and self._within is None:
-            self._commit_inside(here)
-
-    @property
-    def _stops(self) -> bool:
-        """Whether this epoch is the last, for another reason than a signal: its end is the next save."""
-        if self._signals.pending is None:
-            self._stopped = self.control.stopping
-        return self._stopped or bool(self._progress.stops)
-
-    def _interrupt(self) -> None:
-        """A signal came: have the loop come to its next safe point."""
-        self._stopped = self.control.stopping
-        self.control.interrupt_epoch()
-
-    def _is_due(self, done: int, size: int) -> bool:
-        if self._every is None:
-            return False
-        is_asked = self._signals.have_come
-        if not (is_asked or self._every.is_due(done, size)) or self._stops:
-            return False
-        if self.training.is_amid_step([*self._parts.values()]):
-            self._every.put_off()
-            return False
-        if is_asked:
-            return True
-        if self._is_last(done):  # the epoch's end makes one
-            self._every.put_off()
-            return False
-        if not (self._store.is_writing and self._every.slows):
-            return True
-        self._every.put_off()
-        if not self._has_said_slow and self._every.is_long:
-            self._has_said_slow = True
-            self._say(
-                f"outlast: {self._shown}: saves take more than a third of the time. Some are made a few "
-                "batches later from now on; a larger save_every avoids that."
-            )
-        return False
-
-    def _is_last(self, done: int) -> bool:
-        """Whether the batch at hand is the epoch's last, as far as is known."""
-        if self._in_fit.is_followed:
-            return (steps := self._steps()) is not None and done >= steps
-        return self._loop.is_at_end
-
-    def _commit_inside(self, here: Position) -> None:
-        if stale := self.training.stale():
-            self._warn(stale)
-        self._progress.position = here
-        self._progress.epochs, self._progress.finished = self._epochs(), False
-        began = self._every.clock() if self._every is not None else 0.0
-        self._commit()
-        if self._every is not None:
-            self._every.made(self._every.clock() - began)
-        if self._check is not None:
-            self._go_on_from(self._check, None)
-        else:
-            self._name_what_changed_inside()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin an epoch, which must be the next."""
@@ -399,130 +215,6 @@ class Host(OwnLoop):
             self.control.stop("the rehearsal has trained its epochs")
         self._safe_point()
 
-    def _is_row_due(self) -> bool:
-        """Whether there is a save at the end of this epoch, or of this row of ``run.steps``."""
-        if self._rows_wanted is None or self._every is None or self._check is not None:
-            return True
-        ends = self._progress.finished or self._stops or self._signals.have_come
-        return ends or self._every.is_due(self._loop.step or 0)
-
-    def _name_what_changed(self) -> str:
-        """After an epoch: name what a resume would not bring back.
-
-        Returns:
-            A warning that is not given if a check shows that what changed makes no difference.
-        """
-        given = [*self._parts.values()]
-        if self.training.is_amid_step(given):
-            self._tell_once(
-                "Accelerate sums gradients over the end of an epoch (a row of run.steps), and does not save "
-                "of how many batches: prepare the loader too, accelerator.prepare(loader), which ends a step "
-                "with it, or have gradient_accumulation_steps fit into the epoch, or into log_every"
-            )
-        taken_over = self.training.taken_over(given)
-        for warning in (*self._restructured, taken_over, self.training.retrained()):
-            if warning:
-                self._warn(warning)
-        return self.training.changed(self._parts)
-
-    def _name_what_changed_inside(self) -> None:
-        """After the first save inside an epoch: name what it does not hold, and the epoch's end may reset."""
-        if self._has_looked_inside or self.folder is None:
-            return
-        self._has_looked_inside = True
-        for problem in self._beside.changed_inside():
-            self._say_inexact(problem)
-        of_the_model = self.training.changed({}, inside=True)
-        of_parts = self.training.changed(self._parts, inside=True)
-        if of_the_model and not self._has_proved_exact():
-            self._warn(of_the_model)
-        if of_parts:  # no check sees what a part does not save before the epoch's end
-            self._warn(of_parts)
-
-    def _has_proved_exact(self) -> bool:
-        """Whether a resume was identical already: what changes and is not saved made no difference."""
-        return any(event.get("identical") for event in self._store.events("check"))
-
-    def _commit(self) -> None:
-        self._commits = True
-        try:
-            self._store.commit(self._staged.take(), self._state)
-        finally:
-            self._commits = False
-        if self._check is None:
-            self._opening.committed()
-            self._extra_left = deepcopy(self._progress.extra)
-
-    def _go_on_from(self, check: ResumeCheck, logs: Logs | None) -> None:
-        """Once the last saved epoch was trained again: say what came of it, and go on from what was saved."""
-        if check.differences is None:  # of several epochs, not the last
-            self.control.begin()  # the run had not stopped here
-            return
-        at = check.newest.position
-        if at.batch is not None and self._progress.position.batch is None:
-            raise RunChanged(
-                f"{self._shown} was saved in {at.done}, and trained again the epoch ended before that: the "
-                "data has changed. Give it the same data, or begin again with resume='never'."
-            )
-        asked = [one for one in self._progress.stops if one.callback == RUN]  # by the user: it holds
-        self._check = None
-        self._be_at(check.store, replace(check.newest, finished=False))  # more epochs are asked for now
-        self._opening.end(check)
-        if check.differences or check.abandoned:
-            self.control.begin()  # a stop of a callback that decided otherwise
-            if isinstance(logs, dict):  # what Keras's own History will show
-                logs.update(
-                    {name: value for name, value in self._progress.rows[-1].items() if name != "epoch"}
-                )
-        self._opening.announce(
-            self._saved,
-            None,
-            self._epochs(),
-            self._steps_done(),
-            "" if check.abandoned else f" ({check.told})",
-        )
-        self._saved = None
-        if asked:
-            self._stop_at_once(asked)
-        if check.differences and not check.is_known:
-            self._warn(check.warning(self._shown, self.training.is_on_accelerator))
-        if not check.abandoned:
-            self._store.write_event("check", check.to_json())
-
-    def _steps_done(self) -> int | None:
-        """The steps that a training without epochs has done; None if it has epochs."""
-        return None if self._rows_wanted is None else self._loop.step
-
-    def _stop_at_once(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            self.control.stop(decision.sentence)
-            self._note(decision)
-        self._progress.finished = True
-        self._commit()
-
-    def _warn(self, text: str) -> None:
-        """Warn, but end no training where warnings are errors."""
-        try:
-            warn(text)
-        except OutlastWarning:
-            self._say(f"outlast: {text}")
-
-    def _leave_check(self) -> None:
-        """The epoch that was trained again has been left: the run is where it was saved."""
-        if self._check is not None:
-            check, self._check = self._check, None
-            self._be_at(check.store, check.newest)
-
-    def _be_at(self, store: Store, state: RunState) -> None:
-        """Go on from what a store holds; the user may have kept ``extra``, or what is in it."""
-        extra, self._store = self._progress.extra, store
-        self._staged.begin(store.files, capture=store is not self._check)
-        rows, journal = (store.log(name) or b"" for name in (layout.ROWS, layout.JOURNAL))
-        with nonsense_as_damage(store.folder):
-            self._progress = Progress.from_state(state, rows, journal)
-        put_into(extra, self._progress.extra)
-        self._progress.extra = extra
-
     def _hear(self) -> None:
         super()._hear()
         heard = self._batch_hooks.get("on_train_batch_end")
@@ -555,19 +247,6 @@ class Host(OwnLoop):
     def _hear_begin(self, heard: Listener, batch: int, logs: Logs | None = None) -> None:
         if batch > self._in_fit.heard_until:
             heard(batch, logs)
-
-    def _state(self) -> RunState:
-        contents = self._contents.collect()
-        if self.folder is not None and self._progress.position.batch is None:  # told at the epoch's end
-            self._find_restructured(contents["training"])
-        state = self._progress.to_state(self._opening.settings, contents)
-        return replace(state, description=self._opening.description, changes=self._opening.changes)
-
-    def _find_restructured(self, state: Any) -> None:
-        self._restructured = (
-            self._structure.changed(weights_of(state), self.training.takes_any_shape),
-            self._structure_of_parts.changed(parts.made_of(self._parts)),
-        )
 
     def _see_epoch(self, epoch: int, complete: Logs) -> None:
         self._progress.rows.append(_row(epoch, complete))
@@ -612,10 +291,6 @@ class Host(OwnLoop):
         if self._signals.pending is not None:
             self._say(f"outlast: {self._signals.shown}: the training had ended; all of it is saved")
             self._signals.raise_pending()
-
-    def _others(self) -> list[Any]:
-        """Callbacks beside the run."""
-        return [one for one in self.control.beside() if one not in (self, *self.callbacks)]
 
     def _keep_late_stop(self) -> None:
         """A callback that Keras calls after the run stopped the training: keep that, too."""
@@ -672,129 +347,9 @@ class Host(OwnLoop):
         finally:
             self._signals.call_waiting()
 
-    def _saves_soon(self) -> bool:
-        """Whether something will be safe at the next safe point that is not yet, and the point comes soon."""
-        inside = self._every is not None and self._check is None and self._within is None
-        if self._commits or (inside and self._under_way is not None):
-            return True
-        return self._loop.in_batch and self._store.is_writing
-
-    def _let_script_hear(self) -> None:
-        """Call the script's own handlers for the signals that came, where all that was trained is saved."""
-        if self._signals.waiting and self._is_all_saved():
-            try:
-                self._store.settle()
-            finally:
-                self._signals.call_waiting()
-
-    def _tell_of_handler(self, signal: str) -> None:
-        at = self._store.committed
-        saved = "nothing is saved yet" if at is None else f"{self._told_of(at)} is saved"
-        self._say(f"outlast: {signal}: {saved}; the script's own handler is called")
-
-    def _is_all_saved(self) -> bool:
-        """Whether nothing was trained since the last save that resume points inside an epoch would keep."""
-        if not self._may_end():
-            return False
-        done, is_inside = self._in_fit.done, self._every is not None and self._under_way is not None
-        if not (done and is_inside) or self._check is not None or self._within is not None:
-            return True
-        return self._progress.position == Position(self._under_way or 0, done - 1)
-
-    def _safe_point(self) -> None:
-        """If a signal came: finish what is being written, give the folder back, and end."""
-        self._let_script_hear()
-        if self._signals.pending is None or not self._may_end():
-            return
-        self._save_last_step()
-        with suppress(FileError):  # closing says what is wrong with the disk
-            self._store.write_event(
-                "signal", {"signal": self._signals.name, "epoch": self._progress.next_epoch}
-            )
-        try:
-            self._store.close()
-            told = self._told_of_end()
-        except FileError as error:
-            told = f"{self._told_of_end()}. The last save failed: {error}"
-        self._leave_check()
-        self._say(f"outlast: {self._signals.shown}: {told}")
-        self._trains, self.training.run = False, None
-        self._signals.raise_pending()
-
-    def _may_end(self) -> bool:
-        """Whether nothing of a loop of one's own is lost that resume points inside its epoch would keep.
-
-        After a batch, that is saved. Behind the batches the epoch comes to its end, for what its code has
-        done since is in no resume point.
-        """
-        if self._every is None or self._check is not None or self._within is not None:
-            return True
-        if self._under_way is None or not self._loop.has_batches:
-            return True
-        here = Position(self._under_way, self._loop.done - 1)
-        return not self._loop.in_batch and self._progress.position == here
-
-    def _save_last_step(self) -> None:
-        """A signal came in a step of fit, or in the validation after it: nothing of the epoch is lost."""
-        if self._every is None or self._within is not None or self._check is not None or self._stops:
-            return
-        if self._in_fit.done and self._under_way is not None and self._in_fit.undo_validation():
-            here = Position(self._under_way, self._in_fit.done - 1)
-            if self._progress.position != here:
-                self._commit_inside(here)
-
-    def _told_of_end(self) -> str:
-        at = self._store.committed
-        if at is not None and at.batch is not None:
-            where = "after" if self._is_at_step(at) else "in"
-            return f"ended {where} {self._told_of(at)}, which is saved. The same command goes on from there"
-        saved = 0 if at is None else at.epoch + 1
-        told = f"ended after epoch {saved}, which is saved" if saved else "ended before the first epoch"
-        if self._under_way is not None and self._check is None:  # an epoch trained again is saved
-            lost = f"ended in epoch {self._under_way + 1}, which is not saved"
-            told = f"{lost}; epoch {saved} is" if saved else lost
-        return f"{told}. The same command " + (
-            f"goes on with epoch {saved + 1}" if saved else "starts from the beginning"
-        )
-
-    def _is_at_step(self, at: Position) -> bool:
-        """Whether a position inside a row of ``run.steps`` is where the training is."""
-        return self._rows_wanted is not None and at == Position(self._under_way or 0, self._loop.done - 1)
-
-    def _told_of(self, at: Position) -> str:
-        return f"step {self._loop.step}" if self._is_at_step(at) else at.done
-
-    def _note(self, decision: Decision) -> None:
-        self._progress.note(decision, self._staged)
-        if self._listener is not None and self._check is None:  # it has heard of the stretch
-            self._listener(decision)
-
-    def _inexact(self) -> list[str]:
-        data = {"data": self.control.data(), "through_run": self._data.is_used}
-        problems = beforehand.inexact(self, self._parts, {**(self.params or {}), **data})
-        problems += self._data.inexact()
-        known = self._given is not None or self._optimizer is not None  # [] says that there is none
-        return problems + ([] if known else beforehand.lacking_optimizer(self.training, self._parts))
-
-    def _ours(self) -> list[Callback]:
-        return [callback for callback in self.callbacks if isinstance(callback, Callback)]
-
-    def _finished(self) -> str | None:
-        unit = "epochs" if self._rows_wanted is None else "rows"
-        return self._progress.why_finished(self._ours(), self._epochs(), unit)
-
     def _remaining(self, total: int) -> range:
         total = min(total, self._epochs() or 0)
         return range(self._progress.next_epoch if self._finished() is None else total, total)
-
-    def _epochs(self) -> int | None:
-        asked: int | None = (self.params or {}).get("epochs")
-        return self._rehearsal.epochs(asked) if self._rehearsal else asked
-
-    def _steps(self) -> int | None:
-        """Batches of an epoch, as a framework's fit says."""
-        steps: int | None = (self.params or {}).get("steps")
-        return steps
 
     def _meet(self, loader: Any) -> None:
         if self.folder is not None and self._loop.begins_epoch:
@@ -833,75 +388,6 @@ class Host(OwnLoop):
     def _show_history(self) -> None:
         epochs = [row["epoch"] for row in self._progress.rows]
         self.control.fill_history(self._progress.columns(), epochs)
-
-    def _firsts(self) -> Firsts:
-        """How the loaders were when the run was first started, as its events tell."""
-        found = [(one.get("turn"), one.get("checksum")) for one in self._store.events("loader")]
-        known = {
-            turn: checksum
-            for turn, checksum in reversed(found)  # the first start counts
-            if isinstance(turn, int) and isinstance(checksum, int)  # anybody may have written the file
-        }
-
-        def record(turn: int, checksum: int) -> None:
-            self._store.write_event("loader", {"turn": turn, "checksum": checksum})
-
-        return Firsts(known, record)
-
-    def _tell_of_loader(self, problem: str) -> None:
-        if self.folder is not None and self._check is None and problem not in self._told:  # a check will tell
-            self._told.add(problem)
-            self._say(f"outlast: resuming {self._shown} may not be exact: {problem}")
-
-    def _look_at_script(self, *, inside: bool, loader: Any = None) -> None:
-        """Name what the script carries on by itself, for it starts over where a resume goes on."""
-        if self.folder is None:
-            return
-        goes_on_inside = self._every is not None or self._within is not None
-        goes_on_amid_batches = goes_on_inside if inside else self._rows_wanted is not None
-        self._loader_at_hand = loader
-        with source.remembered():
-            found = self._script.look(inside=inside, is_jax=self.training.is_value)
-            problems = self._script.look_around() if goes_on_amid_batches else []
-        self._loader_at_hand = None
-        for is_inside in (False, True) if goes_on_inside else (False,):
-            if text := starts_over([one for one in found if one.inside == is_inside]):
-                self._say_of_run(text)
-        for problem in problems:
-            self._tell_once(problem)
-
-    def _is_saved(self, value: Any) -> bool:
-        """Whether a value is saved, or a piece of something that the run knows and speaks of elsewhere."""
-        known = [
-            self,
-            self._progress.extra,
-            self.training,
-            self.training.model,
-            *self.training.optimizers.values(),
-        ]
-        if self._loader_at_hand is not None:
-            known += [found.holder for found in loaders.within(self._loader_at_hand)]
-        if self._loop.holds(value) or random_state.has_keys_of(self.training.model, value):
-            return True
-        return is_held(value, [*known, *self._parts.values(), *self.callbacks])
-
-    def _say_of_run(self, text: str) -> None:
-        if self.folder is not None:
-            self._say(f"outlast: {self._shown}: {text}")
-
-    def _tell_once(self, problem: str) -> None:
-        if problem not in self._told:
-            self._told.add(problem)
-            self._say_inexact(problem)
-
-    def _say_inexact(self, problem: str) -> None:
-        text = f"resuming {self._shown} would not be exact: {problem}"
-        if self._rehearsal:
-            self._rehearsal.note(text)
-        self._say(f"outlast: {text}")
-
-    def _say(self, text: str) -> None:
-        self.context.say(text)
 
 
 def _row(epoch: int, logs: Logs) -> dict[str, Any]:
