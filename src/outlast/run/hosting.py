@@ -335,6 +335,7 @@ class Host(Ending):
     def _close(self) -> None:
         if self._trains and self.is_running:  # left in the middle: the rates are known, the weights are not
             self.training.leave()
+        self._tell_of_signal_too_late()
         self._may_have_results |= self._trains
         self._trains = False
         under_way.end(self)
