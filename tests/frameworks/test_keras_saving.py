@@ -206,24 +206,79 @@ def test_a_model_with_other_variables_gets_another_template(tmp_path: Path) -> N
 
 def test_a_save_in_another_thread_is_not_taken_for_this_one(tmp_path: Path) -> None:
     one, other = trained(sequential), trained(sequential)
-    with keras_template.recorded() as variables:
+    with keras_template.recorded() as found:
         thread = threading.Thread(target=other.save, args=(tmp_path / "other.keras",))
         thread.start()
         thread.join()
-        assert not variables
+        assert not found.variables
+        assert not found.parts
         one.save(tmp_path / "one.keras")
+    variables = found.variables
     known = {id(variable) for variable in (*one.variables, *one.optimizer.variables, *one.metrics_variables)}
     assert variables
     assert {id(variable) for variable in variables.values()} <= known
 
 
-def test_keras_s_store_is_as_before_after_an_error() -> None:
-    from keras.src.saving.saving_lib import H5IOStore
+def test_keras_is_as_before_after_an_error_and_after_two_threads() -> None:
+    from keras.src.saving import saving_lib
 
-    before = H5IOStore.__setitem__
+    def now() -> tuple[Any, ...]:
+        return saving_lib.H5IOStore.__setitem__, saving_lib._save_state
+
+    before = now()
     with pytest.raises(KeyError), keras_template.recorded():
         raise KeyError
-    assert H5IOStore.__setitem__ is before
+    assert now() == before
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def record() -> None:
+        with keras_template.recorded():
+            has_begun.set()
+            may_end.wait(60)
+
+    first, second = threading.Thread(target=record), threading.Thread(target=record)
+    first.start()
+    has_begun.wait(60)
+    second.start()
+    may_end.set()
+    first.join()
+    second.join()
+    assert now() == before
+
+
+@keras.saving.register_keras_serializable("outlast tests")
+class Collecting(keras.layers.Layer):  # type: ignore[misc]
+    """Saves what it has collected beside its weights, once there is something."""
+
+    def build(self, shape: Any) -> None:
+        """Make the weight."""
+        self.scale = self.add_weight(shape=(1,), initializer="ones")
+        self.collected: list[float] = []
+
+    def call(self, x: Any) -> Any:
+        """Scale the inputs."""
+        return x * self.scale
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the weight, and what is there."""
+        super().save_own_variables(store)
+        if self.collected:
+            store["collected"] = np.array(self.collected)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load both."""
+        self.scale.assign(store["0"])
+        self.collected = [*np.array(store["collected"])] if "collected" in store else []
+
+
+def test_what_a_layer_begins_to_save_later_is_saved(tmp_path: Path) -> None:
+    model = trained(lambda: keras.Sequential([keras.Input((8,)), Collecting(), keras.layers.Dense(1)]))
+    save = ours.training(model, None).saving(False)
+    for number in range(3):
+        save.capture()(str(tmp_path / f"{number}.keras"))
+        model.layers[0].collected.append(float(number))
+    loaded = [keras.saving.load_model(tmp_path / f"{number}.keras").layers[0] for number in range(3)]
+    assert [[*one.collected] for one in loaded] == [[], [0.0], [0.0, 1.0]]
 
 
 def test_a_keras_that_says_less_is_saved_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

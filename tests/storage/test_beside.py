@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from outlast.storage.disk import beside
+from outlast.storage.disk import beside, files
+from outlast.storage.disk.calls import calls
 
 MUCH = 64 << 20
 
@@ -61,4 +65,32 @@ def test_where_no_thread_is_to_be_had_the_caller_does_it_all(monkeypatch: pytest
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert beside.mapped(str, range(4), [MUCH] * 4) == ["0", "1", "2", "3"]
     with pytest.raises(ValueError, match="invalid literal"):
-        beside.begin(int, "x").result()
+        work = beside.Work(int, "x")
+        work.begin()
+        work.result()
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_ctrl_c_while_a_thread_starts_leaves_nobody_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_begun: bool
+) -> None:
+    start, pwrite = threading.Thread.start, calls.pwrite
+
+    def interrupted(thread: threading.Thread) -> NoReturn:
+        if has_begun:
+            start(thread)
+        raise KeyboardInterrupt
+
+    def slow(fd: int, data: memoryview, offset: int) -> int:
+        time.sleep(0.2)
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(calls, "pwrite", slow)
+    with pytest.raises(KeyboardInterrupt):
+        files.replace(str(tmp_path / "model"), files.Content(bytes(20 << 20)))
+    with open(tmp_path / "mine", "wb", 0) as file:  # it gets the descriptor's number
+        file.write(b"mine")
+        time.sleep(0.5)
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["mine"]

@@ -90,10 +90,9 @@ class KerasSave:
         """Have Keras write the file, and look whether it can be a template, if none of its files was none."""
         save = model.save_weights if self._weights_only else model.save
         templates = self._training.templates
-        is_kerass = str(getattr(save, "__module__", "")).startswith("keras.")  # not the model's own
-        if templates.get(self._suffix, self) is None or not is_kerass:
+        if templates.get(self._suffix, self) is None or not keras_template.is_kerass(save):
             save(path, overwrite=True)
             return
-        with keras_template.recorded() as variables:
+        with keras_template.recorded() as found:
             save(path, overwrite=True)
-        templates[self._suffix] = keras_template.of(path, model, variables, self._training.values.look)
+        templates[self._suffix] = keras_template.of(path, model, found, self._training.values.look)

@@ -13,7 +13,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -137,24 +137,55 @@ class _Stream(io.RawIOBase):
         return True
 
 
+@dataclass
+class Recorded:
+    """What Keras has saved.
+
+    Args:
+        variables: by the names of their places; None where code of others put a value.
+        parts: how many layers, optimizers and the like were saved.
+        saves_itself: one of them has a way of its own, which may save more the next time.
+    """
+
+    variables: dict[str, Any] = field(default_factory=dict)
+    parts: int = 0
+    saves_itself: bool = False
+
+
+_WAYS = ("save_own_variables", "save_assets")  # of a layer, and whatever else Keras saves
+_patched = threading.Lock()
+
+
 @contextmanager
-def recorded() -> Iterator[dict[str, Any]]:
-    """What Keras puts into files meanwhile, by the name of the place; None where code of others put it."""
+def recorded() -> Iterator[Recorded]:
+    """Note what Keras puts into files meanwhile."""
     from keras.src.saving import saving_lib
 
-    found: dict[str, Any] = {}
-    store, put, here = saving_lib.H5IOStore, saving_lib.H5IOStore.__setitem__, threading.get_ident()
+    found, here, at = Recorded(), threading.get_ident(), saving_lib.H5IOStore
+    with _patched:  # two threads would put back what the other had put there
+        put, save = at.__setitem__, saving_lib._save_state
 
-    def noting(self: Any, key: str, value: Any) -> None:
-        put(self, key, value)
-        if threading.get_ident() == here:  # another thread may save another model
-            found[self._h5_entry_group[key].name] = _variable(sys._getframe(1), key, value)
+        def noting(self: Any, key: str, value: Any) -> None:
+            put(self, key, value)
+            if threading.get_ident() == here:  # another thread may save another model
+                found.variables[self._h5_entry_group[key].name] = _variable(sys._getframe(1), key, value)
 
-    store.__setitem__ = noting
-    try:
-        yield found
-    finally:
-        store.__setitem__ = put
+        def looking(part: Any, *others: Any, **named: Any) -> Any:
+            if threading.get_ident() == here:
+                found.parts += 1
+                found.saves_itself |= not all(is_kerass(getattr(part, way, put)) for way in _WAYS)
+            return save(part, *others, **named)
+
+        at.__setitem__, saving_lib._save_state = noting, looking
+        try:
+            yield found
+        finally:
+            at.__setitem__, saving_lib._save_state = put, save
+
+
+def is_kerass(method: Any) -> bool:
+    """Whether a method is Keras's own."""
+    return str(getattr(method, "__module__", "")).startswith("keras.")
 
 
 def _variable(hook: FrameType, key: str, value: Any) -> Any:
@@ -167,17 +198,19 @@ def _variable(hook: FrameType, key: str, value: Any) -> Any:
     return owner.variables[int(key)] if isinstance(owner, keras.optimizers.Optimizer) else value
 
 
-def of(path: str, model: Any, recorded: Mapping[str, Any], value: Value) -> Template | None:
+def of(path: str, model: Any, recorded: Recorded, value: Value) -> Template | None:
     """The template that a file is; None if it cannot be one.
 
     Args:
         path: of the file.
         model: that Keras has saved there; it has not changed since.
-        recorded: the variables, by the names of their places.
-        value: gives that of a variable.
+        recorded: what Keras has put there.
+        value: gives the value of a variable.
     """
+    if not recorded.parts or recorded.saves_itself:
+        return None
     try:
-        return _of(path, model, recorded, value)
+        return _of(path, model, recorded.variables, value)
     except Exception:  # another Keras, with files of another kind: each of them takes longer, and that is all
         return None
 

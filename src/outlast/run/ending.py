@@ -67,7 +67,7 @@ class Ending(Saving):
         self._signals.raise_pending()
 
     def _tell_of_signal_too_late(self) -> None:
-        """The loop was left in the very batch in which a signal came: the program goes on, and nobody hears."""
+        """The loop was left in the very batch in which a signal came."""
         if self._trains and self._signals.pending is not None:
             self._say(
                 f"outlast: {self._signals.shown} came, and the loop was left before it could end there: "

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 _MUCH = 8 << 20  # bytes that are worth a thread
 _THREADS = 4  # more would wait for the memory
@@ -15,19 +15,50 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def begin(work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-    """Have work done in a thread of its own, of the caller's priority; at once if there is none to be had.
+class Work(Generic[Result]):
+    """Something to be done in a thread of its own, of the caller's priority.
+
+    Whoever begins it keeps it first: Ctrl-C may come while the thread starts, and then nothing tells whether
+    it will run. So what it uses may be given to others only after :meth:`leave`.
 
     Args:
         work: what to call.
         arguments: of the call.
+
+    Example:
+        >>> work = Work(len, "abc")
+        >>> work.begin()
+        >>> work.result()
+        3
     """
-    promise: Future[Result] = Future()
-    try:
-        threading.Thread(target=fulfil, args=(promise, work, *arguments), daemon=True).start()
-    except RuntimeError:  # as when the interpreter ends
-        fulfil(promise, work, *arguments)
-    return promise
+
+    def __init__(self, work: Callable[..., Result], *arguments: Any) -> None:
+        self._work, self._arguments = work, arguments
+        self._promise: Future[Result] = Future()
+
+    def begin(self) -> None:
+        """Start the thread; do the work here if there is none to be had."""
+        try:
+            threading.Thread(target=self._do, daemon=True).start()
+        except RuntimeError:  # as when the interpreter ends
+            self._do()
+
+    def result(self) -> Result:
+        """What came of it, once it is done; what it raised is raised here."""
+        return self._promise.result()
+
+    def error(self) -> BaseException | None:
+        """What it raised, once it is done; None if nothing."""
+        return self._promise.exception()
+
+    def leave(self) -> None:
+        """Return once nobody does it: if it has not begun, it never will."""
+        if not self._promise.cancel():
+            self._promise.exception()
+
+    def _do(self) -> None:
+        if self._promise.set_running_or_notify_cancel():
+            fulfil(self._promise, self._work, *self._arguments)
 
 
 def fulfil(promise: Future[Result], work: Callable[..., Result], *arguments: Any) -> None:
@@ -69,11 +100,15 @@ def mapped(work: Callable[[Item], Result], items: Sequence[Item], sizes: Iterabl
         for place in share:
             found[place] = work(items[place])
 
-    others = [begin(do, sorted(share)) for share in shares[1:]]
+    others = [Work(do, sorted(share)) for share in shares[1:]]
     try:
+        for other in others:
+            other.begin()
         do(sorted(shares[0]))
+        errors = [other.error() for other in others]
     finally:
-        errors = [other.exception() for other in others]
+        for other in others:
+            other.leave()
     for error in errors:
         if error is not None:
             raise error

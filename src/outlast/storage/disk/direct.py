@@ -6,11 +6,10 @@ import errno
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from outlast.storage.disk.beside import begin
+from outlast.storage.disk.beside import Work
 from outlast.storage.disk.calls import calls
 
 if TYPE_CHECKING:
@@ -89,9 +88,9 @@ class DirectFile:
     def __init__(self, path: str) -> None:
         self._used = 0
         self._written = 0
-        self._under_way: Future[None] | None = None
-        self._fd = _open_new(path)
+        self._under_way: Work[None] | None = None
         self._buffer, self._other = _buffer(), _buffer()
+        self._fd = _open_new(path)
 
     def put(self, data: npt.NDArray[Any]) -> Iterator[memoryview]:
         """Stage ``data``; yields what was staged, piece by piece, still warm in the cache."""
@@ -143,7 +142,7 @@ class DirectFile:
     def close(self) -> None:
         """Close the file, and keep the buffers for the next."""
         if self._under_way is not None:
-            self._under_way.exception()  # nothing is written any more
+            self._under_way.leave()  # else it could write into the next file of this number
         _spare[:] = [self._buffer, self._other]
         calls.close(self._fd)
 
@@ -156,7 +155,8 @@ class DirectFile:
     def _write_behind(self, data: memoryview) -> None:
         """Write in a thread of the same priority, once the write before is done, while the caller goes on."""
         self._wait()
-        self._under_way = begin(self._write, data, self._written)
+        self._under_way = Work(self._write, data, self._written)
+        self._under_way.begin()
         self._written += len(data)
 
     def _wait(self) -> None:

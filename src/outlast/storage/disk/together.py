@@ -10,15 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 from outlast.exceptions import FileError
-from outlast.storage.disk.beside import begin
+from outlast.storage.disk.beside import Work
 from outlast.storage.disk.calls import calls, explained, opened, sync_file
 from outlast.storage.disk.temporary import claim_name, temporary_name
 
@@ -80,7 +80,7 @@ class Together:
     ) -> None:
         new = _New(path, temporary_name(path), needed, give)
         self._new.append(new)
-        with explained(path, "write", needed):
+        with explained(path, "write", needed), self._or_none():
             write(new.temporary)
 
     def where(self, path: str) -> str:
@@ -93,14 +93,23 @@ class Together:
         Raises:
             FileError: of the first that the disk refused.
         """
-        under_way = [begin(sync_file, new.temporary) for new in self._new[1:]]
-        errors = [_error_of(partial(sync_file, new.temporary)) for new in self._new[:1]]
-        errors += [_error_of(synced.result) for synced in under_way]
+        others = [Work(sync_file, new.temporary) for new in self._new[1:]]
+        try:
+            for other in others:
+                other.begin()
+            errors = [_error_of(partial(sync_file, new.temporary)) for new in self._new[:1]]
+            errors += [other.error() for other in others]
+        finally:
+            for other in others:
+                other.leave()
+        for error in errors:
+            if error is not None and not isinstance(error, Exception):
+                raise error  # Ctrl-C, whatever the disk says
         for new, error in zip(self._new, errors, strict=True):
             if isinstance(error, OSError) and error.errno in _TOO_MANY_OPEN:  # the others are closed now
                 error = _error_of(partial(sync_file, new.temporary))
             if error is not None:
-                with explained(new.path, "write", new.needed):
+                with explained(new.path, "write", new.needed), self._or_none():
                     raise error
 
     def name(self, *, but: str = "") -> None:
@@ -116,6 +125,18 @@ class Together:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._drop()
+
+    @contextmanager
+    def _or_none(self) -> Iterator[None]:
+        """Drop all files at an error, before anybody looks how much of the disk is free."""
+        try:
+            yield
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
         for new in self._new:
             with suppress(OSError):  # the error that brought us here is the one to tell
                 remove_tree(new.temporary)
