@@ -128,3 +128,44 @@ def test_a_shell_sees_the_exit_code_of_a_script_that_a_signal_ended(
     )
     assert ended.stdout.endswith(f"{[1 / (epoch + 1) for epoch in range(5)]}\ncode 0\n")
     assert debris(tmp_path / "run") == []
+
+
+LEAVES = """
+import os, signal, sys, time
+import outlast
+from outlast.testing import FakeAdapter
+
+number = getattr(signal, sys.argv[2])
+if sys.argv[3] == "exits":
+    signal.signal(number, lambda number, frame: sys.exit(75))
+
+def train(run):
+    for epoch in run.epochs(2):
+        for batch in run.batches(range(5)):
+            if batch == 3:
+                os.kill(os.getpid(), number)
+                if sys.argv[1] == "return":
+                    return
+                raise ValueError("mine")
+
+run = outlast.Run("run", adapter=FakeAdapter({"w": [0.3]}), save_every=2)
+try:
+    train(run)
+except ValueError:
+    pass
+time.sleep(60)  # a program that goes on
+"""
+
+
+@pytest.mark.parametrize("way", ["return", "raise"])
+@pytest.mark.parametrize("number", [INT, TERM, USR1], ids=lambda number: number.name)
+@pytest.mark.parametrize("handler", ["exits", "none"])
+def test_a_signal_in_the_batch_that_leaves_the_loop_comes_again_behind_it(
+    tmp_path: Path, way: str, number: signal.Signals, handler: str
+) -> None:
+    command = [sys.executable, "-c", LEAVES, way, number.name, handler]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    shown = "Ctrl-C" if number is INT else number.name
+    assert f"outlast: {shown}: it came in the batch that left the loop, which is not saved" in ended.stdout
+    assert ended.returncode == (75 if handler == "exits" else -number)
+    assert "Exception ignored" not in ended.stderr

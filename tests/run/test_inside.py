@@ -274,21 +274,6 @@ def test_a_signal_ends_after_the_batch_at_hand_with_a_save_there(
     assert train(folder / "left", every=100) == whole
 
 
-def test_a_signal_in_the_batch_that_leaves_the_loop_is_named(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = outlast.Run(folder, adapter=FakeAdapter({"w": [0.3]}), save_every=2)
-    for _ in run.epochs(2):
-        for batch in run.batches(range(5)):
-            if batch == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
-                break
-        break
-    told = "outlast: SIGTERM came, and the loop was left before it could end there: the program goes on"
-    assert capsys.readouterr().out.splitlines().count(told) == 1
-    assert outlast.open_run(folder).committed == (0, 1)
-
-
 def test_a_handler_of_a_launcher_stays(folder: Path) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append(number))

@@ -66,13 +66,10 @@ class Ending(Saving):
         self._trains, self.training.run = False, None
         self._signals.raise_pending()
 
-    def _tell_of_signal_too_late(self) -> None:
+    def _tell_of_signals_too_late(self) -> None:
         """The loop was left in the very batch in which a signal came."""
-        if self._trains and self._signals.pending is not None:
-            self._say(
-                f"outlast: {self._signals.shown} came, and the loop was left before it could end there: "
-                "the program goes on"
-            )
+        for shown in self._signals.all_shown:
+            self._say(f"outlast: {shown}: it came in the batch that left the loop, which is not saved")
 
     def _may_end(self) -> bool:
         """Whether nothing of a loop of one's own is lost that resume points inside its epoch would keep.

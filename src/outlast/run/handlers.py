@@ -27,7 +27,7 @@ def is_scripts(handler: Any, frameworks: Sequence[str]) -> bool:
 
     Args:
         handler: as ``signal.getsignal`` gives it.
-        frameworks: the names that the framework's modules begin with.
+        frameworks: the framework's packages, or modules of them.
 
     Example:
         >>> is_scripts(signal.SIG_DFL, ()), is_scripts(signal.default_int_handler, ())
@@ -38,7 +38,17 @@ def is_scripts(handler: Any, frameworks: Sequence[str]) -> bool:
     if not callable(handler) or handler is signal.default_int_handler:
         return False
     module = getattr(handler, "__module__", None) or type(handler).__module__
-    return not (frameworks and str(module).startswith(tuple(frameworks)))
+    return not is_in(str(module), frameworks)
+
+
+def is_in(module: str, packages: Sequence[str]) -> bool:
+    """Whether a module is one of these, or in one of them.
+
+    Example:
+        >>> is_in("keras.src.callbacks", ["keras"]), is_in("keras_helpers", ["keras"])
+        (True, False)
+    """
+    return any(module == one or module.startswith(f"{one}.") for one in packages)
 
 
 def is_set_in_c(number: int) -> bool:

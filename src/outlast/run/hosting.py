@@ -332,10 +332,11 @@ class Host(Ending):
             self._close()
             raise
 
-    def _close(self) -> None:
+    def _close(self, *, is_left: bool = False) -> None:
         if self._trains and self.is_running:  # left in the middle: the rates are known, the weights are not
             self.training.leave()
-        self._tell_of_signal_too_late()
+        if is_left:
+            self._tell_of_signals_too_late()
         self._may_have_results |= self._trains
         self._trains = False
         under_way.end(self)
@@ -346,7 +347,10 @@ class Host(Ending):
         try:
             self._store.close()
         finally:
-            self._signals.call_waiting()
+            if is_left:
+                self._signals.send_again()
+            else:
+                self._signals.call_waiting()
 
     def _remaining(self, total: int) -> range:
         total = min(total, self._epochs() or 0)

@@ -58,8 +58,8 @@ class OwnLoop(CallbackList):
         """Called where the loop has come to where the run was saved inside an epoch."""
 
     @abstractmethod
-    def _close(self) -> None:
-        """Called when the loop was left before its end."""
+    def _close(self, *, is_left: bool = False) -> None:
+        """Called when the loop ends too early; ``is_left``: its code has left it, and hears of no error."""
 
     @naming_the_nearest("run.epochs(10)")
     def epochs(self, total: int) -> Iterator[int]:
@@ -89,7 +89,7 @@ class OwnLoop(CallbackList):
             self.on_train_begin()
         finally:
             self._marks_batches = False
-        ended = False
+        ended = is_left = False
         try:
             for epoch in self._remaining((self.params or {})["epochs"]):
                 self._loop.begin_epoch(epoch)
@@ -104,10 +104,13 @@ class OwnLoop(CallbackList):
             ended = True
             self._loop.end()
             self.on_train_end()
+        except GeneratorExit:
+            is_left = True
+            raise
         finally:
             self._loop.leave()
             if not ended:
-                self._close()
+                self._close(is_left=is_left)
 
     @naming_the_nearest("run.steps(loader, 1000, log_every=100)")
     def steps(self, loader: Iterable[Any], n: int, *, log_every: int = 100) -> Iterator[Any]:

@@ -17,11 +17,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from outlast.run.handlers import is_scripts, may_be_taken
+from outlast.run.handlers import is_in, is_scripts, may_be_taken
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGXCPU")  # a person, a system, schedulers
 _OURS = "outlast"
@@ -126,6 +127,34 @@ class Signals:
             if children is not None:
                 signal.signal(signal.SIGCHLD, children)
 
+    @property
+    def all_shown(self) -> list[str]:
+        """The names of all that came and wait."""
+        return [*map(_shown, self._numbers())]
+
+    def _numbers(self) -> list[int]:
+        return [*self.waiting, *(() if self.pending is None else (self.pending,))]
+
+    def send_again(self) -> None:
+        """While generators of the loop are closed: send what waits once more when they have ended.
+
+        What a handler raises in a generator that is closed nobody hears. The handlers of before are back.
+        """
+        numbers, self.waiting, self.pending = self._numbers(), [], None
+        self.call_waiting()
+        frame: FrameType | None = sys._getframe(1)
+        closing = []
+        while frame is not None and (_is_suspended(frame) or is_in(_module_of(frame), (_OURS,))):
+            closing.append(frame)
+            frame = frame.f_back
+        if numbers:
+            work = (numbers, closing, threading.get_ident(), sys.getswitchinterval())
+            sys.setswitchinterval(1e-6)  # so the program comes to little else before
+            try:
+                threading.Thread(target=_send, args=work).start()
+            except RuntimeError:  # the interpreter ends, and starts no thread any more
+                _send(numbers, (), *work[2:])
+
     def raise_pending(self) -> None:
         """At a safe point: end the training if a signal came.
 
@@ -217,6 +246,20 @@ def _beneath(number: int, handler: Any) -> Any:
     return handler
 
 
+def _send(numbers: Sequence[int], closing: Sequence[FrameType], thread: int, switch_interval: float) -> None:
+    """In another thread: send signals once none of these frames is on the stack of that one."""
+    while closing:
+        time.sleep(0)
+        frame, on_stack = sys._current_frames().get(thread), []
+        while frame is not None:
+            on_stack.append(frame)
+            frame = frame.f_back
+        closing = [one for one in closing if one in on_stack]
+    sys.setswitchinterval(switch_interval)
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
 def _shown(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
@@ -251,8 +294,8 @@ def _anchor(frame: FrameType | None, passing: tuple[str, ...]) -> tuple[FrameTyp
         It, and whether it was found past a generator that is not outlast's.
     """
     is_wrapped = False
-    while frame is not None and (_is_suspended(frame) or _module_of(frame).startswith(passing)):
-        is_wrapped |= _is_suspended(frame) and not _module_of(frame).startswith(_OURS)
+    while frame is not None and (_is_suspended(frame) or is_in(_module_of(frame), passing)):
+        is_wrapped |= _is_suspended(frame) and not is_in(_module_of(frame), (_OURS,))
         frame = frame.f_back
     return frame, is_wrapped
 
