@@ -26,7 +26,7 @@ Out = pytest.CaptureFixture[str]
 LOADER = range(6)
 AHEAD = "takes batches before they are trained, so a save cannot tell those"
 AGAIN = "counts from the beginning again where an epoch goes on"
-LIMIT = "put the limit around the loader, run.batches(islice(loader, 10))"
+LIMIT = "put the limit around the loader, run.batches(islice(loader, n))"
 
 
 def told_of(body: Callable[[outlast.Run], object], folder: Path, capsys: Out, every: Any = 2) -> list[str]:
@@ -102,7 +102,7 @@ def log(run: outlast.Run, batches: Iterable[Any]) -> None:
         (
             "next",
             "the loop around next(...) of run.batches(...) counts its turns from the beginning where an "
-            "epoch goes on: write for batch in run.batches(islice(loader, 10))",
+            "epoch goes on: write for batch in run.batches(islice(loader, n))",
         ),
         ("list", f"list(...) around run.batches(...) {AHEAD}: put it around the loader, run.batches(list("),
         ("sorted", f"sorted(...) around run.batches(...) {AHEAD}"),

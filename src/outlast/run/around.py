@@ -39,10 +39,10 @@ _PLAIN = (list, tuple, dict, set, frozenset)
 _NUMBERS = (itertools.count, itertools.repeat, type(iter(range(0))))
 
 _ADVICE = {
-    Kind.COUNTS: "put the limit around the loader, {loop}(islice(loader, 10))",
+    Kind.COUNTS: "put the limit around the loader, {loop}(islice(loader, n))",
     Kind.GATHERS: "put it around the loader, {loop}({name}(loader)), or collect in the body of the loop",
     Kind.BESIDE: "go through both with {loop}(zip(a, b))",
-    Kind.TURNS: "write for batch in {loop}(islice(loader, 10))",
+    Kind.TURNS: "write for batch in {loop}(islice(loader, n))",
 }
 _STEPS = "ask {loop} for as many as you want"
 

@@ -196,7 +196,7 @@ class Loop(AnyPart):
             ArgumentError: the loader gives nothing, or is none.
             RunChanged: it has fewer batches than were trained.
         """
-        self._check("run.batches", loader)
+        self.check_may_begin("run.batches", loader)
         self._meet(loader, meet)
         before, trained = self._count, 0
         if self._goes_on is not None:
@@ -325,7 +325,7 @@ class Loop(AnyPart):
             ArgumentError: the loader gives nothing, or is none.
             RunChanged: it has fewer batches than were trained.
         """
-        self._check("run.steps", loader)
+        self.check_may_begin("run.steps", loader)
         self._meet(loader, meet)
         passes = self._passes
         assert passes is not None
@@ -386,7 +386,7 @@ class Loop(AnyPart):
             UsageError: no epoch is under way, or another validation is.
             ArgumentError: the loader gives nothing, or is none.
         """
-        self._check("run.validation", loader)
+        self.check_may_begin("run.validation", loader)
         begin(loader)
         self.fetching.meet(loader)
         self._validation = scope = Validation(
@@ -421,7 +421,13 @@ class Loop(AnyPart):
         ended, self._ended, self.has_validated = self._ended, None, False
         return None if ended is None else ended.means
 
-    def _check(self, who: str, loader: Any) -> None:
+    def check_may_begin(self, who: str, loader: Any) -> None:
+        """Refuse a loop of batches that cannot begin here.
+
+        Raises:
+            UsageError: no epoch is under way, or a batch or a validation is.
+            ArgumentError: the loader is none.
+        """
         if not any(hasattr(type(loader), name) for name in ("__iter__", "__getitem__")):
             raise ArgumentError(
                 f"{who} takes a loader of batches, such as a DataLoader or a list, but got {loader!r:.100}."
@@ -436,8 +442,9 @@ class Loop(AnyPart):
                 "side use run.validation(zip(a, b))."
             )
         if self._in_batch and who == "run.batches":
+            loop = "run.batches" if self._passes is None else "run.steps"
             raise UsageError(
-                "run.batches was called inside a batch of run.batches. For two loaders side by side use "
+                f"run.batches was called inside a batch of {loop}. For two loaders side by side use "
                 "run.batches(zip(a, b)); for a validation inside the epoch run.validation(loader); and go "
                 "through a second loader inside each batch without run.batches."
             )

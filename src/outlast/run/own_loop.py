@@ -179,6 +179,7 @@ class OwnLoop(CallbackList):
             >>> run.history["loss"]
             [2.0]
         """
+        self._loop.check_may_begin("run.batches", loader)
         self._look_at_script(inside=True, loader=loader)
         yield from self._marked(self._loop.batches(loader, self._meet, self._come_back))
 

@@ -169,9 +169,7 @@ def _space(path: str, needed: int | None) -> str:
     if hasattr(os, "statvfs"):
         system = os.statvfs(folder)
         if system.f_files and not system.f_favail:
-            return (
-                " The file system has no room for another file, however small; delete some, then start again."
-            )
+            return " The file system has no room for another file, however small: delete some."
     free = shutil.disk_usage(folder).free
     needs = "" if needed is None else f"{needed:,} bytes are needed, "
-    return f" {needs}{free:,} bytes are free; make room, then start again."
+    return f" {needs}{free:,} bytes are free: make room."
