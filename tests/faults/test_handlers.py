@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -436,6 +437,10 @@ def test_a_handler_of_the_script_hears_of_a_signal_in_a_batch_that_a_break_leave
             send(signal.SIGTERM)
             break
         break
+    for _ in range(10_000):  # it is sent once more, from another thread
+        if heard:
+            break
+        time.sleep(0.001)
     assert heard == [signal.SIGTERM]
 
 
@@ -471,6 +476,82 @@ def test_keras_fit_saves_and_calls_a_handler_of_the_script(
     assert fit("run", at=2) == whole
     assert heard == [signal.SIGTERM] * 2
     assert seen == [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("way", ["in the batch", "at the epoch's end", "after the run's"])
+@pytest.mark.parametrize("every", [2, "epoch"], ids=str)
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_fit_that_a_handler_of_the_script_stops_is_gone_on_with(
+    tmp_path: Path, heard: list[int], scripts: Scripts, capsys: Out, way: str, every: Any, at: int
+) -> None:
+    keras = pytest.importorskip("keras")
+    x, y = np.ones((20, 2)), np.ones((20, 1))
+    flags: list[str] = []
+    scripts(signal.SIGTERM, lambda: flags.append("stop"))
+
+    def fit(folder: str, epoch_of_signal: int = -1) -> Any:
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        epochs: list[int] = []
+
+        class Stops(keras.callbacks.Callback):  # type: ignore[misc]
+            """What people write: the handler sets a flag, and a callback heeds it."""
+
+            def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+                epochs.append(epoch)
+
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                if epochs[-1] == epoch_of_signal and batch == at:
+                    send(signal.SIGTERM)
+                if flags and way == "in the batch":
+                    self.model.stop_training = True
+
+            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+                if flags:
+                    self.model.stop_training = True
+
+        run = outlast.Run(tmp_path / folder, [outlast.CSVLogger()], save_every=every)
+        callbacks = [run, Stops()] if way == "after the run's" else [Stops(), run]
+        model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=callbacks)
+        return run, ([one.tolist() for one in model.get_weights()], run.history["loss"])
+
+    _, whole = fit("whole")
+    run, _ = fit("run", 1)
+    assert heard == [signal.SIGTERM]
+    assert not run.finished
+    flags.clear()
+    capsys.readouterr()
+    run, end = fit("run")
+    assert end == whole
+    assert run.finished
+    assert "the run is finished" not in capsys.readouterr().out
+    assert debris(tmp_path / "run") == []
+
+
+def test_a_stretch_in_which_a_handler_of_the_script_was_called_is_no_check(
+    tmp_path: Path, heard: list[int], scripts: Scripts, capsys: Out
+) -> None:
+    halve: list[Callable[[], object]] = []
+    scripts(signal.SIGUSR1, lambda: halve[-1]())
+
+    def loop(until: int | None) -> Any:
+        adapter = FakeAdapter({"w": [8.0]})
+        halve.append(lambda: adapter.weights.update(w=[adapter.weights["w"][0] / 2]))
+        run = outlast.Run(tmp_path / "run", adapter=adapter, save_every=2)
+        for _ in run.epochs(1):
+            for batch in run.batches(range(10)):
+                adapter.weights["w"] = [adapter.weights["w"][0] + 1]
+                if batch == 4 and until is not None:
+                    send(signal.SIGUSR1)
+                if batch == until:
+                    return run.flush()
+        return adapter.weights["w"][0]
+
+    loop(6)
+    assert loop(None) == (8 + 5) / 2 + 5
+    told = "after batch 6, resume point 4; not checked: a handler of the script's own was called in between"
+    assert told in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nobody can tell of handlers in C here")

@@ -33,6 +33,8 @@ class Ending(Saving):
                 self._signals.call_waiting()
 
     def _tell_of_handler(self, signal: str) -> None:
+        """Before it is called; what it changes comes behind this resume point, where no resume repeats it."""
+        self._store.write_event("handler", {"signal": signal, "resume_point": self._store.number})
         at = self._store.committed
         saved = "nothing is saved yet" if at is None else f"{self._told_of(at)} is saved"
         self._say(f"outlast: {signal}: {saved}; the script's own handler is called")
@@ -65,6 +67,20 @@ class Ending(Saving):
         self._say(f"outlast: {self._signals.shown}: {told}")
         self._trains, self.training.run = False, None
         self._signals.raise_pending()
+
+    @property
+    def _handler_stops(self) -> bool:
+        """Whether a handler of the script's has ended the training: a later start goes on, then."""
+        return bool(self._signals.called) and self.control.stopping and not self._progress.stops
+
+    def _leave_epoch(self) -> None:
+        """The script's own handler has cut the epoch short: it is none, and is gone on with later."""
+        self._store.write_event(
+            "signal", {"signal": self._signals.called, "epoch": self._progress.next_epoch, "handler": True}
+        )
+        self._store.settle()
+        told = f"{self._signals.called}: the script's own handler has stopped the training: it"
+        self._say(f"outlast: {told} {self._told_of_end()}")
 
     def _tell_of_signals_too_late(self) -> None:
         """The loop was left in the very batch in which a signal came."""

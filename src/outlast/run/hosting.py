@@ -162,7 +162,7 @@ class Host(Ending):
             for problem in self._beside.begin_epoch():
                 self._say_inexact(problem)
         self._results = {}  # they were those of fewer epochs
-        self._under_way = epoch
+        self._under_way, self._signals.called = epoch, ""
         under_way.begin(self, epoch)
         self._opening.hook_came()
         self.training.was_trained = True
@@ -177,6 +177,9 @@ class Host(Ending):
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
         self._end_batches()
         self._safe_point()
+        if self._handler_stops and not self._in_fit.has_all_batches:
+            self._leave_epoch()
+            return
         self._in_fit.end_epoch()
         if self._within is not None:
             raise UsageError(
@@ -185,7 +188,7 @@ class Host(Ending):
             )
         self._opening.hook_came()
         super().on_epoch_end(epoch, logs)
-        if self.control.stopping and not self._progress.stops and self._signals.pending is None:
+        if self._is_stopped_from_outside:
             self._progress.stopped_from_outside()
         steps, size = self._steps(), self.control.step_size
         whole = None if steps is None else -(-steps // size) * size  # fit has whole steps
@@ -292,9 +295,16 @@ class Host(Ending):
             self._say(f"outlast: {self._signals.shown}: the training had ended; all of it is saved")
             self._signals.raise_pending()
 
+    @property
+    def _is_stopped_from_outside(self) -> bool:
+        """Whether something that is none of the run's callbacks has ended the training, and no signal."""
+        if self._signals.pending is not None or self._handler_stops:
+            return False
+        return self.control.stopping and not self._progress.stops
+
     def _keep_late_stop(self) -> None:
         """A callback that Keras calls after the run stopped the training: keep that, too."""
-        if self._begun_epochs and self.control.stopping and not self._progress.finished:
+        if self._begun_epochs and self._is_stopped_from_outside and not self._progress.finished:
             self._progress.stopped_from_outside()
             self._progress.finished = True
             self._commit()

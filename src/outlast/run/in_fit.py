@@ -121,6 +121,11 @@ class InFit(AnyPart):
             random_state.restore(self._at_end)
         self._at_end = None
 
+    @property
+    def has_all_batches(self) -> bool:
+        """Whether the epoch under way is known to have had all of its batches."""
+        return self.is_followed and self._ended
+
     def begin_validation(self, *, stopped: bool) -> None:
         """Between the batches and the end of the epoch: note what a validation changes.
 

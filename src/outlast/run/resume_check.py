@@ -227,6 +227,8 @@ def rewound(
         return Unchecked()
     if len(numbers) < 2:
         return Unchecked("there is one resume point only")
+    if any(event.get("resume_point") == numbers[1] for event in store.events("handler")):
+        return Unchecked("a handler of the script's own was called in between")
     if wanted == "auto" and (why := _too_long(store, numbers)):
         return Unchecked(why)
     try:

@@ -47,6 +47,7 @@ class Signals:
         pending: the signal that ends the training; None if none came.
         waiting: those that the script's own handlers have not heard of.
         have_come: whether there are any of these two, for which the next safe point is waited for.
+        called: the name of the signal whose handler, the script's own, was called last; "" for none so far.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Signals:
         self.pending: int | None = None
         self.waiting: list[int] = []
         self.have_come = False
+        self.called = ""
+        self._has_raised = False
 
     def install(self, dispatchers: Sequence[str] = ()) -> None:
         """Begin to listen.
@@ -75,7 +78,7 @@ class Signals:
         """
         self.restore()
         self.pending, self.waiting, self._of_script = None, [], {}
-        self.have_come = False
+        self.have_come = self._has_raised = False
         if threading.current_thread() is not threading.main_thread():
             return
         self._pid = os.getpid()
@@ -129,11 +132,11 @@ class Signals:
 
     @property
     def all_shown(self) -> list[str]:
-        """The names of all that came and wait."""
+        """The names of all that came, and that nobody has heard of."""
         return [*map(_shown, self._numbers())]
 
     def _numbers(self) -> list[int]:
-        return [*self.waiting, *(() if self.pending is None else (self.pending,))]
+        return self.waiting if self.pending is None or self._has_raised else [*self.waiting, self.pending]
 
     def send_again(self) -> None:
         """While generators of the loop are closed: send what waits once more when they have ended.
@@ -190,6 +193,7 @@ class Signals:
         elif number in self._of_script:
             self._hear_for_script(number, frame)
         elif self.pending is not None:
+            self._has_raised = True
             self._put_back()  # it stays pending, should somebody swallow what is raised here
             raise _meaning(number)
         else:
@@ -209,7 +213,8 @@ class Signals:
         self._of_children = self._of_children or children
 
     def _call(self, number: int, frame: FrameType | None) -> None:
-        self._tell(_shown(number))
+        self.called = _shown(number)
+        self._tell(self.called)
         self._of_script[number](number, frame)
 
     def _is_training(self, frame: FrameType | None) -> bool:
