@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 import os
 import shutil
@@ -66,3 +67,9 @@ def folder() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     yield place / "run"
     shutil.rmtree(place)
+
+
+def pytest_collection_finish() -> None:
+    """No collection of garbage looks again at all that was imported: it takes most of a second each time."""
+    gc.collect()
+    gc.freeze()
