@@ -5,7 +5,7 @@ server has imported the modules before, and forks a process for each program; so
 of its own, which ends, and is killed, as any other. Two servers take turns: two processes in a row have
 neither equal hashes of texts nor equal addresses, as two fresh ones have not.
 
-JAX's own programs are not run so: its threads do not outlive a fork.
+No import may start a thread that does not outlive a fork. JAX starts its threads with its first array.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+JAX = ("jax", "jax.numpy", "optax")
 TORCH = ("torch", "torch._dynamo")  # the second is imported with the first optimizer
 _READ_AT_IMPORT = ("KERAS", "OMP", "TF", "XLA", "JAX", "PYTHON", "TORCH", "MKL", "OPENBLAS", "CUDA", "LC_")
 _LENGTH = 8  # of the number that comes before a request
