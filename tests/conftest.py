@@ -39,6 +39,13 @@ def _every_save_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "_PATIENCE", math.inf)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_old_is_no_garbage() -> None:
+    """A collection takes most of a second where it looks at all that was imported and left before."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _each_loop_is_read_once() -> Iterator[None]:
     """The file of a test is long, and is started from often: what its text says is found out once."""
@@ -86,9 +93,3 @@ def folder() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     yield place / "run"
     shutil.rmtree(place)
-
-
-def pytest_collection_finish() -> None:
-    """No collection of garbage looks again at all that was imported: it takes most of a second each time."""
-    gc.collect()
-    gc.freeze()
