@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_KERAS = ROOT / ".venv" / "keras-3.10.0"
+WRITE_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}  # hundreds of processes import the library
 AT_A_TIME = 3  # on two cores: tests wait for disks and for processes that start
 
 CORE = ("src/outlast/core", "tests/core", "tests/test_architecture.py")
@@ -117,7 +118,7 @@ def run(part: Part) -> Result:
         subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, **part.env},
+            env={**os.environ, **WRITE_BYTECODE, **part.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import gc
 import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlast.run import inside
+from outlast.run import inside, script, source
 from outlast.storage.format import layout
 
 RUN = "0123abcd" * 4
@@ -35,6 +37,31 @@ def random_identities(monkeypatch: pytest.MonkeyPatch) -> None:
 def _every_save_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many saves there are inside an epoch does not depend on how fast the disk is."""
     monkeypatch.setattr(inside, "_PATIENCE", math.inf)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_old_is_no_garbage() -> None:
+    """A collection takes most of a second where it looks at all that was imported and left before."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_loop_is_read_once() -> Iterator[None]:
+    """The file of a test is long, and is started from often: what its text says is found out once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "_parsed", lru_cache(16)(source._parsed))
+        for name in ("place_at", "look", "handed_over"):
+            patch.setattr(script, name, lru_cache(256)(getattr(script, name)))
+        yield
+
+
+@pytest.fixture
+def each_loop_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users have it."""
+    monkeypatch.setattr(source, "_parsed", source._parsed.__wrapped__)  # type: ignore[attr-defined]
+    for name in ("place_at", "look", "handed_over"):
+        monkeypatch.setattr(script, name, getattr(script, name).__wrapped__)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -112,7 +112,7 @@ def run(
 def _environment(training: str) -> Iterator[None]:
     """What a child's libraries read when they are loaded."""
     framework = training.partition("_")[0]
-    multiprocessing.set_forkserver_preload(_PRELOADED[framework])
+    multiprocessing.set_forkserver_preload([*_PRELOADED[framework], "tests.frozen"])
     before = dict(os.environ)
     os.environ.update(_ENVIRONMENT)
     try:

@@ -5,25 +5,33 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import forking
 from tests.exact.jax_trainings import TRAININGS
 
 ROOT = Path(__file__).parents[2]
 KILLS = {"inside_an_epoch": (5, 9, 13)}  # batches of each start; an epoch has seven
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What one process has compiled is there for the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        yield
+
+
 def start(name: str, folder: Path, kill: int = -1) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "src")))
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    return subprocess.run(
-        [sys.executable, "-m", "tests.exact.jax_trainings", name, str(folder), str(kill)],
-        env={**os.environ, **(flags if "devices" in name else {}), "PYTHONPATH": paths},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if "devices" in name else {}
+    program = ("-m", "tests.exact.jax_trainings", name, str(folder), str(kill))
+    return forking.run(
+        *program, imports=forking.JAX, env={**os.environ, **flags, "PYTHONPATH": paths}, cwd=ROOT
     )
 
 

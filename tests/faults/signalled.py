@@ -22,7 +22,7 @@ from tests.faults import workers
 from tests.storage.tap import tapped
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}  # as a shell sees them
-_IMPORTED_ONCE = ["keras", "tensorflow", "torch._dynamo", "tests.faults.signalled"]
+_IMPORTED_ONCE = ["keras", "tensorflow", "torch._dynamo", "tests.faults.signalled", "tests.frozen"]
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",

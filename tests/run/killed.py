@@ -7,10 +7,10 @@ step, which kills it after step ``until``, and ``tell()`` in the end.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests import forking
 
 BEGIN = """
 import hashlib, os, random, signal, sys
@@ -59,7 +59,6 @@ def tell():
 
 def trained(program: str, folder: Path, *arguments: Any, killed: bool) -> str:
     """The last line that a program prints; nothing of one that SIGKILL ended."""
-    command = [sys.executable, "-c", BEGIN + program, str(folder), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forking.run("-c", BEGIN + program, str(folder), *map(str, arguments), imports=forking.TORCH)
     assert done.returncode == (-signal.SIGKILL if killed else 0), done.stderr
     return "" if killed else done.stdout.splitlines()[-1]

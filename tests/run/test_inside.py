@@ -6,14 +6,13 @@ import math
 import os
 import random
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests import forking
 
 import outlast
 from outlast.exceptions import ArgumentError, RunChanged, UsageError
@@ -243,8 +242,8 @@ print(scaler.get_scale(), run.history["loss"], [p.tolist() for p in model.parame
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_pytorch_loop_is_as_one_that_was_not(folder: Path, workers: int) -> None:
     def trained(name: str, until: int) -> str:
-        command = [sys.executable, "-c", TORCH, str(folder / name), str(workers), str(until)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        arguments = [str(folder / name), str(workers), str(until)]
+        done = forking.run("-c", TORCH, *arguments, imports=forking.TORCH)
         assert done.returncode == (-9 if until else 0), done.stderr
         return done.stdout.splitlines()[-1] if not until else ""
 

@@ -630,6 +630,7 @@ def run_source(folder: Path, run: outlast.Run, source: str, **variables: Any) ->
     exec(code, {"run": run, "__name__": "__main__", **variables})
 
 
+@pytest.mark.usefixtures("each_loop_is_read_anew")
 def test_each_place_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parse, parsed = ast.parse, []
 
