@@ -51,6 +51,14 @@ ON_EACH_BACKEND = (
     "tests/exact/test_keras_exact.py",
 )
 KERAS_OWN = "tests/parity/test_keras_own_tests.py"  # of decisions, which are the same on each backend
+# So are these; TensorFlow, which traces each model anew, takes longest for them.
+DECISIONS = tuple(
+    f"tests/parity/test_{name}.py"
+    for name in (
+        *("csv_logger", "differences", "direction", "early_stopping", "history_and_lambda"),
+        *("learning_rate_scheduler", "reduce_lr_on_plateau", "terminate_on_nan"),
+    )
+)
 IN_THE_FAST_LIST = ("tests/parity", "tests/run/test_inside_fit.py", "tests/run/test_keras.py")
 JAX = ("tests/frameworks/test_jax.py", "tests/exact/test_jax_exact.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
@@ -98,7 +106,7 @@ PARTS = [
         has_tests=False,
     ),
     tests("core", *CORE),
-    tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="tensorflow"),
+    tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN, *DECISIONS), backend="tensorflow"),
     tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX)),
     tests("jax", *JAX, *ON_EACH_BACKEND),
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
