@@ -117,9 +117,10 @@ def train(
     after: Callable[[int], object] = lambda epoch: None,
     callbacks: Any = None,
     batches: Callable[[Any, Any], Any] = lambda run, loader: run.batches(loader),
+    left_in: int = 0,
     **parts: Any,
 ) -> Any:
-    """The usual loop, in which a case changes one thing."""
+    """The usual loop, in which a case changes one thing; it is left in that batch of the epoch ``until``."""
     model = model or network()
     optimizer = optimizer or torch.optim.Adam(model.parameters(), 0.01)
     loader = loader if loader is not None else DataLoader(dataset(), 8, shuffle=True)
@@ -128,7 +129,9 @@ def train(
         before(epoch)
         for x, y in batches(run, loader(epoch) if callable(loader) else loader):
             run.log(loss=batch(model, optimizer, x, y))
-            if epoch == until:
+            if epoch == until and run.batch >= left_in:
+                if left_in:
+                    run.flush()  # what was saved inside the epoch
                 return None
         after(epoch)
     return result(model, run.history["loss"])
@@ -273,6 +276,151 @@ def a_sampler_that_counts_the_epoch_on(folder: Path, until: int | None) -> Any:
         sampler.set_epoch(sampler.epoch + 2)
 
     return train(folder, until, loader=DataLoader(dataset(), 8, sampler=sampler), after=after)
+
+
+# The same, left in the third batch of an epoch: both its resume points are inside it.
+
+
+def inside(folder: Path, until: int | None, loader: Any, **options: Any) -> Any:
+    return train(folder, until, loader=loader, left_in=2, save_every=1, **options)
+
+
+@exact
+def inside_a_sampler_that_counts_its_passes(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=Passing()))
+
+
+@exact
+def inside_a_sampler_that_counts_its_passes_with_workers(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=Passing(), num_workers=2))
+
+
+@exact
+def inside_a_sampler_that_counts_its_passes_without_a_check(folder: Path, until: int | None) -> Any:
+    loader = DataLoader(dataset(), 8, sampler=Passing())
+    return inside(folder, until, loader, check_resume="never")
+
+
+class Growing(Sampler[int]):
+    """Shuffles a list in place by the number of the pass."""
+
+    def __init__(self) -> None:
+        self.order, self.passes = list(range(24)), 0
+
+    def __iter__(self) -> Iterator[int]:
+        random.Random(self.passes).shuffle(self.order)
+        self.passes += 1
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return 24
+
+
+@exact
+def inside_a_sampler_that_shuffles_a_list_in_place(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=Growing()))
+
+
+@exact
+def inside_a_sampler_that_shuffles_a_list_in_place_with_workers(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=Growing(), num_workers=2))
+
+
+@exact
+def inside_a_sampler_that_shuffles_a_list_with_a_generator(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=Shuffling()))
+
+
+class Lists(Sampler[list[int]]):
+    """Gives lists of indices, and counts its passes and these."""
+
+    def __init__(self) -> None:
+        self.passes = self.lists = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(24, generator=torch.Generator().manual_seed(self.passes)).tolist()
+        self.passes += 1
+        for first in range(0, 24, 8):
+            self.lists += 1
+            yield [(index + self.lists) % 24 for index in order[first : first + 8]]
+
+    def __len__(self) -> int:
+        return 3
+
+
+@exact
+def inside_a_sampler_that_counts_its_lists(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(dataset(), batch_sampler=Lists()))
+
+
+@exact
+def inside_a_sampler_that_is_told_the_epoch(folder: Path, until: int | None) -> Any:
+    sampler = DistributedSampler(dataset(), num_replicas=1, rank=0)
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=sampler), before=sampler.set_epoch)
+
+
+@exact
+def inside_a_sampler_that_counts_the_epoch_on(folder: Path, until: int | None) -> Any:
+    sampler = DistributedSampler(dataset(), num_replicas=1, rank=0)
+
+    def after(epoch: int) -> None:
+        sampler.set_epoch(sampler.epoch + 2)
+
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=sampler), after=after)
+
+
+class Dealing:
+    """A loader of one's own: it shuffles a list in place, counts its passes, and has a place in a circle."""
+
+    def __init__(self) -> None:
+        self.rng, self.order, self.passes, self.place = np.random.default_rng(3), list(range(24)), 0, 0
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Iterator[Any]:
+        self.rng.shuffle(self.order)
+        self.passes += 1
+        for first in range(0, 24, 8):
+            self.place = (self.place + 1) % 4
+            x, y = dataset()[self.order[first : first + 8]]
+            yield x * (1 + self.passes / 10 + self.place / 5), y
+
+
+@exact
+def inside_a_loader_of_ones_own(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, Dealing())
+
+
+class Marking(DataLoader[Any]):
+    """Tells its sampler the number of the pass, as Fabric's and Accelerate's loaders do."""
+
+    passes_begun = 0
+
+    def __iter__(self) -> Any:
+        self.sampler.set_epoch(self.passes_begun)  # type: ignore[union-attr]
+        self.passes_begun += 1
+        return super().__iter__()
+
+
+@exact
+def inside_a_loader_that_tells_its_sampler_the_epoch(folder: Path, until: int | None) -> Any:
+    sampler = DistributedSampler(dataset(), num_replicas=1, rank=0)
+    loader = Marking(dataset(), 8, sampler=sampler)
+    loader.passes_begun = 0
+    return inside(folder, until, loader)
+
+
+@exact
+def inside_weights_of_a_sampler_that_each_batch_changes(folder: Path, until: int | None) -> Any:
+    sampler = WeightedRandomSampler(torch.ones(24), 24)
+
+    def batch(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        loss = step(model, optimizer, x, y)
+        sampler.weights = (3 * sampler.weights + torch.arange(24) * loss.item()) % 1 + 0.01
+        return loss
+
+    return inside(folder, until, DataLoader(dataset(), 8, sampler=sampler), batch=batch)
 
 
 class Noisy(Dataset[Any]):

@@ -222,13 +222,44 @@ def now(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def put(found: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Have them be what they were."""
+def put(found: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Have them be what they were, as far as that is known; returns what the orders among them were."""
+    orders_before = {}
     for place, one in found.items():
         if isinstance(one, Order):
-            one.put(values[place])
-        else:
+            orders_before[place] = one.put(values.get(place, {}))
+        elif place in values:
             random_state.set_generator(one, values[place])
+    return orders_before
+
+
+def begin(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The loader is about to be iterated; returns the states of its generators."""
+    for one in found.values():
+        if isinstance(one, Order):
+            one.begin()
+    return {
+        place: random_state.of_generator(one) for place, one in found.items() if not isinstance(one, Order)
+    }
+
+
+def at_first(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What has changed of the orders among them, as it was at first, for :func:`put`."""
+    return {
+        place: {name: before for name, (before, _) in one.changed().items()}
+        for place, one in found.items()
+        if isinstance(one, Order)
+    }
+
+
+def gone_on(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What they are now, but of the orders among them only what has changed, for :func:`put`."""
+    return {
+        place: {name: value for name, (_, value) in one.changed().items()}
+        if isinstance(one, Order)
+        else random_state.of_generator(one)
+        for place, one in found.items()
+    }
 
 
 def begin_again(found: Found) -> None:

@@ -47,10 +47,12 @@ class Order:
             if (self._numbers and is_number(value)) or (self._lists and is_order(value))
         }
 
-    def put(self, values: Mapping[str, Any]) -> None:
-        """Set the attributes."""
-        for name, value in values.items():
-            _set(self._holder(), name, _copied(value))
+    def put(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Set the attributes, as far as there are any of these names; returns what they were."""
+        now = self.now()
+        for name in values.keys() & now.keys():
+            _set(self._holder(), name, _copied(values[name]))
+        return {name: now[name] for name in values.keys() & now.keys()}
 
     def begin(self) -> None:
         """The loader is about to be iterated."""
@@ -66,17 +68,21 @@ class Order:
             begun = self._begun
             self._own |= {name for name in now if name in begun and not _same(begun[name], now[name])}
 
-    def state(self) -> dict[str, Any]:
-        """What has changed, before and now; and checksums of lists that have not."""
+    def changed(self) -> dict[str, list[Any]]:
+        """What has changed, before and now."""
         now = self.now()
         self._note_own(now)
-        there = {name: before for name, before in self._born.items() if name in now}
-        changed = {
+        return {
             name: [before, now[name]]
-            for name, before in there.items()
-            if not _same(before, now[name]) and (self._own is None or name in self._own)
+            for name, before in self._born.items()
+            if name in now and not _same(before, now[name]) and (self._own is None or name in self._own)
         }
-        lists = [name for name, before in there.items() if name not in changed and not is_number(before)]
+
+    def state(self) -> dict[str, Any]:
+        """What has changed, before and now; and checksums of lists that have not."""
+        changed, now = self.changed(), self.now()
+        there = [name for name, before in self._born.items() if name in now and not is_number(before)]
+        lists = [name for name in there if name not in changed]
         return {"changed": changed, "lists": {name: self._checksum(name) for name in lists}}
 
     def _checksum(self, name: str) -> int:

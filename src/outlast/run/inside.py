@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from outlast.frameworks import loaders, random_state
@@ -93,7 +94,7 @@ class Begun:
         start: the global random state when the code of the epoch began.
         counts: the batches of each so far, in the order in which they were used.
         random: the global random state when the last was begun.
-        generators: those of the last, then.
+        generators: those of the last, then; and counters and lists that have changed since, as they were.
         indices: a checksum of those of its batches so far, where they are known.
     """
 
@@ -103,12 +104,19 @@ class Begun:
     generators: Sequence[Mapping[str, Any]] = ()
     indices: int | None = None
 
+    def __post_init__(self) -> None:
+        self._found: list[dict[str, Any]] = []  # of the last loader, as long as it is iterated here
+
     def begin(self, loader: Any) -> None:
         """Another loader is about to be iterated."""
         self.counts.append(0)
         self.indices = None
         self.random = random_state.collect()
-        self.generators = [loaders.states(sources) for sources in _sources(loader)]
+        self._begin(loader)
+
+    def _begin(self, loader: Any) -> None:
+        self._found = _sources(loader)
+        self.generators = [loaders.begin(found) for found in self._found]
 
     def count(self, indices: int | None) -> None:
         """A batch came; ``indices`` is the checksum with its own."""
@@ -117,24 +125,51 @@ class Begun:
 
     def saved(self) -> dict[str, Any]:
         """For a resume point."""
-        return {**vars(self), "generators": [*self.generators]}
+        pairs = zip(self.generators, self._found, strict=False)
+        generators: list[Mapping[str, Any]] = [
+            {**states, **loaders.at_first(found)} for states, found in pairs
+        ]
+        return {
+            "start": self.start,
+            "counts": [*self.counts],
+            "random": self.random,
+            "generators": generators or [*self.generators],
+            "indices": self.indices,
+        }
 
-    @classmethod
-    def of(cls, saved: Mapping[str, Any]) -> Begun:
-        """The inverse of :meth:`saved`."""
-        return cls(
-            saved["start"],
-            [*saved["counts"]],
-            saved["random"],
-            saved["generators"],
-            saved["indices"],
-        )
+    def take(self, saved: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`saved`; a loader that is iterated here goes on."""
+        self.start, self.counts, self.random = saved["start"], [*saved["counts"]], saved["random"]
+        self.generators, self.indices = saved["generators"], saved["indices"]
 
-    def put_back(self, loader: Any) -> None:
-        """Have the generators be where they were when the last loader began, for that loader, made again."""
+    def put_back(self, loader: Any) -> Callable[[], None]:
+        """Have all be where it was when the last loader began, for that loader, made again.
+
+        What is returned undoes that for counters and lists.
+        """
         random_state.restore(self.random)
-        for sources, states in zip(_sources(loader), self.generators, strict=False):
-            loaders.restore(sources, states, anyway=True)
+        known = [
+            (sources, loaders.put(sources, states))
+            for sources, states in zip(_sources(loader), self.generators, strict=False)
+        ]
+        self._begin(loader)
+        return partial(_put, known)
+
+    def gone_on(self, loader: Any, *, of_order: bool) -> Callable[[], None]:
+        """Remember where the last loader is now; what is returned puts that back.
+
+        Args:
+            loader: the loader.
+            of_order: that of its order alone: it went past batches by index, and its dataset has drawn
+                nothing.
+        """
+        wanted = loaders.of_order(loader) if of_order else None
+        known = [
+            (sources, {place: one for place, one in now.items() if wanted is None or place in wanted})
+            for sources in self._found
+            for now in [loaders.gone_on(sources)]
+        ]
+        return partial(_put, known)
 
 
 def _sources(loader: Any) -> list[dict[str, Any]]:
@@ -142,18 +177,6 @@ def _sources(loader: Any) -> list[dict[str, Any]]:
     return [{**loaders.generators(holder), **loaders.orders(holder)} for holder in found]
 
 
-def kept(loader: Any, *, of_order: bool) -> Callable[[], None]:
-    """Remember the generators of a loader as they are; what is returned puts them back.
-
-    Args:
-        loader: the loader.
-        of_order: those of its order alone: it went past batches by index, and its dataset has drawn nothing.
-    """
-    found = [loaders.of_order(loader)] if of_order else _sources(loader)
-    known = [(sources, loaders.now(sources)) for sources in found]
-
-    def put_back() -> None:
-        for sources, values in known:
-            loaders.put(sources, values)
-
-    return put_back
+def _put(known: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    for sources, values in known:
+        loaders.put(sources, values)

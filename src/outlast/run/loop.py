@@ -15,7 +15,7 @@ from outlast.run import left_loaders, settings
 from outlast.run.batches import Batches, checksum
 from outlast.run.fetching import Fetching, Place, checksums_of
 from outlast.run.generators import Firsts, Generators
-from outlast.run.inside import Begun, kept
+from outlast.run.inside import Begun
 from outlast.run.means import Means
 from outlast.run.parts import AnyPart
 from outlast.run.passes import NONE, Passes, Rows
@@ -244,10 +244,12 @@ class Loop(AnyPart):
         self, loader: Any, saved: Mapping[str, Any], come_back: Callable[[], object]
     ) -> Iterator[Any] | None:
         """The rest of a loader of an epoch that goes on inside; None if all of it was trained."""
-        begun, turn = Begun.of(saved["inside"]), self._turn
+        turn, inside = self._turn, saved["inside"]
         self._turn += 1
-        if turn < len(begun.counts) - 1:
+        if turn < len(inside["counts"]) - 1:
             return None
+        begun = self._begun = self._begun or Begun()
+        begun.take(inside)
         known = Batches.of(saved["batches"]).first[sum(begun.counts[:-1]) :]
         return self._brought_back(loader, begun, (self._epoch, turn), come_back, known)
 
@@ -263,10 +265,11 @@ class Loop(AnyPart):
 
         ``known`` are checksums of the batches that were trained, as far as there are any.
         """
-        begun.put_back(loader)
+        undo = begun.put_back(loader)
         trained = begun.counts[-1]
         iterator, by_index = self.fetching.begin_behind(loader, place, trained, begun.indices, known)
-        put_back = kept(loader, of_order=by_index)  # the loader has gone on: an iterator may fetch ahead
+        put_back = begun.gone_on(loader, of_order=by_index)  # an iterator may fetch ahead
+        undo()
         come_back()
         put_back()
         return iterator
@@ -510,7 +513,8 @@ class Loop(AnyPart):
         self._of_validations.restore(saved.get("validation_loaders", ()))
         self._total = saved.get("total", 0)
         if inside := saved.get("inside"):
-            self._begun = Begun.of(inside)
+            self._begun = self._begun or Begun()
+            self._begun.take(inside)
             self._restore_means(saved, inside)
         if (passes := saved.get("passes")) and self._passes is not None:
             self._passes.take(passes)

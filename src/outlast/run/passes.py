@@ -92,5 +92,6 @@ class Passes:
 
     def take(self, saved: Mapping[str, Any]) -> None:
         """Be where it was saved, with the same iterator."""
-        self.step, self.number, self.begun = saved["step"], saved["number"], Begun.of(saved["pass"])
+        self.step, self.number = saved["step"], saved["number"]
+        self.begun.take(saved["pass"])
         self.row = saved["row"]["count"] if saved["row"] else 0
