@@ -15,7 +15,8 @@ from outlast.core.asking import asked, has, is_computed
 from outlast.core.source import places
 from outlast.core.source.calls import passes
 from outlast.core.source.carried import Carried, Looked, look
-from outlast.core.source.handed import handed_over
+from outlast.core.source.dataflow import BINDING
+from outlast.core.source.handed import handed_over, loaded
 from outlast.core.source.names import root
 from outlast.core.source.places import Place, place_at
 from outlast.core.text import few
@@ -133,8 +134,10 @@ class Script:
         self, frame: FrameType, place: Place, looked: Looked, *, inside: bool, is_jax: bool
     ) -> Iterator[Named]:
         scope = place.function or place.tree
-        handed, given = handed_over(scope, place.tree), places.loaders(scope)
         ours = [one for one in (*looked.carried, *looked.drawn) if one.name not in self._named]
+        among = {one.name for one in ours}
+        handed = handed_over(scope, place.tree, loop=place.loop, among=among)
+        given, weights = places.loaders(scope), loaded(scope)
         roots = {
             root(name) for one in ours for name in (one.name, *handed.get(one.name, ()), *(one.made_of or ()))
         }
@@ -151,7 +154,8 @@ class Script:
                 if kinds.is_all_of(value[0], one.anew) or self._is_made_again(variables, one.made_of):
                     continue
                 is_inside = inside and not one.outlasts
-                advice = kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax)
+                is_loaded = one.name in weights
+                advice = kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax, is_loaded=is_loaded)
                 seen.add(one.name)
                 yield Named(one.name, advice, is_inside)
         if looked.gathered is not None:
@@ -168,7 +172,12 @@ class Script:
         is_replaced = bool(one.ways) and one.ways <= {"=", "begun"}  # by something else that is not saved
         owners = values[:-1] if is_replaced else values
         is_ours = is_whole and not any(self._is_saved(value) or is_held(value, loaders) for value in owners)
-        return values[-1:] if is_ours else []
+        return values[-1:] if is_ours and not self._has_only_saved(values[-1], one, loaders) else []
+
+    def _has_only_saved(self, value: Any, one: Carried, loaders: Iterable[Any]) -> bool:
+        """Whether a variable is only another way to what is saved, such as a list of the model's weights."""
+        inner = kinds.pieces(value) if one.ways and not one.ways & BINDING else []
+        return bool(inner) and all(self._is_saved(piece) or is_held(piece, loaders) for piece in inner)
 
     def _lacks_a_property(self, values: list[Any], name: str) -> bool:
         """Whether the last part of a name is a property, which was not asked."""
