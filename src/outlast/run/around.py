@@ -8,7 +8,6 @@ import gc
 import inspect
 import itertools
 import operator
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,8 +32,6 @@ from outlast.run import source
 
 _OURS = __name__.partition(".")[0]
 _DEPTH, _MOST, _FEW = 5, 300, 30  # of objects that are asked whether they hold a loop, and in one
-_INSTALLED = {"site-packages", "dist-packages"}  # folders that pip, and Debian, install into
-_LIBRARY = os.path.dirname(os.__file__)  # Python's own
 
 _PLAIN = (list, tuple, dict, set, frozenset)
 _NUMBERS = (itertools.count, itertools.repeat, type(iter(range(0))))
@@ -162,7 +159,7 @@ def _simple(tree: ast.Module, line: int, resolved: Resolved) -> set[str]:
 def _kind_of_call(one: Wrapping, function: Any, resolved: Resolved) -> Kind | None:
     code = asked(function, "__code__")
     is_generator = _is(code, CodeType) and bool(code.co_flags & inspect.CO_GENERATOR)
-    if function is None or (is_generator and not _is_installed(code)):
+    if function is None or (is_generator and not source.is_installed(code)):
         return None  # its own frame tells
     module = asked(function, "__module__") or type(function).__module__
     owner = asked(function, "__self__")
@@ -232,7 +229,9 @@ def _asking(frame: FrameType | None) -> tuple[FrameType | None, list[FrameType]]
         else:
             frames.append(frame)
             if not (
-                source.passes_on(frame) or frame.f_code.co_name == "__next__" or _is_installed(frame.f_code)
+                source.passes_on(frame)
+                or frame.f_code.co_name == "__next__"
+                or source.is_installed(frame.f_code)
             ):
                 break
         frame = frame.f_back
@@ -309,12 +308,4 @@ def _package(frame: FrameType) -> str:
 
 def _is_scripts(frame: FrameType) -> bool:
     """Whether a frame may be read: what a package does, such as a progress bar, is its own affair."""
-    return not _is_installed(frame.f_code)
-
-
-def _is_installed(code: Any) -> bool:
-    if not _is(code, CodeType):
-        return False
-    file = str(code.co_filename)
-    is_package = not _INSTALLED.isdisjoint(file.split(os.sep))
-    return is_package or file.startswith((_LIBRARY + os.sep, "<frozen "))
+    return not source.is_installed(frame.f_code)

@@ -94,7 +94,15 @@ def is_metric(value: Any) -> bool:
     return shows(value, "update") and shows(value, "compute")
 
 
-def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False, is_loaded: bool = False) -> str:
+def advice(
+    value: Any,
+    one: Carried,
+    *,
+    inside: bool,
+    is_jax: bool = False,
+    is_forgotten: bool = False,
+    is_loaded: bool = False,
+) -> str:
     """What to do about a variable that starts over.
 
     Args:
@@ -102,6 +110,7 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False, is_l
         one: what the loop does with it.
         inside: it starts over only where the run goes on inside an epoch.
         is_jax: what is trained is a value, which the loop sets.
+        is_forgotten: the loop does not set it.
         is_loaded: it is loaded into a model, or into the state, as the best weights are.
     """
     name, short = one.name, one.name.rpartition(".")[2]
@@ -118,9 +127,9 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False, is_l
     if _is_iterator(value):
         both = "go through both with run.batches(zip(a, b))"
         return both if inside else f"make it in each epoch, or {both}"
-    if is_jax and _has_arrays(value):
+    if is_forgotten and _has_arrays(value):
         return "set run.state, as in run.state, loss = step(run.state, x)"
-    if is_jax and is_array(value):
+    if is_jax and (is_array(value) or (_has_arrays(value) and not is_sum)):
         return "put it into the state"
     if is_array(value) and asked(value, "ndim"):
         is_tensor = has(value, "detach")
@@ -140,8 +149,10 @@ def advice(value: Any, one: Carried, *, inside: bool, is_jax: bool = False, is_l
     if isinstance(value, _COLLECTIONS) and is_sum and not inside:
         return f"log it, run.log(loss=loss), for run.history, or {_KEEP}"
     if isinstance(value, _PLAIN):
-        is_mean = (inside or is_sum) and isinstance(value, (*_NUMBERS, *_COLLECTIONS))
+        is_mean = (inside or is_sum) and "*=" not in ways and isinstance(value, (*_NUMBERS, *_COLLECTIONS))
         return f"{LOG}, or {_KEEP}" if is_mean else _KEEP
+    if is_array(value) and not is_sum and not inside:
+        return f"{_KEEP}, as a number"
     if is_array(value) or any(shows(value, name) for name in _MEANS):
         return f"{LOG}, which averages"
     return "give it a state_dict() and a load_state_dict(), and pass it to the Run"

@@ -22,7 +22,6 @@ from outlast.core.source.names import is_timed, last, path, prefixes, root, sing
 from outlast.core.source.pieces import PIECE, Piece, piece_of, pieces_of
 from outlast.core.source.shapes import (
     adds_one,
-    adds_one_to,
     after_either,
     attribute_set,
     base,
@@ -30,9 +29,10 @@ from outlast.core.source.shapes import (
     constant,
     is_all,
     takes_all,
+    way_of,
 )
 
-BINDING = frozenset(("=", "+=", "+1", "begun"))  # the ways in which a name gets a value
+BINDING = frozenset(("=", "+=", "*=", "+1", "begun"))  # the ways in which a name gets a value
 _NOTHING: frozenset[str] = frozenset()
 _ACTS = frozenset((ACT,))
 
@@ -68,7 +68,8 @@ class Code:
         needed: those that it reads or changes before it sets them.
         drawn: those that it needs for more than to hand them to an object that it makes.
         changed: those that it sets or changes, and in which ways: ``=``, ``begun`` with a constant, ``+=``,
-            ``+1``, ``reset``, ``out``, the name of a method; with ``[]`` before it for an item, with
+            ``*=`` by a factor or a step, ``+1``,
+            ``reset``, ``out``, the name of a method; with ``[]`` before it for an item, with
             ``PIECE`` or ``ITEM`` before it where another variable stands for a piece.
         inside: those whose value it changes, so that everybody who has it sees that.
         called: those that it calls.
@@ -190,7 +191,7 @@ class Code:
                     is_tensor = isinstance(target, ast.Attribute) and target.attr in ("data", "grad")
                     goals = self._goals_of(target) | (_ACTS if is_tensor else _NOTHING)
                     known = self._read(value, known, goals)
-                    self._change(target, known, "+1" if adds_one_to(one) else "+=")
+                    self._change(target, known, way_of(one))
                 return known
             case ast.Expr(value=ast.Call() as call):
                 named = attribute_set(call)

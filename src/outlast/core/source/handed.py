@@ -85,6 +85,18 @@ def loaded(scope: ast.AST) -> set[str]:
     return found
 
 
+def states_set(scope: ast.AST) -> set[str]:
+    """The objects whose ``state`` code sets.
+
+    Example:
+        >>> states_set(ast.parse("run.state, loss = step(run.state, x)"))
+        {'run'}
+    """
+    sets = (one.targets for one in ast.walk(scope) if isinstance(one, ast.Assign))
+    owners = (name for several in sets for target in several for name in _owners(target))
+    return {name.removesuffix(".state") for name in owners if name.endswith(".state")}
+
+
 def _given(one: ast.AST) -> tuple[set[str], list[str], bool]:
     """What changes in code, with the variables that it is given, and whether training changes it, too."""
     if isinstance(one, ast.Assign):

@@ -16,7 +16,7 @@ from outlast.core.source.shapes import base
 
 # Methods of a tensor that end like those that change its numbers, and do not.
 _NO_NUMBERS = frozenset(("rename_", "requires_grad_", "share_memory_", "detach_"))
-_ADDING = frozenset(("+=", "+1"))
+_ADDING = frozenset(("+=", "*=", "+1"))
 _TOLD = frozenset(("add", "append", "appendleft", "extend", "record", "update"))  # a meter, a list
 _BESIDE = frozenset(("filter", "map"))  # which are given a function first
 _ALL = frozenset(("chain",))  # each piece is one of any of these
