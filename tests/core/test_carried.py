@@ -78,6 +78,34 @@ def names_at(code: str, line: int) -> list[str]:
         ("v.mul_(0.9)\nv.add_(x)\nw.add_(v)", "", ["v"]),  # w may be a weight of the model
         ("v = 0.9 * v + x.grad\nw.data -= v", "", ["v"]),
         ("setattr(self, 'n', self.n + 1)\nstep(self.n)", "", ["self.n"]),
+        (
+            "for a, w in zip(ema.parameters(), net.parameters()):\n    a.mul_(0.9).add_(w)\nema(x)",
+            "",
+            ["ema"],
+        ),
+        ("for a, w in zip(ema, net): a.data = a.data * 0.9 + w.data\nstep(ema)", "", ["ema"]),
+        ("for i, (a, w) in enumerate(zip(ema, net)): a += (w - a) / i\nstep(ema)", "", ["ema"]),
+        ("for k, a in ema.state_dict().items(): a.mul_(x)\nstep(ema(x))", "", ["ema"]),
+        ("for g in groups:\n    for w in g['w']: w.sub_(x)\nstep(groups)", "", ["groups"]),
+        ("for w in chain(one, list(two)): w.mul_(x)\nstep(one, two)", "", ["one", "two"]),
+        ("for w in (one, two): w.mul_(x)\nstep(one, two)", "", ["one", "two"]),
+        ("[v.mul_(0.9) for v in velocity]\nstep(velocity)", "", ["velocity"]),
+        ("if i: v = velocity[i]\nelse: v = velocity[0]\nv.mul_(x)\nstep(v)", "", ["velocity"]),
+        ("v = velocity[i]\nv.mul_(x)\nstep(v)", "", ["velocity"]),
+        ("sums = ema.state_dict()\nfor k in sums:\n    sums[k].mul_(x)\nstep(ema(x))", "", ["ema"]),
+        ("for m in metrics: m.update(x)", "for m in metrics: run.log(a=m.compute())", ["metrics"]),
+        ("y = target(x)\nif i % 9 == 0: target.load_state_dict(net.state_dict())\nstep(y)", "", ["target"]),
+        ("y = target(x)\nok = target.load_state_dict(net.state_dict())\nstep(y, ok)", "", ["target"]),
+        (
+            "if f(x) > best: best = f(x)\nif f(x) > best: kept = copy(w)",
+            "w.load_state_dict(kept)",
+            ["best", "kept"],
+        ),
+        ("np.multiply(m, 0.9, out=m)\nstep(m)", "", ["m"]),
+        ("y = torch.lerp(m, x, 0.1, out=m)\nstep(y)", "", ["m"]),
+        ("np.multiply(m[0], 0.9, out=m[0])\nstep(m)", "", ["m"]),
+        ("torch._foreach_mul_(velocity, 0.9)\nstep(velocity)", "", ["velocity"]),
+        ("average.update_parameters(net)", "evaluate(average)", ["average"]),
         ("p = ema * 2\nema = 0.9 * ema + f(x)", "rate = p(ema)\nprint(rate)", ["ema"]),
     ],
 )
@@ -122,6 +150,20 @@ def test_what_is_read_before_it_is_set_is_carried(body: str, behind: str, names:
         ("generator.manual_seed(i)\nstep(generator)", ""),
         ("y = f(x)\nseen.append(y)\nrun.log(loss=y)", "for i, y in enumerate(seen): print(i, y)"),
         ("y = f(x)\nseen.append(y)\nrun.log(loss=y)", "for i, y in zip(range(3), seen): print(i, y)"),
+        ("target.load_state_dict(net.state_dict())\nstep(target(x))", ""),
+        ("for a, w in zip(target, net): a.copy_(w)\nstep(target)", ""),
+        ("for w in weights: w.grad.zero_()\nstep(weights)", ""),
+        ("for w in weights: w.requires_grad_(False)\nstep(weights)", ""),
+        ("for w in weights: w = w * 2\nstep(weights)", ""),
+        ("for w in weights:\n    w = w.clone()\n    w.mul_(2)\n    step(w)", ""),
+        ("for batch in others: batch['x'] = batch['x'].to(device)\nstep(others)", ""),
+        ("y = x[0]\ny.mul_(2)\nstep(y)", ""),
+        ("buffer = pinned[0]\nbuffer.copy_(x)\nstep(buffer)", ""),
+        ("np.multiply(x, 2, out=m)\nstep(m)", ""),
+        (
+            "for m in metrics: m.reset()\nfor m in metrics: m.update(x)\nrun.log(a=metrics)",
+            "",
+        ),
         ("seen.append(x)", "y = [one for one in seen]\nprint(y)\none = f(x)\nstep(one)"),
     ],
 )
@@ -295,6 +337,29 @@ def test_what_is_only_written_or_used_to_change_something_is_not(code: str) -> N
     assert "n" not in handed_over(ast.parse(code))
 
 
+@pytest.mark.parametrize(
+    ("body", "is_handed"),
+    [
+        ("s = step(s, x)\nrun.state = s", True),
+        ("s = step(s, x)\nwith timer: run.state = {**run.state, 'params': s}", True),
+        ("s = step(s, x)\nif f(x): run.state = s\nelse: s = run.state", True),
+        ("for y in x:\n    s = step(s, y)\nrun.state = s", True),
+        ("s = step(s, x)\nw.data = s.data\nrun.state = s", True),
+        ("if f(x): s = run.state\nelif g(x): run.state = s", True),  # they are always the same
+        ("run.state = f(run.state)\nif f(x): s = run.state\nelif g(x): run.state = s", False),
+        ("if f(x): s = copy(run.state)\nelse: run.state = s\nrun.state = f(run.state)", False),
+        ("run.state = s\ns = step(s, x)", False),
+        ("s = step(s, x)\nif f(x): run.state = s", False),
+        ("if f(x): s = deepcopy(run.state)\nif g(x): run.state.load_state_dict(s)", False),
+        ("if f(x): s = run.state.clone()\nif g(x): run.state.copy_(s)", False),
+        ("run.state['new'] = f(x)\nif f(x): s = run.state\nrun.state['old'] = s", True),
+    ],
+)
+def test_to_load_a_variable_now_and_then_does_not_keep_it(body: str, is_handed: bool) -> None:
+    tree = ast.parse("s = run.state\nfor x in run.batches(a):\n" + indent(body, "    "))
+    assert ("s" in handed_over(tree, loop=tree.body[1])) == is_handed
+
+
 def test_what_the_caller_gives_may_be_read_by_it_but_an_attribute_is_not() -> None:
     code = "def train(self, n):\n    run.extra['n'] = n\n    run.extra['m'] = self.m\n"
     assert {*handed_over(ast.parse(code).body[0])} == {"n"}
@@ -356,6 +421,9 @@ GROWING = {
     "many lists": lambda n: LOOP + lines(n, "a{i} = [v * {i} for v in total]\nprint(sum(a{i}))"),
     "many variables": lambda n: LOOP + lines(n, "    n{i} += 1\n    if n{i} > 3: step(m{i}(x), n{i})"),
     "many functions": lambda n: LOOP + lines(n, "def f{i}(n):\n    self.n = 1\n    return g{i}(total)"),
+    "many pieces": lambda n: (
+        LOOP + lines(n, "    for w in a{i}: w.mul_(2)\n    v{i} = a{i}[0]\n    v{i}.add_(x)")
+    ),
     "many conditions": lambda n: LOOP + lines(n, "if c{i}: d{i} = total\nelse: e{i} = d{i}"),
 }
 

@@ -26,6 +26,7 @@ Out = pytest.CaptureFixture[str]
 LOADER = range(6)
 AHEAD = "takes batches before they are trained, so a save cannot tell those"
 AGAIN = "counts from the beginning again where an epoch goes on"
+GENERAL = "do that with the loader, and give run.batches what comes of it, or collect in the body of the loop"
 LIMIT = "put the limit around the loader, run.batches(islice(loader, n))"
 
 
@@ -82,6 +83,76 @@ def queued(batches: Iterable[int]) -> Iterator[int]:
         yield batch
 
 
+class Prefetcher:
+    """As NVIDIA's, which is no iterator."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches = iter(batches)
+        self.fetch()
+
+    def fetch(self) -> None:
+        try:
+            self.later = next(self.batches)
+        except StopIteration:
+            self.later = None
+
+    def next(self) -> Any:
+        now = self.later
+        if now is not None:
+            self.fetch()
+        return now
+
+
+class Several:
+    """A few batches ahead, as an iterator."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches, self.later = iter(batches), deque[Any]()
+        self.later.append(next(self.batches))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        now = self.later.popleft()
+        if now is None:
+            raise StopIteration
+        self.later.append(next(self.batches, None))
+        return now
+
+
+class Each:
+    """Goes through batches one by one, and keeps the one at hand."""
+
+    def __init__(self, run: outlast.Run) -> None:
+        self.run, self.batches = run, iter(run.batches(LOADER))
+
+    def fetch(self) -> None:
+        self.batch = next(self.batches, None)
+
+    def train(self) -> None:
+        self.fetch()
+        while self.batch is not None:
+            loss = float(self.batch)
+            self.run.log(loss=loss)
+            self.fetch()
+
+
+class InOne:
+    """A class around the loop, which takes one batch ahead in a generator."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        held = None
+        for batch in self.batches:
+            if held is not None:
+                yield held
+            held = batch
+        yield held
+
+
 def log(run: outlast.Run, batches: Iterable[Any]) -> None:
     for batch in batches:
         run.log(loss=float(batch if isinstance(batch, int) else 0))
@@ -109,12 +180,25 @@ def log(run: outlast.Run, batches: Iterable[Any]) -> None:
         ("deque", f"deque(...) around run.batches(...) {AHEAD}"),
         ("list in a function", f"list(...) around run.batches(...) {AHEAD}"),
         ("pairwise", f"pairwise(...) around run.batches(...) {AHEAD}"),
-        ("a pool", f"map(...) around run.batches(...) {AHEAD}"),
+        ("a pool", f"map(...) around run.batches(...) {AHEAD}: {GENERAL}"),
         ("take", "take(...) around run.batches(...) carries i on, which starts over where an epoch goes on"),
         ("prefetched", "prefetched(...) around run.batches(...) carries held on"),
         ("window", "window(...) around run.batches(...) carries waiting on"),
         ("batched", f"batched(...) around run.batches(...) {AHEAD}"),
-        ("a thread", f"fill(...) around run.batches(...) {AHEAD}"),
+        ("a thread", f"fill(...) around run.batches(...) {AHEAD}: {GENERAL}"),
+        ("a class", f"Prefetcher(...) around run.batches(...) {AHEAD}: {GENERAL}"),
+        (
+            "an iterator",
+            f"Several(...) around run.batches(...) {AHEAD}: put it around the loader, "
+            "run.batches(Several(loader)), or collect in the body of the loop",
+        ),
+        (
+            "a generator in a class",
+            "InOne(...) around run.batches(...) carries held on, which starts over where an epoch goes on: "
+            "put it around the loader, run.batches(InOne(loader))",
+        ),
+        ("pairs", f"zip(...) around run.batches(...) {AHEAD}: {GENERAL}"),
+        ("pairs of a list", f"zip(...) around run.batches(...) {AHEAD}: {GENERAL}"),
     ],
 )
 def test_what_no_resume_can_bring_back_is_named(folder: Path, capsys: Out, name: str, told: str) -> None:
@@ -139,6 +223,18 @@ def test_what_no_resume_can_bring_back_is_named(folder: Path, capsys: Out, name:
         with ThreadPoolExecutor(1) as pool:
             log(run, pool.map(float, run.batches(LOADER)))
 
+    def with_class(run: outlast.Run) -> None:
+        batches = Prefetcher(run.batches(LOADER))
+        while (batch := batches.next()) is not None:
+            run.log(loss=batch)
+
+    def with_pairs(run: outlast.Run) -> None:
+        batches = iter(run.batches(LOADER))
+        log(run, zip(batches, batches, strict=True))
+
+    def with_pairs_of_a_list(run: outlast.Run) -> None:
+        log(run, zip(*[iter(run.batches(LOADER))] * 2, strict=True))
+
     bodies: dict[str, Callable[[outlast.Run], object]] = {
         "islice": lambda run: log(run, islice(run.batches(LOADER), 4)),
         "islice of a variable": with_variable,
@@ -157,6 +253,11 @@ def test_what_no_resume_can_bring_back_is_named(folder: Path, capsys: Out, name:
         "window": lambda run: log(run, window(run.batches(LOADER))),
         "batched": lambda run: log(run, batched(run.batches(LOADER), 2)),
         "a thread": lambda run: log(run, queued(run.batches(LOADER))),
+        "a class": with_class,
+        "an iterator": lambda run: log(run, Several(run.batches(LOADER))),
+        "a generator in a class": lambda run: log(run, InOne(run.batches(LOADER))),
+        "pairs": with_pairs,
+        "pairs of a list": with_pairs_of_a_list,
     }
     (said,) = told_of(bodies[name], folder, capsys)
     assert said.startswith(told)
@@ -223,6 +324,8 @@ def test_what_only_shows_or_changes_batches_is_not_named(folder: Path, capsys: O
         batches = iter(run.batches(LOADER))
         while (batch := next(batches, None)) is not None:
             run.log(loss=batch)
+        Each(run).train()
+        log(run, zip(run.batches(LOADER), strict=True))
         for loader in (LOADER, LOADER):
             batches = iter(run.batches(loader))
             run.log(loss=next(batches))

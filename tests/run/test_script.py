@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import queue
 import random
+import threading
 import warnings
 import weakref
 from collections import deque
@@ -11,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -580,6 +583,62 @@ def test_a_state_of_jax_that_the_loop_forgets_is_told_of_run_state(folder: Path,
         "after a resume the script's own state starts over: set run.state, as in run.state, loss = "
         "step(run.state, x); so does mean: put it into the state"
     )
+
+
+def test_what_the_loop_keeps_beside_the_state_of_jax_is_told_to_go_into_it(folder: Path, capsys: Out) -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    run = outlast.Run(folder, state={"w": jnp.ones(2)}, save_every=2)
+    target = run.state
+    for _ in run.epochs(1):
+        for batch in run.batches(range(3)):
+            run.state = {"w": run.state["w"] + target["w"] * batch}
+            if batch % 2:
+                target = {"w": run.state["w"] * 0.5}
+    assert doubts(capsys) == ["after a resume the script's own target starts over: put it into the state"]
+
+
+def test_what_python_and_packages_do_is_their_own_affair(folder: Path, capsys: Out) -> None:
+    run = made(folder)
+    for _ in run.epochs(2):
+        total = 0.0
+        with ThreadPoolExecutor(1) as pool:
+            for batch in pool.map(float, run.batches(range(5))):
+                total += batch
+        run.log(loss=total)
+    assert doubts(capsys) == [
+        f"{IN_AN_EPOCH} total starts over: log each batch, run.log(loss=loss), or keep it in run.extra"
+    ]
+
+
+def test_a_queue_between_threads_is_not_named(folder: Path, capsys: Out) -> None:
+    run = made(folder)
+    waiting: queue.Queue[int | None] = queue.Queue()
+
+    def fill() -> None:
+        for batch in run.batches(range(5)):
+            waiting.put(batch)
+        waiting.put(None)
+
+    for _ in run.epochs(1):
+        thread = threading.Thread(target=fill)
+        thread.start()
+        while (batch := waiting.get()) is not None:
+            run.log(loss=batch)
+        thread.join()
+    assert doubts(capsys) == []
+
+
+@pytest.mark.parametrize("every", [2, "epoch"], ids=str)
+def test_a_schedule_of_the_script_is_not_told_to_be_logged(folder: Path, capsys: Out, every: Any) -> None:
+    loss, rise, run = SimpleNamespace(beta=1.0), 0.0, made(folder, every)
+    for _ in run.epochs(2):
+        for batch in run.batches(range(5)):
+            run.log(loss=batch * loss.beta + rise)
+            loss.beta *= 0.9
+            rise += 0.25
+    assert doubts(capsys) == [
+        "after a resume the script's own loss.beta, rise start over: keep it in run.extra"
+    ]
 
 
 def test_no_property_of_the_script_is_asked(folder: Path, capsys: Out) -> None:

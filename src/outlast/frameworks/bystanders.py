@@ -15,6 +15,7 @@ _PACKAGES = frozenset(
         *("_io", "accelerate", "aim", "alive_progress", "clearml", "comet_ml", "flax", "functools", "io"),
         *("jax", "jaxlib", "keras", "lightning", "logging", "mlflow", "neptune", "optax", "outlast"),
         *("progressbar", "pytorch_lightning", "rich", "tensorboard", "tensorboardX", "tensorflow"),
+        *("asyncio", "concurrent", "multiprocessing", "queue", "_queue"),  # between threads and processes
         *("threading", "torch", "tqdm", "transformers", "wandb"),
     }
 )

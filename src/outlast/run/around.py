@@ -8,7 +8,6 @@ import gc
 import inspect
 import itertools
 import operator
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,6 +24,7 @@ from typing import Any
 
 from outlast.core.asking import asked, has
 from outlast.core.source import around
+from outlast.core.source.ahead import takes_ahead
 from outlast.core.source.around import Kind, Wrapping
 from outlast.core.source.names import last, path, root
 from outlast.core.text import few
@@ -32,8 +32,6 @@ from outlast.run import source
 
 _OURS = __name__.partition(".")[0]
 _DEPTH, _MOST, _FEW = 5, 300, 30  # of objects that are asked whether they hold a loop, and in one
-_INSTALLED = {"site-packages", "dist-packages"}  # folders that pip, and Debian, install into
-_LIBRARY = os.path.dirname(os.__file__)  # Python's own
 
 _PLAIN = (list, tuple, dict, set, frozenset)
 _NUMBERS = (itertools.count, itertools.repeat, type(iter(range(0))))
@@ -45,6 +43,7 @@ _ADVICE = {
     Kind.TURNS: "write for batch in {loop}(islice(loader, n))",
 }
 _STEPS = "ask {loop} for as many as you want"
+_GENERAL = "do that with the loader, and give {loop} what comes of it, or collect in the body of the loop"
 
 Variables = Callable[[FrameType, set[str]], dict[str, Any]]
 Carried = Callable[[FrameType, ast.Module, int], list[str]]
@@ -77,8 +76,8 @@ class Around:
     def _around(self, frame: FrameType, inner: FrameType) -> Iterator[tuple[str, str]]:
         tree, loop = source.parsed(frame), f"run.{inner.f_code.co_name}"
         resolved = Resolved(lambda names: self._variables(frame, names), inner)
-        kinds = dict(_kinds(tree, frame.f_lineno, resolved))
-        code, own = _function(tree, frame), frame.f_code.co_name
+        kinds, simple = dict(_kinds(tree, frame.f_lineno, resolved)), _simple(tree, frame.f_lineno, resolved)
+        code, own = _function(tree, frame), _name(frame.f_code, resolved)
         loops = _loops(code, resolved) if code is not None else []
         if source.passes_on(frame):
             carried = [one for _, line in loops for one in self._carried(frame, tree, line)]
@@ -87,8 +86,16 @@ class Around:
             return
         if any(around.hands_over(one) for one, _ in loops):
             kinds[own] = Kind.GATHERS
+        wrapping = takes_ahead(tree, code, resolved.holds) if code is not None else None
+        if wrapping is not None:
+            kinds[wrapping.name] = Kind.GATHERS
         for name, kind in kinds.items():
+            is_right = name in simple or (
+                wrapping is not None and name == wrapping.name and _iterates(wrapping)
+            )
             advice = _STEPS if kind is Kind.COUNTS and loop == "run.steps" else _ADVICE[kind]
+            if kind is Kind.GATHERS and not is_right:
+                advice = _GENERAL
             yield name, f"{kind.value}: {advice}".format(name=name, loop=loop)
 
 
@@ -143,10 +150,16 @@ def _kinds(tree: ast.Module, line: int, resolved: Resolved) -> Iterator[tuple[st
                 yield type(value).__name__.replace("callable_iterator", "iter"), kind
 
 
+def _simple(tree: ast.Module, line: int, resolved: Resolved) -> set[str]:
+    """Those of the calls in a line that are given the loop alone, and could be given the loader."""
+    calls = (one.call for one in around.wrappings(tree, line, resolved.holds))
+    return {last(one.func) for one in calls if isinstance(one.func, ast.Name) and len(one.args) == 1}
+
+
 def _kind_of_call(one: Wrapping, function: Any, resolved: Resolved) -> Kind | None:
     code = asked(function, "__code__")
     is_generator = _is(code, CodeType) and bool(code.co_flags & inspect.CO_GENERATOR)
-    if function is None or (is_generator and not _is_installed(code)):
+    if function is None or (is_generator and not source.is_installed(code)):
         return None  # its own frame tells
     module = asked(function, "__module__") or type(function).__module__
     owner = asked(function, "__self__")
@@ -163,6 +176,8 @@ def _kind_of_object(value: Any, inner: FrameType) -> Kind | None:
         return around.kind_by_name(type(value).__module__, type(value).__name__)
     iterators = [one for held in gc.get_referents(value) for one in held if _is_iterated(one)]
     others = [one for one in iterators if _between(one, inner) is None]
+    if not others:  # several at once of one loop
+        return Kind.GATHERS if len(iterators) > 1 else None
     if any(not _is(one, *_NUMBERS) for one in others):
         return Kind.BESIDE
     return (
@@ -188,7 +203,7 @@ def _of_generator(name: str, loop: str, carried: list[str], kinds: list[Kind]) -
     else:
         kind = Kind.GATHERS if Kind.GATHERS in kinds else Kind.COUNTS
         does = kind.value.format(name=name, loop=loop)
-    return f"{does}: put it around the loader, {loop}({name}(loader))"
+    return f"{does}: put it around the loader{f', {loop}({name}(loader))' if name.isidentifier() else ''}"
 
 
 def _loops(code: ast.AST, resolved: Resolved) -> list[tuple[ast.AST, int]]:
@@ -214,7 +229,9 @@ def _asking(frame: FrameType | None) -> tuple[FrameType | None, list[FrameType]]
         else:
             frames.append(frame)
             if not (
-                source.passes_on(frame) or frame.f_code.co_name == "__next__" or _is_installed(frame.f_code)
+                source.passes_on(frame)
+                or frame.f_code.co_name == "__next__"
+                or source.is_installed(frame.f_code)
             ):
                 break
         frame = frame.f_back
@@ -263,6 +280,17 @@ def _attribute(value: Any, name: str) -> Any:
     return asked(value, name) if _is(found, MemberDescriptorType) else None
 
 
+def _name(code: CodeType, resolved: Resolved) -> str:
+    """The name of what a frame runs; of a method that Python calls, that of the class."""
+    is_method = code.co_name in ("__iter__", "__next__", "__call__") and code.co_argcount
+    own = resolved.value(ast.Name(code.co_varnames[0], ast.Load())) if is_method else None
+    return code.co_name if own is None else type(own).__name__
+
+
+def _iterates(one: ast.ClassDef) -> bool:
+    return any(getattr(method, "name", "") == "__iter__" for method in one.body)
+
+
 def _function(tree: ast.Module, frame: FrameType) -> ast.AST | None:
     """The function that the frame runs."""
     first = frame.f_code.co_firstlineno
@@ -280,12 +308,4 @@ def _package(frame: FrameType) -> str:
 
 def _is_scripts(frame: FrameType) -> bool:
     """Whether a frame may be read: what a package does, such as a progress bar, is its own affair."""
-    return not _is_installed(frame.f_code)
-
-
-def _is_installed(code: Any) -> bool:
-    if not _is(code, CodeType):
-        return False
-    file = str(code.co_filename)
-    is_package = not _INSTALLED.isdisjoint(file.split(os.sep))
-    return is_package or file.startswith((_LIBRARY + os.sep, "<frozen "))
+    return not source.is_installed(frame.f_code)

@@ -31,7 +31,7 @@ def _pieces(thing: Any) -> Iterator[Any]:
         return
     if has(type(thing), "named_parameters"):
         for kind in ("modules", "parameters", "buffers"):
-            yield from _listed(thing, kind)
+            yield from listed(thing, kind)
     elif has(type(thing), "layers"):
         yield from _members(asked(thing, "layers"))
     if has(thing, "param_groups"):
@@ -39,7 +39,8 @@ def _pieces(thing: Any) -> Iterator[Any]:
     yield from (piece for name in _PARTS_OF_LOADERS if (piece := asked(thing, name)) is not None)
 
 
-def _listed(module: Any, kind: str) -> list[Any]:
+def listed(module: Any, kind: str) -> list[Any]:
+    """The ``parameters``, ``buffers`` or ``modules`` of a module; none if it does not give them."""
     try:
         return list(getattr(module, kind)())
     except Exception:  # of a class of the user's

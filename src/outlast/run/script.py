@@ -15,7 +15,8 @@ from outlast.core.asking import asked, has, is_computed
 from outlast.core.source import places
 from outlast.core.source.calls import passes
 from outlast.core.source.carried import Carried, Looked, look
-from outlast.core.source.handed import handed_over
+from outlast.core.source.dataflow import BINDING
+from outlast.core.source.handed import handed_over, loaded, states_set
 from outlast.core.source.names import root
 from outlast.core.source.places import Place, place_at
 from outlast.core.text import few
@@ -25,7 +26,7 @@ from outlast.run.held import is_held
 
 _OURS = __name__.partition(".")[0]
 _REFERENCES = 3  # to the copy of a frame's variables, if nobody else has it: the frame's, ours, the question
-_ADDING = frozenset(("+=", "+1"))
+_ADDING = frozenset(("+=", "*=", "+1"))
 _INSIDE, _AROUND = frozenset(("batches",)), frozenset(("epochs", "steps"))
 
 
@@ -120,8 +121,8 @@ class Script:
     def _looked(self, frames: Iterable[FrameType], *, inside: bool, is_jax: bool) -> list[Named]:
         for frame in frames:
             place = place_at(_parsed(frame), frame.f_lineno, _INSIDE if inside else _AROUND)
-            if source.passes_on(frame) and not (place is not None and _is_marked(place)):
-                continue  # a generator around ours, such as a progress bar
+            if source.is_anothers(frame) and not (place is not None and _is_marked(place)):
+                continue  # something around ours, such as a progress bar or a pool
             if place is None:
                 return []
             found = list(self._found(frame, place, look(place), inside=inside, is_jax=is_jax))
@@ -133,12 +134,15 @@ class Script:
         self, frame: FrameType, place: Place, looked: Looked, *, inside: bool, is_jax: bool
     ) -> Iterator[Named]:
         scope = place.function or place.tree
-        handed, given = handed_over(scope, place.tree), places.loaders(scope)
         ours = [one for one in (*looked.carried, *looked.drawn) if one.name not in self._named]
+        among = {one.name for one in ours}
+        handed = handed_over(scope, place.tree, loop=place.loop, among=among)
+        given, weights, states = places.loaders(scope), loaded(scope), states_set(scope)
         roots = {
             root(name) for one in ours for name in (one.name, *handed.get(one.name, ()), *(one.made_of or ()))
         }
-        variables = _variables(frame, roots | {*map(root, given)})
+        variables = _variables(frame, roots | {root(name) for name in (*given, *states)})
+        is_forgotten = is_jax and not self._is_handed(variables, states)
         loaders = [value for name in given for value in self._values(variables, name)[name.count(".") :]]
         seen: set[str] = set()
         for one in ours:
@@ -151,7 +155,8 @@ class Script:
                 if kinds.is_all_of(value[0], one.anew) or self._is_made_again(variables, one.made_of):
                     continue
                 is_inside = inside and not one.outlasts
-                advice = kinds.advice(value[0], one, inside=is_inside, is_jax=is_jax)
+                about = {"is_jax": is_jax, "is_forgotten": is_forgotten, "is_loaded": one.name in weights}
+                advice = kinds.advice(value[0], one, inside=is_inside, **about)
                 seen.add(one.name)
                 yield Named(one.name, advice, is_inside)
         if looked.gathered is not None:
@@ -168,7 +173,12 @@ class Script:
         is_replaced = bool(one.ways) and one.ways <= {"=", "begun"}  # by something else that is not saved
         owners = values[:-1] if is_replaced else values
         is_ours = is_whole and not any(self._is_saved(value) or is_held(value, loaders) for value in owners)
-        return values[-1:] if is_ours else []
+        return values[-1:] if is_ours and not self._has_only_saved(values[-1], one, loaders) else []
+
+    def _has_only_saved(self, value: Any, one: Carried, loaders: Iterable[Any]) -> bool:
+        """Whether a variable is only another way to what is saved, such as a list of the model's weights."""
+        inner = kinds.pieces(value) if one.ways and not one.ways & BINDING else []
+        return bool(inner) and all(self._is_saved(piece) or is_held(piece, loaders) for piece in inner)
 
     def _lacks_a_property(self, values: list[Any], name: str) -> bool:
         """Whether the last part of a name is a property, which was not asked."""
@@ -195,13 +205,13 @@ class Script:
 
 
 def _asking() -> Iterator[FrameType]:
-    """The frames that ask for the next turn of a loop, up to the first that is no generator."""
+    """The frames that ask for the next turn of a loop, up to the script's first that is no generator."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.partition(".")[0] != _OURS:
             yield frame
-            if not source.passes_on(frame):
+            if not source.is_anothers(frame):
                 return
         frame = frame.f_back
 
@@ -217,7 +227,7 @@ def _is_marked(place: Place) -> bool:
 
 def _parsed(frame: FrameType) -> ast.Module:
     """The file or the notebook's cell that the frame's code is from; empty where it cannot be had."""
-    if source.passes_on(frame) and not any(f".{kind}(" in source.text(frame) for kind in _INSIDE | _AROUND):
+    if source.is_anothers(frame) and not any(f".{kind}(" in source.text(frame) for kind in _INSIDE | _AROUND):
         return ast.Module([], [])  # that of a package: it need not be read
     return source.parsed(frame)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any
 
+_INSTALLED = {"site-packages", "dist-packages"}  # folders that pip, and Debian, install into
+_LIBRARY = os.path.dirname(os.__file__)  # Python's own
 _MOST_NODES = 100_000  # of a source that is read: some ten thousand lines
 
 _remembered: dict[str, ast.Module] = {}  # by their text, while a loop is looked at
@@ -29,6 +33,20 @@ def remembered() -> Iterator[None]:
 def passes_on(frame: FrameType) -> bool:
     """Whether it is a generator's, which hands on what it is given, as a progress bar does."""
     return bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
+
+
+def is_installed(code: Any) -> bool:
+    """Whether code is a package's or Python's own, and not the script's."""
+    if not issubclass(type(code), CodeType):
+        return False
+    file = str(code.co_filename)
+    is_package = not _INSTALLED.isdisjoint(file.split(os.sep))
+    return is_package or file.startswith((_LIBRARY + os.sep, "<frozen "))
+
+
+def is_anothers(frame: FrameType) -> bool:
+    """Whether it only hands on what it is given, or is none of the script's."""
+    return passes_on(frame) or is_installed(frame.f_code)
 
 
 def text(frame: FrameType) -> str:

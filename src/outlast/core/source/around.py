@@ -112,6 +112,8 @@ def goes_through(one: ast.expr, holds: Holds) -> bool:
             return goes_through(generators[0].iter, holds)
         case ast.Starred(value=value):
             return goes_through(value, holds)
+        case ast.BinOp(left=ast.List(elts=several) | ast.Tuple(elts=several), op=ast.Mult()):
+            return any(goes_through(given, holds) for given in several)  # [it] * 2
     return False
 
 
@@ -172,6 +174,8 @@ def hands_over(loop: ast.AST) -> bool:
 def _beside(call: ast.Call, holds: Holds) -> Kind | None:
     """What is beside the loop in ``zip``: a limit, other data, or numbers that only count."""
     others = [one for one in call.args if not goes_through(one, holds)]
+    if call.args and not others:  # several at once of one loop
+        return Kind.GATHERS if len(call.args) > 1 or isinstance(call.args[0], ast.Starred) else None
     ends = [one for one in others if not (isinstance(one, ast.Call) and _is_endless(one))]
     if not ends:
         return None

@@ -13,7 +13,7 @@ _CHANGING = frozenset(
     {
         *("add", "append", "appendleft", "discard", "extend", "extendleft", "insert", "remove"),
         *("rotate", "push", "put", "put_nowait", "reverse", "sort", "subtract", "update", "record"),
-        *("accumulate",),
+        *("accumulate", "update_parameters"),
     }
 )
 _TAKING = frozenset(("get_nowait", "pop", "popitem", "popleft", "setdefault"))
@@ -21,7 +21,8 @@ _CHANGING_FIRST = frozenset(("at", "heappop", "heappush", "insort", "shuffle")) 
 
 # Methods after which it does not matter what was there before.
 _SEEDS = frozenset(("manual_seed", "seed"))
-_RESETS = frozenset(("clear", "copy_", "fill_", "reset", "reset_state", "reset_states", "zero_"))
+LOADS = frozenset(("load_state_dict", "set_weights"))
+_RESETS = LOADS | {"clear", "copy_", "fill_", "reset", "reset_state", "reset_states", "zero_"}
 
 _SHOWS = frozenset(
     {
@@ -45,6 +46,9 @@ _COMPUTES = frozenset(
     }
 )
 
+# Functions that give what they are given, in another order or not all of it.
+_HANDS_ON = frozenset(("filter", "iter", "list", "reversed", "sorted", "tqdm", "tuple"))
+
 _PASSES = frozenset(("batches", "epochs", "steps", "validation"))
 
 
@@ -66,6 +70,11 @@ def is_quiet(call: ast.Call) -> bool:
 def resets(call: ast.Call) -> bool:
     """Whether a method sets all of what it is called on."""
     return isinstance(call.func, ast.Attribute) and call.func.attr in _RESETS | _SEEDS
+
+
+def loads(call: ast.Call) -> bool:
+    """Whether a method loads all of a model, or of another object, from what it is given."""
+    return isinstance(call.func, ast.Attribute) and call.func.attr in LOADS
 
 
 def seeds(call: ast.Call) -> bool:
@@ -93,9 +102,34 @@ def is_in_place(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Attribute) and name.endswith("_") and not name.endswith("__")
 
 
-def changes_first(call: ast.Call) -> bool:
-    """Whether a function changes its first argument."""
-    return bool(call.args) and last(call.func) in _CHANGING_FIRST
+def changes_first(call: ast.Call) -> str | None:
+    """In which way a function changes its first argument; None if it does not.
+
+    Example:
+        >>> changes_first(ast.parse("torch._foreach_mul_(velocity, 0.9)", mode="eval").body)
+        '_foreach_mul_'
+    """
+    name = last(call.func)
+    if call.args and name.startswith("_foreach_") and name.endswith("_"):
+        return name
+    return "first" if call.args and name in _CHANGING_FIRST else None
+
+
+def written(call: ast.Call) -> ast.expr | None:
+    """What a function of NumPy or PyTorch writes its result into, as ``out=`` says; None if nothing.
+
+    Example:
+        >>> ast.unparse(written(ast.parse("np.multiply(mean, 0.9, out=mean)", mode="eval").body))
+        'mean'
+    """
+    if not isinstance(call.func, ast.Attribute) or makes(call) or not call.args:
+        return None
+    return next((one.value for one in call.keywords if one.arg == "out"), None)
+
+
+def hands_on(call: ast.Call) -> bool:
+    """Whether it gives the same things that are in what it is given."""
+    return last(call.func) in _HANDS_ON
 
 
 def computes(call: ast.Call) -> bool:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 
 from outlast.core.source import calls
 from outlast.core.source.flows import ACT, Ends
-from outlast.core.source.names import is_timed, path, prefixes, root, single, targets, walrus
+from outlast.core.source.names import is_timed, last, path, prefixes, root, single, targets, walrus
+from outlast.core.source.pieces import PIECE, Piece, piece_of, pieces_of
 from outlast.core.source.shapes import (
     adds_one,
-    adds_one_to,
     after_either,
     attribute_set,
     base,
@@ -29,9 +29,10 @@ from outlast.core.source.shapes import (
     constant,
     is_all,
     takes_all,
+    way_of,
 )
 
-BINDING = frozenset(("=", "+=", "+1", "begun"))  # the ways in which a name gets a value
+BINDING = frozenset(("=", "+=", "*=", "+1", "begun"))  # the ways in which a name gets a value
 _NOTHING: frozenset[str] = frozenset()
 _ACTS = frozenset((ACT,))
 
@@ -67,7 +68,9 @@ class Code:
         needed: those that it reads or changes before it sets them.
         drawn: those that it needs for more than to hand them to an object that it makes.
         changed: those that it sets or changes, and in which ways: ``=``, ``begun`` with a constant, ``+=``,
-            ``+1``, ``reset``, the name of a method; with ``[]`` before it for an item.
+            ``*=`` by a factor or a step, ``+1``,
+            ``reset``, ``out``, the name of a method; with ``[]`` before it for an item, with
+            ``PIECE`` or ``ITEM`` before it where another variable stands for a piece.
         inside: those whose value it changes, so that everybody who has it sees that.
         called: those that it calls.
         flows: for those that it reads, what they flow into.
@@ -95,6 +98,7 @@ class Code:
     _values: dict[str, str] = field(default_factory=dict)  # which value each name has for certain
     _made: dict[str, int] = field(default_factory=dict)  # how many values each name had
     _touched: list[str] = field(default_factory=list)  # what was changed or called, in this order
+    _pieces: dict[str, list[Piece]] = field(default_factory=dict)  # what each stands for
 
     def run(self, code: Iterable[ast.stmt], known: frozenset[str]) -> frozenset[str]:
         """Go through statements; takes and returns what is set for certain."""
@@ -140,11 +144,13 @@ class Code:
             case ast.For() | ast.AsyncFor():
                 with self._perhaps(is_repeated=True):
                     inner = known | self._set(one.target, known)
+                    self._stand_for_each(one.target, one.iter)
                     goals = self._goals(*targets(one.target))
                     self.given[one] = {**self._values}
                     inner, effects = self._under(one.body, inner)
+                    anew = self._set_through(one.target, inner)
                     inner, at_the_end = self._under(one.orelse, inner)
-                self._read(one.iter, known, effects | at_the_end | goals)
+                self._read(one.iter, known | anew, effects | at_the_end | goals)
                 return inner
             case ast.While(test=test, body=body, orelse=other):
                 with self._perhaps(is_repeated=True):
@@ -185,7 +191,7 @@ class Code:
                     is_tensor = isinstance(target, ast.Attribute) and target.attr in ("data", "grad")
                     goals = self._goals_of(target) | (_ACTS if is_tensor else _NOTHING)
                     known = self._read(value, known, goals)
-                    self._change(target, known, "+1" if adds_one_to(one) else "+=")
+                    self._change(target, known, way_of(one))
                 return known
             case ast.Expr(value=ast.Call() as call):
                 named = attribute_set(call)
@@ -230,6 +236,8 @@ class Code:
             way = "begun"
         for target in all_targets:
             known |= self._set(target, known, way)
+        if len(all_targets) == 1 and isinstance(all_targets[0], ast.Name):
+            self._stand_for(all_targets[0].id, piece_of(value))
         return known
 
     def _effect(self, call: ast.Call, known: frozenset[str]) -> frozenset[str]:
@@ -238,21 +246,25 @@ class Code:
         given = [*calls.arguments(call)]
         if calls.shows(call) or (on is not None and calls.is_quiet(call)):
             return self._read_all(given, known, _NOTHING)
+        if calls.written(call) is not None:
+            return self._write(call, known, _NOTHING)
         if on is not None and calls.resets(call):
-            is_tensor = calls.is_in_place(call)  # others may have it, such as a model whose weight it is
-            goals = _ACTS if calls.seeds(call) or is_tensor else self._goals_of(on)
+            is_held = calls.is_in_place(call) or calls.loads(call)  # by others, as the weight of a model is
+            goals = _ACTS if calls.seeds(call) or is_held else self._goals_of(on)
             known = self._read_all(given, known, goals)
             name = path(on)
-            return known if name is None else known | self._reset(name)
+            return known if name is None else known | self._reset(name, known, _way_of_reset(call))
+        if (way := calls.changes_first(call)) is not None:
+            is_tensor = calls.is_in_place(call)
+            goals = self._goals_of(given[0]) | (_ACTS if is_tensor else _NOTHING)
+            known = self._read_all(given[1:], known, goals)
+            self._change(given[0], known, f"{PIECE}{way}" if is_tensor else way)
+            return known
         if on is not None and calls.changes(call, is_statement=True):
             if not any(is_timed(one, self.timed) for one in given):
                 goals = self._goals_of(on) | (_ACTS if calls.is_in_place(call) else _NOTHING)
                 known = self._read_all(given, known, goals)
                 self._change(on, known, call.func.attr if isinstance(call.func, ast.Attribute) else "()")
-            return known
-        if calls.changes_first(call):
-            known = self._read_all(given[1:], known, self._goals_of(given[0]))
-            self._change(given[0], known, "first")
             return known
         self._act()
         self._call(call.func, known)
@@ -266,24 +278,87 @@ class Code:
         for name in names:
             self._begin_value(name)
             self._note(name, way)
+            if "." in name:
+                self._note_whole(name, known, way)
         for one in single(target):
             if not isinstance(one, ast.Subscript | ast.Attribute) or path(one) is not None:
                 continue
             whole = path(one.value) if isinstance(one, ast.Subscript) else None
             index = constant(one.slice) if isinstance(one, ast.Subscript) else None
             if whole is not None and isinstance(one, ast.Subscript) and is_all(one.slice):
-                names |= self._reset(whole)
+                names |= self._reset(whole, known)
             elif whole is not None and index is not None:
                 names |= {self._set_item(whole, index, known, way)}
             else:
                 self._change(one, known, "=")
         return names
 
-    def _reset(self, name: str) -> frozenset[str]:
+    def _reset(self, name: str, known: frozenset[str], way: str = "reset") -> frozenset[str]:
         """All of an object's content is set."""
-        self._note(name, "reset")
+        self._note(name, way)
         self.inside.add(name)
-        return frozenset((name,))
+        return self._note_whole(name, known, "reset") | {name}
+
+    def _write(self, call: ast.Call, known: frozenset[str], goals: frozenset[str]) -> frozenset[str]:
+        """A function writes its result into something that it is given."""
+        into = calls.written(call)
+        assert into is not None
+        self._own = {base(one) for one in single(into)}
+        self._act()
+        given = [one for one in calls.arguments(call) if one is not into]
+        known = self._read_all([call.func, *given], known, self._goals_of(into) | goals | _ACTS)
+        self._own = set()
+        for one in single(into):
+            name = path(one)
+            if name is not None:
+                known |= self._reset(name, known, "out")
+            else:
+                self._change(one, known, "out")
+        return known
+
+    def _stand_for_each(self, target: ast.AST, iterated: ast.AST) -> None:
+        """The targets of a loop stand for pieces of what it goes through."""
+        found = [(name, [*map(self._pieces_of, of)]) for name, of in pieces_of(target, iterated)]
+        for name in targets(target):
+            self._pieces.pop(name, None)
+        for name, pieces in found:
+            self._pieces[name] = [piece for some in pieces for piece in some]
+
+    def _set_through(self, target: ast.AST, known: frozenset[str]) -> frozenset[str]:
+        """What a loop sets anew by way of its targets: to go through it is not to read it."""
+        return frozenset(
+            piece.whole
+            for name in targets(target)
+            for piece in self._pieces.get(name, ())
+            if piece.whole in known
+        )
+
+    def _stand_for(self, name: str, piece: Piece | None) -> None:
+        """A variable that is set stands for a piece of another one, or for none."""
+        pieces = [] if piece is None else self._pieces_of(piece)
+        self._pieces.pop(name, None)
+        if pieces:
+            self._pieces[name] = pieces
+
+    def _pieces_of(self, piece: Piece) -> list[Piece]:
+        """What a piece of what is itself one is a piece of."""
+        of = self._pieces.get(root(piece.whole))
+        return [piece] if of is None else of
+
+    def _note_whole(self, name: str, known: frozenset[str], way: str) -> frozenset[str]:
+        """A piece changes, and what it is a piece of with it; returns what is set anew so."""
+        anew: set[str] = set()
+        for piece in self._pieces.get(root(name), ()):
+            changed = piece.way(name, way)
+            if changed is None:
+                continue
+            if way == "reset":
+                anew.add(piece.whole)
+            else:
+                self._need(piece.whole, known)
+            self._note(piece.whole, changed)
+            self.inside.add(piece.whole)
+        return frozenset(anew)
 
     def _set_item(self, name: str, index: Index, known: frozenset[str], way: str) -> str:
         item = f"{name}[{index!r}]"
@@ -326,6 +401,7 @@ class Code:
             return
         self._need(name, known)
         self._note(name, way)
+        self._note_whole(name, known, way)
         if is_inside:
             self.inside.add(name)
 
@@ -454,10 +530,12 @@ class Code:
                 return known
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 inner = {name for made in one.generators for name in targets(made.target)}
-                outer = self._values
+                outer, pieces = self._values, {**self._pieces}
                 self._values = outer | {name: f"{name}#" for name in inner}  # nothing flows into these
+                for made in one.generators:
+                    self._stand_for_each(made.target, made.iter)
                 self._read_all(ast.iter_child_nodes(one), known | inner, goals)
-                self._values = outer
+                self._values, self._pieces = outer, pieces
                 return known | walrus(one)
             case ast.NamedExpr(target=target, value=value):
                 known = self._read(value, known, goals | self._goals_to_be(target))
@@ -485,18 +563,27 @@ class Code:
         """A call whose value goes somewhere."""
         on = call.func.value if isinstance(call.func, ast.Attribute) else None
         is_next = isinstance(call.func, ast.Name) and call.func.id == "next" and call.args
+        if calls.written(call) is not None:
+            return self._write(call, known, goals)
         if is_next:
             self._change(call.args[0], known, "next")
+        elif on is not None and calls.loads(call):
+            known = self._read_all(calls.arguments(call), known, goals | _ACTS)
+            return known if (name := path(on)) is None else known | self._reset(name, known, last(call.func))
+        elif (way := calls.changes_first(call)) is not None:
+            self._change(call.args[0], known, f"{PIECE}{way}" if calls.is_in_place(call) else way)
         elif on is not None and calls.changes(call, is_statement=False):
-            self._change(on, known, "taken")
-        elif calls.changes_first(call):
-            self._change(call.args[0], known, "first")
+            self._change(on, known, last(call.func) if calls.is_in_place(call) else "taken")
         if not (is_next or calls.computes(call)):
             self._act()
             self._call(call.func, known)
         known = self._read(call.func, known, goals)
         inner = goals if is_next or calls.computes(call) else goals | {ACT}
         return self._read_all(calls.arguments(call), known, inner, held=calls.makes(call))
+
+
+def _way_of_reset(call: ast.Call) -> str:
+    return last(call.func) if calls.loads(call) else "reset"
 
 
 def inside(one: ast.AST, inners: Inners | None = None) -> Inner:

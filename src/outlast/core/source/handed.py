@@ -1,16 +1,18 @@
 """Handed over: which variables the code of a script gives to objects, and takes from them again.
 
 What is put into ``run.extra`` is saved. The variable itself still starts over, unless the script sets it from
-there. To change something saved with a variable, as in ``weight.add_(velocity)``, saves nothing of it.
+there. To change something saved with a variable, as in ``weight.add_(velocity)``, saves nothing of it, and
+nor does it to load the variable into a model, as a script does that goes back to its best weights.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from outlast.core.source import calls
 from outlast.core.source.dataflow import parameters
+from outlast.core.source.following import follows
 from outlast.core.source.names import assigned, last, mentioned, path, prefixes, root
 from outlast.core.source.places import Function
 
@@ -18,9 +20,10 @@ from outlast.core.source.places import Function
 _KEEPING = frozenset(
     {
         *("add", "append", "appendleft", "copy_", "extend", "insert", "put", "setdefault", "update"),
-        *("load_state_dict",),
     }
 )
+# What training changes by itself: to set it to a variable keeps the variable only if each change is followed.
+_TRAINED = frozenset(("data", "state"))
 # Methods that give what they are called on in another form.
 _FORMS = frozenset(
     {
@@ -31,7 +34,13 @@ _FORMS = frozenset(
 _CONTAINERS = (ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Starred, ast.Subscript, ast.IfExp)
 
 
-def handed_over(scope: ast.AST, tree: ast.AST | None = None) -> dict[str, set[str]]:
+def handed_over(
+    scope: ast.AST,
+    tree: ast.AST | None = None,
+    *,
+    loop: ast.AST | None = None,
+    among: Collection[str] | None = None,
+) -> dict[str, set[str]]:
     """To which attributes the variables are given, also together with others, and taken from again.
 
     A variable that a function is given counts as taken, for its caller may have done so, but no attribute of
@@ -40,6 +49,8 @@ def handed_over(scope: ast.AST, tree: ast.AST | None = None) -> dict[str, set[st
     Args:
         scope: the code that gives them.
         tree: the code that takes them; None: the same.
+        loop: the code that changes them; None: all that gives them.
+        among: the variables that are asked for; None: all.
 
     Example:
         >>> handed_over(ast.parse("n = run.extra.get('n', 0); run.extra['n'] = n; run.extra['k'] = k"))
@@ -47,23 +58,74 @@ def handed_over(scope: ast.AST, tree: ast.AST | None = None) -> dict[str, set[st
     """
     found: dict[str, set[str]] = {}
     taken, parameter = _Taken(tree or scope, scope), {*parameters(scope)} - {"self"}
-    for owners, given in _given(scope):
-        for name in given:
+    for owners, given, is_load in map(_given, ast.walk(scope)):
+        for name in given if among is None else [one for one in given if one in among]:
             known = {one for one in owners if root(name) in parameter or taken.has(name, one)}
+            if is_load:
+                known = {one for one in known if _is_followed(scope, loop or scope, name, one)}
             if known:
                 found.setdefault(name, set()).update(known)
     return found
 
 
-def _given(scope: ast.AST) -> Iterator[tuple[set[str], list[str]]]:
-    """What changes in a statement, with the variables that it is given."""
+def loaded(scope: ast.AST) -> set[str]:
+    """The variables that code loads into something: a model, or the state of a run.
+
+    Example:
+        >>> sorted(loaded(ast.parse("model.load_state_dict(best); run.state = {'params': old}")))
+        ['best', 'old']
+    """
+    found: set[str] = set()
     for one in ast.walk(scope):
-        if isinstance(one, ast.Assign):
-            owners = {name for target in one.targets for name in _owners(target)}
-            yield owners, [*_whole(one.value)] if owners else []
-        elif isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _KEEPING:
-            owners = {*_owners(one.func.value, whole=True)}
-            yield owners, [name for value in calls.arguments(one) for name in _whole(value)]
+        _, given, is_load = _given(one)
+        if is_load:
+            found.update(given)
+        elif isinstance(one, ast.Call) and calls.loads(one):
+            found.update(name for value in calls.arguments(one) for name in _whole(value))
+    return found
+
+
+def states_set(scope: ast.AST) -> set[str]:
+    """The objects whose ``state`` code sets.
+
+    Example:
+        >>> states_set(ast.parse("run.state, loss = step(run.state, x)"))
+        {'run'}
+    """
+    sets = (one.targets for one in ast.walk(scope) if isinstance(one, ast.Assign))
+    owners = (name for several in sets for target in several for name in _owners(target))
+    return {name.removesuffix(".state") for name in owners if name.endswith(".state")}
+
+
+def _given(one: ast.AST) -> tuple[set[str], list[str], bool]:
+    """What changes in code, with the variables that it is given, and whether training changes it, too."""
+    if isinstance(one, ast.Assign):
+        owners = {name for target in one.targets for name in _owners(target)}
+        is_load = any(name.rpartition(".")[2] in _TRAINED for name in owners)
+        return owners, [*_whole(one.value)] if owners else [], is_load
+    if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _KEEPING:
+        owners = {*_owners(one.func.value, whole=True)}
+        return owners, [name for value in calls.arguments(one) for name in _whole(value)], calls.resets(one)
+    return set(), [], False
+
+
+def _is_followed(scope: ast.AST, loop: ast.AST, name: str, owner: str) -> bool:
+    """Whether a variable is put into an object after each of its changes."""
+
+    def puts(one: ast.AST) -> bool:
+        owners, given, _ = _given(one.value if isinstance(one, ast.Expr) else one)
+        return owner in owners and name in given
+
+    def sets(one: ast.AST) -> bool:
+        return owner in _given(one)[0] and not puts(one)
+
+    is_alone = owner.endswith("state") and not any(map(sets, ast.walk(loop)))  # nothing else sets the object
+
+    def takes(one: ast.AST) -> bool:
+        is_set = isinstance(one, ast.Assign) and name in map(path, one.targets)
+        return is_alone and is_set and owner in mentioned(one)
+
+    return follows(scope, loop, name, puts, takes)
 
 
 def _owners(target: ast.AST, *, whole: bool = False) -> list[str]:
@@ -145,7 +207,11 @@ def _sets(tree: ast.AST) -> Iterator[tuple[list[str], ast.AST]]:
     for one in ast.walk(tree):
         if isinstance(one, Function):
             yield [one.name], one
-        elif isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr in _KEEPING:
+        elif isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and _takes_in(one):
             name = path(one.func.value)
             if name is not None:
                 yield from (([name], given) for given in calls.arguments(one))
+
+
+def _takes_in(call: ast.Call) -> bool:
+    return last(call.func) in _KEEPING or calls.loads(call)

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from outlast.core.source import calls
 from outlast.core.source.dataflow import BINDING, Code, parameters
 from outlast.core.source.names import path, prefixes, root, targets
+from outlast.core.source.pieces import pieces_of
 from outlast.core.source.places import Function, Place
 
 _NOTHING: frozenset[str] = frozenset()
+Pieces = dict[str, list[str]]  # of what the targets of loops are pieces
 
 
 class Outside:
@@ -68,10 +70,10 @@ def _begun_repeatedly(tree: ast.AST, own: set[ast.AST]) -> Iterator[str]:
         own: what is assigned there does not count.
     """
     declared = _declared_in_each(tree)
-    left: list[tuple[ast.AST, bool, frozenset[str] | None]] = [(tree, False, None)]
+    left: list[tuple[ast.AST, bool, frozenset[str] | None, Pieces]] = [(tree, False, None, {})]
     while left:
-        one, is_repeated, outer = left.pop()
-        for name in _begun(one, own) if is_repeated else ():
+        one, is_repeated, outer, pieces = left.pop()
+        for name in _begun(one, own, pieces) if is_repeated else ():
             if "." in name:
                 yield f".{_tail(name)}"
             elif outer is None or name in outer:
@@ -82,14 +84,19 @@ def _begun_repeatedly(tree: ast.AST, own: set[ast.AST]) -> Iterator[str]:
             inner = frozenset(declared.get(one, ()))
             is_repeated, outer = True, inner if outer is None else outer & inner
         is_repeated = is_repeated or isinstance(one, ast.For | ast.While | ast.AsyncFor)
-        left += [(child, is_repeated, outer) for child in ast.iter_child_nodes(one)]
+        if isinstance(one, ast.For):
+            of = {name: [piece.whole for piece in all_] for name, all_ in pieces_of(one.target, one.iter)}
+            pieces = {**pieces, **of} if of else pieces
+        left += [(child, is_repeated, outer, pieces) for child in ast.iter_child_nodes(one)]
 
 
-def _begun(one: ast.AST, own: set[ast.AST]) -> list[str]:
+def _begun(one: ast.AST, own: set[ast.AST], pieces: Pieces) -> list[str]:
     if isinstance(one, ast.Assign) and one not in own:
         return [name for target in one.targets for name in targets(target)]
-    if isinstance(one, ast.Call) and calls.resets(one) and isinstance(one.func, ast.Attribute):
-        return [path(one.func.value) or ""]
+    is_reset = isinstance(one, ast.Call) and calls.resets(one) and not calls.loads(one)
+    if is_reset and isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
+        name = path(one.func.value) or ""
+        return [name, *pieces.get(name, ())]
     return []
 
 

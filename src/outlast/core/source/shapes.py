@@ -40,9 +40,19 @@ def attribute_set(call: ast.Call) -> ast.Attribute | None:
     return None
 
 
-def adds_one_to(one: ast.AugAssign) -> bool:
-    """Whether it is ``n += 1``."""
-    return isinstance(one.op, ast.Add) and isinstance(one.value, ast.Constant) and one.value.value == 1
+def way_of(one: ast.AugAssign) -> str:
+    """In which way it changes its target: it counts, it sums up, or it takes a step, as a schedule does.
+
+    Example:
+        >>> [way_of(one) for one in ast.parse("n += 1; total += loss; beta *= 0.9; beta += 0.1").body]
+        ['+1', '+=', '*=', '*=']
+    """
+    is_constant = isinstance(one.value, ast.Constant)
+    if not isinstance(one.op, ast.Add | ast.Sub | ast.BitOr):
+        return "*="
+    if not is_constant or not isinstance(one.value, ast.Constant):
+        return "+="
+    return "+1" if one.value.value == 1 and isinstance(one.op, ast.Add) else "*="
 
 
 def adds_one(value: ast.expr, own: str) -> bool:
