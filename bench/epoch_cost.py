@@ -4,8 +4,8 @@
 
 Each epoch trains one batch and is better than the one before, so that each saves the best model, with its
 optimizer; the first file, which Keras writes for ours, too, counts. In the first table epochs follow each
-other at once, so that the writer is the limit; in the second each epoch is long enough for it, and what counts
-is what it takes longer. Ours wait for the disk, or have a writer that does; Keras's do not.
+other at once, so that the writer is the limit; in the second each epoch is long enough for it, and what
+counts is what it takes longer. Ours wait for the disk, or have a writer that does; Keras's do not.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from outlast.run import inside, script, source
 from outlast.storage.format import layout
 
 RUN = "0123abcd" * 4
+_READERS = ("place_at", "look", "handed_over", "loaded", "states_set")  # of a loop's text
 _random = layout.new_identity
 
 
@@ -51,7 +52,7 @@ def _each_loop_is_read_once() -> Iterator[None]:
     """The file of a test is long, and is started from often: what its text says is found out once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "_parsed", lru_cache(16)(source._parsed))
-        for name in ("place_at", "look", "handed_over"):
+        for name in _READERS:
             patch.setattr(script, name, lru_cache(256)(getattr(script, name)))
         yield
 
@@ -60,7 +61,7 @@ def _each_loop_is_read_once() -> Iterator[None]:
 def each_loop_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """As users have it."""
     monkeypatch.setattr(source, "_parsed", source._parsed.__wrapped__)  # type: ignore[attr-defined]
-    for name in ("place_at", "look", "handed_over"):
+    for name in _READERS:
         monkeypatch.setattr(script, name, getattr(script, name).__wrapped__)
 
 

@@ -135,7 +135,7 @@ class Script:
     ) -> Iterator[Named]:
         scope = place.function or place.tree
         ours = [one for one in (*looked.carried, *looked.drawn) if one.name not in self._named]
-        among = {one.name for one in ours}
+        among = frozenset(one.name for one in ours)
         handed = handed_over(scope, place.tree, loop=place.loop, among=among)
         given, weights, states = places.loaders(scope), loaded(scope), states_set(scope)
         roots = {
