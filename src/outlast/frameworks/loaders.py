@@ -127,7 +127,7 @@ def orders(loader: Any) -> dict[str, Order]:
     return {
         f"{place}{_PLAIN}": Order(
             one,
-            numbers=not _is_torchs(one),
+            numbers=_has_numbers(place, one),
             lists=_longest(place, one),
             data=_is_data(place, one),
             own=place not in _FIRST_PLACES,
@@ -135,6 +135,15 @@ def orders(loader: Any) -> dict[str, Order]:
         for place, one in _holders(loader)
         if _may_change(place, one)
     }
+
+
+def saved_of_dataset(loader: Any) -> set[str]:
+    """The attributes of its dataset that are saved, by name; no empty list, which may become data."""
+    order = orders(loader).get(f"dataset{_PLAIN}")
+    plain = {} if order is None else order.now()
+    own = _attributes(asked(loader, "dataset"))
+    generators_in = {name.partition(".")[0] for name, _ in held_generators.held(own)}
+    return generators_in | {name for name in plain if not isinstance(own[name], (list, dict)) or own[name]}
 
 
 def is_held(place: str) -> bool:
@@ -164,10 +173,16 @@ def _may_change(place: str, holder: Any) -> bool:
     """Whether a holder has attributes that may; of what data hold, only those that do count."""
     values, most = _attributes(holder).values(), _longest(place, holder)
     if _is_torchs(holder):
-        return any(is_order(one, most) for one in values)
+        numbers = _has_numbers(place, holder)
+        return any(is_order(one, most) or (numbers and is_number(one)) for one in values)
     if place in _PLACES:
         return bool(values)
     return any(is_number(one) or is_order(one, most) for one in values)
+
+
+def _has_numbers(place: str, holder: Any) -> bool:
+    """Whether numbers of a holder may change: those of PyTorch's loaders and samplers are settings."""
+    return place == "dataset" or not _is_torchs(holder)
 
 
 def _is_data(place: str, holder: Any) -> bool:
