@@ -23,6 +23,7 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     DistributedSampler,
+    IterableDataset,
     RandomSampler,
     Sampler,
     Subset,
@@ -421,6 +422,74 @@ def inside_weights_of_a_sampler_that_each_batch_changes(folder: Path, until: int
         return loss
 
     return inside(folder, until, DataLoader(dataset(), 8, sampler=sampler), batch=batch)
+
+
+class Mixture(IterableDataset[Any]):
+    """Draws from two halves, by weights that training changes."""
+
+    def __init__(self) -> None:
+        self.weights, self.last, self.rng = np.full(2, 0.5), 0, np.random.default_rng(4)
+
+    def __iter__(self) -> Iterator[Any]:
+        x, y = dataset().tensors
+        for _ in range(3):
+            self.last = int(self.rng.choice(2, p=self.weights))
+            chosen = 12 * self.last + self.rng.integers(12, size=8)
+            yield x[chosen] * (1 + self.weights[0]), y[chosen]
+
+    def update(self, loss: float) -> None:
+        weights = self.weights.copy()
+        weights[self.last] *= np.exp(loss)
+        self.weights = weights / weights.sum()
+
+
+def _of_a_mixture(folder: Path, until: int | None, **options: Any) -> Any:
+    mixture = Mixture()
+
+    def after(epoch: int) -> None:
+        mixture.update(float(epoch))
+
+    return train(folder, until, loader=DataLoader(mixture, batch_size=None), after=after, **options)
+
+
+@exact
+def weights_of_a_stream_that_training_changes(folder: Path, until: int | None) -> Any:
+    return _of_a_mixture(folder, until)
+
+
+@exact
+def inside_weights_of_a_stream_that_training_changes(folder: Path, until: int | None) -> Any:
+    return _of_a_mixture(folder, until, left_in=2, save_every=1)
+
+
+class Mosaic(Dataset[Any]):
+    """Mixes each sample with one of the last."""
+
+    def __init__(self) -> None:
+        self.buffer: list[int] = []
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> Any:
+        self.buffer = [*self.buffer, index][-5:]
+        (x, y), (other, _) = dataset()[index], dataset()[random.choice(self.buffer)]
+        return (x + other) / 2, y
+
+
+@exact
+def a_list_of_the_last_samples_in_a_dataset(folder: Path, until: int | None) -> Any:
+    return train(folder, until, loader=DataLoader(Mosaic(), 8, shuffle=True))
+
+
+@exact
+def inside_a_list_of_the_last_samples_in_a_dataset(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(Mosaic(), 8, shuffle=True))
+
+
+@exact
+def inside_a_list_of_the_last_samples_in_a_dataset_in_a_subset(folder: Path, until: int | None) -> Any:
+    return inside(folder, until, DataLoader(Subset(Mosaic(), range(24)), 8, shuffle=True))
 
 
 class Noisy(Dataset[Any]):

@@ -469,6 +469,81 @@ def test_what_is_changed_in_the_model_the_optimizer_or_the_loader_is_not_named(
     assert doubts(capsys) == []
 
 
+class Changing:
+    """A dataset that training changes."""
+
+    def __init__(self) -> None:
+        self.x, self.labels = np.zeros((6, 5000)), np.zeros(50_000)
+        self.weights, self.seen, self.last = np.ones(3), 0, 0
+        self.items: list[Any] = []
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Any:
+        return self.x[index, :2]
+
+    def update(self, loss: float) -> None:
+        self.seen += 1
+        self._weigh(loss)
+
+    def _weigh(self, loss: float) -> None:
+        self.weights[self.last] += loss
+
+    def append(self, item: Any) -> None:
+        self.items.append(item)
+
+
+def test_what_is_changed_in_a_dataset_is_not_named_where_it_is_saved(folder: Path, capsys: Out) -> None:
+    loaders = pytest.importorskip("torch").utils.data
+    data = Changing()
+    loader = loaders.DataLoader(data, batch_size=2)
+    run = made(folder)
+    for _ in run.epochs(1):
+        for batch in run.batches(loader):
+            run.log(loss=float(batch.sum()))
+            data.update(1.0)
+            data.weights[0] = data.weights[0] + 1
+    assert doubts(capsys) == []
+
+
+def test_what_is_changed_in_a_dataset_and_is_not_saved_is_named(folder: Path, capsys: Out) -> None:
+    loaders = pytest.importorskip("torch").utils.data
+    data = Changing()
+    loader = loaders.DataLoader(data, batch_size=2)
+    run = made(folder)
+    for _ in run.epochs(1):
+        for batch in run.batches(loader):
+            run.log(loss=float(batch.sum()))
+            data.append(batch)
+            data.labels[0] = data.labels[0] + 1
+    assert doubts(capsys) == [
+        "after a resume the script's own data starts over: give it a state_dict() and a load_state_dict(), "
+        "and pass it to the Run; so does data.labels: keep it in run.extra, as a list"
+    ]
+
+
+def test_a_dataset_that_is_a_part_is_not_named(folder: Path, capsys: Out) -> None:
+    loaders = pytest.importorskip("torch").utils.data
+
+    class Saved(Changing):
+        def state_dict(self) -> Any:
+            return {"items": self.items, "labels": self.labels}
+
+        def load_state_dict(self, state: Any) -> None:
+            self.items, self.labels = state["items"], state["labels"]
+
+    data = Saved()
+    loader = loaders.DataLoader(data, batch_size=2)
+    run = made(folder, data=data)
+    for _ in run.epochs(1):
+        for batch in run.batches(loader):
+            run.log(loss=float(batch.sum()))
+            data.append(float(batch.sum()))
+            data.labels[0] = data.labels[0] + 1
+    assert doubts(capsys) == []
+
+
 @pytest.mark.parametrize(
     ("name", "advice"),
     [

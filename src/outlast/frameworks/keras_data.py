@@ -79,7 +79,7 @@ class DatasetSource(Source):
         self._taken = self._skipped = 0
         self._began: Any = None
         self._at: State | None = None
-        self._attributes = {**loaders.generators(data), _PLAIN: Order(data, numbers=True, lists=True)}
+        self._attributes = {**loaders.generators(data), _PLAIN: Order(data, numbers=True)}
         self.for_fit = ForwardedDataset(data, self)
         self._in_order = data.workers <= 1 and not data.use_multiprocessing
 

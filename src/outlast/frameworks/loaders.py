@@ -16,7 +16,7 @@ from typing import Any
 from outlast.core.asking import asked, has
 from outlast.frameworks import held_data, held_generators, positioned, random_state
 from outlast.frameworks.batches import Pass
-from outlast.frameworks.orders import Order, is_number, is_order
+from outlast.frameworks.orders import LENGTH, SHORT, Order, is_number, is_order
 
 _FIRST_PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
 _PLACES = (*_FIRST_PLACES, "collate_fn")
@@ -127,13 +127,23 @@ def orders(loader: Any) -> dict[str, Order]:
     return {
         f"{place}{_PLAIN}": Order(
             one,
-            numbers=not _is_torchs(one),
-            lists=_has_lists(place, one),
+            numbers=_has_numbers(place, one),
+            lists=_longest(place, one),
+            data=_is_data(place, one),
             own=place not in _FIRST_PLACES,
         )
         for place, one in _holders(loader)
         if _may_change(place, one)
     }
+
+
+def saved_of_dataset(loader: Any) -> set[str]:
+    """The attributes of its dataset that are saved, by name; no empty list, which may become data."""
+    order = orders(loader).get(f"dataset{_PLAIN}")
+    plain = {} if order is None else order.now()
+    own = _attributes(asked(loader, "dataset"))
+    generators_in = {name.partition(".")[0] for name, _ in held_generators.held(own)}
+    return generators_in | {name for name in plain if not isinstance(own[name], (list, dict)) or own[name]}
 
 
 def is_held(place: str) -> bool:
@@ -161,15 +171,28 @@ def of_order(loader: Any) -> dict[str, Any]:
 
 def _may_change(place: str, holder: Any) -> bool:
     """Whether a holder has attributes that may; of what data hold, only those that do count."""
-    values = _attributes(holder).values()
+    values, most = _attributes(holder).values(), _longest(place, holder)
     if _is_torchs(holder):
-        return any(map(is_order, values))
-    return any(map(is_number, values)) if place not in _PLACES else bool(values)
+        numbers = _has_numbers(place, holder)
+        return any(is_order(one, most) or (numbers and is_number(one)) for one in values)
+    if place in _PLACES:
+        return bool(values)
+    return any(is_number(one) or is_order(one, most) for one in values)
 
 
-def _has_lists(place: str, holder: Any) -> bool:
-    """Whether lists of a holder are no data."""
-    return (place in _PLACES and place != "dataset") or _has_order(holder)
+def _has_numbers(place: str, holder: Any) -> bool:
+    """Whether numbers of a holder may change: those of PyTorch's loaders and samplers are settings."""
+    return place == "dataset" or not _is_torchs(holder)
+
+
+def _is_data(place: str, holder: Any) -> bool:
+    """Whether lists of a holder may be data."""
+    return place.startswith(_OF_ITEMS) and place != "collate_fn" and not _has_order(holder)
+
+
+def _longest(place: str, holder: Any) -> int:
+    """How many numbers a list of a holder may have that is saved."""
+    return SHORT if _is_data(place, holder) else LENGTH
 
 
 def _is_torchs(holder: Any) -> bool:

@@ -10,7 +10,8 @@ from outlast.core.asking import asked, has
 from outlast.frameworks.base import weakly
 from outlast.frameworks.tensors import to_array, to_tensor
 
-_LENGTH = 100_000  # of a list that is an order
+LENGTH = 100_000  # of a list that is an order
+SHORT = 10_000  # of a list of a dataset, where a longer one is the data
 
 
 class Order:
@@ -19,13 +20,16 @@ class Order:
     Args:
         holder: held weakly.
         numbers: look at numbers.
-        lists: look at lists and arrays; not in a dataset of the user's, where they are the data.
+        lists: look at lists and arrays of up to so many numbers.
+        data: these lists may be data: nothing is said of one that has not changed and is another now.
         own: only what changes while the loader is iterated: what else changes, such as a flag that is set
             for a validation, the script sets again.
     """
 
-    def __init__(self, holder: Any, numbers: bool, lists: bool, *, own: bool = False) -> None:
-        self._holder, self._numbers, self._lists = weakly(holder), numbers, lists
+    def __init__(
+        self, holder: Any, numbers: bool, lists: int = LENGTH, *, data: bool = False, own: bool = False
+    ) -> None:
+        self._holder, self._numbers, self._lists, self._data = weakly(holder), numbers, lists, data
         self._born = self.now()
         self._own: set[str] | None = set() if own else None
         self._begun: dict[str, Any] | None = None
@@ -44,8 +48,12 @@ class Order:
             if has(value, "shape")
             else value
             for name, value in asked(self._holder(), "__dict__", {}).items()
-            if (self._numbers and is_number(value)) or (self._lists and is_order(value))
+            if (self._numbers and is_number(value)) or is_order(value, self._lists)
         }
+
+    def surely(self) -> dict[str, Any]:
+        """Those of :meth:`now` that are no data."""
+        return {name: one for name, one in self.now().items() if is_number(one) or not self._data}
 
     def put(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Set the attributes, as far as there are any of these names; returns what they were."""
@@ -82,7 +90,7 @@ class Order:
         """What has changed, before and now; and checksums of lists that have not."""
         changed, now = self.changed(), self.now()
         there = [name for name, before in self._born.items() if name in now and not is_number(before)]
-        lists = [name for name in there if name not in changed]
+        lists = [] if self._data else [name for name in there if name not in changed]
         return {"changed": changed, "lists": {name: self._checksum(name) for name in lists}}
 
     def _checksum(self, name: str) -> int:
@@ -137,31 +145,36 @@ def is_number(value: Any) -> bool:
     return value is None or isinstance(value, (int, float))
 
 
-def is_order(value: Any) -> bool:
+def is_order(value: Any, most: int = LENGTH) -> bool:
     """Whether a value is a list, a dict or an array of not too many numbers."""
     if isinstance(value, (list, dict)):
-        return _numbers_in(value) <= _LENGTH
+        return _numbers_in(value, most) <= most
     kind = str(asked(value, "dtype", "")).removeprefix("torch.")
     if not kind.startswith(("int", "float3", "float6", "bool")):
         return False
     size = asked(value, "numel") or asked(value, "size")
     size = size() if callable(size) else size
-    return isinstance(size, int) and 0 < size <= _LENGTH
+    return isinstance(size, int) and 0 < size <= most
 
 
-def _numbers_in(value: Any, depth: int = 3) -> int:
+def _numbers_in(value: Any, most: int, depth: int = 3) -> int:
     """How many numbers are in a list, or in a list or dict of such; too many if there is something else."""
+    if len(value) > most or not depth:
+        return most + 1
     if isinstance(value, dict) and not all(isinstance(key, (str, int)) for key in value):
-        return _LENGTH + 1
+        return most + 1
     members = [*value.values()] if isinstance(value, dict) else value
     kinds = set(map(type, members))  # which are few
-    if len(members) > _LENGTH or not depth:
-        return _LENGTH + 1
     if all(issubclass(one, (int, float)) for one in kinds):
         return len(members)
     if not kinds <= {list, dict}:
-        return _LENGTH + 1
-    return sum(_numbers_in(one, depth - 1) for one in members)
+        return most + 1
+    found = 0
+    for one in members:
+        found += _numbers_in(one, most, depth - 1)
+        if found > most:
+            break
+    return found
 
 
 def _copied(value: Any) -> Any:

@@ -224,7 +224,8 @@ def _checksum(found: Mapping[str, Any]) -> int:
 
 
 def _checksum_of_all(found: Mapping[str, Any]) -> int:
-    return _crc([*loaders.now(found).values()])
+    now = loaders.now({place: one for place, one in found.items() if not isinstance(one, Order)})
+    return _crc([one.surely() if isinstance(one, Order) else now[place] for place, one in found.items()])
 
 
 def _crc(states: Any) -> int:

@@ -88,8 +88,13 @@ class Naming(Hosted):
         for problem in problems:
             self._tell_once(problem)
 
-    def _is_saved(self, value: Any) -> bool:
-        """Whether a value is saved, or a piece of something that the run knows and speaks of elsewhere."""
+    def _is_saved(self, value: Any, *, by_loader: bool = True) -> bool:
+        """Whether a value is saved, or a piece of something that the run knows and speaks of elsewhere.
+
+        Args:
+            value: of the script.
+            by_loader: the loader at hand is one of those.
+        """
         known = [
             self,
             self._progress.extra,
@@ -97,7 +102,7 @@ class Naming(Hosted):
             self.training.model,
             *self.training.optimizers.values(),
         ]
-        if self._loader_at_hand is not None:
+        if by_loader and self._loader_at_hand is not None:
             known += [found.holder for found in loaders.within(self._loader_at_hand)]
         if self._loop.holds(value) or random_state.has_keys_of(self.training.model, value):
             return True

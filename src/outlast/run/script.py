@@ -22,6 +22,7 @@ from outlast.core.source.places import Place, place_at
 from outlast.core.text import few
 from outlast.run import kinds, source
 from outlast.run.around import Around
+from outlast.run.changed_data import is_unsaved
 from outlast.run.held import is_held
 
 _OURS = __name__.partition(".")[0]
@@ -72,10 +73,11 @@ class Script:
     """Looks at the loops of the script, at each once.
 
     Args:
-        is_saved: whether a value is the run, or something that it saves.
+        is_saved: whether a value is the run, or something that it saves; with ``by_loader=False`` in
+            another way than with the loader at hand.
     """
 
-    def __init__(self, is_saved: Callable[[Any], bool]) -> None:
+    def __init__(self, is_saved: Callable[..., bool]) -> None:
         self._is_saved = is_saved
         # By identity: to compare code is to go through all of it. Kept, so that no other gets its identity.
         self._seen: dict[tuple[bool, tuple[tuple[int, int], ...]], list[CodeType]] = {}
@@ -134,7 +136,9 @@ class Script:
         self, frame: FrameType, place: Place, looked: Looked, *, inside: bool, is_jax: bool
     ) -> Iterator[Named]:
         scope = place.function or place.tree
-        ours = [one for one in (*looked.carried, *looked.drawn) if one.name not in self._named]
+        ours = [
+            one for one in (*looked.carried, *looked.others, *looked.drawn) if one.name not in self._named
+        ]
         among = frozenset(one.name for one in ours)
         handed = handed_over(scope, place.tree, loop=place.loop, among=among)
         given, weights, states = places.loaders(scope), loaded(scope), states_set(scope)
@@ -147,7 +151,7 @@ class Script:
         seen: set[str] = set()
         for one in ours:
             with suppress(Exception):  # of a value that cannot be looked at, as of a proxy of what is gone
-                value = self._own_value(variables, one, loaders)
+                value = self._own_value(variables, one, loaders, only_data=one in looked.others)
                 is_drawn = one in looked.drawn
                 counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
                 if not counts or one.name in seen or self._is_handed(variables, handed.get(one.name, ())):
@@ -164,15 +168,30 @@ class Script:
         if looked.counter is not None and (inside or "epochs" not in _marks(place)):
             yield Named(looked.counter, f"{'run.batch' if inside else 'run.step'} counts on", inside)
 
-    def _own_value(self, variables: Mapping[str, Any], one: Carried, loaders: Iterable[Any]) -> list[Any]:
-        """The value of a variable; nothing if it has none, or if others look after it."""
+    def _own_value(
+        self, variables: Mapping[str, Any], one: Carried, loaders: list[Any], *, only_data: bool
+    ) -> list[Any]:
+        """The value of a variable; nothing if it has none, or if others look after it.
+
+        Args:
+            variables: those of the script, by name.
+            one: which.
+            loaders: what the run's loops are given.
+            only_data: it matters as a part of a dataset alone.
+        """
         values = self._values(variables, one.name)
         if one.ways & _ADDING and self._lacks_a_property(values, one.name):
             values.append(0)  # a number, as what is added to it; the property is the user's own code
         is_whole = len(values) == one.name.count(".") + 1
         is_replaced = bool(one.ways) and one.ways <= {"=", "begun"}  # by something else that is not saved
         owners = values[:-1] if is_replaced else values
-        is_ours = is_whole and not any(self._is_saved(value) or is_held(value, loaders) for value in owners)
+        by_loader = not is_unsaved(one, values, loaders)
+        if only_data and by_loader:
+            return []
+        is_ours = is_whole and not any(
+            self._is_saved(value, by_loader=by_loader) or (by_loader and is_held(value, loaders))
+            for value in owners
+        )
         return values[-1:] if is_ours and not self._has_only_saved(values[-1], one, loaders) else []
 
     def _has_only_saved(self, value: Any, one: Carried, loaders: Iterable[Any]) -> bool:
@@ -198,7 +217,11 @@ class Script:
         first, *others = name.split(".")
         values = [variables[first]] if first in variables else []
         for other in others if values else ():
-            if self._is_saved(values[-1]) or is_computed(values[-1], other) or not has(values[-1], other):
+            if (
+                self._is_saved(values[-1], by_loader=False)
+                or is_computed(values[-1], other)
+                or not has(values[-1], other)
+            ):
                 break
             values.append(asked(values[-1], other))
         return values

@@ -53,12 +53,14 @@ class Looked:
 
     Args:
         carried: what it carries.
+        others: what it changes otherwise, and comes to nothing as far as its code shows.
         drawn: what it reads before it sets it: a generator among them gives other numbers each time.
         counter: the variable with which it counts its turns by ``enumerate``; None if there is none.
         gathered: what a comprehension that is the loop makes its values into; None if there is none.
     """
 
     carried: tuple[Carried, ...] = ()
+    others: tuple[Carried, ...] = ()
     drawn: tuple[Carried, ...] = ()
     counter: str | None = None
     gathered: str | None = None
@@ -122,10 +124,12 @@ def look(place: Place) -> Looked:
     names = [name for name in turn.needed if name in turn.changed]
     names += [name for name in turn.changed if name not in turn.needed and name not in ended]
     names = [name for name in names if not {name, root(name)} & passing and matters(name)]
+    others = [name for name in turn.changed if name not in names and (name in turn.inside or "." in name)]
     called = [name for name in turn.called if name not in turn.changed and _is_asked(name, ends, outside)]
     counter = places.counted(place.loop)
     return Looked(
         tuple(map(found, [*names, *called])),
+        tuple(map(found, others)),
         drawn,
         counter if counter is not None and ends.has(around.given[place.loop][counter]) else None,
     )
