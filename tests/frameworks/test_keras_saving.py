@@ -204,6 +204,16 @@ def test_a_model_with_other_variables_gets_another_template(tmp_path: Path) -> N
     assert content(tmp_path / "first.keras") == content(tmp_path / "second.keras")
 
 
+def test_a_layer_that_comes_later_has_its_place_in_the_file(tmp_path: Path) -> None:
+    model = trained(sequential)
+    training = ours.training(model, None)
+    training.saving(False).capture()
+    model.add(keras.layers.Activation("tanh"))
+    training.saving(False).capture()(str(tmp_path / "ours.keras"))
+    model.save(tmp_path / "theirs.keras")
+    assert content(tmp_path / "ours.keras") == content(tmp_path / "theirs.keras")
+
+
 def test_a_save_in_another_thread_is_not_taken_for_this_one(tmp_path: Path) -> None:
     one, other = trained(sequential), trained(sequential)
     with keras_template.recorded() as found:

@@ -33,7 +33,7 @@ class Template:
 
     Args:
         entries: of the archive; none if the file has the weights alone.
-        known: the variables of the model.
+        known: the variables of the model, and its layers.
         places: the bytes before each value, and the variable that has it.
         tail: the bytes behind the last.
     """
@@ -44,8 +44,8 @@ class Template:
     tail: bytes
 
     def fits(self, model: Any) -> bool:
-        """Whether the model has the same variables still."""
-        now = _variables(model)
+        """Whether the model has the same variables still, and the same layers: these have places, too."""
+        now = [*_variables(model), *model._flatten_layers()]
         return len(now) == len(self.known) and all(map(_is, now, self.known))
 
     def filled(self, model: Any, value: Value) -> Filled:
@@ -226,8 +226,7 @@ def _of(path: str, model: Any, recorded: Mapping[str, Any], value: Value) -> Tem
             if not is_usual or archive.read(_ENTRIES[1]).decode() != _texts(model)[1]:
                 return None
             weights = archive.read(_ENTRIES[2])
-    known = _variables(model)
-    own = set(map(id, known))
+    own = set(map(id, _variables(model)))
     places, end = [], 0
     for name, start, size in _places(weights):
         variable = recorded[name]
@@ -235,6 +234,7 @@ def _of(path: str, model: Any, recorded: Mapping[str, Any], value: Value) -> Tem
             return None
         places.append((weights[end:start], variable))
         end = start + size
+    known = [*_variables(model), *model._flatten_layers()]
     return Template(entries, known, places, weights[end:]) if places else None
 
 
