@@ -135,6 +135,35 @@ def collating(items: Any, counted: Any) -> Any:
     return counted(torch.stack([*items]))
 
 
+def counting_by(start: int) -> Any:
+    """A function that counts its calls in a variable of this one."""
+    calls = start
+
+    def counted(item: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return (torch.stack(item) if isinstance(item, list) else item) * (1 + calls / 100)
+
+    return counted
+
+
+def listing() -> Any:
+    """The same in a list."""
+    calls = [0]
+
+    def counted(item: Any) -> Any:
+        calls[0] += 1
+        return item * (1 + calls[0] / 100)
+
+    return counted
+
+
+def drawing() -> Any:
+    """A function that draws from a generator in a variable of this one."""
+    rng = np.random.default_rng(3)
+    return lambda item: item * (1 + rng.random())
+
+
 def counting(kind: str) -> Any:
     """A loader with a counter in such a place."""
     counted, plain = Counted(), [torch.tensor([float(one)]) for one in range(4 * BATCHES)]
@@ -146,7 +175,10 @@ def counting(kind: str) -> Any:
     elif kind == "composed":
         data.transform = type("Compose", (), {"__call__": lambda self, item: self.steps[0](item)})()
         data.transform.steps = [counted]
+    elif kind in ("function", "list", "drawing"):
+        data.transform = {"function": lambda: counting_by(0), "list": listing, "drawing": drawing}[kind]()
     collate = {
+        "collating function": counting_by(0),
         "collate": Batcher(),
         "method": Batcher().__call__,
         "partial": functools.partial(collating, counted=counted),
@@ -156,7 +188,11 @@ def counting(kind: str) -> Any:
 
 @pytest.mark.parametrize("check", ["never", "always"])
 @pytest.mark.parametrize(
-    "kind", ["transform", "split", "concatenated", "composed", "collate", "method", "partial"]
+    "kind",
+    [
+        *("transform", "split", "concatenated", "composed", "collate", "method", "partial"),
+        *("function", "list", "drawing", "collating function"),
+    ],
 )
 def test_a_counter_in_what_data_hold_is_where_it_was(
     folder: Path, kind: str, check: str, capsys: pytest.CaptureFixture[str]

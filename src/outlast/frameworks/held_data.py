@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from outlast.core.asking import asked, has
+from outlast.frameworks.closures import Closure, closure
 
 _DEPTH = 6  # of a transform in the list of a Compose in a dataset in a Subset
 _ITEMS = 64  # what is longer is data
@@ -40,7 +41,9 @@ def holders(place: str, thing: Any) -> list[tuple[str, Any]]:
 
 
 def owner(thing: Any) -> Any:
-    """The object whose method something is, or what it is itself."""
+    """The object whose method something is, what a function keeps, or what it is itself."""
+    if isinstance(thing, FunctionType) and not vars(thing):
+        return closure(thing) or thing
     return thing.__self__ if isinstance(thing, MethodType) else thing
 
 
@@ -72,7 +75,7 @@ def _is_container(thing: Any) -> bool:
 def _may_count(thing: Any) -> bool:
     if isinstance(thing, _ATOMS):
         return False
-    if _is_container(thing):
+    if _is_container(thing) or isinstance(thing, Closure):
         return True
     module = type(thing).__module__
     package = module.partition(".")[0]

@@ -16,6 +16,7 @@ from typing import Any
 from outlast.core.asking import asked, has
 from outlast.frameworks import held_data, held_generators, positioned, random_state
 from outlast.frameworks.batches import Pass
+from outlast.frameworks.closures import Closure
 from outlast.frameworks.orders import LENGTH, SHORT, Order, is_number, is_order
 
 _FIRST_PLACES = ("", "sampler", "batch_sampler", "batch_sampler.sampler", "dataset")
@@ -187,6 +188,8 @@ def _has_numbers(place: str, holder: Any) -> bool:
 
 def _is_data(place: str, holder: Any) -> bool:
     """Whether lists of a holder may be data."""
+    if isinstance(holder, Closure):
+        return True
     return place.startswith(_OF_ITEMS) and place != "collate_fn" and not _has_order(holder)
 
 
