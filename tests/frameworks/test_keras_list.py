@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import copy
 import json
+import pickle
 import re
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -260,3 +262,87 @@ def test_without_keras_the_error_names_the_install(monkeypatch: pytest.MonkeyPat
 
 def test_it_is_a_true_list_of_kerass() -> None:
     assert isinstance(fast(), keras.callbacks.CallbackList) and isinstance(fast(), FastCallbackList)
+
+
+def small() -> Any:
+    """A model, and data for it."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model, np.ones((32, 3)), np.ones((32, 1))
+
+
+def test_a_fit_of_the_user_s_own_is_not_taken_for_keras_s() -> None:
+    model, x, y = small()
+    heard: list[Any] = []
+
+    class Hears(keras.callbacks.Callback):  # type: ignore[misc]
+        """Notes what the loop says of itself."""
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            heard.append((self.model is model, self.params["epochs"], self.params["steps"]))
+
+    def fit(x: Any, callbacks: Any) -> Any:
+        return model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=callbacks)
+
+    fit(x, outlast.frameworks.keras.callbacks([Hears()]))
+    assert heard == [(True, 3, 8)]
+
+
+def test_logs_can_be_read_in_several_threads_at_once() -> None:
+    for _ in range(200):
+        logs = Numbers({f"metric{number}": np.float32(number) for number in range(20)})
+        found: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda logs=logs, found=found: found.append(logs["metric7"]))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [7.0] * 4
+    assert type(pickle.loads(pickle.dumps(logs))) is dict
+
+
+def test_logs_that_are_kept_are_those_of_their_batch() -> None:
+    model, x, y = small()
+    model.compile("sgd", "mse", metrics=[keras.metrics.TruePositives(name="positives")])
+    kept: dict[str, list[Any]] = {"plain": [], "fast": []}
+
+    class Keeps(keras.callbacks.Callback):  # type: ignore[misc]
+        """Reads the logs when all is over."""
+
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            self.kind = kind
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            kept[self.kind].append(logs)
+
+    for kind in kept:
+        keras.utils.set_random_seed(0)
+        callbacks: Any = [Keeps(kind)]
+        if kind == "fast":
+            callbacks = outlast.frameworks.keras.callbacks(callbacks)
+        model.set_weights([np.ones((3, 1)), np.ones(1)])
+        model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=callbacks)
+    positives = {
+        kind: [one["positives"] for one in sorted(all_logs, key=lambda one: one["positives"])]
+        for kind, all_logs in kept.items()
+    }
+    assert positives["fast"] == positives["plain"]
+    assert len(set(positives["fast"])) == 8
+
+
+def test_a_progress_line_of_the_user_s_own_hears_every_batch() -> None:
+    model, x, y = small()
+    heard: list[int] = []
+
+    class Line(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
+        """Draws nothing."""
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            heard.append(batch)
+
+    model.fit(x, y, batch_size=1, verbose=0, callbacks=outlast.frameworks.keras.callbacks([Line()]))
+    assert heard == [*range(32)]

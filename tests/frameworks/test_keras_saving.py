@@ -214,6 +214,36 @@ def test_a_layer_that_comes_later_has_its_place_in_the_file(tmp_path: Path) -> N
     assert content(tmp_path / "ours.keras") == content(tmp_path / "theirs.keras")
 
 
+@keras.saving.register_keras_serializable("outlast tests")
+class Blocks(keras.Model):  # type: ignore[misc]
+    """Calls its layers in the order of a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = [keras.layers.Dense(8, "tanh") for _ in range(2)]
+        self.head = keras.layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        """Apply them."""
+        for one in self.blocks:
+            x = one(x)
+        return self.head(x)
+
+    def get_config(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+
+def test_layers_in_another_order_have_other_places_in_the_file(tmp_path: Path) -> None:
+    model = trained(Blocks)
+    training = ours.training(model, None)
+    training.saving(False).capture()
+    model.blocks = model.blocks[::-1]
+    training.saving(False).capture()(str(tmp_path / "ours.keras"))
+    loaded = keras.saving.load_model(tmp_path / "ours.keras")
+    assert np.array_equal(*(keras.ops.convert_to_numpy(one(X)) for one in (loaded, model)))
+
+
 def test_a_save_in_another_thread_is_not_taken_for_this_one(tmp_path: Path) -> None:
     one, other = trained(sequential), trained(sequential)
     with keras_template.recorded() as found:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
@@ -81,12 +82,14 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
         """The loops of Keras's that call this list, the innermost first."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            if frame.f_code.co_name in _LOOPS and frame.f_locals.get("callbacks") is self:
+            is_keras_s = str(frame.f_globals.get("__name__", "")).startswith("keras.")
+            if is_keras_s and frame.f_code.co_name in _LOOPS and frame.f_locals.get("callbacks") is self:
                 yield frame
             frame = frame.f_back
 
     def _listen(self) -> None:
         """Find out who hears the batches."""
+        self._catch_up()
         self._paced = []
         heard = {
             hook: [self._listener(one, hook) for one in self.callbacks if hears(one, hook)]
@@ -96,7 +99,9 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
 
     def _listener(self, callback: Any, hook: str) -> Listener:
         listener: Listener = getattr(callback, hook)
-        if not (_CAN_PACE and isinstance(callback, keras.callbacks.ProgbarLogger)):
+        line = keras.callbacks.ProgbarLogger
+        is_line = isinstance(callback, line) and getattr(type(callback), hook) is getattr(line, hook)
+        if not (_CAN_PACE and is_line):
             return listener
         self._paced.append(_Paced(listener))
         return self._paced[-1]
@@ -196,9 +201,10 @@ class Numbers(dict[str, Any]):
     """
 
     _is_raw = True
+    _numbers: dict[str, Any] | None = None  # while they take the place of what is raw
 
     def __init__(self, logs: Mapping[str, Any]) -> None:
-        dict.__init__(self, logs)
+        dict.__init__(self, {name: _kept(value) for name, value in logs.items()} if _CHANGES else logs)
         for value in dict.values(self):
             if isinstance(value, dict):  # its names count among the others
                 self._convert()
@@ -206,10 +212,31 @@ class Numbers(dict[str, Any]):
 
     def _convert(self) -> None:
         if self._is_raw:
-            self._is_raw = False
-            raw = sorted(dict.items(self))
-            dict.clear(self)
-            dict.update(self, _plain(raw))
+            with _converting:  # somebody may read them in another thread
+                if self._is_raw:
+                    self._numbers = self._numbers or _plain(sorted(dict.items(self)))
+                    dict.clear(self)
+                    dict.update(self, self._numbers)
+                    self._is_raw, self._numbers = False, None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A copy, also one in another process, is a plain dict."""
+        self._convert()
+        return dict, (dict(self),)
+
+
+_converting = threading.RLock()
+_CHANGES = (
+    keras.backend.backend() == "torch"
+)  # a metric's value may be the memory that the next batch changes
+
+
+def _kept(value: Any) -> Any:
+    """A value that no later batch changes: a number, if that waits for no device."""
+    if not keras.ops.is_tensor(value):
+        return value
+    value = value.detach()
+    return value.item() if value.is_cpu and not value.dim() else value.clone()
 
 
 def _plain(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -238,6 +265,6 @@ def _reading(name: str) -> Callable[..., Any]:
 
 for _name in """
     __getitem__ __setitem__ __delitem__ __iter__ __reversed__ __eq__ __ne__ __or__ __ror__ __ior__ __repr__
-    __reduce_ex__ clear copy get items keys pop popitem setdefault update values
+    clear copy get items keys pop popitem setdefault update values
 """.split():
     setattr(Numbers, _name, _reading(_name))

@@ -23,6 +23,7 @@ from outlast.storage.disk.files import exhaust
 _ENTRIES = ["metadata.json", "config.json", "model.weights.h5"]
 _LARGEST = 2**31 - 1  # of an entry that old readers of archives can read
 _PART = 4 << 20
+_MOST = 10_000  # layers in a list
 
 Value = Callable[[Any], Any]  # of a variable, as a NumPy array
 
@@ -33,7 +34,7 @@ class Template:
 
     Args:
         entries: of the archive; none if the file has the weights alone.
-        known: the variables of the model, and its layers.
+        known: the variables of the model, and its layers, as often as they are kept somewhere.
         places: the bytes before each value, and the variable that has it.
         tail: the bytes behind the last.
     """
@@ -44,8 +45,8 @@ class Template:
     tail: bytes
 
     def fits(self, model: Any) -> bool:
-        """Whether the model has the same variables still, and the same layers: these have places, too."""
-        now = [*_variables(model), *model._flatten_layers()]
+        """Whether the model has the same variables still, and the same layers in the same places."""
+        now = _known(model)
         return len(now) == len(self.known) and all(map(_is, now, self.known))
 
     def filled(self, model: Any, value: Value) -> Filled:
@@ -234,8 +235,7 @@ def _of(path: str, model: Any, recorded: Mapping[str, Any], value: Value) -> Tem
             return None
         places.append((weights[end:start], variable))
         end = start + size
-    known = [*_variables(model), *model._flatten_layers()]
-    return Template(entries, known, places, weights[end:]) if places else None
+    return Template(entries, _known(model), places, weights[end:]) if places else None
 
 
 def _places(weights: bytes) -> list[tuple[str, int, int]]:
@@ -268,6 +268,27 @@ def _variables(model: Any) -> list[Any]:
     optimizer = getattr(model, "optimizer", None)
     of_optimizer = () if optimizer is None else optimizer.variables
     return [*model.variables, *of_optimizer, *getattr(model, "metrics_variables", ())]
+
+
+def _known(model: Any) -> list[Any]:
+    """What has a place in the file: the variables, and each layer wherever another one keeps it."""
+    layers = [model, *model._flatten_layers()]
+    kept = (one for layer in layers for value in vars(layer).values() for one in _parts_in(value))
+    return [*_variables(model), *layers, *kept]
+
+
+def _parts_in(value: Any, depth: int = 8) -> Iterator[Any]:
+    """Layers and the like, in containers too; of a long one, which holds data, the container itself."""
+    from keras.src.saving.keras_saveable import KerasSaveable
+
+    if isinstance(value, KerasSaveable):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        if len(value) > _MOST or not depth:
+            yield value
+            return
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _parts_in(one, depth - 1)
 
 
 def _bytes(array: Any) -> Any:
