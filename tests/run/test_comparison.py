@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from outlast import Callback, EarlyStopping
 from outlast.core.run_state import RunState
-from outlast.run.comparison import _kind, by_how_much, differences, leaves
+from outlast.run.comparison import _kind, by_how_much, differences, leaves, unlike
 from outlast.run.resume_check import compared
 from outlast.storage import resume_points
 from outlast.storage.format import layout
+from outlast.storage.format.dtypes import Bits
 
 
 def test_a_difference_in_an_array_names_the_array_and_says_what_became_of_it() -> None:
@@ -59,3 +60,15 @@ def test_every_value_that_is_compared_is_of_a_kind(folder: Path) -> None:
     lines = {layout.ROWS: b'{"epoch":0,"loss":1.0}\n', layout.JOURNAL: b""}
     names = leaves(compared(RunState.from_state(point.state), lines))
     assert [name for name in names if _kind(name) is None] == []
+
+
+def test_bits_are_the_array_of_the_type_that_has_them() -> None:
+    import ml_dtypes
+
+    array = np.arange(5).astype(ml_dtypes.bfloat16)
+    bits = Bits("bfloat16", array.view(np.uint16))
+    assert unlike({"a": bits}, {"a": array}) == []
+    assert unlike({"a": bits}, {"a": array + 1}) != []
+    assert unlike({"a": bits}, {"a": array.view(np.uint16)}) != []
+    assert unlike({"a": np.arange(3.0)}, {"a": np.arange(3.0).astype(">f8")}) != []
+    assert unlike({"a": np.array([np.nan, 1j])}, {"a": np.array([np.nan, 1j])}) == []

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from outlast.storage.disk.beside import mapped
-from outlast.storage.format.dtypes import Bits, bits_of, name_of
+from outlast.storage.format.dtypes import Bits, bits_of
 from outlast.storage.format.encoding import encode
 
 Tree = Any  # dicts, lists and tuples of numbers, text, bytes and arrays
@@ -194,12 +194,7 @@ def _are_same(one: Any, other: Any) -> bool:
     import numpy as np
 
     first, second = bits_of(one.of), bits_of(other.of)
-    if (one.tag, name_of(one.of), first.dtype, first.shape) != (
-        other.tag,
-        name_of(other.of),
-        second.dtype,
-        second.shape,
-    ):
+    if (one.tag, _dtype(one.of), first.shape) != (other.tag, _dtype(other.of), second.shape):
         return False
     plain = f"u{first.itemsize if first.itemsize in (1, 2, 4, 8) else 1}"
     return bool(np.array_equal(_flat_bytes(first).view(plain), _flat_bytes(second).view(plain)))
@@ -292,8 +287,12 @@ def _described(value: Any) -> Any:
     if not isinstance(value, _Array):
         return value
     bits = bits_of(value.of)
-    dtype = value.of.dtype if isinstance(value.of, Bits) else str(value.of.dtype)
-    return value.tag, dtype, bits.shape, zlib.crc32(_flat_bytes(bits).data)
+    return value.tag, _dtype(value.of), bits.shape, zlib.crc32(_flat_bytes(bits).data)
+
+
+def _dtype(array: Any) -> str:
+    """The name of an array's type, whether NumPy has it or only its bits."""
+    return array.dtype if isinstance(array, Bits) else str(array.dtype)
 
 
 def _flat_bytes(array: Any) -> Any:
