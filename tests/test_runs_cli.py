@@ -105,8 +105,12 @@ def everything(folder: Path) -> dict[str, tuple[int, int, bytes | None]]:
     }
 
 
-def flip(path: Path, place: int = -1) -> None:
+def flip(path: Path, place: int | None = None) -> None:
+    """Change a bit: of a resume point in its first array, of another file at its end."""
     data = bytearray(path.read_bytes())
+    if place is None:
+        is_point = path.name.startswith("resume-")
+        place = 8 + int.from_bytes(data[:8], "little") if is_point else -1
     data[place] ^= 1
     path.write_bytes(data)
 
