@@ -181,10 +181,10 @@ class DirectFile:
             offset += taken
 
 
-def in_pieces(data: npt.NDArray[Any]) -> Iterator[memoryview]:
-    """Bytes in pieces of a size that is a small piece of work."""
-    for start in range(0, data.size, _BUFFER):
-        yield data[start : start + _BUFFER].data
+def in_pieces(data: npt.NDArray[Any], size: int | None = None) -> Iterator[memoryview]:
+    """Bytes in pieces of a size, that of a buffer by default: each is a small piece of work."""
+    size = size or _BUFFER
+    return (data[start : start + size].data for start in range(0, data.size, size))
 
 
 def _buffer() -> npt.NDArray[Any]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import DamagedFile
+from outlast.storage.disk.direct import in_pieces
 from outlast.storage.disk.reading import open_regular
 from outlast.storage.format import json_text, limits
 from outlast.storage.format.dtypes import NAMES, SAFETENSORS, Array, from_bytes
@@ -92,7 +93,7 @@ class TensorFile:
 
         place = self.places[name]
         raw = np.empty(place.size, np.uint8)
-        self._load(name, (raw.data[i : i + _PIECE] for i in range(0, place.size, _PIECE)))
+        self._load(name, in_pieces(raw, _PIECE))
         return from_bytes(raw, place.dtype, place.width, place.shape)
 
     def read_bytes(self, name: str) -> bytes:
