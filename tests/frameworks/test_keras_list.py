@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import keras
 import numpy as np
@@ -346,3 +347,30 @@ def test_a_progress_line_of_the_user_s_own_hears_every_batch() -> None:
 
     model.fit(x, y, batch_size=1, verbose=0, callbacks=outlast.frameworks.keras.callbacks([Line()]))
     assert heard == [*range(32)]
+
+
+class Heard(keras.callbacks.Callback):  # type: ignore[misc]
+    batches = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.batches += 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_is_a_list_with_callbacks_of_its_own(copied: Any) -> None:
+    first = Heard()
+    those = fast([first])
+    those.on_train_begin()
+    those.on_train_batch_end(0, {})
+    other = copied(those)
+    other.on_train_begin()
+    other.on_train_batch_end(0, {})
+    assert (first.batches, [one.batches for one in other.callbacks if isinstance(one, Heard)]) == (1, [2])
+
+
+def test_a_mock_is_heard() -> None:
+    mock = MagicMock(spec=keras.callbacks.Callback)
+    those = fast([mock])
+    those.on_train_begin()
+    those.on_train_batch_end(3, {})
+    assert mock.on_train_batch_end.call_count == 1

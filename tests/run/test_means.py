@@ -207,6 +207,8 @@ NOWHERE = [
     np.datetime64("2026-01-01"),
     b"1",
     torch.zeros(0),
+    torch.zeros((), device="meta"),
+    torch.tensor([1.0]).to_sparse(),
     "abc",
     "0.5",
     {1, 2},
@@ -223,6 +225,16 @@ def test_what_has_no_mean_is_refused_at_its_line_and_the_epoch_goes_on(folder: P
             with pytest.raises(MetricError, match=f"^x must be a number, but is {type(value).__name__}"):
                 run.log(loss=99.0, x=value)
             run.log(loss=batch)
+    assert run.history["loss"] == [2.0]
+
+
+def test_nothing_of_a_batch_is_counted_whose_last_metric_has_another_shape(folder: Path) -> None:
+    run = start(folder)
+    for _ in run.epochs(1):
+        for batch in run.batches([1.0, 3.0]):
+            run.log(loss=np.float64(batch), x=np.ones(2))
+            with pytest.raises(MetricError, match=r"^x has the shape \(3,\) in this batch and \(2,\) before"):
+                run.log(loss=np.float64(99), x=np.ones(3))
     assert run.history["loss"] == [2.0]
 
 

@@ -355,3 +355,21 @@ def test_a_forked_child_neither_writes_nor_waits(writer: Writer) -> None:
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     go.set()
+
+
+def test_without_a_thread_an_item_runs_where_it_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, ran = Writer(), []
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        writer.submit(lambda: ran.append(threading.current_thread()))
+        writer.submit(lambda: 1 / 0)
+        assert ran == [threading.current_thread()]
+        with pytest.raises(ZeroDivisionError):
+            writer.flush()
+    writer.submit(lambda: ran.append(threading.current_thread()))
+    writer.close()
+    assert ran[1] is not ran[0]

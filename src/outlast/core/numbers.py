@@ -133,6 +133,10 @@ def _problem_of_array(value: Any) -> str | None:
     dtype = str(asked(value.dtype, "name", value.dtype)).rpartition(".")[2]
     if not dtype.startswith(_NUMERIC):
         return f"its type is {dtype}; log real numbers, such as abs(...)"
+    if asked(value, "is_meta", False) is True:
+        return "it is on the device meta, and has no value"
+    if asked(value, "is_nested", False) is True or "sparse" in str(asked(value, "layout", "")):
+        return "log its mean, or its dense form"
     return "it has no element" if 0 in tuple(value.shape) else None
 
 
@@ -141,7 +145,7 @@ def _problem_of_number(value: Any) -> str | None:
         float(value)
     except OverflowError:
         return "it is too large for a float; log its logarithm"
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         return "log a real number, such as abs(...)"
     return None
 

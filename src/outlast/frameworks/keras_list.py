@@ -14,8 +14,8 @@ import inspect
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FrameType
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import keras
@@ -48,12 +48,16 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
     """
 
     _executor: Any = None  # Keras's destructor asks for it, even if Keras's list was not made
+    _batch_hooks: Mapping[str, Listener] = MappingProxyType({})
+    _paced: Sequence[_Paced] = ()
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
         self._added: list[Any] = []  # by this list, as Keras does
-        self._batch_hooks: dict[str, Listener] = {}
-        self._paced: list[_Paced] = []
         self._make([*callbacks])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy finds out anew who listens."""
+        return {name: one for name, one in self.__dict__.items() if name not in ("_batch_hooks", "_paced")}
 
     def _make(self, callbacks: list[Any], **how: Any) -> None:
         super().__init__(callbacks, **how)
@@ -90,21 +94,13 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
     def _listen(self) -> None:
         """Find out who hears the batches."""
         self._catch_up()
-        self._paced = []
+        paced: list[_Paced] = []
+        self._paced = paced
         heard = {
-            hook: [self._listener(one, hook) for one in self.callbacks if hears(one, hook)]
+            hook: [_listener(one, hook, paced) for one in self.callbacks if hears(one, hook)]
             for hook in _BATCH_HOOKS
         }
         self._batch_hooks = {hook: _calling(listeners) for hook, listeners in heard.items() if listeners}
-
-    def _listener(self, callback: Any, hook: str) -> Listener:
-        listener: Listener = getattr(callback, hook)
-        line = keras.callbacks.ProgbarLogger
-        is_line = isinstance(callback, line) and getattr(type(callback), hook) is getattr(line, hook)
-        if not (_CAN_PACE and is_line):
-            return listener
-        self._paced.append(_Paced(listener))
-        return self._paced[-1]
 
     def _hook(self, name: str) -> Listener | None:
         return self._batch_hooks.get(name)
@@ -155,6 +151,17 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
 
 for _name in _BATCH_HOOKS:
     setattr(FastCallbackList, _name, HookFromTable(_name))
+
+
+def _listener(callback: Any, hook: str, paced: list[_Paced]) -> Listener:
+    """A callback's hook; that of the progress line paced, and added to ``paced``."""
+    listener: Listener = getattr(callback, hook)
+    line = keras.callbacks.ProgbarLogger
+    is_line = isinstance(callback, line) and getattr(type(callback), hook) is getattr(line, hook)
+    if not (_CAN_PACE and is_line):
+        return listener
+    paced.append(_Paced(listener))
+    return paced[-1]
 
 
 def _calling(listeners: list[Listener]) -> Listener:

@@ -7,7 +7,7 @@ compensation: what each addition rounds off is kept beside the sum, and goes int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any, Protocol, cast
 
@@ -72,7 +72,8 @@ class Sum:
         """
         shape = asked(value, "shape", ())
         if shape != self._shape:
-            self._check_shape(tuple(shape))
+            self._shape = self._checked_shape(shape)
+            self.is_of_numbers = not self._shape
         kind = _kind(value)
         home = kind.home(value)
         if home not in self._parts:
@@ -86,14 +87,22 @@ class Sum:
         part.add(value, weight)
         self.later = part if isinstance(part, _OnJax) and part.may_wait else None
 
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
-        shape = () if set(shape) <= {1} else shape
-        if self._shape is None:
-            self._shape, self.is_of_numbers = shape, not shape
-        elif shape != self._shape:
+    def check(self, value: Any) -> None:
+        """Refuse what :meth:`add` would refuse; nothing is added.
+
+        Raises:
+            MetricError: the value has another shape than those before it, or no value yet.
+        """
+        self._checked_shape(asked(value, "shape", ()))
+        _kind(value).home(value)
+
+    def _checked_shape(self, shape: Iterable[int]) -> tuple[int, ...]:
+        shape = () if set(shape) <= {1} else tuple(shape)
+        if self._shape not in (None, shape):
             raise MetricError(
                 f"has the shape {shape} in this batch and {self._shape} before. Log its mean instead."
             )
+        return shape
 
     def read(self) -> Any:
         """The sum, as a float or a NumPy array of float64; waits for the devices."""

@@ -125,6 +125,10 @@ class Means:
             if None in form or self._forms.get(name) != form:
                 check_name(name)
                 check_number(value, name)
+                try:
+                    self._means.get(name, Mean()).total.check(value)
+                except MetricError as error:
+                    raise MetricError(f"{name} {error}") from error
                 self._forms[name] = form
         for name, value in metrics.items():
             if name not in self._means:

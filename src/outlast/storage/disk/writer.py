@@ -58,7 +58,8 @@ class Writer:
     """Runs functions, one after the other, on a thread of its own.
 
     The thread starts with the first item. It ends with :meth:`close`, or when
-    the interpreter does, which waits for the item in flight.
+    the interpreter does, which waits for the item in flight. While no thread
+    is to be had, an item runs where it is submitted.
 
     Example:
         >>> done = []
@@ -90,9 +91,12 @@ class Writer:
         self.flush()
         if self._closed or self._process != os.getpid():
             raise UsageError("This writer is closed, or its process has forked: nothing is written.")
-        if self._thread is None:
-            self._start()
-        self._item = _Item(item)
+        begun = _Item(item)
+        if self._thread is None and not self._start():
+            self._carry_out(begun)  # before it is the last one, whose end others wait for
+            self._item = begun
+            return
+        self._item = begun
         self._wake.put(None)
 
     @property
@@ -134,12 +138,16 @@ class Writer:
             if self._helpers and self._lend(pieces):
                 return
 
-    def _start(self) -> None:
-        """Start the writer's thread. It counts once it runs; one that does not count does no harm."""
-        atexit.register(self._finish)
+    def _start(self) -> bool:
+        """Start the writer's thread, if one is to be had. It counts once it runs; else it does no harm."""
         thread = threading.Thread(target=self._run, name="outlast-writer", daemon=True)
-        thread.start()
+        atexit.register(self._finish)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads, or the interpreter is ending
+            return False
         self._thread = thread
+        return True
 
     def _wait(self, item: _Item) -> None:
         """Wait for the item in flight, and have it helped."""
