@@ -89,5 +89,5 @@ def installed(ways: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
         try:
             found[name] = make()
         except ImportError as error:
-            print(f"left out, for it is not installed: {name} ({error.name})")
+            print(f"\nleft out, for it is not installed: {name} ({error.name})")
     return found
