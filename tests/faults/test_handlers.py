@@ -565,3 +565,20 @@ def test_a_handler_in_c_stays(tmp_path: Path) -> None:
             faulthandler.unregister(signal.SIGUSR2)
             signal.signal(signal.SIGUSR2, before)
     assert "in trained" in (tmp_path / "stacks").read_text()
+
+
+def test_the_handler_for_ended_children_is_back_when_the_script_goes_on(tmp_path: Path) -> None:
+    def hear(number: int, frame: Any) -> None: ...
+
+    before = signal.signal(signal.SIGCHLD, hear), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+        with pytest.raises(SystemExit):
+            for _ in run.epochs(2):
+                for batch in run.batches(range(3)):
+                    signal.raise_signal(signal.SIGTERM)
+                    run.log(loss=batch)
+        assert signal.getsignal(signal.SIGCHLD) is hear
+    finally:
+        for number, handler in zip((signal.SIGCHLD, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)

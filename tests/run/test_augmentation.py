@@ -345,3 +345,18 @@ def test_killed_under_two_workers_and_gone_on_with_none(folder: Path, kind: str,
     for place, workers in ((5, 2), (1, 2)):
         trained(KILLED, folder / "left", kind, workers, mode, place, killed=True)
     assert trained(KILLED, folder / "left", kind, 0, mode, -1, killed=False) == whole
+
+
+def begin_worker(worker: int) -> None:
+    info: Any = torch.utils.data.get_worker_info()
+    info.dataset.rng = np.random.default_rng(info.seed)
+
+
+def test_a_generator_that_a_worker_makes_for_itself_is_named(folder: Path, capsys: Any) -> None:
+    run = outlast.Run(folder, adapter=FakeAdapter({"w": [0.0]}), save_every=2)
+    data = torch.utils.data.TensorDataset(torch.zeros(8))
+    loader = DataLoader(data, 2, num_workers=1, worker_init_fn=begin_worker)
+    for _ in run.epochs(1):
+        for (batch,) in run.batches(loader):
+            run.log(loss=batch.sum())
+    assert "worker_init_fn makes a random generator" in capsys.readouterr().out

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import copy
+import enum
 import functools
 import os
 import random
@@ -147,6 +150,21 @@ def counting_by(start: int) -> Any:
     return counted
 
 
+def counting_inside(start: int) -> Any:
+    """The same by a function in that function."""
+    calls = start
+
+    def counted(item: Any) -> Any:
+        def count() -> int:
+            nonlocal calls
+            calls += 1
+            return calls
+
+        return (torch.stack(item) if isinstance(item, list) else item) * (1 + count() / 100)
+
+    return counted
+
+
 def listing() -> Any:
     """The same in a list."""
     calls = [0]
@@ -175,8 +193,9 @@ def counting(kind: str) -> Any:
     elif kind == "composed":
         data.transform = type("Compose", (), {"__call__": lambda self, item: self.steps[0](item)})()
         data.transform.steps = [counted]
-    elif kind in ("function", "list", "drawing"):
-        data.transform = {"function": lambda: counting_by(0), "list": listing, "drawing": drawing}[kind]()
+    elif kind in ("function", "inner function", "list", "drawing"):
+        made = {"function": lambda: counting_by(0), "list": listing, "drawing": drawing}
+        data.transform = made.get(kind, lambda: counting_inside(0))()
     collate = {
         "collating function": counting_by(0),
         "collate": Batcher(),
@@ -186,12 +205,91 @@ def counting(kind: str) -> Any:
     return DataLoader(data if collate is None else plain, 4, shuffle=True, collate_fn=collate)
 
 
+class Kept(Dataset[Any]):
+    """Counts its items in an attribute of some kind, on which each depends."""
+
+    def __init__(self, kept: Any) -> None:
+        self.kept, self.kind = kept, type(kept)
+        self.seed, self.phase = 3**90, Phase.FULL  # which no JSON and no resume point has as they are
+
+    def __len__(self) -> int:
+        return 4 * BATCHES
+
+    def __getitem__(self, index: int) -> Any:
+        assert type(self.kept) is self.kind
+        key = index % 3
+        if isinstance(self.kept, collections.OrderedDict):
+            self.kept[key] = self.kept.pop(key, 0) + 1
+            self.kept.move_to_end(key, last=False)
+        elif isinstance(self.kept, dict):
+            self.kept[key] += 1
+        elif getattr(self.kept, "ndim", 0):
+            with torch.no_grad():
+                self.kept = self.kept + 1
+        else:
+            self.kept += 1
+        kept = [*self.kept.values()] if isinstance(self.kept, dict) else self.kept
+        return torch.tensor([float(np.sum(np.asarray(kept)) + index)])
+
+
+class Phase(enum.IntEnum):
+    FULL = 1
+
+
+def written_nowhere(kind: str) -> Any:
+    """An array that nobody may write into."""
+    if kind == "read only":
+        return np.frombuffer(bytes(16))
+    return torch.zeros(1).expand(3)
+
+
+KEPT: dict[str, Callable[[], Any]] = {
+    "Counter": lambda: collections.Counter(),
+    "defaultdict": lambda: collections.defaultdict(int),
+    "OrderedDict": lambda: collections.OrderedDict(),
+    "int64": lambda: np.int64(0),
+    "float32": lambda: np.float32(0),
+    "uint32": lambda: np.zeros(2, "uint32"),
+    "read only": lambda: written_nowhere("read only"),
+    "expanded": lambda: written_nowhere("expanded"),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_whatever_a_dataset_counts_in_is_where_it_was_and_of_its_type(
+    folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def loader() -> Any:
+        return DataLoader(Kept(KEPT[kind]()), 4, shuffle=True)
+
+    whole = train(folder / "whole", loader, every="epoch")
+    for until in (5, 4):
+        train(folder / "left", loader, until)
+    assert train(folder / "left", loader) == whole
+    assert "exact" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_a_validation_through_the_same_loader_leaves_its_counts_as_they_were(folder: Path, kind: str) -> None:
+    data = Kept(KEPT[kind]())
+    loader = DataLoader(data, 4)
+    run = outlast.Run(folder, adapter=FakeAdapter({"w": [0.0]}))
+    for _ in run.epochs(1):
+        for number, _ in enumerate(run.batches(loader)):
+            before = copy.deepcopy(data.kept)
+            if number == 0:
+                for held_out in run.validation(loader):
+                    run.log(loss=held_out.sum())
+                assert type(data.kept) is type(before)
+                assert str(data.kept) == str(before)
+
+
 @pytest.mark.parametrize("check", ["never", "always"])
 @pytest.mark.parametrize(
     "kind",
     [
         *("transform", "split", "concatenated", "composed", "collate", "method", "partial"),
-        *("function", "list", "drawing", "collating function"),
+        *("function", "inner function", "list", "drawing", "collating function"),
     ],
 )
 def test_a_counter_in_what_data_hold_is_where_it_was(

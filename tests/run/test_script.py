@@ -764,6 +764,46 @@ def run_source(folder: Path, run: outlast.Run, source: str, **variables: Any) ->
     exec(code, {"run": run, "__name__": "__main__", **variables})
 
 
+CHOOSE = "choose it anew each time, by the epoch or by run.step, or by what run.extra says"
+
+
+def test_what_a_variable_stands_for_from_some_step_on_is_named(folder: Path, capsys: Out) -> None:
+    def early(batch: int) -> int:
+        return batch
+
+    def late(batch: int) -> int:
+        return 2 * batch
+
+    class Part:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state: Any) -> None: ...
+
+    first, second = Part(), Part()
+    losses = [early, late]
+    loss_fn, other, optimizer, same = early, early, first, early
+    run = made(folder, first=first, second=second)
+    for _ in run.epochs(1):
+        for batch in run.batches(range(5)):
+            if run.step == 2:
+                loss_fn = late
+                other = losses[1]
+                optimizer, same = second, early
+            run.log(loss=loss_fn(batch) + other(batch) + same(batch), n=len(optimizer.state_dict()))
+    [doubt] = doubts(capsys)
+    assert doubt == f"after a resume the script's own loss_fn, other, optimizer start over: {CHOOSE}"
+
+
+def test_what_is_chosen_anew_in_each_batch_is_not_named(folder: Path, capsys: Out) -> None:
+    run = made(folder)
+    for _ in run.epochs(1):
+        for batch in run.batches(range(5)):
+            act = abs if (run.step or 0) < 3 else float
+            run.log(loss=act(batch))
+    assert doubts(capsys) == []
+
+
 @pytest.mark.usefixtures("each_loop_is_read_anew")
 def test_each_place_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parse, parsed = ast.parse, []

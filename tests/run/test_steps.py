@@ -357,3 +357,23 @@ def test_rows_that_were_shown_are_not_lost_when_a_save_fails(
     there, here = (outlast.open_run(one) for one in (folder.with_name("whole"), folder))
     assert here.history.rows == there.history.rows and len(here.history.rows) == 15
     assert (folder / "history.csv").read_bytes() == (folder.with_name("whole") / "history.csv").read_bytes()
+
+
+def test_a_generator_that_is_used_up_is_told_from_an_empty_one(folder: Path) -> None:
+    run = outlast.Run(folder, adapter=FakeAdapter())
+    with pytest.raises(
+        ArgumentError, match="again and again, but this generator can be"
+    ):
+        for batch in run.steps((one for one in range(3)), 5):
+            run.log(loss=batch)
+
+
+def test_a_function_in_the_place_of_a_loader_is_told_to_be_called(folder: Path) -> None:
+    def batches() -> Any:
+        yield 1.0
+
+    run = outlast.Run(folder, adapter=FakeAdapter())
+    with pytest.raises(ArgumentError, match=r"call it, run\.batches\(batches\(\)\)"):
+        for _ in run.epochs(1):
+            for batch in run.batches(batches):
+                run.log(loss=batch)

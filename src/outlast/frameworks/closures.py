@@ -72,5 +72,7 @@ def _kept(function: FunctionType) -> Iterator[tuple[str, CellType]]:
 
 @lru_cache(maxsize=256)
 def _set_by(code: CodeType) -> frozenset[str]:
-    stored = (one.argval for one in dis.get_instructions(code) if one.opname == "STORE_DEREF")
-    return frozenset(stored) & frozenset(code.co_freevars)
+    """The variables around it that a function sets, or a function in it."""
+    stored = {one.argval for one in dis.get_instructions(code) if one.opname == "STORE_DEREF"}
+    inner = (_set_by(one) for one in code.co_consts if isinstance(one, CodeType))
+    return frozenset(stored.union(*inner)) & frozenset(code.co_freevars)

@@ -110,6 +110,36 @@ def of_type(container: Any, content: Any) -> Any:
     return plain if made is None else made
 
 
+def filled(old: Any, new: Any) -> Any:
+    """The old list, dict or set with what the new one holds; the new one where the old is none like it.
+
+    Others may hold the old one. A dict stays of its class, whatever class the new one is of.
+
+    Example:
+        >>> counts, lists = Counter(a=1), defaultdict(list)
+        >>> filled(counts, {"b": 2}) is counts, filled(lists, {"a": [1]}), filled(3, [4])
+        (True, defaultdict(<class 'list'>, {'a': [1]}), [4])
+    """
+    members: Any
+    if isinstance(old, dict) and isinstance(new, dict):
+        members = {key: filled(_member(old, key), one) for key, one in new.items()}
+        old.clear()
+        old.update(members)
+    elif type(new) in (list, deque, set) and type(old) is type(new):
+        members = list(new) if type(new) is set or len(old) != len(new) else [*map(filled, old, new)]
+        old.clear()
+        (old.update if type(new) is set else old.extend)(members)
+    else:
+        return new
+    return old
+
+
+def _member(old: Any, key: Any) -> Any:
+    """What a dict has for a key; what a defaultdict would make for it."""
+    factory = asked(old, "default_factory")
+    return old[key] if key in old else factory and factory()
+
+
 def _known(plain: Any, kind: str) -> Any:
     """A container of a type that a name is enough for; None of another."""
     if kind == "torch.Size" and isinstance(plain, tuple):

@@ -69,5 +69,12 @@ def given(learning_rate: Any) -> dict[str, float] | None:
             "belongs into the optimizer, and is no rate that a callback could set."
         )
     if isinstance(learning_rate, Mapping):
-        return {str(name): real(rate, f"learning_rate[{name!r}]") for name, rate in learning_rate.items()}
-    return {ONLY: real(learning_rate, "learning_rate")}
+        return {str(name): _rate(rate, f"learning_rate[{name!r}]") for name, rate in learning_rate.items()}
+    return {ONLY: _rate(learning_rate, "learning_rate")}
+
+
+def _rate(value: Any, name: str) -> float:
+    rate = real(value, name)
+    if rate < 0:
+        raise ArgumentError(f"{name} must be at least 0, but is {rate}.")
+    return rate

@@ -91,6 +91,8 @@ def attributes(module: Any) -> Iterator[Attribute]:
     usual = usual_attributes()
     for path, inner in module.named_modules():
         kind = type(inner)
+        if kind.__module__.startswith("torch.nn.parallel."):  # how it goes about its work
+            continue
         is_theirs = kind.__module__.startswith("torch.") or _is_metric(inner)
         for name, value in vars(inner).items():
             if name not in usual and not (name.startswith("_") and is_theirs):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from outlast.core.asking import asked, has
 from outlast.frameworks.base import weakly
+from outlast.frameworks.containers import filled
 from outlast.frameworks.tensors import to_array, to_tensor
 
 LENGTH = 100_000  # of a list that is an order
@@ -43,10 +46,6 @@ class Order:
         """Copies of the attributes."""
         return {
             name: _copied(value)
-            if isinstance(value, (list, dict))
-            else to_array(value).copy()
-            if has(value, "shape")
-            else value
             for name, value in asked(self._holder(), "__dict__", {}).items()
             if (self._numbers and is_number(value)) or is_order(value, self._lists)
         }
@@ -141,20 +140,49 @@ def checksum(order: Any) -> int:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a plain number, a flag, or None, as one is that is not known yet."""
-    return value is None or isinstance(value, (int, float))
+    """Whether a value is a plain number, a flag, or None, as one is that is not known yet.
+
+    A number of a class of its own, such as one of an ``enum``, would not come back as what it is.
+    """
+    return type(value) in _NUMBERS
 
 
 def is_order(value: Any, most: int = LENGTH) -> bool:
-    """Whether a value is a list, a dict or an array of not too many numbers."""
-    if isinstance(value, (list, dict)):
+    """Whether a value is a list, a dict or an array of not too many numbers, which can be set again."""
+    if type(value) in _CONTAINERS:
         return _numbers_in(value, most) <= most
+    if not _is_array(value):
+        return False
     kind = str(asked(value, "dtype", "")).removeprefix("torch.")
-    if not kind.startswith(("int", "float3", "float6", "bool")):
+    if not kind.startswith(_KINDS):
         return False
     size = asked(value, "numel") or asked(value, "size")
     size = size() if callable(size) else size
     return isinstance(size, int) and 0 < size <= most
+
+
+_NUMBERS = (type(None), bool, int, float)
+_CONTAINERS = (list, dict, Counter, OrderedDict, defaultdict)
+_KINDS = ("int", "uint3", "uint6", "float3", "float6", "bool")  # how the types of such arrays begin
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is an array, or a number, of NumPy's, PyTorch's or JAX's; of a subclass nobody knows."""
+    import numpy as np
+
+    if type(value) is np.ndarray or isinstance(value, np.generic):
+        return True
+    is_tensor = type(value).__module__.partition(".")[0] == "torch" and has(value, "detach")
+    if is_tensor:
+        return bool(value.layout == sys.modules["torch"].strided and not value.is_meta)
+    return _is_jaxs(value) and not value.is_deleted()
+
+
+def _is_jaxs(value: Any) -> bool:
+    jax = sys.modules.get("jax")
+    if jax is None or not isinstance(value, jax.Array):
+        return False
+    return value.is_fully_addressable and not isinstance(value, jax.core.Tracer)
 
 
 def _numbers_in(value: Any, most: int, depth: int = 3) -> int:
@@ -165,9 +193,9 @@ def _numbers_in(value: Any, most: int, depth: int = 3) -> int:
         return most + 1
     members = [*value.values()] if isinstance(value, dict) else value
     kinds = set(map(type, members))  # which are few
-    if all(issubclass(one, (int, float)) for one in kinds):
+    if kinds <= {bool, int, float}:
         return len(members)
-    if not kinds <= {list, dict}:
+    if not kinds <= {*_CONTAINERS}:
         return most + 1
     found = 0
     for one in members:
@@ -178,47 +206,68 @@ def _numbers_in(value: Any, most: int, depth: int = 3) -> int:
 
 
 def _copied(value: Any) -> Any:
-    """A list or dict, and those in it, copied; numbers need no copy, which takes time in a long list."""
+    """Lists and dicts, and those in them, as plain ones; arrays as NumPy's. Numbers need no copy."""
     if isinstance(value, dict):
         return {key: _copied(one) for key, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list):  # which may be long
         return [*map(_copied, value)] if value and isinstance(value[0], (list, dict)) else value[:]
-    return value
+    if not has(value, "shape"):
+        return value
+    import numpy as np
+
+    return np.array(to_array(value))
 
 
 def _same(one: Any, other: Any) -> bool:
     import numpy as np
 
-    if type(one) is not type(other) or one is None:
-        return one is other
-    if isinstance(one, (list, dict)):
-        return one == other or repr(one) == repr(other)  # NaN is not equal to itself
-    return bool(np.array_equal(one, other, equal_nan=is_number(one) or one.dtype.kind == "f"))
-
-
-def _fill(live: Any, value: Any) -> None:
-    """Change a list or dict in place, and those in it."""
-    for key in value if isinstance(live, dict) else range(len(value)):
-        inner = live.get(key) if isinstance(live, dict) else (live[key] if key < len(live) else None)
-        if isinstance(inner, (list, dict)) and type(inner) is type(value[key]):
-            _fill(inner, value[key])
-            value[key] = inner
-    if isinstance(live, dict):
-        live.clear()
-        live.update(value)
-    else:
-        live[:] = value
+    if type(one) is not type(other):
+        return False
+    if has(one, "shape"):
+        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+    return bool(one == other) or repr(one) == repr(other)  # NaN is not equal to itself
 
 
 def _set(holder: Any, name: str, value: Any) -> None:
-    """In place where it is a list or an array, which others may hold; else where it was read from.
+    """In place where it is a list, a dict or an array, which others may hold; else where it was read from.
 
     A class may forbid to set an attribute of itself, as subclasses of PyTorch's DataLoader do.
     """
     live = vars(holder)[name]
-    if has(live, "shape") and has(value, "shape") and live.shape == value.shape:
-        live[...] = to_tensor(value) if has(live, "detach") else value
-    elif isinstance(live, (list, dict)) and isinstance(value, type(live)):
-        _fill(live, value)
+    if not has(value, "shape"):
+        new = filled(live, value)
+    elif not _is_filled(live, value):
+        new = _like(live, value)
     else:
-        vars(holder)[name] = to_tensor(value) if has(live, "detach") else value
+        return
+    if new is not live:
+        vars(holder)[name] = new
+
+
+def _is_filled(live: Any, array: Any) -> bool:
+    """Whether an array or a tensor could be given the numbers of another one in place."""
+    import numpy as np
+
+    if asked(live, "shape") != array.shape:
+        return False
+    try:
+        if type(live) is np.ndarray:
+            live[...] = array
+            return True
+        if has(live, "detach"):
+            live.detach().copy_(to_tensor(array))
+            return True
+    except (ValueError, RuntimeError):  # it may only be read, or its numbers share memory
+        pass
+    return False
+
+
+def _like(live: Any, array: Any) -> Any:
+    """An array as what has taken its place: a tensor, JAX's array, a number of NumPy's."""
+    import numpy as np
+
+    if has(live, "detach"):
+        return to_tensor(array).to(live.device)
+    if _is_jaxs(live):
+        return sys.modules["jax"].numpy.asarray(array)
+    return array[()] if isinstance(live, np.generic) else array

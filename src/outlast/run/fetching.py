@@ -22,6 +22,13 @@ AUGMENTATIONS = ("auto", "batch", "leave")
 Place = tuple[int, int]  # the epoch or the pass, and the loader's turn in it
 
 
+_OWN_GENERATOR = (
+    "worker_init_fn makes a random generator, and a resume inside an epoch begins it anew: draw from torch, "
+    "random or numpy.random in the workers, which have a seed for each batch"
+)
+_MADE = {"default_rng", "Generator", "Random", "RandomState"}
+
+
 class Fetching:
     """Begins the iterators of loaders.
 
@@ -58,7 +65,7 @@ class Fetching:
             return
         if self.base is None:
             self.base = _base(self._seed)
-        if self._augmentation == "auto" and not self._said:
+        if self._augmentation == "auto" and not self._said and self.inside and loader.num_workers > 0:
             self._said = True
             self._say(
                 "the workers of a DataLoader draw from a seed for each batch, so that the run can go on "
@@ -68,7 +75,9 @@ class Fetching:
 
     def inexact(self, loader: Any) -> list[str]:
         """What of a loader a resume cannot make identical."""
-        return [] if self._is_seeded(loader) else loaders.inexact(loader)
+        if not self._is_seeded(loader):
+            return loaders.inexact(loader)
+        return [_OWN_GENERATOR] if self.inside and _makes_generator(loader) else []
 
     def _is_seeded(self, loader: Any) -> bool:
         if not positioned.fits(loader) or self._augmentation == "leave":
@@ -184,3 +193,9 @@ def _why_loaded(loader: Any) -> str:
     return (
         "only a DataLoader itself, passed to run.batches directly, goes on by index: no subclass, no wrapper"
     )
+
+
+def _makes_generator(loader: Any) -> bool:
+    """Whether the code that a worker begins with makes a random generator of its own."""
+    code = asked(asked(loader, "worker_init_fn"), "__code__")
+    return asked(loader, "num_workers", 0) > 0 and bool(_MADE & {*asked(code, "co_names", ())})

@@ -36,6 +36,7 @@ _FEW, _MOST = 8, 10_000  # of the pieces of a value that are looked at
 _MEANS = ("avg", "average", "compute", "global_avg", "mean", "result", "value")  # of a meter
 
 LOG = "log each batch, run.log(loss=loss)"
+CHOOSE = "choose it anew each time, by the epoch or by run.step, or by what run.extra says"
 _KEEP = "keep it in run.extra"
 _BEST = "for the best weights use EarlyStopping(restore_best_weights=True), or run.load_best()"
 
@@ -73,6 +74,11 @@ def counts(value: Any, one: Carried) -> bool:
     if isinstance(value, _PLAIN) or is_array(value) or is_metric(value) or is_rng(value):
         return True
     return _is_iterator(value) or _is_own(value)
+
+
+def is_kept(value: Any) -> bool:
+    """Whether it is a function, a module or an object that acts: a variable stands for it, and is not it."""
+    return isinstance(value, _CODE) or is_module(value) or callable(value)
 
 
 def is_all_of(value: Any, indices: Collection[int | str]) -> bool:

@@ -367,7 +367,7 @@ class Loop(AnyPart):
             passes.iterator = self.fetching.begin(loader, (passes.number, 0))
             data = next(passes.iterator, NONE)
         if data is NONE or passes.iterator is None:
-            raise _nothing_came("run.steps", loader)
+            raise _nothing_came("run.steps", loader, passes.number)
         return data, passes.iterator
 
     def end_steps(self) -> None:
@@ -432,8 +432,10 @@ class Loop(AnyPart):
             ArgumentError: the loader is none.
         """
         if not any(hasattr(type(loader), name) for name in ("__iter__", "__getitem__")):
+            name = getattr(loader, "__name__", None) if callable(loader) else None
             raise ArgumentError(
-                f"{who} takes a loader of batches, such as a DataLoader or a list, but got {loader!r:.100}."
+                f"{who} takes a loader of batches, such as a DataLoader or a list, but got {loader!r:.100}"
+                + (f": call it, {who}({name}())." if name else ".")
             )
         if not self.in_epoch:
             raise UsageError(
@@ -536,8 +538,15 @@ class Loop(AnyPart):
         self._goes_on, self._total = None, 0
 
 
-def _nothing_came(who: str, loader: Any) -> ArgumentError:
+def _nothing_came(who: str, loader: Any, before: int = 0) -> ArgumentError:
+    """The answer to a loader that gave nothing; ``before`` passes through it gave something."""
     kind = type(loader).__name__
+    if before:
+        once = "can be gone through once" if has(loader, "__next__") else "gives nothing a second time"
+        return ArgumentError(
+            f"{who} goes through its loader again and again, but this {kind} {once}: pass what it was made "
+            "from, such as a list, a DataLoader, or an object whose __iter__ makes a new generator."
+        )
     if has(loader, "__next__"):
         told = (
             f"this {kind} is an iterator, which can be gone through once. Pass what it was made from, "

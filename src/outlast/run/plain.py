@@ -12,6 +12,7 @@ from typing import Any
 from outlast.core.asking import asked, has
 from outlast.exceptions import CapabilityError
 from outlast.frameworks import loaders, random_state, tensors
+from outlast.frameworks.containers import filled
 from outlast.frameworks.tensors import device_names, to_tensors
 from outlast.run.comparison import ROOT
 from outlast.storage.format.encoding import encode
@@ -54,30 +55,8 @@ def put(thing: Any, name: str, form: Mapping[str, Any]) -> None:
         random_state.set_generator(old, form["generator"])
         return
     new = to_tensors(form["value"], form["details"], form["devices"])
-    if _filled(old, new) is not old:
+    if filled(old, new) is not old:
         vars(thing)[name] = new
-
-
-def _filled(old: Any, new: Any) -> Any:
-    """The old list, dict or set with what the new one holds; the new one where the old is none like it."""
-    members: Any
-    if type(new) is dict and (type(old) is dict or _is_own_dict(old)):
-        members = {key: _filled(_member(old, key), one) for key, one in new.items()}
-        old.clear()
-        old.update(members)
-    elif type(new) in (list, deque, set) and type(old) is type(new):
-        members = list(new) if type(new) is set or len(old) != len(new) else [*map(_filled, old, new)]
-        old.clear()
-        (old.update if type(new) is set else old.extend)(members)
-    else:
-        return new
-    return old
-
-
-def _member(old: Any, key: Any) -> Any:
-    """What a dict has for a key; what a defaultdict would make for it."""
-    factory = asked(old, "default_factory")
-    return old[key] if key in old else factory and factory()
 
 
 def _with_plain_dicts(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -19,6 +19,7 @@ from outlast.core.source.dataflow import BINDING
 from outlast.core.source.handed import handed_over, loaded, states_set
 from outlast.core.source.names import root
 from outlast.core.source.places import Place, place_at
+from outlast.core.source.pointing import Way, pointed
 from outlast.core.text import few
 from outlast.run import kinds, source
 from outlast.run.around import Around
@@ -142,8 +143,14 @@ class Script:
         among = frozenset(one.name for one in ours)
         handed = handed_over(scope, place.tree, loop=place.loop, among=among)
         given, weights, states = places.loaders(scope), loaded(scope), states_set(scope)
+        others = pointed(place.loop)
         roots = {
-            root(name) for one in ours for name in (one.name, *handed.get(one.name, ()), *(one.made_of or ()))
+            root(name)
+            for one in ours
+            for name in (
+                *(one.name, *handed.get(one.name, ()), *(one.made_of or ())),
+                *(name for name, _ in others.get(one.name, ())),
+            )
         }
         variables = _variables(frame, roots | {root(name) for name in (*given, *states)})
         is_forgotten = is_jax and not self._is_handed(variables, states)
@@ -151,6 +158,10 @@ class Script:
         seen: set[str] = set()
         for one in ours:
             with suppress(Exception):  # of a value that cannot be looked at, as of a proxy of what is gone
+                if one in looked.carried and self._points_elsewhere(variables, one, others):
+                    seen.add(one.name)
+                    yield Named(one.name, kinds.CHOOSE, inside and not one.outlasts)
+                    continue
                 value = self._own_value(variables, one, loaders, only_data=one in looked.others)
                 is_drawn = one in looked.drawn
                 counts = value and (kinds.is_rng(value[0]) if is_drawn else kinds.counts(value[0], one))
@@ -207,6 +218,29 @@ class Script:
     def _is_handed(self, variables: Mapping[str, Any], names: Iterable[str]) -> bool:
         """Whether the run, or something that it saves, is given what is assigned to one of these names."""
         return any(self._is_saved(value) for name in names for value in self._values(variables, name))
+
+    def _points_elsewhere(
+        self, variables: Mapping[str, Any], one: Carried, others: Mapping[str, Collection[Way]]
+    ) -> bool:
+        """Whether the loop has a variable stand for something else that is kept, such as a second optimizer.
+
+        What it stands for may be saved; which one it is, is not.
+        """
+        values = self._values(variables, one.name)
+        if "=" not in one.ways or len(values) != one.name.count(".") + 1:
+            return False
+        now = values[-1]
+        if not (kinds.is_kept(now) or self._is_saved(now)):
+            return False
+        for name, keys in others.get(one.name, ()):
+            found = self._values(variables, name)
+            if len(found) == name.count(".") + 1:
+                other = found[-1]
+                for key in keys if isinstance(other, list | tuple | dict) else ():
+                    other = other[key]
+                if other is not now and (kinds.is_kept(other) or self._is_saved(other)):
+                    return True
+        return False
 
     def _is_made_again(self, variables: Mapping[str, Any], made_of: frozenset[str] | None) -> bool:
         """Whether a variable is made where it is missing, and of nothing that training changes."""

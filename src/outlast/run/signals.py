@@ -126,9 +126,7 @@ class Signals:
                 self._call(self.waiting.pop(0), sys._getframe(1))
         finally:
             self._look_again()
-            children, self._of_children = self._of_children, None
-            if children is not None:
-                signal.signal(signal.SIGCHLD, children)
+            self._let_children_in()
 
     @property
     def all_shown(self) -> list[str]:
@@ -199,7 +197,7 @@ class Signals:
         else:
             self.pending, self.have_come = number, True
             if number != signal.SIGINT:
-                _let_workers_go()
+                self._hold_children_off()
             self._interrupt_epoch()
 
     def _hear_for_script(self, number: int, frame: FrameType | None) -> None:
@@ -209,8 +207,18 @@ class Signals:
             return
         self.waiting.append(number)
         self.have_come = True
-        children = _let_workers_go()
-        self._of_children = self._of_children or children
+        self._hold_children_off()
+
+    def _hold_children_off(self) -> None:
+        """A signal to the whole group ends workers too, which PyTorch would raise wherever we are then."""
+        number = getattr(signal, "SIGCHLD", None)
+        if number is not None and self._of_children is None and callable(signal.getsignal(number)):
+            self._of_children = signal.signal(number, lambda *_: None)
+
+    def _let_children_in(self) -> None:
+        children, self._of_children = self._of_children, None
+        if children is not None:
+            signal.signal(signal.SIGCHLD, children)
 
     def _call(self, number: int, frame: FrameType | None) -> None:
         self.called = _shown(number)
@@ -271,18 +279,6 @@ def _shown(number: int) -> str:
 
 def _meaning(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
-
-
-def _let_workers_go() -> Any:
-    """A signal to the whole group ends workers too, which PyTorch would raise wherever we are then.
-
-    Returns:
-        The handler that was there; None if none is held off. Where the process ends, nobody puts it back.
-    """
-    number = getattr(signal, "SIGCHLD", None)
-    if number is None or not callable(signal.getsignal(number)):
-        return None
-    return signal.signal(number, lambda *_: None)
 
 
 def _in_worker(number: int) -> None:
