@@ -332,6 +332,36 @@ def jax_nnx(folder: str, epoch_begins: EpochBegins) -> Report:
     return {"weights": _hash(map(np.asarray, plain)), **_files_and_decisions(run)}
 
 
+def xgboost_train(folder: str, epoch_begins: EpochBegins) -> Report:
+    """XGBoost's own loop: rounds that sample rows and columns, trees that are dropped, a rate that is cut."""
+    import xgboost
+
+    x, y = _data()
+    trained_on, held_out = (
+        xgboost.DMatrix(x[part], y[part]) for part in (slice(SAMPLES), slice(SAMPLES, None))
+    )
+    settings = {
+        **{"objective": "multi:softprob", "num_class": CLASSES, "booster": "dart", "rate_drop": 0.2},
+        **{"subsample": 0.7, "colsample_bynode": 0.5, "max_depth": 2, "seed": SEED, "nthread": 1},
+    }
+    run = outlast.Run(
+        folder, [*_callbacks(), outlast.LambdaCallback(lambda *_: epoch_begins())], save_every=1
+    )
+    booster = xgboost.train(
+        settings,
+        trained_on,
+        EPOCHS,
+        evals=[(trained_on, "train"), (held_out, "held out")],
+        verbose_eval=False,
+        callbacks=outlast.frameworks.xgboost.callbacks(run),
+    )
+    return {
+        "booster": _hash([bytes(booster.save_raw("ubj"))]),
+        "best model": _hash([bytes(run.load_best().save_raw("ubj"))]),
+        **_files_and_decisions(run),
+    }
+
+
 def torch_loop_that_forgets(folder: str, epoch_begins: EpochBegins) -> Report:
     """What a resume without the random generators would come to."""
     random_state.restore = lambda state: None

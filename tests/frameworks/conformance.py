@@ -342,6 +342,70 @@ class JaxLoopWithOptax(JaxLoop):
         return {}
 
 
+class XGBoostTrain:
+    """XGBoost's own loop, with a metric that follows the series; its weight is the number of its rounds."""
+
+    suffix = ".ubj"
+    lacks = "a metric that is missing in a round, and rounds that begin later"
+
+    def __init__(self, folder: Path) -> None:
+        import numpy as np
+        import xgboost
+
+        self._folder = folder
+        self._reader = Reader(folder)
+        self._data = [xgboost.DMatrix(np.ones((1, 1)), np.ones(1)) for _ in range(2)]
+        self._booster: Any = None
+        self._list: Any = None
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        import xgboost
+
+        class Before(xgboost.callback.TrainingCallback):
+            def after_iteration(inner, model: Any, epoch: int, evals_log: Any) -> bool:
+                self._booster = model
+                return False
+
+        rounds, seen = iter(range(len(case.values))), dict[str, float]()
+
+        def metric(predicted: Any, data: Any) -> tuple[str, float]:
+            if data is self._data[0]:
+                seen.update(case.logs(next(rounds)))
+            return "loss", seen["loss" if data is self._data[0] else MONITOR]
+
+        after = outlast.LambdaCallback(on_epoch_end=lambda epoch, logs: look(epoch))
+        self._list = outlast.CallbackList([callback, after])
+        with _inside(self._folder):
+            self._booster = xgboost.train(
+                {"nthread": 1, "eta": 1.0, "disable_default_eval_metric": True},
+                self._data[0],
+                len(case.values),
+                evals=[(data, name) for data, name in zip(self._data, ("train", "val"), strict=True)],
+                custom_metric=metric,
+                verbose_eval=False,
+                callbacks=[Before(), *outlast.frameworks.xgboost.callbacks(self._list)],
+            )
+
+    @property
+    def adapter(self) -> Trained:
+        return find_training(self._booster)
+
+    def weight(self) -> float:
+        return float(self._booster.num_boosted_rounds())
+
+    def rate(self) -> float:
+        return self.adapter.learning_rates()["learning_rate"]
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._list.stop_training)
+
+    def files(self) -> dict[str, Any]:
+        import xgboost
+
+        return self._reader.read(lambda path: float(xgboost.Booster(model_file=path).num_boosted_rounds()))
+
+
 class NoFramework:
     """A loop with neither a framework nor files."""
 
@@ -445,6 +509,7 @@ TRAININGS: dict[str, Callable[[Path], Training]] = {
     "torch": TorchLoop,
     "jax": JaxLoop,
     "jax with optax": JaxLoopWithOptax,
+    "xgboost": XGBoostTrain,
     "no framework": NoFramework,
 }
 

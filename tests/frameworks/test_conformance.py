@@ -40,8 +40,10 @@ def differing(cases: list[Case], outcomes: Iterator[Any]) -> list[str]:
 @pytest.mark.parametrize("kind", ATTRIBUTES)
 @pytest.mark.parametrize("training", TRAININGS)
 def test_every_training_decides_as_keras(training: str, kind: str) -> None:
-    cases = of(kind)
-    assert differing(cases, (through(TRAININGS[training], case) for case in cases)) == []
+    make, cases = TRAININGS[training], of(kind)
+    if hasattr(make, "lacks"):
+        cases = [case for case in cases if not case.first and None not in case.values]
+    assert differing(cases, (through(make, case) for case in cases)) == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ATTRIBUTES if kind != "CSVLogger"])

@@ -361,9 +361,7 @@ def test_rows_that_were_shown_are_not_lost_when_a_save_fails(
 
 def test_a_generator_that_is_used_up_is_told_from_an_empty_one(folder: Path) -> None:
     run = outlast.Run(folder, adapter=FakeAdapter())
-    with pytest.raises(
-        ArgumentError, match="again and again, but this generator can be"
-    ):
+    with pytest.raises(ArgumentError, match="again and again, but this generator can be"):
         for batch in run.steps((one for one in range(3)), 5):
             run.log(loss=batch)
 

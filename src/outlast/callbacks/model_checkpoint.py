@@ -111,6 +111,11 @@ class ModelCheckpoint(MonitoredCallback):
         self._filepath = None if filepath is None else os.fspath(filepath)
         self._template = None if self._filepath is None else Template(self._filepath)
 
+    @property
+    def needs_metric(self) -> bool:  # type: ignore[override]
+        """Whether it compares models."""
+        return self.save_best_only or self._keeping.keep_best is not None
+
     on_train_batch_end = HookFromTable("on_train_batch_end")
 
     def _hook(self, name: str) -> Any:

@@ -18,6 +18,7 @@ from outlast.exceptions import warn
 class MonitoredCallback(Callback):
     """Base of the callbacks that watch one metric: its name, its direction, its best value."""
 
+    needs_metric = True  # it does nothing without
     # The warning that the metric was missing in the last epoch; None if it was not, "" once it is given.
     _missing: str | None = None
     _came = False  # the metric was there in an epoch of this fit

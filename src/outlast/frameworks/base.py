@@ -40,16 +40,17 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 
 # Package of a model's class -> module here with its `training` and `control`. Keras comes first: on its
 # torch backend a Keras model is a torch module too.
-_FRAMEWORKS = {"keras": "keras", "tf_keras": "keras", "torch": "torch"}
+_FRAMEWORKS = {"keras": "keras", "tf_keras": "keras", "torch": "torch", "xgboost": "xgboost"}
 
 # Endings of model files -> module here with their `load`.
 _FILES = {
     **{".keras": "keras", ".h5": "keras", ".pt": "torch", ".pth": "torch"},
     **{".safetensors": "array_files", ".npz": "array_files"},
+    ".ubj": "xgboost",
 }
 
 # Packages whose versions are noted in a run, if they are imported.
-PACKAGES = ("keras", "jax", "torch", "tensorflow")
+PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Training:
     rates_were_read = False  # by the loop, through its Run or CallbackList
     batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
     was_trained = False  # in this process, by a Run; not so where one only gave back what was saved
+    needs_optimizer = True  # beside the model, or a resume is not exact
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:
@@ -393,10 +395,12 @@ class Control:
             frames for the one that lives as long as the training.
         random_moment: when saved random state goes back: after the framework's own last draw before the
             first batch.
+        trains_by_rounds: an epoch is one step, such as a round of boosting: whole when it ends, and short.
         stop_reason: why somebody asked for the end; None if nobody did.
     """
 
     dispatchers: tuple[str, ...] = ()
+    trains_by_rounds = False
     random_moment = Moment.TRAIN_BEGIN
     stop_reason: str | None = None
 

@@ -63,7 +63,9 @@ def inexact(run: OwnLoop, parts: Mapping[str, Any], params: Mapping[str, Any]) -
 
 def lacking_optimizer(training: Training, parts: Mapping[str, Any]) -> list[str]:
     """What is said of a model that is trained without an optimizer that we know."""
-    if training.optimizers or any(has(part, "param_groups") for part in parts.values()):
+    if not training.needs_optimizer or training.optimizers:
+        return []
+    if any(has(part, "param_groups") for part in parts.values()):
         return []
     return [
         "the optimizer is not saved, and begins anew: pass it, Run(..., optimizer=optimizer), or "

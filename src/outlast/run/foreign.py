@@ -20,6 +20,7 @@ from outlast.run.plain import may_change, stored
 _WITHOUT_STATE = {
     *("CSVLogger", "History", "LambdaCallback", "LearningRateScheduler", "ProgbarLogger", "RemoteMonitor"),
     *("TensorBoard", "TerminateOnNaN"),
+    *("EvaluationMonitor", "TrainingCheckPoint"),  # XGBoost's
 }
 _OURS_TOO = {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"}
 _BASE = "Callback"

@@ -53,6 +53,7 @@ class Hosted(OwnLoop):
 
     _every: Every | None  # when a resume point is made inside an epoch
     _has_said_slow = False  # that the disk is slower than save_every
+    _spares_rounds = False  # nobody asked for a save after each round: some are left out where that is slow
     _within: Mapping[str, Any] | None = None  # all as it was saved inside an epoch, until the loop is there
 
     _fresh = False  # opened, and not trained since

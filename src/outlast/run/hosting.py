@@ -17,6 +17,7 @@ from outlast.exceptions import OutlastError, UsageError
 from outlast.frameworks import under_way
 from outlast.run import beforehand, rehearsal, settings
 from outlast.run.ending import Ending
+from outlast.run.inside import SHARE_OF_ROUNDS, Every
 from outlast.run.progress import Progress, put_into
 
 Result = TypeVar("Result")
@@ -105,6 +106,8 @@ class Host(Ending):
         elif found_finished:
             self._data.hand_on()
             self._loop.hand_on(os.path.realpath(self._store.folder), self._shown)
+        if self.control.trains_by_rounds and self._every is None and self.folder is not None:
+            self._every, self._spares_rounds = Every(1, self.context.clock, share=SHARE_OF_ROUNDS), True
         if self._every is not None:
             self._every.begin()
         if finished is None:
@@ -129,6 +132,8 @@ class Host(Ending):
 
     def _follow(self) -> None:
         """Hear of each step, if a resume point may be made after it, or one goes on there."""
+        if self.control.trains_by_rounds:
+            return
         is_checked = self._check is not None and self._check.newest.position.batch is not None
         if self._marks_batches or not (self._every is not None or self._in_fit.goes_on or is_checked):
             return
@@ -176,7 +181,8 @@ class Host(Ending):
 
     def _end_epoch(self, epoch: int, logs: Logs | None) -> None:
         self._end_batches()
-        self._safe_point()
+        if not self.control.trains_by_rounds:  # a round is whole
+            self._safe_point()
         if self._handler_stops and not self._in_fit.has_all_batches:
             self._leave_epoch()
             return
@@ -197,12 +203,14 @@ class Host(Ending):
             self._loop.saw(seen)
         self._progress.close_epoch(self._progress.rows[-1], self._epochs(), self._staged)
         if self._is_row_due():
+            began = self.context.clock()
             self._commit()
             if self._every is not None:
-                self._every.made()
-        else:
+                self._every.made(self.context.clock() - began if self.control.trains_by_rounds else 0.0)
+        elif not self.control.trains_by_rounds:  # the files of a round come with the next save
             self._store.show(self._staged.take())
-        if self._every is not None and not (self._loop.has_batches or self._in_fit.is_followed):
+        has_batches = self._loop.has_batches or self._in_fit.is_followed or self.control.trains_by_rounds
+        if self._every is not None and not has_batches:
             self._every = None
             self._warn(
                 "save_every has no effect: this loop has no run.batches(...) in its epochs, such as "

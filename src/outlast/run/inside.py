@@ -17,6 +17,7 @@ from outlast.frameworks import loaders, random_state
 
 _PATIENCE = 0.25  # seconds that saves inside an epoch may take in any case
 _SHARE = 1 / 3  # of the training's time that they may take
+SHARE_OF_ROUNDS = 1 / 20  # where each round of boosting would be saved, and nobody asked for that
 _LONG = 10  # seconds of training after which that is worth a line: a shorter one is over soon
 
 
@@ -26,6 +27,7 @@ class Every:
     Args:
         wanted: a number of batches, or a timedelta.
         clock: gives seconds.
+        share: of the training's time that saves may take.
 
     Example:
         >>> every = Every(2, lambda: 0.0)
@@ -35,7 +37,8 @@ class Every:
         [True, True]
     """
 
-    def __init__(self, wanted: int | timedelta, clock: Callable[[], float]) -> None:
+    def __init__(self, wanted: int | timedelta, clock: Callable[[], float], *, share: float = _SHARE) -> None:
+        self._share = share
         self._batches = wanted if isinstance(wanted, int) else None
         self._seconds = 0.0 if isinstance(wanted, int) else wanted.total_seconds()
         self.clock = clock
@@ -69,7 +72,7 @@ class Every:
             >>> every.slows
             False
         """
-        return self._spent > max(_PATIENCE, _SHARE * (self.clock() - self._began))
+        return self._spent > max(_PATIENCE, self._share * (self.clock() - self._began))
 
     @property
     def is_long(self) -> bool:

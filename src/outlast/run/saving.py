@@ -53,11 +53,18 @@ class Saving(Naming):
             self._name_what_changed_inside()
 
     def _is_row_due(self) -> bool:
-        """Whether there is a save at the end of this epoch, or of this row of ``run.steps``."""
-        if self._rows_wanted is None or self._every is None or self._check is not None:
+        """Whether there is a save at the end of this epoch or round, or of this row of ``run.steps``."""
+        by_rounds = self.control.trains_by_rounds
+        if (self._rows_wanted is None and not by_rounds) or self._every is None or self._check is not None:
             return True
-        ends = self._progress.finished or self._stops or self._signals.have_come
-        return ends or self._every.is_due(self._loop.step or 0)
+        if self._progress.finished or self._stops or self._signals.have_come:
+            return True
+        if not self._every.is_due(self._progress.next_epoch if by_rounds else self._loop.step or 0):
+            return False
+        if by_rounds and self._spares_rounds and self._every.slows:
+            self._every.put_off()
+            return False
+        return True
 
     def _is_due(self, done: int, size: int) -> bool:
         if self._every is None:

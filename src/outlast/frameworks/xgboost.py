@@ -1,0 +1,456 @@
+"""XGBoost: a Booster is trained, and a round of boosting is an epoch.
+
+What was measured, and is built upon (XGBoost 2.1 and 3.2): the random generator is one for the process and
+in no model's file, so that with sampling a resume would draw other rows and columns. In a run each round is
+seeded by its number instead, after the updater was made anew, for that draws once when it is made. A model's
+file has its trees and not its parameters: these come from the code of each start.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from outlast.callbacks.early_stopping import EarlyStopping
+from outlast.core.monitor import Direction
+from outlast.core.run_state import START, Position
+from outlast.exceptions import (
+    DamagedFile,
+    MissingExtra,
+    RunChanged,
+    UsageError,
+)
+from outlast.frameworks.base import Control, Snapshot, Training, find_training
+from outlast.frameworks.driven import Driven, MadeAgain, told_apart
+from outlast.storage.disk.files import Content
+
+try:
+    import xgboost
+    from xgboost.callback import LearningRateScheduler, TrainingCallback
+except ModuleNotFoundError as error:
+    if error.name != "xgboost":
+        raise
+    raise MissingExtra("xgboost", extra="xgboost", purpose="outlast.frameworks.xgboost") from error
+
+UBJ, JSON = ".ubj", ".json"
+
+# By the beginning of its name; what XGBoost's own early stopping maximizes comes first.
+_MAXIMIZED = ("auc", "aucpr", "pre", "map", "ndcg")
+_MINIMIZED = (
+    *("aft-nloglik", "cox-nloglik", "error", "expectile", "gamma-deviance", "gamma-nloglik", "logloss"),
+    *("mae", "mape", "merror", "mlogloss", "mphe", "poisson-nloglik", "quantile", "rmse", "rmsle"),
+    "tweedie-nloglik",
+)
+_RATE = "learning_rate"
+_PRIME = 1_000_003  # so that seeds of neighbouring rounds and of neighbouring seeds differ
+
+
+def callbacks(*items: Any, rounds: int | None = None) -> list[Any]:
+    """What ``xgb.train(callbacks=...)``, ``XGBClassifier(callbacks=...)`` and ``xgb.cv`` take.
+
+    A metric of the training's own data has XGBoost's name, such as ``logloss``; one of the last other set has
+    ``val_`` before it, and of any other set the set's name: ``validation_0-logloss``. ``loss`` and
+    ``val_loss`` are the last metric of each, by which XGBoost's own early stopping goes. A callback may also
+    monitor a metric by the name that XGBoost prints.
+
+    With an ``EarlyStopping`` the booster knows its best round, as with XGBoost's own: ``best_iteration``, and
+    ``XGBClassifier.predict`` uses the rounds up to it. With ``restore_best_weights`` it has no others.
+
+    In a ``Run`` a round draws from a seed of its own number, so that a resume is exact with sampling, too.
+    The same seed gives another model than without a ``Run`` then.
+
+    Args:
+        *items: a ``Run``, callbacks of ours, or lists of them.
+        rounds: rounds in all, where that is not ``num_boost_round``.
+
+    Raises:
+        ArgumentError: one is no callback.
+        MissingExtra: XGBoost is not installed.
+
+    Example:
+        >>> import numpy as np, outlast, xgboost
+        >>> x, y = np.arange(8.0).reshape(8, 1), np.arange(8.0)
+        >>> train, valid = xgboost.DMatrix(x[::2], y[::2]), xgboost.DMatrix(x[1::2], y[1::2])
+        >>> given = outlast.frameworks.xgboost.callbacks(outlast.EarlyStopping(patience=2, min_delta=0.5))
+        >>> booster = xgboost.train(
+        ...     {"nthread": 1}, train, 50, evals=[(valid, "valid")], callbacks=given, verbose_eval=False
+        ... )
+        >>> booster.num_boosted_rounds() < 50
+        True
+
+    Source: ``xgboost.callback.TrainingCallback``.
+    """
+    return [InXGBoost(Driven("xgboost", *items), rounds)]
+
+
+def resume_arguments(run: Any) -> dict[str, Any]:
+    """Keywords for ``xgb.train``: none, for the callbacks put the model back.
+
+    Example:
+        >>> resume_arguments(None)
+        {}
+    """
+    return {}
+
+
+class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
+    """What XGBoost calls: tells callbacks of its rounds.
+
+    Args:
+        driven: the callbacks.
+        rounds: rounds in all; None if ``xgb.train`` knows.
+    """
+
+    def __init__(self, driven: Driven, rounds: int | None = None) -> None:
+        super().__init__()
+        self._driven, self._rounds = driven, rounds
+        self._call = _Call()
+        self._has_begun = False  # a round, which has not ended
+        self._log: Mapping[str, Mapping[str, Sequence[Any]]] = {}  # the same object for the whole training
+        self._counts: dict[tuple[str, str], int] = {}  # the values that each metric has had
+        self._before = 0  # rounds that the model had before the first start
+        self._seed: int | None = None
+
+    def before_training(self, model: Any) -> Any:
+        """Begin, with what was saved in the model."""
+        self._call = _Call.found()
+        self._has_begun, self._log, self._counts, self._seed = False, {}, {}, None
+        is_cv = hasattr(model, "cvfolds")
+        if is_cv:
+            self._driven.refuse_what_needs_a_model("xgb.cv")
+        self._refuse_what_cannot_act()
+        self._before = 0 if is_cv else model.num_boosted_rounds()
+        total = self._call.rounds if self._rounds is None else self._rounds
+        self._driven.begin(None if is_cv else model, total)
+        if self._driven.is_saved and _draws(found := _configuration(model)):
+            self._seed = int(found["generic_param"]["seed"])
+        return model
+
+    def _refuse_what_cannot_act(self) -> None:
+        self._driven.refuse_what_needs_batches("XGBoost")
+        setting = next((one for one in self._driven.callbacks if getattr(one, "sets_rates", False)), None)
+        if setting and any(isinstance(one, LearningRateScheduler) for one in self._call.beside):
+            raise UsageError(
+                f"{type(setting).__name__} cannot act here: xgboost.callback.LearningRateScheduler sets the "
+                "learning rate in each round, whatever it is then. Leave out one of the two."
+            )
+        if self._call.is_known:
+            held_out = [name for name in self._call.sets if name not in self._call.trained_on]
+            what = "evals=[(held_out, 'valid')] (of XGBClassifier: eval_set=[(x, y)])"
+            self._driven.refuse_without_data(self._call.sets, held_out, what)
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Begin a round, or end the training where nothing is left of it."""
+        if self._driven.has_ended:
+            return True
+        if self._seed is not None:
+            with _kept_rates(model):
+                model.load_config(model.save_config())  # makes the updater anew
+                model.set_param("seed", (self._seed * _PRIME + self._driven.next_epoch + 1) % 2**31)
+        self._driven.begin_epoch()
+        self._has_begun, self._log = True, evals_log
+        return False
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """End a round."""
+        self._end_round(model, evals_log)
+        if self._driven.stopping and hasattr(model, "cvfolds"):
+            self._name_best(model)  # by which xgb.cv cuts what it returns
+        return self._driven.stopping
+
+    def after_training(self, model: Any) -> Any:
+        """End the training; callbacks put the best rounds back."""
+        if self._has_begun:  # and another callback, which has stopped the training, has hidden its end
+            self._end_round(model, self._log)
+        self._driven.end()
+        self._name_best(model)
+        return model
+
+    def _end_round(self, model: Any, log: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
+        """Tell of a round: of its metrics those that have a value more than before it."""
+        self._has_begun = False
+        is_cv = hasattr(model, "cvfolds")
+        sets: dict[str, dict[str, Any]] = {}
+        for data, metrics in log.items():
+            for metric, values in metrics.items():
+                if len(values) > self._counts.get((data, metric), 0):
+                    sets.setdefault(data, {})[metric] = values[-1]
+                self._counts[data, metric] = len(values)
+        logs, meant = told_apart(sets, self._call.trained_on, self._driven.monitored)
+        if not is_cv:
+            trained = find_training(model)
+            assert isinstance(trained, BoosterTraining)
+            trained.meant = meant
+        self._driven.end_epoch(logs)
+
+    def _name_best(self, model: Any) -> None:
+        """Have the booster know its best round, as after XGBoost's own early stopping."""
+        stopping = (one for one in self._driven.callbacks if isinstance(one, EarlyStopping))
+        known = next((one for one in stopping if one.best is not None), None)
+        if known is not None:
+            best = self._before + known.best_epoch
+            model.set_attr(best_iteration=str(best), best_score=str(known.best))
+        elif self._driven.stopping and hasattr(model, "cvfolds"):
+            model.set_attr(best_iteration=str(self._driven.next_epoch - 1))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is seen of the call of ``xgb.train`` or ``xgb.cv``, which tells callbacks nothing of it.
+
+    Args:
+        is_known: it was found.
+        rounds: that are asked for.
+        sets: the names of the sets that are evaluated.
+        trained_on: those among them that are the training's own data.
+        beside: all callbacks of the call.
+        features: of the data.
+    """
+
+    is_known: bool = False
+    rounds: int | None = None
+    sets: Sequence[str] = ()
+    trained_on: frozenset[str] = frozenset()
+    beside: Sequence[Any] = ()
+    features: int | None = None
+
+    @classmethod
+    def found(cls) -> _Call:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_globals.get("__name__") == "xgboost.training" and "num_boost_round" in frame.f_locals:
+                return cls._of(frame.f_locals)
+            frame = frame.f_back
+        return cls()
+
+    @classmethod
+    def _of(cls, found: Mapping[str, Any]) -> _Call:
+        evals = found.get("evals") or ()
+        named = {name for data, name in evals if data is found.get("dtrain")}
+        sets = [name for _, name in evals] if "evals" in found else ["train", "test"]
+        return cls(
+            is_known=True,
+            rounds=int(found["num_boost_round"]),
+            sets=sets,
+            trained_on=frozenset(named | {name for name in sets if name in ("train", "training", "dtrain")}),
+            features=found["dtrain"].num_col(),
+            beside=getattr(found.get("cb_container", found.get("callbacks_container")), "callbacks", ()),
+        )
+
+
+def _configuration(model: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(model.save_config())["learner"]
+    return found
+
+
+def _of_trees(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a booster's configuration that has the trees'; dart's has one inside."""
+    booster: Mapping[str, Any] = found["gradient_booster"]
+    inner: Mapping[str, Any] = booster.get("gbtree", booster)
+    return inner
+
+
+def _rate(model: Any) -> float:
+    import numpy as np
+
+    booster = _of_trees(_configuration(model))
+    found = booster.get("tree_train_param") or booster["updater"]["linear_train_param"]
+    return float(np.float32(found[_RATE]))  # the text of one is no float32
+
+
+@contextmanager
+def _kept_rates(model: Any) -> Iterator[None]:
+    """Whatever is set inside, the rate stays: gblinear forgets one that was set when another parameter is."""
+    rate = _rate(model)
+    yield
+    model.set_param(_RATE, rate)
+
+
+def _draws(found: Mapping[str, Any]) -> bool:
+    """Whether rounds draw random numbers, as a booster's configuration has it."""
+    trees = _of_trees(found).get("tree_train_param")
+    if found["gradient_booster"]["name"] != "gbtree" or trees is None:
+        return True
+    shares = [value for name, value in trees.items() if name.startswith(("subsample", "colsample"))]
+    return any(float(share) != 1 for share in shares) or found["objective"]["name"].startswith("rank:")
+
+
+class BoosterTraining(Training):
+    """A Booster: its rounds are its weights, and its optimizer is inside it.
+
+    Args:
+        model: the Booster.
+
+    Attributes:
+        meant: for ``loss`` and ``val_loss``, the metric that they are.
+    """
+
+    framework = "XGBoost"
+    needs_optimizer = False
+    capabilities = frozenset({"learning_rate", "weights", "saving", "state"})
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.meant: Mapping[str, str] = {}
+
+    def learning_rates(self) -> dict[str, float]:
+        return {_RATE: _rate(self.model)}
+
+    def set_learning_rate(self, name: str, value: float) -> None:
+        self.model.set_param(_RATE, value)
+
+    def direction(self, metric: str) -> Direction | None:
+        name = self.meant.get(metric, metric).rpartition("val_")[2]
+        name = name.partition("-")[2] if name.partition("-")[2].startswith(_MAXIMIZED) else name
+        if name.startswith(_MAXIMIZED):
+            return "max"
+        return "min" if name.partition("@")[0] in _MINIMIZED else None
+
+    def state(self) -> Any:
+        # A model without rounds is not saved: to read it fixes what XGBoost estimates from the data.
+        weights = {"model": _array(_raw(self.model) if self.model.num_boosted_rounds() else b"")}
+        return {"weights": weights, "rates": self.learning_rates()}
+
+    def check_state(self, state: Any) -> None:
+        if not {"weights", "rates"} <= set(state):
+            raise RunChanged("what was trained here was no Booster of XGBoost's: take another folder.")
+        saved = state["weights"]["model"]
+        if not saved.nbytes:
+            return
+        try:
+            features = xgboost.Booster(model_file=bytearray(saved)).num_features()
+        except xgboost.core.XGBoostError as error:
+            raise DamagedFile(f"the saved booster cannot be read: {str(error).splitlines()[-1]}") from error
+        if (now := _Call.found().features) not in (None, features):
+            raise RunChanged(
+                f"the saved booster was trained on {features} features, but the data has {now}: take another "
+                "folder, or begin again with resume='never'."
+            )
+
+    def load_state(self, state: Any) -> None:
+        if (saved := state["weights"]["model"]).nbytes:
+            self._put(bytearray(saved))
+        for name, rate in state["rates"].items():
+            self.set_learning_rate(name, rate)
+
+    def description(self) -> dict[str, str]:
+        found = _configuration(self.model)
+        trees = _of_trees(found).get("tree_train_param", {})
+        said = {name: str(value) for name, value in trees.items() if name not in ("eta", "learning_rate")}
+        name = found["gradient_booster"]["name"]
+        return {"booster": str(name), "objective": str(found["objective"]["name"]), **said}
+
+    @property
+    def is_on_accelerator(self) -> bool:
+        return str(_configuration(self.model)["generic_param"].get("device", "cpu")) != "cpu"
+
+    def takes_any_shape(self, name: str) -> bool:
+        return True
+
+    def _copied_weights(self) -> Snapshot:
+        return Snapshot(_raw(self.model))
+
+    def restore_weights(self, snapshot: Snapshot) -> None:
+        self._put(bytearray(snapshot.weights))
+
+    def _put(self, raw: bytearray) -> None:
+        """Have the model's rounds be others; its parameters stay."""
+        with _kept_rates(self.model):
+            parameters = self.model.save_config()
+            self.model.load_model(raw)
+            self.model.load_config(parameters)
+
+    def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
+        return [("model", _array(snapshot.weights))]
+
+    def weights_from_arrays(self, pairs: Iterable[tuple[str, Any]]) -> Snapshot:
+        return Snapshot(dict(pairs)["model"].tobytes())
+
+    def suffixes(self, weights_only: bool) -> tuple[str, ...]:
+        return (UBJ, JSON)
+
+    def saving(self, weights_only: bool) -> BoosterSave:
+        return BoosterSave(self.model)
+
+    def load_file(self, path: str) -> Any:
+        return load(path)
+
+
+@dataclass(frozen=True)
+class BoosterSave:
+    """Writes a booster to a file whose ending says how.
+
+    Args:
+        model: the Booster.
+        form: XGBoost's name of the format, where the file's name does not tell.
+    """
+
+    model: Any
+    form: str = "ubj"
+
+    def named(self, name: str) -> BoosterSave:
+        """The same for a file of that name."""
+        return BoosterSave(self.model, "json" if name.endswith(JSON) else "ubj")
+
+    def capture(self) -> Callable[[str], object]:
+        """Take the model now, write it later."""
+        return Content(_raw(self.model, self.form))
+
+    def write(self, path: str) -> None:
+        """Write it while training waits."""
+        self.named(path).capture()(path)
+
+
+class RoundControl(Control):
+    """XGBoost's loop.
+
+    Attributes:
+        position: where a run goes on.
+    """
+
+    dispatchers = ("xgboost.callback", "xgboost.core", "xgboost.sklearn", "xgboost.training")
+    trains_by_rounds = True
+    position = START
+
+    def resume_at(self, position: Position = START) -> None:
+        self.position = position
+
+    def beside(self) -> Sequence[Any]:
+        return [one for one in _Call.found().beside if not isinstance(one, InXGBoost)]
+
+
+def training(model: Any, optimizer: Any = None) -> Training:
+    """What is trained."""
+    return BoosterTraining(model)
+
+
+def control(model: Any) -> Control:
+    """Who runs the loop."""
+    return RoundControl(model)
+
+
+def load(path: str) -> Any:
+    """The booster of a file that a run saved.
+
+    Raises:
+        DamagedFile: it is not what a run saved.
+    """
+    try:
+        return xgboost.Booster(model_file=path)
+    except xgboost.core.XGBoostError as error:
+        raise DamagedFile(f"{path} is damaged: {str(error).splitlines()[-1]}", path=path) from error
+
+
+def _raw(model: Any, form: str = "ubj") -> bytes:
+    return bytes(model.save_raw(form))
+
+
+def _array(raw: bytes) -> Any:
+    import numpy as np
+
+    return np.frombuffer(raw, "uint8")
