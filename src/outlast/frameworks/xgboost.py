@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from outlast.callbacks.early_stopping import EarlyStopping
+from outlast.callbacks import early_stopping
+from outlast.callbacks.list import is_own
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Position
 from outlast.exceptions import (
@@ -31,7 +32,13 @@ from outlast.storage.disk.files import Content
 
 try:
     import xgboost
-    from xgboost.callback import LearningRateScheduler, TrainingCallback
+    from xgboost.callback import (
+        EarlyStopping,
+        EvaluationMonitor,
+        LearningRateScheduler,
+        TrainingCallback,
+        TrainingCheckPoint,
+    )
 except ModuleNotFoundError as error:
     if error.name != "xgboost":
         raise
@@ -115,6 +122,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         self._counts: dict[tuple[str, str], int] = {}  # the values that each metric has had
         self._before = 0  # rounds that the model had before the first start
         self._seed: int | None = None
+        self._others_act = True  # so that the rate may be another at any time
 
     def before_training(self, model: Any) -> Any:
         """Begin, with what was saved in the model."""
@@ -127,6 +135,11 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         self._before = 0 if is_cv else model.num_boosted_rounds()
         total = self._call.rounds if self._rounds is None else self._rounds
         self._driven.begin(None if is_cv else model, total)
+        self._others_act = not self._call.is_known or any(
+            type(one) not in (InXGBoost, EarlyStopping, EvaluationMonitor, TrainingCheckPoint)
+            for one in self._call.beside
+        )
+        self._others_act |= not all(is_own(one) for one in self._driven.callbacks)
         if self._driven.is_saved and _draws(found := _configuration(model)):
             self._seed = int(found["generic_param"]["seed"])
         return model
@@ -148,8 +161,10 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         """Begin a round, or end the training where nothing is left of it."""
         if self._driven.has_ended:
             return True
+        if self._others_act and not hasattr(model, "cvfolds"):
+            _trained(model).forget_rate()
         if self._seed is not None:
-            with _kept_rates(model):
+            with _trained(model).kept_rate():
                 model.load_config(model.save_config())  # makes the updater anew
                 model.set_param("seed", (self._seed * _PRIME + self._driven.next_epoch + 1) % 2**31)
         self._driven.begin_epoch()
@@ -175,6 +190,8 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         """Tell of a round: of its metrics those that have a value more than before it."""
         self._has_begun = False
         is_cv = hasattr(model, "cvfolds")
+        if self._others_act and not is_cv:
+            _trained(model).forget_rate()
         sets: dict[str, dict[str, Any]] = {}
         for data, metrics in log.items():
             for metric, values in metrics.items():
@@ -183,14 +200,12 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
                 self._counts[data, metric] = len(values)
         logs, meant = told_apart(sets, self._call.trained_on, self._driven.monitored)
         if not is_cv:
-            trained = find_training(model)
-            assert isinstance(trained, BoosterTraining)
-            trained.meant = meant
+            _trained(model).meant = meant
         self._driven.end_epoch(logs)
 
     def _name_best(self, model: Any) -> None:
         """Have the booster know its best round, as after XGBoost's own early stopping."""
-        stopping = (one for one in self._driven.callbacks if isinstance(one, EarlyStopping))
+        stopping = (one for one in self._driven.callbacks if isinstance(one, early_stopping.EarlyStopping))
         known = next((one for one in stopping if one.best is not None), None)
         if known is not None:
             best = self._before + known.best_epoch
@@ -263,12 +278,10 @@ def _rate(model: Any) -> float:
     return float(np.float32(found[_RATE]))  # the text of one is no float32
 
 
-@contextmanager
-def _kept_rates(model: Any) -> Iterator[None]:
-    """Whatever is set inside, the rate stays: gblinear forgets one that was set when another parameter is."""
-    rate = _rate(model)
-    yield
-    model.set_param(_RATE, rate)
+def _trained(model: Any) -> BoosterTraining:
+    found = find_training(model)
+    assert isinstance(found, BoosterTraining)
+    return found
 
 
 def _draws(found: Mapping[str, Any]) -> bool:
@@ -297,12 +310,27 @@ class BoosterTraining(Training):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.meant: Mapping[str, str] = {}
+        self._rate: float | None = None
 
     def learning_rates(self) -> dict[str, float]:
-        return {_RATE: _rate(self.model)}
+        if self._rate is None:
+            self._rate = _rate(self.model)
+        return {_RATE: self._rate}
 
     def set_learning_rate(self, name: str, value: float) -> None:
         self.model.set_param(_RATE, value)
+        self.forget_rate()
+
+    def forget_rate(self) -> None:
+        """Read the rate anew when somebody asks: to read it takes longer than a small round."""
+        self._rate = None
+
+    @contextmanager
+    def kept_rate(self) -> Iterator[None]:
+        """Whatever is set inside, the rate stays: gblinear forgets it when another parameter is set."""
+        rate = self.learning_rates()[_RATE]
+        yield
+        self.model.set_param(_RATE, rate)
 
     def direction(self, metric: str) -> Direction | None:
         name = self.meant.get(metric, metric).rpartition("val_")[2]
@@ -360,7 +388,7 @@ class BoosterTraining(Training):
 
     def _put(self, raw: bytearray) -> None:
         """Have the model's rounds be others; its parameters stay."""
-        with _kept_rates(self.model):
+        with self.kept_rate():
             parameters = self.model.save_config()
             self.model.load_model(raw)
             self.model.load_config(parameters)
