@@ -24,6 +24,8 @@ _PRELOADED = {
     "keras": ["keras", "tensorflow"],  # Keras on any backend loads TensorFlow, if it is there
     "torch": ["torch"],
     "jax": ["numpy"],  # JAX has threads, which no fork takes along
+    "xgboost": ["numpy"],  # so may XGBoost have, and LightGBM
+    "lightgbm": ["numpy"],
 }
 
 

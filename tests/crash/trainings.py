@@ -351,7 +351,7 @@ def xgboost_train(folder: str, epoch_begins: EpochBegins) -> Report:
         settings,
         trained_on,
         EPOCHS,
-        evals=[(trained_on, "train"), (held_out, "held out")],
+        evals=[(trained_on, "train"), (held_out, "valid")],
         verbose_eval=False,
         callbacks=outlast.frameworks.xgboost.callbacks(run),
     )

@@ -492,3 +492,116 @@ def test_a_fitted_estimator_is_pickled_with_its_callbacks(tmp_path: Path) -> Non
 
 def test_a_resume_needs_no_more_arguments() -> None:
     assert resume_arguments(None) == {}
+
+
+# What was found by trying: settings that XGBoost forgets, metrics, lists beside lists.
+
+DETERMINISTIC: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "linear": {"booster": "gblinear", "lambda": 0.3, "alpha": 0.01},
+    "greedy": {"booster": "gblinear", "updater": "coord_descent", "feature_selector": "greedy", "top_k": 1},
+    "updaters": {"updater": "grow_colmaker,prune", "gamma": 1, "verbosity": 0},
+    "constrained": {"monotone_constraints": "(1,0,0,0,0,0)", "max_depth": 2, "reg_lambda": 3},
+    "forest": {"num_parallel_tree": 3, "min_child_weight": 2},
+    "ranking": {"objective": "rank:ndcg", "eval_metric": "ndcg"},
+    "pairs": {"objective": "rank:ndcg", "lambdarank_pair_method": "mean", "eval_metric": "ndcg"},
+    "base score": {"base_score": 0.2, "objective": "reg:squarederror"},
+}
+
+
+@pytest.mark.parametrize("kind", DETERMINISTIC)
+@pytest.mark.parametrize("with_rate", [False, True])
+def test_a_run_trains_what_xgboost_trains(tmp_path: Path, kind: str, with_rate: bool) -> None:
+    settings = DETERMINISTIC[kind]
+    callbacks = [outlast.LearningRateScheduler(lambda epoch, rate: rate)] if with_rate else []
+    theirs = train(rounds=6, **settings)
+    assert raw(train(*callbacks, rounds=6, **settings)) == raw(theirs)
+    assert raw(train(outlast.Run(tmp_path / "run", callbacks), rounds=6, **settings)) == raw(theirs)
+
+
+def test_a_linear_model_keeps_its_penalties_when_its_rate_is_set() -> None:
+    settings = {"booster": "gblinear", "lambda": 5.0, "alpha": 0.1, "eta": 0.5}
+    halved = train(outlast.LearningRateScheduler(lambda epoch, rate: 0.25), rounds=6, **settings)
+    theirs = train(rounds=6, **{**settings, "eta": 0.25})
+    assert halved.get_dump() == theirs.get_dump()
+
+
+def test_trees_are_refreshed_in_a_run(tmp_path: Path) -> None:
+    before = xgboost.train(BINARY, data(TRAINED), 4)
+    refresh = {"process_type": "update", "updater": "refresh", "refresh_leaf": True}
+    how = {"num_boost_round": 4, "xgb_model": before, "verbose_eval": False}
+    theirs = xgboost.train(BINARY | refresh, data(HELD_OUT), **how)
+    run = outlast.Run(tmp_path / "run", outlast.History())
+    ours = xgboost.train(BINARY | refresh, data(HELD_OUT), callbacks=callbacks(run), **how)
+    assert raw(ours) == raw(theirs)
+
+
+def test_a_mean_error_in_percent_is_minimized() -> None:
+    stopping, history = outlast.EarlyStopping(patience=99), outlast.History()
+    train(stopping, history, eval_metric="mape")
+    assert stopping.best == min(history.history["val_mape"])
+
+
+@pytest.mark.parametrize("metric", ["auc", "aucpr", "logloss"])
+def test_a_cross_validation_knows_which_way_its_metrics_go(metric: str) -> None:
+    stopping, history = outlast.EarlyStopping(patience=99), outlast.History()
+    given = callbacks(stopping, history)
+    xgboost.cv(BINARY, data(TRAINED), 9, nfold=3, metrics=metric, callbacks=given)
+    assert stopping.best == (min if metric == "logloss" else max)(history.history["val_loss"])
+
+
+def test_maximize_tells_the_way_of_a_metric_of_ones_own() -> None:
+    values = iter([0.1, 0.4, 0.3])
+    stopping = outlast.EarlyStopping(patience=9)
+    xgboost.train(
+        {**BINARY, "disable_default_eval_metric": True},
+        data(TRAINED),
+        3,
+        evals=[(data(HELD_OUT), "theirs")],
+        custom_metric=lambda predicted, given: ("gain", next(values)),
+        maximize=True,
+        verbose_eval=False,
+        callbacks=callbacks(stopping),
+    )
+    assert (stopping.best, stopping.best_epoch) == (0.4, 1)
+
+
+def test_callbacks_beside_a_run_are_refused(tmp_path: Path) -> None:
+    run = outlast.Run(tmp_path / "run")
+    with pytest.raises(ArgumentError, match="would not save the callbacks beside it"):
+        callbacks(run, outlast.EarlyStopping())
+    for other in (run, outlast.EarlyStopping("loss")):
+        given = callbacks(run) + callbacks(other)
+        trained_on = data(TRAINED)
+        with pytest.raises(UsageError, match="in lists of their own"):
+            xgboost.train(BINARY, trained_on, 3, evals=[(trained_on, "train")], callbacks=given)
+
+
+class Own(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """Counts rounds."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"objective": "rank:ndcg", "lambdarank_pair_method": "mean"}, "lambdarank_pair_method='mean'"),
+        ({"objective": "rank:ndcg", "lambdarank_unbiased": True}, "lambdarank_unbiased"),
+        ({"seed_per_iteration": True, "subsample": 0.5}, "seed_per_iteration=True"),
+        ({}, "Own is told of rounds from 0 on in each start"),
+    ],
+    ids=str,
+)
+def test_what_is_not_exact_is_said_before_the_first_round(
+    tmp_path: Path, settings: dict[str, Any], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = [] if settings else [Own()]
+    run = outlast.Run(tmp_path / "run", outlast.History())
+    xgboost.train(BINARY | settings, data(TRAINED), 2, callbacks=[*callbacks(run), *beside])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "would not be exact" in line]
+    assert named in line
+
+
+def test_another_booster_is_refused(tmp_path: Path) -> None:
+    in_a_run(tmp_path / "run", 4)
+    with pytest.raises(RunChanged, match="booster changed from gbtree to dart"):
+        in_a_run(tmp_path / "run", booster="dart")

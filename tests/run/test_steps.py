@@ -215,7 +215,7 @@ def test_what_is_no_loader_or_gives_nothing_is_refused() -> None:
         next(iter(run.steps(3, 10)))  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"run.steps got no batch from its loader: this list is empty"):
         next(iter(run.steps([], 10)))
-    with pytest.raises(ArgumentError, match="this list_iterator is an iterator"):
+    with pytest.raises(ArgumentError, match="but this list_iterator can be gone through once"):
         list(run.steps(iter([1, 2]), 10))
 
 

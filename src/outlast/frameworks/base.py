@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from outlast.core.monitor import Direction
@@ -85,6 +86,7 @@ class Training:
     batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
     was_trained = False  # in this process, by a Run; not so where one only gave back what was saved
     needs_optimizer = True  # beside the model, or a resume is not exact
+    directions: Mapping[str, Direction | None] = MappingProxyType({})  # of metrics, where the loop tells them
     capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any = None) -> None:
@@ -324,7 +326,7 @@ class Training:
 
     def direction(self, metric: str) -> Direction | None:
         """Whether the framework knows that the metric goes up or down."""
-        return None
+        return self.directions.get(metric)
 
     def comparison(self, direction: Direction) -> Callable[[Any, Any], Any]:
         """The function that compares two values, as the framework's users know it."""

@@ -18,6 +18,7 @@ from outlast.callbacks.hooks import Hooks
 from outlast.callbacks.list import CallbackList, flat, hears
 from outlast.core.asking import asked
 from outlast.core.logs import Logs
+from outlast.core.monitor import Direction
 from outlast.core.run_state import START
 from outlast.exceptions import ArgumentError, CapabilityError, UsageError
 
@@ -38,6 +39,11 @@ class Driven:
     def __init__(self, library: str, *items: Any) -> None:
         self.library = library
         self._hosts = _hosts(flat(items))
+        if self.is_saved and len(self._hosts) > 1:
+            raise ArgumentError(
+                "A Run would not save the callbacks beside it: pass all callbacks to one Run, such as "
+                "outlast.Run(folder, [outlast.EarlyStopping(), outlast.CSVLogger()]), and pass that alone."
+            )
         self._epochs: int | None = None
         self._is_under_way = False
         self.next_epoch = 0
@@ -142,7 +148,8 @@ class Driven:
         if self.is_saved and (search := _search()):
             raise UsageError(
                 f"A Run holds one training, but {search} trains many: pass the callbacks alone, such as "
-                f"{self.library}.callbacks(outlast.EarlyStopping()), and train the best one in a Run."
+                f"outlast.frameworks.{self.library}.callbacks(outlast.EarlyStopping()), and train the best "
+                "one in a Run."
             )
         if self._is_under_way and any(getattr(host, "is_running", False) for host in self._hosts):
             raise UsageError(
@@ -155,6 +162,11 @@ class Driven:
             host.on_train_begin()
             first = max(first, getattr(host.control, "position", START))
         self.next_epoch = first.next_epoch
+
+    def tell_directions(self, directions: Mapping[str, Direction | None]) -> None:
+        """Tell which way metrics go, where there is no model that knows."""
+        for host in self._hosts:
+            host.training.directions = directions
 
     def begin_epoch(self) -> None:
         """The loop begins the next epoch."""

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -54,6 +54,14 @@ _MINIMIZED = (
     "tweedie-nloglik",
 )
 _RATE = "learning_rate"
+# What a booster has from its beginning, is set by us, or would be there twice.
+_FIXED = frozenset(
+    {
+        *("base_score", "booster", "eta", "eval_metric", "learning_rate", "num_class", "num_target"),
+        *("disable_default_eval_metric", "objective", "random_state", "seed", "verbosity"),
+        "validate_parameters",
+    }
+)
 _PRIME = 1_000_003  # so that seeds of neighbouring rounds and of neighbouring seeds differ
 
 
@@ -132,7 +140,10 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if is_cv:
             self._driven.refuse_what_needs_a_model("xgb.cv")
         self._refuse_what_cannot_act()
+        self._refuse_two_hosts()
         self._before = 0 if is_cv else model.num_boosted_rounds()
+        if not is_cv:
+            _trained(model).parameters = self._call.parameters
         total = self._call.rounds if self._rounds is None else self._rounds
         self._driven.begin(None if is_cv else model, total)
         self._others_act = not self._call.is_known or any(
@@ -143,6 +154,15 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if self._driven.is_saved and _draws(found := _configuration(model)):
             self._seed = int(found["generic_param"]["seed"])
         return model
+
+    def _refuse_two_hosts(self) -> None:
+        lists = [one._driven for one in self._call.beside if isinstance(one, InXGBoost)]
+        if len(lists) > 1 and any(one.is_saved for one in lists):
+            raise UsageError(
+                "A Run and other callbacks of outlast are in the same training in lists of their own, so the "
+                "Run would not save them: pass one list, with all callbacks in the Run, "
+                "callbacks=outlast.frameworks.xgboost.callbacks(run)."
+            )
 
     def _refuse_what_cannot_act(self) -> None:
         self._driven.refuse_what_needs_batches("XGBoost")
@@ -164,9 +184,10 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if self._others_act and not hasattr(model, "cvfolds"):
             _trained(model).forget_rate()
         if self._seed is not None:
-            with _trained(model).kept_rate():
+            seed = (self._seed * _PRIME + self._driven.next_epoch + 1) % 2**31
+            with _trained(model).kept():
                 model.load_config(model.save_config())  # makes the updater anew
-                model.set_param("seed", (self._seed * _PRIME + self._driven.next_epoch + 1) % 2**31)
+                model.set_param("seed", seed)
         self._driven.begin_epoch()
         self._has_begun, self._log = True, evals_log
         return False
@@ -199,8 +220,11 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
                     sets.setdefault(data, {})[metric] = values[-1]
                 self._counts[data, metric] = len(values)
         logs, meant = told_apart(sets, self._call.trained_on, self._driven.monitored)
-        if not is_cv:
-            _trained(model).meant = meant
+        told = {name: way for name in logs if (way := self._call.direction(name)) is not None}
+        if is_cv:
+            self._driven.tell_directions({**told, **{name: told.get(one) for name, one in meant.items()}})
+        else:
+            _trained(model).meant, _trained(model).told = meant, told
         self._driven.end_epoch(logs)
 
     def _name_best(self, model: Any) -> None:
@@ -225,6 +249,8 @@ class _Call:
         trained_on: those among them that are the training's own data.
         beside: all callbacks of the call.
         features: of the data.
+        parameters: of the call; those that a booster may be given again at any time.
+        maximize: whether a metric of the user's own is better where it is higher.
     """
 
     is_known: bool = False
@@ -233,6 +259,18 @@ class _Call:
     trained_on: frozenset[str] = frozenset()
     beside: Sequence[Any] = ()
     features: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    maximize: bool | None = None
+
+    def direction(self, name: str) -> Direction | None:
+        """Which way a metric of the logs goes: by XGBoost's own rule, or as the call says."""
+        metric = name.removesuffix("_std").removeprefix("val_")
+        metric = next((metric[len(one) + 1 :] for one in self.sets if metric.startswith(f"{one}-")), metric)
+        if metric.partition("@")[0] in _MINIMIZED:
+            return "min"
+        if metric.startswith(_MAXIMIZED):
+            return "max"
+        return None if self.maximize is None else "max" if self.maximize else "min"
 
     @classmethod
     def found(cls) -> _Call:
@@ -248,11 +286,20 @@ class _Call:
         evals = found.get("evals") or ()
         named = {name for data, name in evals if data is found.get("dtrain")}
         sets = [name for _, name in evals] if "evals" in found else ["train", "test"]
+        if not named:
+            named = {name for name in sets if name in ("train", "training", "dtrain")}
+        parameters = dict(found.get("params") or {})
         return cls(
             is_known=True,
             rounds=int(found["num_boost_round"]),
             sets=sets,
-            trained_on=frozenset(named | {name for name in sets if name in ("train", "training", "dtrain")}),
+            trained_on=frozenset(named),
+            parameters={
+                name: value
+                for name, value in parameters.items()
+                if isinstance(value, (str, int, float)) and name not in _FIXED
+            },
+            maximize=found.get("maximize"),
             features=found["dtrain"].num_col(),
             beside=getattr(found.get("cb_container", found.get("callbacks_container")), "callbacks", ()),
         )
@@ -290,7 +337,11 @@ def _draws(found: Mapping[str, Any]) -> bool:
     if found["gradient_booster"]["name"] != "gbtree" or trees is None:
         return True
     shares = [value for name, value in trees.items() if name.startswith(("subsample", "colsample"))]
-    return any(float(share) != 1 for share in shares) or found["objective"]["name"].startswith("rank:")
+    return any(float(share) != 1 for share in shares)
+
+
+# The last has one, and is named as those of other frameworks are.
+_WITHOUT_MEMORY = (InXGBoost, EvaluationMonitor, TrainingCheckPoint, EarlyStopping)
 
 
 class BoosterTraining(Training):
@@ -301,6 +352,8 @@ class BoosterTraining(Training):
 
     Attributes:
         meant: for ``loss`` and ``val_loss``, the metric that they are.
+        told: which way each metric goes, as far as XGBoost or its call knows.
+        parameters: that the call gave.
     """
 
     framework = "XGBoost"
@@ -310,6 +363,8 @@ class BoosterTraining(Training):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.meant: Mapping[str, str] = {}
+        self.told: Mapping[str, Direction] = {}
+        self.parameters: Mapping[str, Any] = {}
         self._rate: float | None = None
 
     def learning_rates(self) -> dict[str, float]:
@@ -318,7 +373,12 @@ class BoosterTraining(Training):
         return {_RATE: self._rate}
 
     def set_learning_rate(self, name: str, value: float) -> None:
-        self.model.set_param(_RATE, value)
+        if value != self.learning_rates()[_RATE]:
+            self._set_rate(value)
+
+    def _set_rate(self, value: float) -> None:
+        """With all other parameters: XGBoost forgets some when it sets one, such as gblinear's ``lambda``."""
+        self.model.set_param({**self.parameters, _RATE: value})
         self.forget_rate()
 
     def forget_rate(self) -> None:
@@ -326,18 +386,14 @@ class BoosterTraining(Training):
         self._rate = None
 
     @contextmanager
-    def kept_rate(self) -> Iterator[None]:
-        """Whatever is set inside, the rate stays: gblinear forgets it when another parameter is set."""
+    def kept(self) -> Iterator[None]:
+        """Whatever is loaded or set inside, the rate and the other parameters stay."""
         rate = self.learning_rates()[_RATE]
         yield
-        self.model.set_param(_RATE, rate)
+        self._set_rate(rate)
 
     def direction(self, metric: str) -> Direction | None:
-        name = self.meant.get(metric, metric).rpartition("val_")[2]
-        name = name.partition("-")[2] if name.partition("-")[2].startswith(_MAXIMIZED) else name
-        if name.startswith(_MAXIMIZED):
-            return "max"
-        return "min" if name.partition("@")[0] in _MINIMIZED else None
+        return self.told.get(self.meant.get(metric, metric))
 
     def state(self) -> Any:
         # A model without rounds is not saved: to read it fixes what XGBoost estimates from the data.
@@ -351,9 +407,16 @@ class BoosterTraining(Training):
         if not saved.nbytes:
             return
         try:
-            features = xgboost.Booster(model_file=bytearray(saved)).num_features()
+            booster = xgboost.Booster(model_file=bytearray(saved))
         except xgboost.core.XGBoostError as error:
             raise DamagedFile(f"the saved booster cannot be read: {str(error).splitlines()[-1]}") from error
+        kinds = [_configuration(one)["gradient_booster"]["name"] for one in (booster, self.model)]
+        if kinds[0] != kinds[1]:
+            raise RunChanged(
+                f"booster changed from {kinds[0]} to {kinds[1]}: it would be another training. Ask for "
+                f"booster={kinds[0]!r}, take another folder, or begin again with resume='never'."
+            )
+        features = booster.num_features()
         if (now := _Call.found().features) not in (None, features):
             raise RunChanged(
                 f"the saved booster was trained on {features} features, but the data has {now}: take another "
@@ -373,6 +436,23 @@ class BoosterTraining(Training):
         name = found["gradient_booster"]["name"]
         return {"booster": str(name), "objective": str(found["objective"]["name"]), **said}
 
+    def inexact(self, params: Mapping[str, Any]) -> list[str]:
+        given = self.parameters
+        by_number = [
+            f"{name}={given[name]!r} draws by XGBoost's own number of the round, which is 0 in each start"
+            for name in ("lambdarank_pair_method", "seed_per_iteration")
+            if given.get(name) in ("mean", True, 1, "1", "true", "True")
+        ]
+        unbiased = given.get("lambdarank_unbiased") in (True, 1, "1", "true", "True")
+        positions = ["the positions that lambdarank_unbiased has learned are in no model"] if unbiased else []
+        others = {type(one).__name__ for one in _Call.found().beside if type(one) not in _WITHOUT_MEMORY}
+        beside = [
+            f"{name} is told of rounds from 0 on in each start, and has no evals_log from before: use a "
+            "callback of outlast"
+            for name in sorted(others)
+        ]
+        return [*by_number, *positions, *beside]
+
     @property
     def is_on_accelerator(self) -> bool:
         return str(_configuration(self.model)["generic_param"].get("device", "cpu")) != "cpu"
@@ -388,7 +468,7 @@ class BoosterTraining(Training):
 
     def _put(self, raw: bytearray) -> None:
         """Have the model's rounds be others; its parameters stay."""
-        with self.kept_rate():
+        with self.kept():
             parameters = self.model.save_config()
             self.model.load_model(raw)
             self.model.load_config(parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 from outlast.core.asking import has
@@ -432,7 +433,7 @@ class Loop(AnyPart):
             ArgumentError: the loader is none.
         """
         if not any(hasattr(type(loader), name) for name in ("__iter__", "__getitem__")):
-            name = getattr(loader, "__name__", None) if callable(loader) else None
+            name = getattr(loader, "__name__", None) if isinstance(loader, FunctionType) else None
             raise ArgumentError(
                 f"{who} takes a loader of batches, such as a DataLoader or a list, but got {loader!r:.100}"
                 + (f": call it, {who}({name}())." if name else ".")
