@@ -57,7 +57,8 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy finds out anew who listens."""
-        return {name: one for name, one in self.__dict__.items() if name not in ("_batch_hooks", "_paced")}
+        left = ("_batch_hooks", "_paced", "_executor")  # an older Keras has made the last already
+        return {name: one for name, one in self.__dict__.items() if name not in left}
 
     def _make(self, callbacks: list[Any], **how: Any) -> None:
         super().__init__(callbacks, **how)
