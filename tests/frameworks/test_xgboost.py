@@ -605,3 +605,12 @@ def test_another_booster_is_refused(tmp_path: Path) -> None:
     in_a_run(tmp_path / "run", 4)
     with pytest.raises(RunChanged, match="booster changed from gbtree to dart"):
         in_a_run(tmp_path / "run", booster="dart")
+
+
+def test_changed_parameters_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    in_a_run(tmp_path / "run", 4)
+    capsys.readouterr()
+    in_a_run(tmp_path / "run", 6, reg_lambda=2, tree_method="approx", scale_pos_weight=3, seed=4)
+    said = capsys.readouterr().out
+    for change in ("lambda changed", "tree_method changed", "scale_pos_weight changed", "seed changed"):
+        assert said.count(change) == 1

@@ -62,6 +62,13 @@ _FIXED = frozenset(
         "validate_parameters",
     }
 )
+# Of the configuration: rates, second names, what the model counts, and what changes no model.
+_NOT_DESCRIBED = frozenset(
+    {
+        *("disable_default_eval_metric", "eta", "learning_rate", "min_split_loss", "name", "num_trees"),
+        *("reg_alpha", "reg_lambda", "updater", "updater_seq"),
+    }
+)
 _PRIME = 1_000_003  # so that seeds of neighbouring rounds and of neighbouring seeds differ
 
 
@@ -331,6 +338,15 @@ def _trained(model: Any) -> BoosterTraining:
     return found
 
 
+def _texts(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The values in a part of a configuration, and in the parts of it."""
+    for name, value in part.items():
+        if isinstance(value, dict):
+            yield from _texts(value)
+        elif isinstance(value, str):
+            yield name, value
+
+
 def _draws(found: Mapping[str, Any]) -> bool:
     """Whether rounds draw random numbers, as a booster's configuration has it."""
     trees = _of_trees(found).get("tree_train_param")
@@ -431,10 +447,9 @@ class BoosterTraining(Training):
 
     def description(self) -> dict[str, str]:
         found = _configuration(self.model)
-        trees = _of_trees(found).get("tree_train_param", {})
-        said = {name: str(value) for name, value in trees.items() if name not in ("eta", "learning_rate")}
-        name = found["gradient_booster"]["name"]
-        return {"booster": str(name), "objective": str(found["objective"]["name"]), **said}
+        parts = [found[name] for name in ("learner_train_param", "objective", "gradient_booster")]
+        said = {name: value for part in parts for name, value in _texts(part) if name not in _NOT_DESCRIBED}
+        return {**said, "seed": str(found["generic_param"]["seed"])}
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         given = self.parameters
