@@ -614,3 +614,38 @@ def test_changed_parameters_are_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     for change in ("lambda changed", "tree_method changed", "scale_pos_weight changed", "seed changed"):
         assert said.count(change) == 1
+
+
+@pytest.mark.parametrize("subsample", [0.8, 1])
+def test_what_a_callback_sets_stays(tmp_path: Path, subsample: float) -> None:
+    class Shallow(outlast.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 2:
+                self.model.set_param("max_depth", 1)
+
+    rate = outlast.LearningRateScheduler(lambda epoch, rate: rate * 0.9)
+    run = outlast.Run(tmp_path / "run", [Shallow(), rate])
+    booster = train(run, rounds=6, subsample=subsample)
+    leaves = [tree.count("leaf") for tree in booster.get_dump()]
+    assert (min(leaves[:3]) > 2, leaves[3:]) == (True, [2, 2, 2])
+
+
+def test_numpys_numbers_are_parameters_too(tmp_path: Path) -> None:
+    settings = {"booster": "gblinear", "lambda": np.float32(0.5), "alpha": np.array(0.01)}
+    assert raw(train(outlast.Run(tmp_path / "run"), rounds=4, **settings)) == raw(train(rounds=4, **settings))
+
+
+def test_maximize_goes_before_the_beginning_of_a_name() -> None:
+    values = iter([0.4, 0.1, 0.3])
+    stopping = outlast.EarlyStopping(patience=9)
+    xgboost.train(
+        {**BINARY, "disable_default_eval_metric": True},
+        data(TRAINED),
+        3,
+        evals=[(data(HELD_OUT), "theirs")],
+        custom_metric=lambda predicted, given: ("auc_loss", next(values)),
+        maximize=False,
+        verbose_eval=False,
+        callbacks=callbacks(stopping),
+    )
+    assert (stopping.best, stopping.best_epoch) == (0.1, 1)

@@ -18,6 +18,7 @@ from typing import Any
 
 from outlast.callbacks import early_stopping
 from outlast.callbacks.list import is_own
+from outlast.core.asking import asked
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Position
 from outlast.exceptions import (
@@ -54,13 +55,12 @@ _MINIMIZED = (
     "tweedie-nloglik",
 )
 _RATE = "learning_rate"
-# What a booster has from its beginning, is set by us, or would be there twice.
-_FIXED = frozenset(
-    {
-        *("base_score", "booster", "eta", "eval_metric", "learning_rate", "num_class", "num_target"),
-        *("disable_default_eval_metric", "objective", "random_state", "seed", "verbosity"),
-        "validate_parameters",
-    }
+_TRUE = (True, 1, "1", "true", "True")
+# What XGBoost forgets when it sets another parameter, or loads a configuration.
+_FORGOTTEN = ("process_type", "updater")
+_FORGOTTEN_BY_GBLINEAR = (
+    *_FORGOTTEN,
+    *("alpha", "feature_selector", "lambda", "lambda_bias", "reg_alpha", "reg_lambda", "tolerance", "top_k"),
 )
 # Of the configuration: rates, second names, what the model counts, and what changes no model.
 _NOT_DESCRIBED = frozenset(
@@ -273,11 +273,12 @@ class _Call:
         """Which way a metric of the logs goes: by XGBoost's own rule, or as the call says."""
         metric = name.removesuffix("_std").removeprefix("val_")
         metric = next((metric[len(one) + 1 :] for one in self.sets if metric.startswith(f"{one}-")), metric)
-        if metric.partition("@")[0] in _MINIMIZED:
+        base = metric.partition("@")[0]
+        if base in _MINIMIZED:
             return "min"
-        if metric.startswith(_MAXIMIZED):
-            return "max"
-        return None if self.maximize is None else "max" if self.maximize else "min"
+        if self.maximize is not None and base not in _MAXIMIZED:  # one of the user's own
+            return "max" if self.maximize else "min"
+        return "max" if metric.startswith(_MAXIMIZED) else None
 
     @classmethod
     def found(cls) -> _Call:
@@ -302,14 +303,19 @@ class _Call:
             sets=sets,
             trained_on=frozenset(named),
             parameters={
-                name: value
+                name: plain
                 for name, value in parameters.items()
-                if isinstance(value, (str, int, float)) and name not in _FIXED
+                if isinstance(plain := _plain(value), (str, int, float))
             },
             maximize=found.get("maximize"),
             features=found["dtrain"].num_col(),
             beside=getattr(found.get("cb_container", found.get("callbacks_container")), "callbacks", ()),
         )
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's; anything else as it is."""
+    return value.item() if asked(value, "ndim") == 0 else value
 
 
 def _configuration(model: Any) -> dict[str, Any]:
@@ -393,8 +399,11 @@ class BoosterTraining(Training):
             self._set_rate(value)
 
     def _set_rate(self, value: float) -> None:
-        """With all other parameters: XGBoost forgets some when it sets one, such as gblinear's ``lambda``."""
-        self.model.set_param({**self.parameters, _RATE: value})
+        """With what XGBoost forgets when it sets one, and nothing else: somebody may have set others."""
+        is_linear = str(self.parameters.get("booster")) == "gblinear"
+        names = _FORGOTTEN_BY_GBLINEAR if is_linear else _FORGOTTEN
+        again = {name: self.parameters[name] for name in names if name in self.parameters}
+        self.model.set_param({**again, _RATE: value})
         self.forget_rate()
 
     def forget_rate(self) -> None:
@@ -452,13 +461,18 @@ class BoosterTraining(Training):
         return {**said, "seed": str(found["generic_param"]["seed"])}
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
-        given = self.parameters
+        given, found = self.parameters, _configuration(self.model)
+        is_ranking = found["objective"]["name"].startswith("rank:")
+        draw = {"lambdarank_pair_method": is_ranking, "seed_per_iteration": _draws(found)}
         by_number = [
             f"{name}={given[name]!r} draws by XGBoost's own number of the round, which is 0 in each start"
-            for name in ("lambdarank_pair_method", "seed_per_iteration")
-            if given.get(name) in ("mean", True, 1, "1", "true", "True")
+            for name, draws in {
+                "lambdarank_pair_method": is_ranking,
+                "seed_per_iteration": _draws(found),
+            }.items()
+            if draws and given.get(name) in ("mean", *_TRUE)
         ]
-        unbiased = given.get("lambdarank_unbiased") in (True, 1, "1", "true", "True")
+        unbiased = is_ranking and given.get("lambdarank_unbiased") in _TRUE
         positions = ["the positions that lambdarank_unbiased has learned are in no model"] if unbiased else []
         others = {type(one).__name__ for one in _Call.found().beside if type(one) not in _WITHOUT_MEMORY}
         beside = [
