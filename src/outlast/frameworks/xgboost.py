@@ -466,10 +466,7 @@ class BoosterTraining(Training):
         draw = {"lambdarank_pair_method": is_ranking, "seed_per_iteration": _draws(found)}
         by_number = [
             f"{name}={given[name]!r} draws by XGBoost's own number of the round, which is 0 in each start"
-            for name, draws in {
-                "lambdarank_pair_method": is_ranking,
-                "seed_per_iteration": _draws(found),
-            }.items()
+            for name, draws in draw.items()
             if draws and given.get(name) in ("mean", *_TRUE)
         ]
         unbiased = is_ranking and given.get("lambdarank_unbiased") in _TRUE
