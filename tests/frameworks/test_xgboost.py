@@ -45,6 +45,21 @@ def train(*items: Any, rounds: int = 12, sets: Any = None, **settings: Any) -> A
     )
 
 
+def follow(metric: str, values: list[float], callback: Any, **options: Any) -> None:
+    """Train with a metric of one's own that has these values."""
+    left = iter(values)
+    xgboost.train(
+        {**BINARY, "disable_default_eval_metric": True},
+        data(TRAINED),
+        len(values),
+        evals=[(data(HELD_OUT), "theirs")],
+        custom_metric=lambda predicted, given: (metric, next(left)),
+        verbose_eval=False,
+        callbacks=callbacks(callback),
+        **options,
+    )
+
+
 def raw(booster: Any) -> bytes:
     return bytes(booster.save_raw("ubj"))
 
@@ -176,17 +191,8 @@ def test_all_hear_the_last_round_though_the_first_stops() -> None:
 
 
 def test_nan_in_the_first_round_is_never_the_best() -> None:
-    values = iter([float("nan"), 0.5, 0.7, 0.6])
     stopping = outlast.EarlyStopping("val_own", patience=9, mode="min")
-    xgboost.train(
-        {**BINARY, "disable_default_eval_metric": True},
-        data(TRAINED),
-        4,
-        evals=[(data(HELD_OUT), "theirs")],
-        custom_metric=lambda predicted, given: ("own", next(values)),
-        verbose_eval=False,
-        callbacks=callbacks(stopping),
-    )
+    follow("own", [float("nan"), 0.5, 0.7, 0.6], stopping)
     assert (stopping.best, stopping.best_epoch) == (0.5, 1)
 
 
@@ -551,18 +557,8 @@ def test_a_cross_validation_knows_which_way_its_metrics_go(metric: str) -> None:
 
 
 def test_maximize_tells_the_way_of_a_metric_of_ones_own() -> None:
-    values = iter([0.1, 0.4, 0.3])
     stopping = outlast.EarlyStopping(patience=9)
-    xgboost.train(
-        {**BINARY, "disable_default_eval_metric": True},
-        data(TRAINED),
-        3,
-        evals=[(data(HELD_OUT), "theirs")],
-        custom_metric=lambda predicted, given: ("gain", next(values)),
-        maximize=True,
-        verbose_eval=False,
-        callbacks=callbacks(stopping),
-    )
+    follow("gain", [0.1, 0.4, 0.3], stopping, maximize=True)
     assert (stopping.best, stopping.best_epoch) == (0.4, 1)
 
 
@@ -636,16 +632,6 @@ def test_numpys_numbers_are_parameters_too(tmp_path: Path) -> None:
 
 
 def test_maximize_goes_before_the_beginning_of_a_name() -> None:
-    values = iter([0.4, 0.1, 0.3])
     stopping = outlast.EarlyStopping(patience=9)
-    xgboost.train(
-        {**BINARY, "disable_default_eval_metric": True},
-        data(TRAINED),
-        3,
-        evals=[(data(HELD_OUT), "theirs")],
-        custom_metric=lambda predicted, given: ("auc_loss", next(values)),
-        maximize=False,
-        verbose_eval=False,
-        callbacks=callbacks(stopping),
-    )
+    follow("auc_loss", [0.4, 0.1, 0.3], stopping, maximize=False)
     assert (stopping.best, stopping.best_epoch) == (0.1, 1)

@@ -143,7 +143,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         """Begin, with what was saved in the model."""
         self._call = _Call.found()
         self._has_begun, self._log, self._counts, self._seed = False, {}, {}, None
-        is_cv = hasattr(model, "cvfolds")
+        is_cv = _is_cv(model)
         if is_cv:
             self._driven.refuse_what_needs_a_model("xgb.cv")
         self._refuse_what_cannot_act()
@@ -154,8 +154,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         total = self._call.rounds if self._rounds is None else self._rounds
         self._driven.begin(None if is_cv else model, total)
         self._others_act = not self._call.is_known or any(
-            type(one) not in (InXGBoost, EarlyStopping, EvaluationMonitor, TrainingCheckPoint)
-            for one in self._call.beside
+            type(one) not in _WITHOUT_MEMORY for one in self._call.beside
         )
         self._others_act |= not all(is_own(one) for one in self._driven.callbacks)
         if self._driven.is_saved and _draws(found := _configuration(model)):
@@ -188,8 +187,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         """Begin a round, or end the training where nothing is left of it."""
         if self._driven.has_ended:
             return True
-        if self._others_act and not hasattr(model, "cvfolds"):
-            _trained(model).forget_rate()
+        self._look_again(model)
         if self._seed is not None:
             seed = (self._seed * _PRIME + self._driven.next_epoch + 1) % 2**31
             with _trained(model).kept():
@@ -202,7 +200,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """End a round."""
         self._end_round(model, evals_log)
-        if self._driven.stopping and hasattr(model, "cvfolds"):
+        if self._driven.stopping and _is_cv(model):
             self._name_best(model)  # by which xgb.cv cuts what it returns
         return self._driven.stopping
 
@@ -217,9 +215,8 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
     def _end_round(self, model: Any, log: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
         """Tell of a round: of its metrics those that have a value more than before it."""
         self._has_begun = False
-        is_cv = hasattr(model, "cvfolds")
-        if self._others_act and not is_cv:
-            _trained(model).forget_rate()
+        is_cv = _is_cv(model)
+        self._look_again(model)
         sets: dict[str, dict[str, Any]] = {}
         for data, metrics in log.items():
             for metric, values in metrics.items():
@@ -234,6 +231,11 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
             _trained(model).meant, _trained(model).told = meant, told
         self._driven.end_epoch(logs)
 
+    def _look_again(self, model: Any) -> None:
+        """Somebody else may have set the rate."""
+        if self._others_act and not _is_cv(model):
+            _trained(model).forget_rate()
+
     def _name_best(self, model: Any) -> None:
         """Have the booster know its best round, as after XGBoost's own early stopping."""
         stopping = (one for one in self._driven.callbacks if isinstance(one, early_stopping.EarlyStopping))
@@ -241,7 +243,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if known is not None:
             best = self._before + known.best_epoch
             model.set_attr(best_iteration=str(best), best_score=str(known.best))
-        elif self._driven.stopping and hasattr(model, "cvfolds"):
+        elif self._driven.stopping and _is_cv(model):
             model.set_attr(best_iteration=str(self._driven.next_epoch - 1))
 
 
@@ -256,7 +258,7 @@ class _Call:
         trained_on: those among them that are the training's own data.
         beside: all callbacks of the call.
         features: of the data.
-        parameters: of the call; those that a booster may be given again at any time.
+        parameters: of the call, the single numbers and texts among them.
         maximize: whether a metric of the user's own is better where it is higher.
     """
 
@@ -311,6 +313,11 @@ class _Call:
             features=found["dtrain"].num_col(),
             beside=getattr(found.get("cb_container", found.get("callbacks_container")), "callbacks", ()),
         )
+
+
+def _is_cv(model: Any) -> bool:
+    """Whether it stands for the boosters of a cross validation."""
+    return hasattr(model, "cvfolds")
 
 
 def _plain(value: Any) -> Any:
