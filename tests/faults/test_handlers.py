@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import faulthandler
+import multiprocessing
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from tests.faults.training import debris, report, train, writers
 from tests.storage.tap import tapped
 
 import outlast
+from outlast.run import sent_again
 from outlast.testing import FakeAdapter
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -582,3 +584,51 @@ def test_the_handler_for_ended_children_is_back_when_the_script_goes_on(tmp_path
     finally:
         for number, handler in zip((signal.SIGCHLD, signal.SIGTERM), before, strict=True):
             signal.signal(number, handler)
+
+
+def test_workers_that_end_late_raise_nothing_where_the_script_goes_on(tmp_path: Path) -> None:
+    ended = []
+
+    def hear(number: int, frame: Any) -> None:
+        ended.append(number)
+        raise RuntimeError("a worker was ended by a signal")  # as PyTorch's does
+
+    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(100,))
+    before = signal.signal(signal.SIGCHLD, hear), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        worker.start()
+        run = outlast.Run(tmp_path / "run", adapter=FakeAdapter())
+        with pytest.raises(SystemExit):
+            for _ in run.epochs(2):
+                for batch in run.batches(range(3)):
+                    signal.raise_signal(signal.SIGTERM)
+                    run.log(loss=batch)
+        worker.terminate()
+        worker.join()
+        assert ended and signal.getsignal(signal.SIGCHLD) is hear
+        with pytest.raises(RuntimeError, match="a worker"):
+            signal.raise_signal(signal.SIGCHLD)
+    finally:
+        for number, handler in zip((signal.SIGCHLD, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
+
+
+def test_a_signal_sent_again_that_nobody_hears_is_sent_until_somebody_does(
+    heard: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+
+    def kill(process: int, number: int) -> None:
+        sent.append(number)
+        if len(sent) > 2:  # the first came just before a call that waits
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(sent_again.os, "kill", kill)
+    ours = signal.getsignal(signal.SIGTERM)
+    sent_again.send_again([signal.SIGTERM], [])
+    deadline = time.monotonic() + 30
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert heard == [signal.SIGTERM] and len(sent) == 3
+    assert signal.getsignal(signal.SIGTERM) is ours

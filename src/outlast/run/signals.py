@@ -17,12 +17,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from outlast.run.children import Children
 from outlast.run.handlers import is_in, is_scripts, may_be_taken
+from outlast.run.sent_again import send_again
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGXCPU")  # a person, a system, schedulers
 _OURS = "outlast"
@@ -59,7 +60,7 @@ class Signals:
         self._interrupt_epoch, self._saves_soon, self._tell = interrupt_epoch, saves_soon, tell
         self._before: dict[int, Any] = {}
         self._of_script: dict[int, Callable[[int, FrameType | None], object]] = {}
-        self._of_children: Any = None  # the handler for SIGCHLD, while it is held off
+        self._children = Children()
         self._pid = os.getpid()
         self._anchor: FrameType | None = None
         self._is_wrapped = False  # it may hold a generator around that of the run
@@ -126,7 +127,7 @@ class Signals:
                 self._call(self.waiting.pop(0), sys._getframe(1))
         finally:
             self._look_again()
-            self._let_children_in()
+            self._children.let_speak()
 
     @property
     def all_shown(self) -> list[str]:
@@ -139,7 +140,7 @@ class Signals:
     def send_again(self) -> None:
         """While generators of the loop are closed: send what waits once more when they have ended.
 
-        What a handler raises in a generator that is closed nobody hears. The handlers of before are back.
+        The handlers of before are back.
         """
         numbers, self.waiting, self.pending = self._numbers(), [], None
         self.call_waiting()
@@ -148,13 +149,7 @@ class Signals:
         while frame is not None and (_is_suspended(frame) or is_in(_module_of(frame), (_OURS,))):
             closing.append(frame)
             frame = frame.f_back
-        if numbers:
-            work = (numbers, closing, threading.get_ident(), sys.getswitchinterval())
-            sys.setswitchinterval(1e-6)  # so the program comes to little else before
-            try:
-                threading.Thread(target=_send, args=work).start()
-            except RuntimeError:  # the interpreter ends, and starts no thread any more
-                _send(numbers, (), *work[2:])
+        send_again(numbers, closing)
 
     def raise_pending(self) -> None:
         """At a safe point: end the training if a signal came.
@@ -197,7 +192,7 @@ class Signals:
         else:
             self.pending, self.have_come = number, True
             if number != signal.SIGINT:
-                self._hold_children_off()
+                self._children.keep_quiet()
             self._interrupt_epoch()
 
     def _hear_for_script(self, number: int, frame: FrameType | None) -> None:
@@ -207,18 +202,7 @@ class Signals:
             return
         self.waiting.append(number)
         self.have_come = True
-        self._hold_children_off()
-
-    def _hold_children_off(self) -> None:
-        """A signal to the whole group ends workers too, which PyTorch would raise wherever we are then."""
-        number = getattr(signal, "SIGCHLD", None)
-        if number is not None and self._of_children is None and callable(signal.getsignal(number)):
-            self._of_children = signal.signal(number, lambda *_: None)
-
-    def _let_children_in(self) -> None:
-        children, self._of_children = self._of_children, None
-        if children is not None:
-            signal.signal(signal.SIGCHLD, children)
+        self._children.keep_quiet()
 
     def _call(self, number: int, frame: FrameType | None) -> None:
         self.called = _shown(number)
@@ -257,20 +241,6 @@ def _beneath(number: int, handler: Any) -> Any:
     while isinstance(owner := getattr(handler, "__self__", None), Signals):
         handler = owner._before.get(number, signal.SIG_DFL)
     return handler
-
-
-def _send(numbers: Sequence[int], closing: Sequence[FrameType], thread: int, switch_interval: float) -> None:
-    """In another thread: send signals once none of these frames is on the stack of that one."""
-    while closing:
-        time.sleep(0)
-        frame, on_stack = sys._current_frames().get(thread), []
-        while frame is not None:
-            on_stack.append(frame)
-            frame = frame.f_back
-        closing = [one for one in closing if one in on_stack]
-    sys.setswitchinterval(switch_interval)
-    for number in numbers:
-        os.kill(os.getpid(), number)
 
 
 def _shown(number: int) -> str:
