@@ -567,6 +567,18 @@ def a_tf_dataset_that_is_drawn_from_two_that_shuffle(folder: Path, until: int | 
 
 @exact
 def a_tf_dataset_that_goes_on_over_epochs(folder: Path, until: int | None) -> Any:
+    return through(folder, until, tf_dataset().repeat().batch(8), steps_per_epoch=4)
+
+
+@exact
+def a_tf_dataset_that_goes_on_over_epochs_and_fetches_ahead(folder: Path, until: int | None) -> Any:
+    tf = pytest.importorskip("tensorflow")
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).repeat().shuffle(24, seed=3)
+    return through(folder, until, data.batch(8).prefetch(2), steps_per_epoch=4)
+
+
+@said("this tf.data.Dataset shuffles again within an epoch")
+def a_tf_dataset_that_shuffles_each_round_and_fetches_ahead(folder: Path, until: int | None) -> Any:
     return through(folder, until, tf_dataset().repeat().batch(8).prefetch(2), steps_per_epoch=4)
 
 

@@ -374,3 +374,38 @@ def test_a_mock_is_heard() -> None:
     those.on_train_begin()
     those.on_train_batch_end(3, {})
     assert mock.on_train_batch_end.call_count == 1
+
+
+# The list that Keras has made, with one of ours in it.
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("ours", [lambda: outlast.EarlyStopping("loss"), outlast.CallbackList])
+def test_beside_one_of_ours_callbacks_hear_what_they_hear_elsewhere(ours: Any, loop: str) -> None:
+    alone, beside = Recorder(), Recorder()
+    LOOPS[loop](made(), [alone])
+    LOOPS[loop](made(), [beside, ours()])
+    assert beside.heard == alone.heard
+
+
+def test_one_of_ours_in_kerass_list_makes_it_wake_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def submit(*args: Any) -> None:
+        raise AssertionError("a thread is woken")
+
+    monkeypatch.setattr(concurrent.futures.ThreadPoolExecutor, "submit", submit)
+    callbacks = [keras.callbacks.EarlyStopping("loss"), outlast.EarlyStopping("loss")]
+    made().fit(X, Y, epochs=2, validation_data=(X, Y), callbacks=callbacks)
+
+
+def test_a_list_of_another_class_and_one_for_other_threads_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(keras.callbacks.CallbackList):  # type: ignore[misc]
+        """Somebody's."""
+
+    class Safe(keras.callbacks.Callback):  # type: ignore[misc]
+        """Asks for another thread."""
+
+        async_safe = True
+
+    for kind, others in ((Own, []), (keras.callbacks.CallbackList, [Safe()])):
+        callbacks = kind([*others, outlast.EarlyStopping()], model=made())
+        assert type(callbacks) is kind

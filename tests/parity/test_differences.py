@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras.src.callbacks import callback_list
 
 import outlast
 from outlast.exceptions import ArgumentError, CapabilityError, FileError, UnknownArgument, UnknownDirection
@@ -376,3 +377,19 @@ def test_15_where_no_number_ever_came_nothing_is_restored_and_that_is_said() -> 
         weights[who] = all(np.array_equal(a, b) for a, b in zip(model.get_weights(), last, strict=True))
     assert weights == {"keras": False, "outlast": True}
     assert said == ["val_loss was always NaN, so there are no best weights to restore."]
+
+
+def test_16_a_batch_that_nobody_listens_to_wakes_no_thread_and_reads_no_metric(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+    monkeypatch.setattr(callback_list.python_utils, "pythonify_logs", lambda logs: read.append(logs) or logs)
+    for module, expected in ((keras.callbacks, 3), (outlast, 0)):
+        callbacks = keras.callbacks.CallbackList([module.EarlyStopping("loss")], model=a_model())
+        callbacks.on_train_begin()
+        read.clear()
+        for batch in range(3):
+            callbacks.on_train_batch_end(batch, {"loss": 1.0})
+        assert (callbacks._executor is None) is (module is outlast or not callbacks._async_train)
+        callbacks.on_train_end()
+        assert len(read) - 1 == expected

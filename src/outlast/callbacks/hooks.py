@@ -79,6 +79,7 @@ class Hooks:
                 "or make another."
             )
         self._context = Context(find_training(model), find_control(model))
+        self.control.attach()
 
     def bind(self, context: Context, host: Any) -> None:
         """Take a context from a host, which then alone decides over the callback."""

@@ -142,6 +142,7 @@ class CallbackList(Hooks):
         self._context = Context(
             training, control, self._output, self._listen, self._clock, logs_are_complete=True
         )
+        self.control.attach()
         for callback in self.callbacks:
             self._bind(callback, model)
 

@@ -409,6 +409,9 @@ class Control:
     def __init__(self, model: Any = None) -> None:
         self._loop_model = model
 
+    def attach(self) -> None:
+        """The loop has given callbacks its model."""
+
     def begin(self) -> None:
         """Forget a stop that was asked for in an earlier training."""
         self.stop_reason = None

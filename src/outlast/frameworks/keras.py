@@ -484,6 +484,8 @@ def callbacks(*items: Any) -> Any:
     listens. That takes longer than a small step does. Here a callback is called if it listens, on the
     training's thread, and a metric becomes a number when somebody reads it. The progress line is drawn ten
     times a second. All else is as in a plain list: the same callbacks, in the same order, with the same logs.
+    A plain list becomes such a one as soon as a callback of ours, or a ``Run``, is in it; so make one for
+    Keras's own callbacks alone.
 
     Args:
         *items: a ``Run``, callbacks of ours, of Keras's or your own, or lists of them.
@@ -529,6 +531,13 @@ class KerasControl(Control):
     """``model.fit``, which reads ``stop_training`` after the callbacks of every epoch."""
 
     dispatchers = ("keras.src.callbacks",)
+
+    def attach(self) -> None:
+        """Have the list that ``fit`` has made cost no more than it must."""
+        from outlast.frameworks.keras_list import quicken
+
+        for frame in _callers():
+            quicken(frame.f_locals.get("self"))
 
     def begin(self) -> None:
         """Forget a stop of an earlier training, whoever asked for it."""

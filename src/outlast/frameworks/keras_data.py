@@ -194,7 +194,8 @@ class TensorFlowSource(Source):
         self._at: State = {"begun": 0, "taken": 0}
         self._shuffles_within = _shuffles_within(data, repeated=False)
         cardinality = int(data.cardinality())
-        self._is_endless = cardinality == _INFINITE
+        # Keras looks at the first batch before it trains, with an iterator of its own.
+        self._begins_anywhere = cardinality != _INFINITE or _fetches_ahead(data)
         self.length = cardinality if cardinality >= 0 else None
         self.for_fit = self._around(data, cardinality)
 
@@ -247,7 +248,7 @@ class TensorFlowSource(Source):
         """Too many iterators were begun already; a shuffle that begins several times in an iterator."""
         if state and self._begun.count > _ended(state):
             return _used("tf.data.Dataset")
-        if self._shuffles_within and not self._is_endless:
+        if self._shuffles_within and self._begins_anywhere:
             return (
                 "this tf.data.Dataset shuffles again within an epoch, and nobody knows how often it did: put "
                 "shuffle(...) behind repeat(n), concatenate(...) or sample_from_datasets(...)"
@@ -275,6 +276,15 @@ def _shuffles_within(data: Any, *, repeated: bool) -> bool:
         return True
     repeated = repeated or any(one in kind for one in _LATER)
     return any(_shuffles_within(one, repeated=repeated) for one in asked(data, "_inputs", list)())
+
+
+def _fetches_ahead(data: Any) -> bool:
+    """Whether nobody knows how much of its shuffles a ``tf.data.Dataset`` has taken when it gives a batch."""
+    kind = type(data).__name__
+    if "Shuffle" in kind:
+        return False
+    is_ahead = any(one in kind for one in ("Prefetch", "Parallel"))
+    return is_ahead or any(_fetches_ahead(one) for one in asked(data, "_inputs", list)())
 
 
 def _ended(at: State) -> int:

@@ -50,6 +50,7 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
     _executor: Any = None  # Keras's destructor asks for it, even if Keras's list was not made
     _batch_hooks: Mapping[str, Listener] = MappingProxyType({})
     _paced: Sequence[_Paced] = ()
+    _is_keras_s = False  # made by Keras's loop, which has told it all
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
         self._added: list[Any] = []  # by this list, as Keras does
@@ -68,6 +69,8 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
 
     def _meet(self) -> None:
         """Learn from Keras's loop what it tells a list that it makes itself."""
+        if self._is_keras_s:
+            return
         loop = next(reversed([*self._loops()]), None)  # fit evaluates with the same list
         if loop is None:  # a loop of one's own, or a list inside a list
             return
@@ -152,6 +155,25 @@ class FastCallbackList(keras.callbacks.CallbackList):  # type: ignore[misc]
 
 for _name in _BATCH_HOOKS:
     setattr(FastCallbackList, _name, HookFromTable(_name))
+
+
+def quicken(plain: Any) -> None:
+    """Have a list that Keras has made cost as little in a batch; it stays the same object.
+
+    A subclass stays as it is, and so does a list with a callback that asks for another thread:
+    ``async_safe``, as Keras calls it.
+    """
+    if type(plain) is not keras.callbacks.CallbackList:
+        return
+    if any(getattr(one, "async_safe", False) is True for one in plain.callbacks):
+        return
+    try:
+        plain.__class__ = FastCallbackList
+    except TypeError:  # of a Keras whose lists are laid out otherwise
+        return
+    plain._added, plain._is_keras_s = [], True
+    plain._async_train = plain._async_test = plain._async_predict = False
+    plain._listen()
 
 
 def _listener(callback: Any, hook: str, paced: list[_Paced]) -> Listener:
