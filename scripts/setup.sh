@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 
 oldest_keras=3.10.0
 torch=2.13.0
+torchvision=0.28.0 # for this torch
 what=${1:-demo}
 venv=.venv
 [ "$what" != bench ] || venv=.venv-bench
@@ -95,7 +96,14 @@ install_tests() {
     install "torch==$torch"
     install --editable ".[test]"
     install --no-deps --upgrade --target ".venv/keras-$oldest_keras" "keras==$oldest_keras"
+    install_fastai
     require_strace
+}
+
+# fastai asks for a hundred packages that its training loop does not use.
+install_fastai() {
+    install --no-deps --target .venv/fastai "torchvision==$torchvision" \
+        fastai fastcore "fastprogress==1.0.3" fasttransform "plum-dispatch<2.10" fastdownload beartype
 }
 
 install_peers() {

@@ -33,12 +33,12 @@ DIFFERENCES = PAGES["docs/keras-differences.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's three
-# scripts and its training without epochs (below), and the reader in docs/format.md
-# (tests/storage/test_format.py).
+# scripts and its training without epochs (below), the reader in docs/format.md
+# (tests/storage/test_format.py), and docs/other-loops.md (tests/frameworks/test_other_loops.py).
 RUN_HERE = [
     *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/xgboost.md")
 ]
-RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1}
+RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1, "docs/other-loops.md": 4}
 
 Names = dict[str, Any]
 
