@@ -59,7 +59,7 @@ DECISIONS = tuple(
         *("learning_rate_scheduler", "reduce_lr_on_plateau", "terminate_on_nan"),
     )
 )
-IN_THE_FAST_LIST = ("tests/parity", "tests/run/test_inside_fit.py", "tests/run/test_keras.py")
+IN_THE_FAST_LIST = ("tests/parity",)  # a run makes any list as quick
 JAX = ("tests/frameworks/test_jax.py", "tests/exact/test_jax_exact.py")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
