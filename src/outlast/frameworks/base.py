@@ -85,6 +85,7 @@ class Training:
     rates_were_read = False  # by the loop, through its Run or CallbackList
     batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
     was_trained = False  # in this process, by a Run; not so where one only gave back what was saved
+    cannot_rewind = ""  # why a resume cannot begin at the resume point before the newest, to be checked
     needs_optimizer = True  # beside the model, or a resume is not exact
     directions: Mapping[str, Direction | None] = MappingProxyType({})  # of metrics, where the loop tells them
     capabilities: frozenset[Capability] = frozenset()
