@@ -8,26 +8,32 @@ LightGBM takes the rounds to go on with by an argument alone, ``init_model``, so
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlast.callbacks.early_stopping import EarlyStopping
 from outlast.core.monitor import Direction
-from outlast.core.run_state import START, Position
 from outlast.exceptions import (
     ArgumentError,
     CapabilityError,
-    DamagedFile,
     MissingExtra,
     RunChanged,
     UsageError,
 )
 from outlast.frameworks import lightgbm_call as call
 from outlast.frameworks import lightgbm_rounds as rounds
-from outlast.frameworks.base import Control, Snapshot, Training, find_training
+from outlast.frameworks.base import Control, Training, find_training
 from outlast.frameworks.driven import Driven, MadeAgain, refuse_two_lists, told_apart
-from outlast.storage.disk.files import Content
+from outlast.frameworks.lightgbm_booster import (
+    LINE,
+    BoosterTraining,
+    Results,
+    RoundControl,
+    check_is_ours,
+    load,
+    text_of,
+    trees,
+)
 
 try:
     import lightgbm
@@ -39,14 +45,7 @@ except ModuleNotFoundError as error:
 if tuple(map(int, lightgbm.__version__.split(".")[:2])) < (4, 6):
     raise MissingExtra("lightgbm>=4.6", extra="lightgbm", purpose="outlast.frameworks.lightgbm")
 
-TEXT = ".txt"
 _RATE = "learning_rate"
-_LINE = (
-    "lgb.train(..., callbacks=outlast.frameworks.lightgbm.callbacks(run), "
-    "**outlast.frameworks.lightgbm.resume_arguments(run{}))"
-)
-
-Results = Mapping[int, Sequence[tuple[Any, ...]]]  # by epoch: set, metric, value, whether higher is better
 
 
 def callbacks(*items: Any) -> list[Any]:
@@ -112,9 +111,9 @@ def resume_arguments(run: Any, init_model: Any = None) -> dict[str, Any]:
     base, saved = _as_booster(init_model), run.saved_training()
     if saved is None:
         return {"init_model": base}
-    _check_is_ours(saved)
+    check_is_ours(saved)
     _refuse_other_base(saved["before"], base)
-    return {"init_model": lightgbm.Booster(model_str=_text(saved["weights"]["model"]))}
+    return {"init_model": lightgbm.Booster(model_str=text_of(saved["weights"]["model"]))}
 
 
 def _as_booster(model: Any) -> Any:
@@ -125,7 +124,7 @@ def _as_booster(model: Any) -> Any:
             raise ArgumentError(f"init_model={str(model)!r} is not a file: pass the path of a model's file.")
         return load(os.fspath(model))
     if isinstance(model, lightgbm.LGBMModel):
-        if not model.fitted_:
+        if not getattr(model, "fitted_", False):
             raise ArgumentError(f"init_model is a {type(model).__name__} that is not fitted: call fit first.")
         return model.booster_
     raise ArgumentError(
@@ -135,7 +134,7 @@ def _as_booster(model: Any) -> Any:
 
 
 def _refuse_other_base(before: Mapping[str, Any], base: Any) -> None:
-    now = "" if base is None else _trees(base)
+    now = "" if base is None else trees(base)
     if rounds.checksum(now) == before["trees"]:
         return
     if not before["rounds"]:
@@ -144,7 +143,7 @@ def _refuse_other_base(before: Mapping[str, Any], base: Any) -> None:
         told = f"was begun on a model of {before['rounds']} rounds, and now init_model is missing"
     else:
         told = f"was begun on another init_model, of {before['rounds']} rounds"
-    line = _LINE.format(", init_model=..." if before["rounds"] else "")
+    line = LINE.format(", init_model=..." if before["rounds"] else "")
     raise RunChanged(
         f"The run {told}. Pass what it was begun with, {line}, take another folder, or begin again with "
         "resume='never'."
@@ -165,7 +164,7 @@ class InLightGBM(MadeAgain):
         self._is_cv = False
         self._seeds: rounds.Seeds | None = None
         self._before = 0  # rounds that the model had before the first start
-        self._results: dict[int, Sequence[tuple[Any, ...]]] = {}  # of the last and the best rounds
+        self._results: Results = {}  # of the last and the best rounds
 
     def __call__(self, env: CallbackEnv) -> None:
         """Begin a round, and before the first one the training."""
@@ -174,7 +173,7 @@ class InLightGBM(MadeAgain):
         if self._driven.has_ended:  # a finished run; LightGBM trains a round nevertheless
             return
         if self._seeds is not None:
-            self._seeds.give(env.model, env.iteration)
+            self._seeds.give(env.model, self._before + self._driven.next_epoch)
         self._driven.begin_epoch()
 
     def _begin(self, env: CallbackEnv) -> None:
@@ -223,7 +222,7 @@ class InLightGBM(MadeAgain):
                 "early_stopping_round."
             )
         if self._call.is_known:
-            what = "valid_sets=[held_out] (of LGBMClassifier: eval_set=[(x, y)])"
+            what = "valid_sets=[held_out] (of LGBMClassifier: eval_X=x, eval_y=y, or eval_set=[(x, y)])"
             self._driven.refuse_without_data(self._call.sets, self._call.held_out, what)
 
     def _refuse_what_the_booster_cannot(self, trained: BoosterTraining) -> None:
@@ -245,14 +244,15 @@ class InLightGBM(MadeAgain):
         if self._driven.has_ended:
             env.model.rollback_one_iter()
             return
-        found = env.evaluation_result_list or []
         best = {one.best_epoch for one in self._stopping()}
         for epoch in self._results.keys() - best:
             del self._results[epoch]
-        self._results[self._driven.next_epoch] = [tuple(one[at] for at in range(len(one))) for one in found]
+        found = [tuple(one[at] for at in range(len(one))) for one in env.evaluation_result_list or ()]
+        trees = 0 if self._is_cv else env.model.current_iteration()
+        self._results[self._driven.next_epoch] = trees, found
         sets: dict[str, dict[str, Any]] = {}
         ways: dict[str, dict[str, Direction]] = {}
-        for data, metric, value, higher, *deviation in self._results[self._driven.next_epoch]:
+        for data, metric, value, higher, *deviation in found:
             sets.setdefault(data, {})[metric] = (value, *deviation) if deviation else value
             ways.setdefault(data, {})[metric] = "max" if higher else "min"
         logs, _ = self._told_apart(sets)
@@ -288,13 +288,15 @@ class InLightGBM(MadeAgain):
     def best(self) -> EarlyStopException | None:
         """What names the best round to LightGBM; None if nobody knows one."""
         for one in self._stopping():
-            return EarlyStopException(self._before + one.best_epoch, self._results.get(one.best_epoch, []))
+            trees, found = self._results.get(one.best_epoch, (0, []))
+            best = one.best_epoch if self._is_cv else trees - 1
+            return EarlyStopException(best, found)
         return None
 
     @property
-    def last(self) -> Sequence[tuple[Any, ...]]:
+    def last(self) -> list[tuple[Any, ...]]:
         """The metrics of the last round."""
-        return self._results.get(self._driven.next_epoch - 1, [])
+        return self._results.get(self._driven.next_epoch - 1, (0, []))[1]
 
 
 class AfterRound:
@@ -355,7 +357,7 @@ def _end_rounds(cores: Sequence[InLightGBM], env: CallbackEnv, stop: EarlyStopEx
         raise best
     if not is_last:
         all_rounds = -1 if _is_booster(env.model) else env.iteration
-        raise EarlyStopException(all_rounds, [*ended[0].last])
+        raise EarlyStopException(all_rounds, ended[0].last)
 
 
 def _is_booster(model: Any) -> bool:
@@ -369,183 +371,6 @@ def _trained(model: Any) -> BoosterTraining:
     return found
 
 
-class BoosterTraining(Training):
-    """A Booster: its rounds are its weights, and its optimizer is inside it.
-
-    Args:
-        model: the Booster.
-
-    Attributes:
-        parameters: as the model's text has them when the training begins.
-        before: rounds that the model had before the first start, and a checksum of their trees.
-    """
-
-    framework = "LightGBM"
-    needs_optimizer = False
-    cannot_rewind = "LightGBM takes the rounds of one resume point alone"
-    capabilities = frozenset({"learning_rate", "weights", "saving", "state"})
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(model)
-        self.parameters: Mapping[str, str] = rounds.parameters_of(model.model_to_string(num_iteration=1))
-        self.before: dict[str, Any] = {"rounds": 0, "trees": ""}
-        self._call = call.Call()
-        self._results: dict[int, Sequence[tuple[Any, ...]]] = {}
-        self._begun = ""  # the trees with which this start began
-        self._has_init_score = False
-        self._description: dict[str, str] = {}
-        self._held: str | None = None
-
-    def begin(self, seen: call.Call, results: dict[int, Sequence[tuple[Any, ...]]]) -> None:
-        """A training begins, whose metrics of the best rounds are kept in ``results``."""
-        self._call, self._results, self._held = seen, results, None
-        self._begun = _trees(self.model)
-        self.before = {"rounds": self.model.current_iteration(), "trees": rounds.checksum(self._begun)}
-        self._has_init_score = seen.has_init_score and not self._begun  # else it is what LightGBM has set
-        self._description = rounds.described(self.model.params, self.parameters)
-
-    @property
-    def is_dart(self) -> bool:
-        """Whether rounds change earlier trees."""
-        return self.parameters["boosting"] == "dart"
-
-    def learning_rates(self) -> dict[str, float]:
-        return {_RATE: rounds.rate_of(self.model.params, self.parameters)}
-
-    def set_learning_rate(self, name: str, value: float) -> None:
-        if value != self.learning_rates()[_RATE]:  # LightGBM draws anew whenever one is set
-            self.model.reset_parameter({_RATE: value})
-
-    def state(self) -> Any:
-        text = self._held if self._held is not None else rounds.without_parameters(_whole_text(self.model))
-        results = {str(epoch): [[*one[:4]] for one in found] for epoch, found in self._results.items()}
-        return {
-            "weights": {"model": _array(text.encode())},
-            "rates": self.learning_rates(),
-            "before": self.before,
-            "results": results,
-            "init_score": self._has_init_score,
-        }
-
-    def settable(self) -> Any:
-        return {}  # a start brings its rounds as an argument, and check_state compares them
-
-    def check_state(self, state: Any) -> None:
-        _check_is_ours(state)
-        saved = rounds.trees_of(_text(state["weights"]["model"]))
-        if saved == self._begun:
-            return
-        base = ", init_model=..." if state["before"]["rounds"] else ""
-        if rounds.checksum(self._begun) == state["before"]["trees"]:
-            told = "LightGBM takes them by an argument alone, which is missing"
-        else:
-            told = "init_model is another model"
-        raise RunChanged(
-            f"the rounds of the run are not those that this training begins with: {told}. Pass "
-            f"{_LINE.format(base)}; or begin again with resume='never'"
-        )
-
-    def load_state(self, state: Any) -> None:
-        self.before = {**state["before"]}
-        self._has_init_score = state["init_score"]
-        self._results.clear()
-        for epoch, found in state["results"].items():
-            self._results[int(epoch)] = [tuple(one) for one in found]
-        for name, rate in state["rates"].items():
-            self.set_learning_rate(name, rate)
-
-    def hold(self) -> None:
-        """Save the rounds as they are now, even if callbacks put others back when the training ends."""
-        self._held = rounds.without_parameters(_whole_text(self.model))
-
-    def description(self) -> dict[str, str]:
-        return self._description
-
-    def inexact(self, params: Mapping[str, Any]) -> list[str]:
-        found = [*rounds.inexact(self.parameters)]
-        if self._call.has_positions and self.parameters["objective"] == "lambdarank":
-            found.append("the biases of positions that lambdarank has learned are in no model's text")
-        if self._has_init_score:
-            found.append("init_score of a Dataset counts in the first start alone: LightGBM replaces it")
-        return found + [
-            f"what {name} remembers is not saved: use a callback of outlast"
-            for name in self._call.remembering()
-        ]
-
-    @property
-    def is_on_accelerator(self) -> bool:
-        return self.parameters["device_type"] != "cpu"
-
-    def takes_any_shape(self, name: str) -> bool:
-        return True
-
-    def _copied_weights(self) -> Snapshot:
-        """Earlier trees stay as they are, so that their number says enough; not with dart."""
-        return Snapshot(_whole_text(self.model) if self.is_dart else self.model.current_iteration())
-
-    def restore_weights(self, snapshot: Snapshot) -> None:
-        """Drop the rounds that came later; those of earlier starts LightGBM cuts off by itself."""
-        if isinstance(snapshot.weights, str):
-            self.model.model_from_string(snapshot.weights)
-            return
-        left = None
-        while left != (left := self.model.current_iteration()) and left > snapshot.weights:
-            self.model.rollback_one_iter()
-
-    def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
-        weights = snapshot.weights
-        if isinstance(weights, str):
-            return [("model", _array(weights.encode()))]
-        return [("rounds", _array(str(weights).encode()))]
-
-    def weights_from_arrays(self, pairs: Iterable[tuple[str, Any]]) -> Snapshot:
-        [(name, array)] = pairs
-        return Snapshot(_text(array) if name == "model" else int(_text(array)))
-
-    def suffixes(self, weights_only: bool) -> tuple[str, ...]:
-        return (TEXT,)
-
-    def saving(self, weights_only: bool) -> BoosterSave:
-        return BoosterSave(self.model)
-
-    def load_file(self, path: str) -> Any:
-        return load(path)
-
-
-@dataclass(frozen=True)
-class BoosterSave:
-    """Writes a booster to a file, all of its rounds.
-
-    Args:
-        model: the Booster.
-    """
-
-    model: Any
-
-    def capture(self) -> Callable[[str], object]:
-        """Take the model now, write it later."""
-        return Content(_whole_text(self.model).encode())
-
-    def write(self, path: str) -> None:
-        """Write it while training waits."""
-        self.capture()(path)
-
-
-class RoundControl(Control):
-    """LightGBM's loop.
-
-    Attributes:
-        position: where a run goes on.
-    """
-
-    dispatchers = ("lightgbm.basic", "lightgbm.callback", "lightgbm.engine", "lightgbm.sklearn")
-    trains_by_rounds = True
-    position = START
-
-    def resume_at(self, position: Position = START) -> None:
-        self.position = position
-
-
 def training(model: Any, optimizer: Any = None) -> Training:
     """What is trained."""
     return BoosterTraining(model)
@@ -554,39 +379,3 @@ def training(model: Any, optimizer: Any = None) -> Training:
 def control(model: Any) -> Control:
     """Who runs the loop."""
     return RoundControl(model)
-
-
-def load(path: str) -> Any:
-    """The booster of a file that a run saved.
-
-    Raises:
-        DamagedFile: it is not what a run saved.
-    """
-    try:
-        return lightgbm.Booster(model_file=path)
-    except lightgbm.basic.LightGBMError as error:
-        raise DamagedFile(f"{path} is damaged: {str(error).splitlines()[-1]}", path=path) from error
-
-
-def _check_is_ours(state: Any) -> None:
-    if not {"weights", "rates", "before"} <= set(state):
-        raise RunChanged("what was trained here was no Booster of LightGBM's: take another folder.")
-
-
-def _whole_text(model: Any) -> str:
-    """All rounds, also those after the best."""
-    return str(model.model_to_string(num_iteration=-1))
-
-
-def _trees(model: Any) -> str:
-    return rounds.trees_of(_whole_text(model))
-
-
-def _text(array: Any) -> str:
-    return str(array.tobytes().decode())
-
-
-def _array(raw: bytes) -> Any:
-    import numpy as np
-
-    return np.frombuffer(raw, "uint8")
