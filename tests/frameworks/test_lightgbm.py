@@ -422,6 +422,7 @@ KINDS: dict[str, dict[str, Any]] = {
         **{"objective": "multiclass", "num_class": 2, "extra_trees": True},
         **{"bagging_freq": 1, "bagging_fraction": 0.6, "feature_fraction": 0.5},
     },
+    "a class without splits": {"objective": "multiclass", "num_class": 3},
     "absolute error": {"objective": "l1", "feature_fraction": 0.5},
     "quantized": {"use_quantized_grad": True, "stochastic_rounding": "false"},
     "a penalty for splits": {"cegb_penalty_split": 0.01},

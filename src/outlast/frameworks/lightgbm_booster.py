@@ -73,7 +73,7 @@ class BoosterTraining(Training):
             self.model.reset_parameter({_RATE: value})
 
     def state(self) -> Any:
-        text = self._held if self._held is not None else rounds.without_parameters(whole_text(self.model))
+        text = self._held if self._held is not None else rounds.trained_part(whole_text(self.model))
         results = {
             str(epoch): {"rounds": count, "metrics": [[*one] for one in found]}
             for epoch, (count, found) in self._results.items()
@@ -91,7 +91,7 @@ class BoosterTraining(Training):
 
     def check_state(self, state: Any) -> None:
         check_is_ours(state)
-        saved = rounds.trees_of(text_of(state["weights"]["model"]))
+        saved = rounds.trees_of(_read_again(self.model, text_of(state["weights"]["model"])))
         if saved == self._begun:
             return
         base = ", init_model=..." if state["before"]["rounds"] else ""
@@ -115,7 +115,7 @@ class BoosterTraining(Training):
 
     def hold(self) -> None:
         """Save the rounds as they are now, even if callbacks put others back when the training ends."""
-        self._held = rounds.without_parameters(whole_text(self.model))
+        self._held = rounds.trained_part(whole_text(self.model))
 
     def description(self) -> dict[str, str]:
         return self._description
@@ -230,13 +230,21 @@ def check_is_ours(state: Any) -> None:
 
 
 def whole_text(model: Any) -> str:
-    """All rounds, also those after the best."""
-    return str(model.model_to_string(num_iteration=-1))
+    """All rounds, also those after the best, as they are written after they were read, too.
+
+    Of a tree that has one leaf LightGBM writes the weight only if it has just grown it.
+    """
+    text = str(model.model_to_string(num_iteration=-1))
+    return _read_again(model, text) if rounds.has_single_leaves(text) else text
 
 
 def trees(model: Any) -> str:
-    """The part of a model's text that has its trees."""
-    return rounds.trees_of(whole_text(model))
+    """The trees in a model's text, as they are written after they were read."""
+    return rounds.trees_of(_read_again(model, model.model_to_string(num_iteration=-1)))
+
+
+def _read_again(model: Any, text: str) -> str:
+    return str(type(model)(model_str=text).model_to_string(num_iteration=-1))
 
 
 def text_of(array: Any) -> str:

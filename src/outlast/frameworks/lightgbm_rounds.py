@@ -43,10 +43,17 @@ def trees_of(text: str) -> str:
     return text.partition("tree_sizes=")[2].partition("end of trees")[0].strip()
 
 
-def without_parameters(text: str) -> str:
-    """A model's text without its parameters, which come from the code of each start."""
+def has_single_leaves(text: str) -> bool:
+    """Whether a tree in a model's text is one leaf."""
+    return "\nnum_leaves=1\n" in text
+
+
+def trained_part(text: str) -> str:
+    """A model's text without its objective and parameters, which come from the code of each start."""
     before, _, after = text.partition("\nparameters:")
-    return before + after.partition("end of parameters\n")[2]
+    head, trees, rest = before.partition("\ntree_sizes=")
+    kept = [line for line in head.splitlines() if not line.startswith("objective=")]
+    return "\n".join(kept) + trees + rest + after.partition("end of parameters\n")[2]
 
 
 def checksum(trees: str) -> str:
