@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -944,6 +946,14 @@ def test_one_list_serves_two_trainings_one_after_the_other() -> None:
         trained_on = data(TRAINED)
         booster = lgb.train(BINARY, trained_on, rounds, valid_sets=[trained_on], callbacks=given)
         assert (booster.num_trees(), history.epoch) == (rounds, [*range(rounds)])
+
+
+def test_a_booster_that_nobody_has_is_let_go(tmp_path: Path) -> None:
+    booster = train(outlast.Run(tmp_path / "run", outlast.EarlyStopping(patience=50)), rounds=2)
+    left = weakref.ref(booster)
+    del booster
+    gc.collect()
+    assert left() is None
 
 
 def test_where_the_call_is_not_found_callbacks_act_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,16 +45,18 @@ class BoosterTraining(Training):
         super().__init__(model)
         self.parameters: Mapping[str, str] = rounds.parameters_of(model.model_to_string(num_iteration=1))
         self.before: dict[str, Any] = {"rounds": 0, "trees": ""}
-        self._call = Call()
         self._results: Results = {}
         self._begun = ""  # the trees with which this start began
         self._has_init_score = False
+        self._has_positions = False
+        self._remembering: list[str] = []  # names of callbacks; they themselves may hold the model
         self._description: dict[str, str] = {}
         self._held: str | None = None
 
     def begin(self, seen: Call, results: Results) -> None:
         """A training begins, whose metrics of the best rounds are kept in ``results``."""
-        self._call, self._results, self._held = seen, results, None
+        self._results, self._held = results, None
+        self._has_positions, self._remembering = seen.has_positions, seen.remembering()
         self._begun = trees(self.model)
         self.before = {"rounds": self.model.current_iteration(), "trees": rounds.checksum(self._begun)}
         self._has_init_score = seen.has_init_score and not self._begun  # else it is what LightGBM has set
@@ -122,13 +124,12 @@ class BoosterTraining(Training):
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         found = [*rounds.inexact(self.parameters)]
-        if self._call.has_positions and self.parameters["objective"] == "lambdarank":
+        if self._has_positions and self.parameters["objective"] == "lambdarank":
             found.append("the biases of positions that lambdarank has learned are in no model's text")
         if self._has_init_score:
             found.append("init_score of a Dataset counts in the first start alone: LightGBM replaces it")
         return found + [
-            f"what {name} remembers is not saved: use a callback of outlast"
-            for name in self._call.remembering()
+            f"what {name} remembers is not saved: use a callback of outlast" for name in self._remembering
         ]
 
     @property
