@@ -16,6 +16,7 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.callbacks.hooks import Hooks
 from outlast.callbacks.list import CallbackList, flat, hears
+from outlast.callbacks.terminate_on_nan import TerminateOnNaN
 from outlast.core.asking import asked
 from outlast.core.logs import Logs
 from outlast.core.monitor import Direction
@@ -126,9 +127,9 @@ class Driven:
             ArgumentError: there is one.
         """
         for one in self.callbacks:
-            if not getattr(one, "needs_metric", False):
+            if not (getattr(one, "needs_metric", False) or isinstance(one, TerminateOnNaN)):
                 continue
-            monitor = one.monitor
+            monitor = getattr(one, "monitor", "loss")
             if not sets or (monitor.startswith("val_") and not held_out):
                 raise ArgumentError(
                     f"{type(one).__name__} watches {monitor}, but no {'held-out ' if sets else ''}data is "
@@ -178,6 +179,17 @@ class Driven:
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         for host in self._hosts:
             host.on_epoch_end(epoch, dict(logs))
+
+    def judge_loss(self, logs: Mapping[str, Any]) -> None:
+        """Have TerminateOnNaN, which looks at batches, look at a round, which has none.
+
+        Args:
+            logs: of the round; without data of the training's own, the loss of held-out data counts.
+        """
+        loss = logs.get("loss", logs.get("val_loss"))
+        for one in self.callbacks:
+            if isinstance(one, TerminateOnNaN) and loss is not None:
+                one.on_batch_end(0, {"loss": loss})
 
     def end(self) -> None:
         """The training has ended; by somebody else, if epochs are left and no callback asked for it."""

@@ -218,6 +218,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
             self._driven.tell_directions({**told, **{name: told.get(one) for name, one in meant.items()}})
         else:
             _trained(model).meant, _trained(model).told = meant, told
+        self._driven.judge_loss(logs)
         self._driven.end_epoch(logs)
 
     def _look_again(self, model: Any) -> None:
