@@ -25,8 +25,10 @@ from outlast.exceptions import (
 )
 from outlast.frameworks.lightgbm import callbacks, resume_arguments
 
-# Newer ones have other arguments for it, which the oldest has not.
-pytestmark = pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated"),  # the oldest has no other
+    pytest.mark.filterwarnings("ignore:X does not have valid feature names"),  # of the oldest
+]
 
 rng = np.random.default_rng(0)
 X = rng.random((300, 6))
@@ -267,6 +269,12 @@ def test_nan_in_the_first_round_is_never_the_best() -> None:
     assert (stopping.best, stopping.best_epoch, booster.best_iteration) == (0.5, 1, 2)
 
 
+def test_a_round_whose_loss_is_nan_ends_the_training() -> None:
+    history = outlast.History()
+    booster = follow("own", [0.5, float("nan"), 0.7, 0.6], [history, outlast.TerminateOnNaN()])
+    assert (history.epoch, booster.num_trees(), booster.best_iteration) == ([0, 1], 2, 0)
+
+
 def test_models_are_saved_in_lightgbms_own_format(tmp_path: Path) -> None:
     checkpoint = outlast.ModelCheckpoint(tmp_path / "m-{epoch:02d}.txt")
     booster = train(checkpoint, rounds=3)
@@ -311,6 +319,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
         lambda folder: train(outlast.ReduceLROnPlateau(), sets=lambda mine, _: {"any name": mine}),
         ArgumentError,
         "ReduceLROnPlateau watches val_loss, but no held-out data is evaluated",
+    ),
+    "no data for a loss": (
+        lambda folder: train(outlast.TerminateOnNaN(), sets=lambda *_: {}),
+        ArgumentError,
+        "TerminateOnNaN watches loss, but no data is evaluated: pass valid_sets=",
     ),
     "save_freq": (
         lambda folder: train(outlast.ModelCheckpoint(folder / "m.txt", save_freq=3)),
@@ -696,6 +709,28 @@ def test_arguments_of_a_resume_are_those_of_a_run(wrong: Any) -> None:
 def test_a_model_to_go_on_from_is_one(tmp_path: Path, wrong: Any, told: str) -> None:
     with pytest.raises(ArgumentError, match=told):
         resume_arguments(outlast.Run(tmp_path / "run"), wrong)
+
+
+def test_a_run_that_goes_back_before_a_loss_that_was_nan_takes_a_second_call(tmp_path: Path) -> None:
+    def once(rate: float, nan_at: int | None = None) -> Any:
+        left = iter(range(20))
+        run = outlast.Run(tmp_path / "run", outlast.TerminateOnNaN(), accept_changes=["learning_rate"])
+        return lgb.train(
+            {**BINARY, "metric": "None", "learning_rate": rate},
+            trained_on := data(TRAINED),
+            12,
+            valid_sets=[trained_on],
+            feval=lambda predicted, given: ("own", float("nan") if next(left) == nan_at else 0.5, False),
+            callbacks=callbacks(run),
+            **resume_arguments(run),
+        )
+
+    assert once(0.1, nan_at=4).num_trees() == 5
+    with pytest.raises(
+        RunChanged, match=r"has gone back to the resume point before, and the same call again"
+    ):
+        once(0.05)
+    assert once(0.05).num_trees() == 12
 
 
 def test_one_run_for_a_training_and_for_a_longer_one(tmp_path: Path) -> None:

@@ -257,6 +257,7 @@ class InLightGBM(MadeAgain):
             ways.setdefault(data, {})[metric] = "max" if higher else "min"
         logs, _ = self._told_apart(sets)
         self._driven.tell_directions(self._told_apart(ways)[0])
+        self._driven.judge_loss(logs)
         self._driven.end_epoch(logs)
 
     def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:

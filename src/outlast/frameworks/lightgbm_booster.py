@@ -99,6 +99,8 @@ class BoosterTraining(Training):
         base = ", init_model=..." if state["before"]["rounds"] else ""
         if rounds.checksum(self._begun) == state["before"]["trees"]:
             told = "LightGBM takes them by an argument alone, which is missing"
+        elif rounds.has_more(self._begun, saved):
+            told = "the run has gone back to the resume point before, and the same call again begins there"
         else:
             told = "init_model is another model"
         raise RunChanged(

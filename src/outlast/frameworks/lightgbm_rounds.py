@@ -56,6 +56,12 @@ def trained_part(text: str) -> str:
     return "\n".join(kept) + trees + rest + after.partition("end of parameters\n")[2]
 
 
+def has_more(trees: str, others: str) -> bool:
+    """Whether trees, as :func:`trees_of` gives them, are others and later ones."""
+    mine, theirs = (one.partition("\n")[2] for one in (trees, others))  # behind their sizes
+    return mine.startswith(theirs)
+
+
 def checksum(trees: str) -> str:
     """Of trees, to tell two models apart; "" if there are none."""
     return hashlib.sha256(trees.encode()).hexdigest() if trees else ""
