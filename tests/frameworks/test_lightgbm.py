@@ -822,6 +822,21 @@ def test_who_else_stops_the_training_finishes_the_run(tmp_path: Path) -> None:
     assert "stopped" in str(run.stopped)
 
 
+@pytest.mark.parametrize("rounds", [3, 9])
+def test_the_best_round_that_somebody_else_has_named_is_that_of_each_start(
+    tmp_path: Path, rounds: int
+) -> None:
+    first, again = (train(outlast.Run(tmp_path / "run"), rounds=rounds, more=[Stops(7)]) for _ in range(2))
+    assert (first.num_trees(), first.best_iteration) == (2, 2)
+    assert (text(again), again.best_iteration, again.best_score) == (text(first), 2, first.best_score)
+
+
+def test_what_others_say_of_a_round_that_is_none_does_not_count(tmp_path: Path) -> None:
+    for _ in range(2):
+        booster = train(outlast.Run(tmp_path / "run"), rounds=2, more=[Stops(7)])
+        assert (booster.num_trees(), booster.best_iteration) == (2, 0)
+
+
 def test_other_data_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     in_a_run(tmp_path / "run", 4)
     run = outlast.Run(tmp_path / "run")
@@ -898,7 +913,7 @@ INEXACT: dict[str, tuple[dict[str, Any], str]] = {
         {"objective": "lambdarank", "group": [10] * 20, "position": [*range(10)] * 20},
         "the biases of positions",
     ),
-    "init_score": ({"init_score": np.linspace(-1, 1, 200)}, "init_score of a Dataset counts in the first"),
+    "init_score": ({"init_score": np.linspace(-1, 1, 200)}, "a Dataset has an init_score"),
     "forced": ({"forcedsplits_filename": "forced.json"}, "forcedsplits_filename"),
 }
 

@@ -45,7 +45,7 @@ except ModuleNotFoundError as error:
 if tuple(map(int, lightgbm.__version__.split(".")[:2])) < (4, 6):
     raise MissingExtra("lightgbm>=4.6", extra="lightgbm", purpose="outlast.frameworks.lightgbm")
 
-_RATE = "learning_rate"
+_OTHERS = -1  # the key of the best round that somebody else has named, in place of an epoch
 
 
 def callbacks(*items: Any) -> list[Any]:
@@ -103,7 +103,7 @@ def resume_arguments(run: Any, init_model: Any = None) -> dict[str, Any]:
 
     Source: ``lightgbm.train(init_model=...)``.
     """
-    if not hasattr(run, "saved_training"):
+    if isinstance(run, type) or not hasattr(run, "saved_training"):
         raise ArgumentError(
             f"resume_arguments takes the run that is in the callbacks, such as outlast.Run('runs/a'), but "
             f"got {run!r:.100}."
@@ -210,7 +210,7 @@ class InLightGBM(MadeAgain):
                 "after a resume: use outlast.LearningRateScheduler for the rate, and for another parameter "
                 "an outlast.Callback in the Run whose on_epoch_begin calls self.model.reset_parameter(...)."
             )
-        if schedule is not None and self._sets_rates and _RATE in schedule.kwargs:
+        if schedule is not None and self._sets_rates and not schedule.kwargs.keys().isdisjoint(rounds.RATES):
             raise UsageError(
                 f"{self._sets_rates} cannot act here: lightgbm.reset_parameter sets the learning rate in "
                 "each round, whatever it is then. Leave out one of the two."
@@ -239,29 +239,40 @@ class InLightGBM(MadeAgain):
                 "one. Leave out one of the two."
             )
 
-    def end_round(self, env: CallbackEnv) -> None:
-        """Tell of a round that LightGBM has trained."""
+    def end_round(self, env: CallbackEnv, stop: EarlyStopException | None) -> None:
+        """Tell of a round that LightGBM has trained, or take it back where none was left.
+
+        Args:
+            env: of the round.
+            stop: somebody else ends the training by it.
+        """
         if self._driven.has_ended:
             env.model.rollback_one_iter()
             return
-        best = {one.best_epoch for one in self._stopping()}
-        for epoch in self._results.keys() - best:
-            del self._results[epoch]
-        found = [tuple(one[at] for at in range(len(one))) for one in env.evaluation_result_list or ()]
-        trees = 0 if self._is_cv else env.model.current_iteration()
-        self._results[self._driven.next_epoch] = trees, found
+        found = [tuple(one) for one in env.evaluation_result_list or ()]
+        self._keep(0 if self._is_cv else env.model.current_iteration(), found)
+        if stop is not None:
+            self._results[_OTHERS] = stop.best_iteration + 1, [tuple(one) for one in stop.best_score]
         sets: dict[str, dict[str, Any]] = {}
         ways: dict[str, dict[str, Direction]] = {}
         for data, metric, value, higher, *deviation in found:
             sets.setdefault(data, {})[metric] = (value, *deviation) if deviation else value
             ways.setdefault(data, {})[metric] = "max" if higher else "min"
-        logs, _ = self._told_apart(sets)
-        self._driven.tell_directions(self._told_apart(ways)[0])
+        logs = self._told_apart(sets)
+        self._driven.tell_directions(self._told_apart(ways))
         self._driven.judge_loss(logs)
         self._driven.end_epoch(logs)
 
-    def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
-        return told_apart(sets, self._call.trained_on, self._driven.monitored, first=True)
+    def _keep(self, count: int, found: list[tuple[Any, ...]]) -> None:
+        """Keep what is known of this round, and of those that are the best so far."""
+        best = {one.best_epoch for one in self._stopping()}
+        for epoch in self._results.keys() - best:
+            del self._results[epoch]
+        self._results[self._driven.next_epoch] = count, found
+
+    def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Values of metrics under Keras's names."""
+        return told_apart(sets, self._call.trained_on, self._driven.monitored, first=True)[0]
 
     @property
     def has_ended(self) -> bool:
@@ -289,9 +300,11 @@ class InLightGBM(MadeAgain):
     def best(self) -> EarlyStopException | None:
         """What names the best round to LightGBM; None if nobody knows one."""
         for one in self._stopping():
-            trees, found = self._results.get(one.best_epoch, (0, []))
-            best = one.best_epoch if self._is_cv else trees - 1
-            return EarlyStopException(best, found)
+            count, found = self._results.get(one.best_epoch, (0, []))
+            return EarlyStopException(one.best_epoch if self._is_cv else count - 1, found)
+        if _OTHERS in self._results:
+            count, found = self._results[_OTHERS]
+            return EarlyStopException(count - 1, found)
         return None
 
     @property
@@ -345,8 +358,10 @@ def _end_rounds(cores: Sequence[InLightGBM], env: CallbackEnv, stop: EarlyStopEx
         EarlyStopException: the training ends: by it LightGBM learns of the best round. One without leaves
             ``best_iteration`` as it is where nobody stops the training.
     """
+    if any(one.has_ended for one in cores):  # before the round: it is none, whatever others say of it
+        stop = None
     for one in cores:
-        one.end_round(env)
+        one.end_round(env, stop)
     is_last = env.iteration + 1 == env.end_iteration
     ended = [one for one in cores if one.has_ended]
     if not (stop or is_last or ended):

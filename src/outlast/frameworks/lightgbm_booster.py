@@ -129,7 +129,10 @@ class BoosterTraining(Training):
         if self._has_positions and self.parameters["objective"] == "lambdarank":
             found.append("the biases of positions that lambdarank has learned are in no model's text")
         if self._has_init_score:
-            found.append("init_score of a Dataset counts in the first start alone: LightGBM replaces it")
+            found.append(
+                "a Dataset has an init_score, its own or that of an earlier init_model, which LightGBM "
+                "replaces at a resume: begin with a Dataset without"
+            )
         return found + [
             f"what {name} remembers is not saved: use a callback of outlast" for name in self._remembering
         ]

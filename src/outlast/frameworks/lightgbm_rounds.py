@@ -19,7 +19,7 @@ _PRIME = 1_000_003  # so that seeds of neighbouring rounds and of neighbouring s
 _NEARLY = 0.999999
 
 _RATE = "learning_rate"
-_RATES = (_RATE, "shrinkage_rate", "eta")
+RATES = (_RATE, "shrinkage_rate", "eta")
 _OTHER_NAMES = {"bagging_fraction_seed": "bagging_seed", "data_seed": "data_random_seed"}
 # Of the parameters in a model's text: what changes no model, or is said otherwise.
 _NOT_DESCRIBED = frozenset(
@@ -81,7 +81,7 @@ def rate_of(given: Mapping[str, Any], parameters: Mapping[str, str]) -> float:
         given: parameters as the user named them.
         parameters: of the model's text.
     """
-    return next((float(given[name]) for name in _RATES if name in given), float(parameters[_RATE]))
+    return next((float(given[name]) for name in RATES if name in given), float(parameters[_RATE]))
 
 
 def described(given: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
