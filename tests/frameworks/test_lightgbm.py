@@ -575,6 +575,13 @@ def test_a_seed_of_the_user_that_is_that_of_a_round_makes_no_difference(tmp_path
         assert model.given[0][name] != model.given[1][name] != 7
 
 
+def test_the_rows_of_a_bag_stay_for_as_many_rounds_as_were_asked_for(tmp_path: Path) -> None:
+    booster = train(outlast.Run(tmp_path / "run"), rounds=9, bagging_freq=3, bagging_fraction=0.5)
+    rows = [tree["tree_structure"]["internal_count"] for tree in booster.dump_model()["tree_info"]]
+    assert [len({*rows[at : at + 3]}) for at in (0, 3, 6)] == [1, 1, 1]
+    assert len({*rows}) > 1
+
+
 def test_a_finished_run_gives_its_booster_back_and_goes_on_with_more_rounds(tmp_path: Path) -> None:
     def once(rounds: int, folder: str = "run") -> Any:
         stopping = outlast.EarlyStopping(patience=50, restore_best_weights=True)
