@@ -570,9 +570,18 @@ def test_a_seed_of_the_user_that_is_that_of_a_round_makes_no_difference(tmp_path
     plain = {one: "1" for one in ("bagging_fraction", "pos_bagging_fraction", "neg_bagging_fraction")}
     model = Given()
     seeds = {one: "7" for one in ("bagging_seed", "feature_fraction_seed", "extra_seed")}
-    rounds.Seeds({**plain, **seeds, "bagging_freq": "0"}).give(model, number)
+    rounds.Seeds({}, {**plain, **seeds, "bagging_freq": "0"}).give(model, number)
     for name in seeds:
         assert model.given[0][name] != model.given[1][name] != 7
+
+
+@pytest.mark.parametrize("name", ["bagging_fraction", "subsample"])
+def test_a_share_keeps_all_its_digits(tmp_path: Path, name: str) -> None:
+    shares: list[float] = []
+    look = outlast.LambdaCallback(lambda *_: shares.append(run.model.params["bagging_fraction"]))
+    run = outlast.Run(tmp_path / "run", look)
+    train(run, rounds=2, bagging_freq=1, **{name: 0.6123456789})
+    assert shares == [0.6123456789] * 2
 
 
 def test_the_rows_of_a_bag_stay_for_as_many_rounds_as_were_asked_for(tmp_path: Path) -> None:

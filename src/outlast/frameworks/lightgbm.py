@@ -193,7 +193,7 @@ class InLightGBM(MadeAgain):
         self._driven.begin(env.model, total)
         self._before = trained.before["rounds"]
         if (self._driven.is_saved or self._sets_rates) and rounds.draws(trained.parameters):
-            self._seeds = rounds.Seeds(trained.parameters)
+            self._seeds = rounds.Seeds(env.model.params, trained.parameters)
 
     @property
     def _sets_rates(self) -> str:

@@ -24,15 +24,8 @@ _OTHER_NAMES = {"bagging_fraction_seed": "bagging_seed", "data_seed": "data_rand
 # Of the parameters in a model's text: what changes no model, or is said otherwise.
 _NOT_DESCRIBED = frozenset(
     {
-        *("data", "early_stopping_min_delta", "early_stopping_round", "eval_at"),
-        *(
-            "first_metric_only",
-            _RATE,
-            "metric",
-            "num_iterations",
-            "num_threads",
-            "saved_feature_importance_type",
-        ),
+        *("data", "early_stopping_min_delta", "early_stopping_round", "eval_at", "first_metric_only"),
+        *(_RATE, "metric", "num_iterations", "num_threads", "saved_feature_importance_type"),
         *("snapshot_freq", "valid", "verbosity"),
     }
 )
@@ -51,9 +44,9 @@ def has_single_leaves(text: str) -> bool:
 def trained_part(text: str) -> str:
     """A model's text without its objective and parameters, which come from the code of each start."""
     before, _, after = text.partition("\nparameters:")
-    head, trees, rest = before.partition("\ntree_sizes=")
+    head, separator, trees = before.partition("\ntree_sizes=")
     kept = [line for line in head.splitlines() if not line.startswith("objective=")]
-    return "\n".join(kept) + trees + rest + after.partition("end of parameters\n")[2]
+    return "\n".join(kept) + separator + trees + after.partition("end of parameters\n")[2]
 
 
 def has_more(trees: str, others: str) -> bool:
@@ -84,6 +77,12 @@ def rate_of(given: Mapping[str, Any], parameters: Mapping[str, str]) -> float:
     return next((float(given[name]) for name in RATES if name in given), float(parameters[_RATE]))
 
 
+def _exactly(value: str, given: Mapping[str, Any]) -> float:
+    """A number of the model's text, of which the user may have given more digits, under whichever name."""
+    numbers = (one for one in given.values() if isinstance(one, float))
+    return next((one for one in numbers if f"{one:.6g}" == value), float(value))
+
+
 def described(given: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
     """What tells trainings apart; of the seeds that LightGBM derives from ``seed``, that one alone."""
     seeds = {_OTHER_NAMES.get(name, name) for name in given}
@@ -105,14 +104,15 @@ class Seeds:
     """Seeds each round by its number and by the user's own seeds.
 
     Args:
-        parameters: of the model's text, as the user asked for them.
+        given: parameters as the user named them.
+        parameters: of the model's text, before any round is seeded.
     """
 
-    def __init__(self, parameters: Mapping[str, str]) -> None:
+    def __init__(self, given: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
         self._seeds = {name: int(parameters[name]) for name in _SEEDS}
         self._each = max(int(parameters["bagging_freq"]), 1)  # rounds that have the same rows
         self._shares = {
-            name: float(parameters[name])
+            name: _exactly(parameters[name], given)
             for name in _SHARES
             if int(parameters["bagging_freq"]) > 0 and float(parameters[name]) < 1
         }
@@ -146,7 +146,7 @@ def inexact(parameters: Mapping[str, str]) -> Iterator[str]:
     if parameters["use_quantized_grad"] == "1" and parameters["stochastic_rounding"] == "1":
         yield "use_quantized_grad rounds at random: pass stochastic_rounding=False"
     if parameters["linear_tree"] == "1":
-        yield "linear_tree=True: the model's text has the coefficients of the leaves with fewer digits"
+        yield "linear_tree=True goes on with leaves that differ in their last digits"
     for name in ("cegb_penalty_feature_coupled", "cegb_penalty_feature_lazy"):
         if parameters[name]:
             yield f"{name}: no model's text has which features were paid for"
