@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "crashes.md"
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost-cpu")
+PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost-cpu", "lightgbm")
 BEGIN, END = "<!-- result -->", "<!-- end of result -->"
 
 
@@ -56,6 +56,7 @@ KINDS = {
     "jax-loop": Kind("a JAX loop, `save_every=3`", "jax_loop", "jax"),
     "jax-nnx": Kind("a JAX loop with Flax's NNX, `save_every=3`", "jax_nnx", "jax"),
     "xgboost": Kind("`xgboost.train` with dart and sampling, `save_every=1`", "xgboost_train", "jax"),
+    "lightgbm": Kind("`lightgbm.train` with sampling, `save_every=1`", "lightgbm_train", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),
     "keras-torch": Kind("Keras on torch, `outlast.Run`", "keras_fit", "torch"),
     "keras-tensorflow": Kind("Keras on TensorFlow, `outlast.Run`", "keras_fit", "tensorflow"),

@@ -362,6 +362,36 @@ def xgboost_train(folder: str, epoch_begins: EpochBegins) -> Report:
     }
 
 
+def lightgbm_train(folder: str, epoch_begins: EpochBegins) -> Report:
+    """LightGBM's own loop: rounds that sample rows, columns and thresholds, a rate that is cut."""
+    import lightgbm
+
+    x, y = _data()
+    trained_on = lightgbm.Dataset(x[:SAMPLES], y[:SAMPLES])
+    held_out = lightgbm.Dataset(x[SAMPLES:], y[SAMPLES:], reference=trained_on)
+    settings = {
+        **{"objective": "multiclass", "num_class": CLASSES, "num_leaves": 4, "extra_trees": True},
+        **{"bagging_freq": 2, "bagging_fraction": 0.7, "feature_fraction": 0.5, "seed": SEED},
+        **{"num_threads": 1, "verbosity": -1},
+    }
+    run = outlast.Run(
+        folder, [*_callbacks(), outlast.LambdaCallback(lambda *_: epoch_begins())], save_every=1
+    )
+    booster = lightgbm.train(
+        settings,
+        trained_on,
+        EPOCHS,
+        valid_sets=[trained_on, held_out],
+        callbacks=outlast.frameworks.lightgbm.callbacks(run),
+        **outlast.frameworks.lightgbm.resume_arguments(run),
+    )
+    return {
+        "booster": _hash([booster.model_to_string(num_iteration=-1).encode()]),
+        "best model": _hash([run.load_best().model_to_string(num_iteration=-1).encode()]),
+        **_files_and_decisions(run),
+    }
+
+
 def torch_loop_that_forgets(folder: str, epoch_begins: EpochBegins) -> Report:
     """What a resume without the random generators would come to."""
     random_state.restore = lambda state: None

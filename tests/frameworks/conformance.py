@@ -406,6 +406,72 @@ class XGBoostTrain:
         return self._reader.read(lambda path: float(xgboost.Booster(model_file=path).num_boosted_rounds()))
 
 
+class LightGBMTrain:
+    """LightGBM's own loop, as XGBoost's; the booster is kept, or LightGBM would cut it to the best round."""
+
+    suffix = ".txt"
+    lacks = XGBoostTrain.lacks
+
+    def __init__(self, folder: Path) -> None:
+        import lightgbm
+        import numpy as np
+
+        self._folder = folder
+        self._reader = Reader(folder)
+        x, y = np.arange(40.0).reshape(40, 1), np.arange(40.0)
+        self._data = [
+            lightgbm.Dataset(x, y, params={"verbosity": -1, "min_data_in_leaf": 1}) for _ in range(2)
+        ]
+        self._booster: Any = None
+        self._list: Any = None
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        import lightgbm
+
+        rounds, seen = iter(range(len(case.values))), dict[str, float]()
+
+        def metric(predicted: Any, data: Any) -> tuple[str, float, bool]:
+            if data is self._data[0]:
+                seen.update(case.logs(next(rounds)))
+            return "loss", seen["loss" if data is self._data[0] else MONITOR], False
+
+        def before(env: Any) -> None:
+            self._booster = env.model
+
+        settings = {"num_threads": 1, "verbosity": -1}
+        after = outlast.LambdaCallback(on_epoch_end=lambda epoch, logs: look(epoch))
+        self._list = outlast.CallbackList([callback, after])
+        with _inside(self._folder):
+            self._booster = lightgbm.train(
+                {**settings, "learning_rate": 1.0, "metric": "None", "num_leaves": 3, "min_data_in_leaf": 1},
+                self._data[0],
+                len(case.values),
+                valid_sets=self._data,
+                feval=metric,
+                keep_training_booster=True,
+                callbacks=[before, *outlast.frameworks.lightgbm.callbacks(self._list)],
+            )
+
+    @property
+    def adapter(self) -> Trained:
+        return find_training(self._booster)
+
+    def weight(self) -> float:
+        return float(self._booster.current_iteration())
+
+    def rate(self) -> float:
+        return self.adapter.learning_rates()["learning_rate"]
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._list.stop_training)
+
+    def files(self) -> dict[str, Any]:
+        import lightgbm
+
+        return self._reader.read(lambda path: float(lightgbm.Booster(model_file=path).current_iteration()))
+
+
 class NoFramework:
     """A loop with neither a framework nor files."""
 
@@ -510,6 +576,7 @@ TRAININGS: dict[str, Callable[[Path], Training]] = {
     "jax": JaxLoop,
     "jax with optax": JaxLoopWithOptax,
     "xgboost": XGBoostTrain,
+    "lightgbm": LightGBMTrain,
     "no framework": NoFramework,
 }
 

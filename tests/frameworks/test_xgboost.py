@@ -196,6 +196,12 @@ def test_nan_in_the_first_round_is_never_the_best() -> None:
     assert (stopping.best, stopping.best_epoch) == (0.5, 1)
 
 
+def test_a_round_whose_loss_is_nan_ends_the_training() -> None:
+    history = outlast.History()
+    follow("own", [0.5, float("nan"), 0.7, 0.6], [history, outlast.TerminateOnNaN()])
+    assert history.epoch == [0, 1]
+
+
 @pytest.mark.parametrize("ending", ["ubj", "json"])
 def test_models_are_saved_in_xgboosts_own_formats(tmp_path: Path, ending: str) -> None:
     checkpoint = outlast.ModelCheckpoint(tmp_path / f"m-{{epoch:02d}}.{ending}")
@@ -233,6 +239,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
         lambda folder: train(outlast.ReduceLROnPlateau(), sets=lambda mine, _: [(mine, "any name")]),
         ArgumentError,
         "ReduceLROnPlateau watches val_loss, but no held-out data is evaluated",
+    ),
+    "no data for a loss": (
+        lambda folder: train(outlast.TerminateOnNaN(), sets=lambda *_: []),
+        ArgumentError,
+        "TerminateOnNaN watches loss, but no data is evaluated: pass evals=",
     ),
     "save_freq": (
         lambda folder: train(outlast.ModelCheckpoint(folder / "m.ubj", save_freq=3)),

@@ -41,17 +41,20 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 
 # Package of a model's class -> module here with its `training` and `control`. Keras comes first: on its
 # torch backend a Keras model is a torch module too.
-_FRAMEWORKS = {"keras": "keras", "tf_keras": "keras", "torch": "torch", "xgboost": "xgboost"}
+_FRAMEWORKS = {
+    **{"keras": "keras", "tf_keras": "keras", "torch": "torch"},
+    **{"xgboost": "xgboost", "lightgbm": "lightgbm"},
+}
 
 # Endings of model files -> module here with their `load`.
 _FILES = {
     **{".keras": "keras", ".h5": "keras", ".pt": "torch", ".pth": "torch"},
     **{".safetensors": "array_files", ".npz": "array_files"},
-    ".ubj": "xgboost",
+    **{".ubj": "xgboost", ".txt": "lightgbm"},
 }
 
 # Packages whose versions are noted in a run, if they are imported.
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost")
+PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost", "lightgbm")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Training:
     rates_were_read = False  # by the loop, through its Run or CallbackList
     batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
     was_trained = False  # in this process, by a Run; not so where one only gave back what was saved
+    cannot_rewind = ""  # why a resume cannot begin at the resume point before the newest, to be checked
     needs_optimizer = True  # beside the model, or a resume is not exact
     directions: Mapping[str, Direction | None] = MappingProxyType({})  # of metrics, where the loop tells them
     capabilities: frozenset[Capability] = frozenset()

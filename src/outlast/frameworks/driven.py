@@ -16,6 +16,7 @@ from typing import Any
 from outlast.callbacks.base import Callback
 from outlast.callbacks.hooks import Hooks
 from outlast.callbacks.list import CallbackList, flat, hears
+from outlast.callbacks.terminate_on_nan import TerminateOnNaN
 from outlast.core.asking import asked
 from outlast.core.logs import Logs
 from outlast.core.monitor import Direction
@@ -126,9 +127,9 @@ class Driven:
             ArgumentError: there is one.
         """
         for one in self.callbacks:
-            if not getattr(one, "needs_metric", False):
+            if not (getattr(one, "needs_metric", False) or isinstance(one, TerminateOnNaN)):
                 continue
-            monitor = one.monitor
+            monitor = getattr(one, "monitor", "loss")
             if not sets or (monitor.startswith("val_") and not held_out):
                 raise ArgumentError(
                     f"{type(one).__name__} watches {monitor}, but no {'held-out ' if sets else ''}data is "
@@ -178,6 +179,17 @@ class Driven:
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         for host in self._hosts:
             host.on_epoch_end(epoch, dict(logs))
+
+    def judge_loss(self, logs: Mapping[str, Any]) -> None:
+        """Have TerminateOnNaN, which looks at batches, look at a round, which has none.
+
+        Args:
+            logs: of the round; without data of the training's own, the loss of held-out data counts.
+        """
+        loss = logs.get("loss", logs.get("val_loss"))
+        for one in self.callbacks:
+            if isinstance(one, TerminateOnNaN) and loss is not None:
+                one.on_batch_end(0, {"loss": loss})
 
     def end(self) -> None:
         """The training has ended; by somebody else, if epochs are left and no callback asked for it."""
@@ -235,8 +247,44 @@ class Elsewhere(Hooks):
         )
 
 
+def frame_of(module: str, variable: str) -> FrameType | None:
+    """The frame of the library's function that trains here, which tells callbacks little of its call.
+
+    Args:
+        module: that the function is in.
+        variable: that it has, and others do not.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == module and variable in frame.f_locals:
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def refuse_two_lists(lists: Sequence[Driven]) -> None:
+    """Refuse a run whose library calls other callbacks of ours beside it.
+
+    Args:
+        lists: all that the library calls in one training.
+
+    Raises:
+        UsageError: there is a run among several.
+    """
+    if len(lists) > 1 and any(one.is_saved for one in lists):
+        raise UsageError(
+            "A Run and other callbacks of outlast are in the same training in lists of their own, so the "
+            "Run would not save them: pass one list, with all callbacks in the Run, "
+            f"callbacks=outlast.frameworks.{lists[0].library}.callbacks(run)."
+        )
+
+
 def told_apart(
-    sets: Mapping[str, Mapping[str, Any]], trained_on: Collection[str], monitored: Collection[str] = ()
+    sets: Mapping[str, Mapping[str, Any]],
+    trained_on: Collection[str],
+    monitored: Collection[str] = (),
+    *,
+    first: bool = False,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The metrics of an epoch under Keras's names, and what ``loss`` and ``val_loss`` are among them.
 
@@ -245,6 +293,7 @@ def told_apart(
             and a standard deviation.
         trained_on: names of sets that are the training's own data.
         monitored: metrics that are also wanted under the library's own name, ``SET-METRIC``.
+        first: whether the library's early stopping goes by the first set and metric, and not by the last.
 
     Example:
         >>> told_apart({"train": {"auc": 0.9}, "valid": {"auc": 0.8, "error": 0.3}}, ["train"])
@@ -253,7 +302,8 @@ def told_apart(
     """
     logs: dict[str, Any] = {}
     meant: dict[str, str] = {}
-    held_out = next((name for name in reversed([*sets]) if name not in trained_on), None)
+    others = [name for name in sets if name not in trained_on]
+    held_out = next(iter(others if first else reversed(others)), None)
     trained = next((name for name in sets if name in trained_on), None)
     for data, metrics in sets.items():
         prefix = {held_out: "val_", trained: ""}.get(data, f"{data}-")
@@ -266,7 +316,7 @@ def told_apart(
                 logs |= {name: one[0], f"{name}_std": one[1]} if isinstance(one, tuple) else {name: one}
         loss = prefix + "loss"
         if metrics and data in (held_out, trained) and loss not in logs:
-            meant[loss] = prefix + [*metrics][-1]
+            meant[loss] = prefix + [*metrics][0 if first else -1]
             logs[loss] = logs[meant[loss]]
     return logs, meant
 

@@ -9,11 +9,9 @@ file has its trees and not its parameters: these come from the code of each star
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from outlast.callbacks import early_stopping
@@ -28,7 +26,7 @@ from outlast.exceptions import (
     UsageError,
 )
 from outlast.frameworks.base import Control, Snapshot, Training, find_training
-from outlast.frameworks.driven import Driven, MadeAgain, told_apart
+from outlast.frameworks.driven import Driven, MadeAgain, frame_of, refuse_two_lists, told_apart
 from outlast.storage.disk.files import Content
 
 try:
@@ -147,7 +145,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if is_cv:
             self._driven.refuse_what_needs_a_model("xgb.cv")
         self._refuse_what_cannot_act()
-        self._refuse_two_hosts()
+        refuse_two_lists([one._driven for one in self._call.beside if isinstance(one, InXGBoost)])
         self._before = 0 if is_cv else model.num_boosted_rounds()
         if not is_cv:
             _trained(model).parameters = self._call.parameters
@@ -160,15 +158,6 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if self._driven.is_saved and _draws(found := _configuration(model)):
             self._seed = int(found["generic_param"]["seed"])
         return model
-
-    def _refuse_two_hosts(self) -> None:
-        lists = [one._driven for one in self._call.beside if isinstance(one, InXGBoost)]
-        if len(lists) > 1 and any(one.is_saved for one in lists):
-            raise UsageError(
-                "A Run and other callbacks of outlast are in the same training in lists of their own, so the "
-                "Run would not save them: pass one list, with all callbacks in the Run, "
-                "callbacks=outlast.frameworks.xgboost.callbacks(run)."
-            )
 
     def _refuse_what_cannot_act(self) -> None:
         self._driven.refuse_what_needs_batches("XGBoost")
@@ -229,6 +218,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
             self._driven.tell_directions({**told, **{name: told.get(one) for name, one in meant.items()}})
         else:
             _trained(model).meant, _trained(model).told = meant, told
+        self._driven.judge_loss(logs)
         self._driven.end_epoch(logs)
 
     def _look_again(self, model: Any) -> None:
@@ -284,12 +274,8 @@ class _Call:
 
     @classmethod
     def found(cls) -> _Call:
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None:
-            if frame.f_globals.get("__name__") == "xgboost.training" and "num_boost_round" in frame.f_locals:
-                return cls._of(frame.f_locals)
-            frame = frame.f_back
-        return cls()
+        frame = frame_of("xgboost.training", "num_boost_round")
+        return cls() if frame is None else cls._of(frame.f_locals)
 
     @classmethod
     def _of(cls, found: Mapping[str, Any]) -> _Call:

@@ -49,6 +49,11 @@ class Host(Ending):
         self.training.run, self._trains = self, False
         self.training.watch(loaded=False)
 
+    def saved_training(self) -> Any:
+        """What is saved of the training, for a loop that must be given it when it is called; else None."""
+        saved = self._opening.glance()
+        return None if saved is None else saved.contents["training"]
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the folder, put back what it holds, and tell the loop where to begin."""
         self._or_close(lambda: self._unless_refused(self._begin, logs))
@@ -70,7 +75,7 @@ class Host(Ending):
         self._fresh, self._begun_epochs, self._under_way = False, 0, None
         self._may_have_results = False
         if self._saved is not None and self._finished() is None:
-            self._check = self._opening.rewind(self._ours(), self._progress.extra, self._data)
+            self._check = self._opening.rewind(self._ours(), self.training, self._progress.extra, self._data)
             if self._check is not None:
                 self._be_at(self._check, self._check.before)
                 self._check.label = self.training.label

@@ -21,7 +21,7 @@ from outlast.run.contents import Contents, frozen
 from outlast.run.data import Data
 from outlast.run.extra import Extra
 from outlast.run.resume_check import ResumeCheck, rewound
-from outlast.run.stores import Store
+from outlast.run.stores import Follower, Store
 from outlast.storage.format import layout
 from outlast.storage.format.reader import nonsense_as_damage
 from outlast.storage.logs import is_usual
@@ -108,6 +108,11 @@ class Opening:
         else:
             saved = self._go_on(saved, callbacks, training, steps)
         return saved
+
+    def glance(self) -> RunState | None:
+        """What the next start finds, read without a lock; None if that is nothing."""
+        self._store.flush()
+        return Follower(self._store.folder).open(self._resume) if self._store.folder else None
 
     def _go_on(
         self, saved: RunState, callbacks: Sequence[Callback], training: Training, steps: int | None
@@ -221,9 +226,15 @@ class Opening:
         """Put back the parts whose moment has come."""
         self._wrong += self._contents.put_back(moment)
 
-    def rewind(self, callbacks: Sequence[Callback], extra: Extra, data: Data) -> ResumeCheck | None:
+    def rewind(
+        self, callbacks: Sequence[Callback], training: Training, extra: Extra, data: Data
+    ) -> ResumeCheck | None:
         """Go back to the resume point before, if the resume is to be checked by the stretch from there."""
         if not self._may_check or self._wrong:
+            return None
+        if training.cannot_rewind:
+            if self._check != "never":
+                self._notes.append(f"not checked: {training.cannot_rewind}")
             return None
         measured = [
             f"{ROOT}/callbacks/{key}/state/{name}"
