@@ -1,4 +1,4 @@
-"""Loops of one's own, in PyTorch and JAX, and XGBoost's, killed for real."""
+"""Loops of one's own, in PyTorch, JAX and scikit-learn, and XGBoost's, killed for real."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from tests.crash.children import AtMoment
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "training", ["torch_loop", "torch_loop_inside", "torch_steps", "jax_loop", "jax_nnx", "xgboost_train"]
+    "training",
+    [
+        *("torch_loop", "torch_loop_inside", "torch_steps", "jax_loop", "jax_nnx", "sklearn_loop"),
+        "xgboost_train",
+    ],
 )
 def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_never_was(
     tmp_path: Path, training: str
