@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "crashes.md"
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost-cpu", "lightgbm")
+PACKAGES = ("keras", "jax", "torch", "tensorflow", "scikit-learn", "xgboost-cpu", "lightgbm")
 BEGIN, END = "<!-- result -->", "<!-- end of result -->"
 
 
@@ -55,6 +55,7 @@ KINDS = {
     "torch-steps": Kind("`run.steps` in PyTorch, `save_every=3`", "torch_steps", "torch"),
     "jax-loop": Kind("a JAX loop, `save_every=3`", "jax_loop", "jax"),
     "jax-nnx": Kind("a JAX loop with Flax's NNX, `save_every=3`", "jax_nnx", "jax"),
+    "sklearn": Kind("`partial_fit` of a scikit-learn pipeline, `save_every=3`", "sklearn_loop", "jax"),
     "xgboost": Kind("`xgboost.train` with dart and sampling, `save_every=1`", "xgboost_train", "jax"),
     "lightgbm": Kind("`lightgbm.train` with sampling, `save_every=1`", "lightgbm_train", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),

@@ -36,7 +36,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # scripts and its training without epochs (below), the reader in docs/format.md
 # (tests/storage/test_format.py), and docs/other-loops.md (tests/frameworks/test_other_loops.py).
 RUN_HERE = [
-    *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/lightgbm.md"),
+    *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/sklearn.md"),
+    "docs/lightgbm.md",
     "docs/xgboost.md",
 ]
 RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1, "docs/other-loops.md": 4}

@@ -26,6 +26,7 @@ _PRELOADED = {
     "jax": ["numpy"],  # JAX has threads, which no fork takes along
     "xgboost": ["numpy"],  # so may XGBoost have, and LightGBM
     "lightgbm": ["numpy"],
+    "sklearn": ["sklearn.neural_network", "skops.io"],
 }
 
 

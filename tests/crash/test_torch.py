@@ -1,4 +1,4 @@
-"""Loops of one's own, in PyTorch and JAX, XGBoost's and LightGBM's, killed for real."""
+"""Loops of one's own, in PyTorch, JAX and scikit-learn, and those of XGBoost and LightGBM, killed for real."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.crash.children import AtMoment
 @pytest.mark.parametrize(
     "training",
     [
-        *("torch_loop", "torch_loop_inside", "torch_steps", "jax_loop", "jax_nnx"),
+        *("torch_loop", "torch_loop_inside", "torch_steps", "jax_loop", "jax_nnx", "sklearn_loop"),
         *("xgboost_train", "lightgbm_train"),
     ],
 )

@@ -392,6 +392,45 @@ def lightgbm_train(folder: str, epoch_begins: EpochBegins) -> Report:
     }
 
 
+def sklearn_loop(folder: str, epoch_begins: EpochBegins) -> Report:
+    """A pipeline by hand, whose perceptron draws from NumPy's global generator, saved inside its epochs."""
+    from sklearn.metrics import log_loss
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    np.random.seed(SEED)
+    x, y = _data()
+    model = make_pipeline(StandardScaler(), MLPClassifier((8,), learning_rate_init=0.02))
+    scaler, perceptron = model
+    batches = outlast.Batches(x[:SAMPLES], y[:SAMPLES], batch_size=BATCH, seed=SEED)
+    run = outlast.Run(folder, _callbacks(), model=model, save_every=3)
+    for _ in run.epochs(EPOCHS):
+        epoch_begins()
+        for inputs, targets in run.batches(batches):
+            scaled = scaler.partial_fit(inputs).transform(inputs)
+            perceptron.partial_fit(scaled, targets, classes=range(CLASSES))
+            run.log(loss=perceptron.loss_, weight=len(inputs))
+        held_out = log_loss(y[SAMPLES:], model.predict_proba(x[SAMPLES:]), labels=range(CLASSES))
+        run.log(val_loss=float(held_out))
+    return {
+        "model": _hash(_numbers(model)),
+        "best model": _hash(_numbers(run.load_best())),
+        **_files_and_decisions(run),
+    }
+
+
+def _numbers(model: Any) -> Iterable[Any]:
+    """All that a pipeline of a scaler and a perceptron has learned, and where its generator is."""
+    scaler, perceptron = model
+    optimizer = vars(perceptron._optimizer)
+    yield from (scaler.mean_, scaler.var_, scaler.n_samples_seen_)
+    yield from (*perceptron.coefs_, *perceptron.intercepts_, perceptron.t_, perceptron.loss_curve_)
+    for name in sorted(optimizer):
+        yield from optimizer[name] if isinstance(optimizer[name], list) else [optimizer[name]]
+    yield np.random.get_state()[1]
+
+
 def torch_loop_that_forgets(folder: str, epoch_begins: EpochBegins) -> Report:
     """What a resume without the random generators would come to."""
     random_state.restore = lambda state: None

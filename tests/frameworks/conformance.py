@@ -342,6 +342,50 @@ class JaxLoopWithOptax(JaxLoop):
         return {}
 
 
+class SklearnLoop:
+    """A loop of ``partial_fit``; its weight is the number of the samples that the estimator has seen."""
+
+    suffix = ".skops"
+
+    def __init__(self, folder: Path) -> None:
+        from sklearn.linear_model import SGDRegressor
+
+        self._folder = folder
+        self._reader = Reader(folder)
+        self.model = SGDRegressor(learning_rate="constant", eta0=1.0, random_state=0)
+        self._list: Any = None
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        with _inside(self._folder):
+            self._list = outlast.CallbackList([callback], model=self.model)
+            _loop(self._list, self._set_weight, case, look, start, lambda: self.stopping)
+
+    @property
+    def adapter(self) -> Trained:
+        return find_training(self.model)
+
+    def _set_weight(self, value: float) -> None:
+        import numpy as np
+
+        more = int(value - self.weight())
+        self.model.partial_fit(np.ones((more, 1)), np.ones(more))
+
+    def weight(self) -> float:
+        return float(getattr(self.model, "t_", 1.0)) - 1
+
+    def rate(self) -> float:
+        return float(self.model.eta0)
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._list.stop_training)
+
+    def files(self) -> dict[str, Any]:
+        import skops.io
+
+        return self._reader.read(lambda path: skops.io.load(path).t_ - 1)
+
+
 class XGBoostTrain:
     """XGBoost's own loop, with a metric that follows the series; its weight is the number of its rounds."""
 
@@ -575,6 +619,7 @@ TRAININGS: dict[str, Callable[[Path], Training]] = {
     "torch": TorchLoop,
     "jax": JaxLoop,
     "jax with optax": JaxLoopWithOptax,
+    "sklearn": SklearnLoop,
     "xgboost": XGBoostTrain,
     "lightgbm": LightGBMTrain,
     "no framework": NoFramework,

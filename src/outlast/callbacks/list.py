@@ -38,7 +38,8 @@ class CallbackList(Hooks):
         callbacks: callbacks of ours or of Keras's, in the order in which they are called.
         add_history: add a :class:`History` if there is none.
         add_progbar: add a line of progress an epoch.
-        model: a Keras model or a PyTorch module; None if the callbacks need only stop.
+        model: a Keras model, a PyTorch module or an estimator of scikit-learn's; None if the callbacks need
+            only stop.
         optimizer: PyTorch's optimizer; several in a list or a dict by name.
         adapter: how the training is stopped and saved, for a framework of your own; it is asked instead
             of the one that outlast knows for the model.

@@ -44,17 +44,18 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 _FRAMEWORKS = {
     **{"keras": "keras", "tf_keras": "keras", "torch": "torch"},
     **{"xgboost": "xgboost", "lightgbm": "lightgbm"},
+    "sklearn": "sklearn",  # last: estimators of other packages are scikit-learn's, too
 }
 
 # Endings of model files -> module here with their `load`.
 _FILES = {
     **{".keras": "keras", ".h5": "keras", ".pt": "torch", ".pth": "torch"},
     **{".safetensors": "array_files", ".npz": "array_files"},
-    **{".ubj": "xgboost", ".txt": "lightgbm"},
+    **{".ubj": "xgboost", ".txt": "lightgbm", ".skops": "sklearn"},
 }
 
 # Packages whose versions are noted in a run, if they are imported.
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost", "lightgbm")
+PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost", "lightgbm", "sklearn")
 
 
 @dataclass(frozen=True)
@@ -573,8 +574,8 @@ def _module_for(model: Any, optimizer: Any) -> Any:
         return _module("keras")
     raise ArgumentError(
         f"No framework is known for a model of {type(model).__module__}.{type(model).__name__}: expected a "
-        "Keras model or a PyTorch module. With JAX, pass state=, the pytree that the loop trains. Pass "
-        "adapter= to say how it is saved and stopped, or model=None if "
+        "Keras model or a PyTorch module, or an estimator of scikit-learn's. With JAX, pass state=, the "
+        "pytree that the loop trains. Pass adapter= to say how it is saved and stopped, or model=None if "
         "the callbacks need only stop."
     )
 

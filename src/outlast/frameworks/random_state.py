@@ -131,7 +131,8 @@ def set_generator(generator: Any, state: Any) -> None:
     elif has(generator, "bit_generator"):
         generator.bit_generator.state = state
     else:
-        generator.set_state(to_tensor(state))
+        is_numpys = isinstance(state, (tuple, list))
+        generator.set_state(state if is_numpys else to_tensor(state))
 
 
 def _is_seed_generator(thing: Any) -> bool:

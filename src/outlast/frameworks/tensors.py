@@ -358,11 +358,12 @@ def _owned(array: Any) -> Any:
 def to_tensor(value: Any) -> Any:
     """The inverse of :func:`to_array`, in memory of its own."""
     import numpy as np
-    import torch
 
     if isinstance(value, Mapping) and _SPARSE in value:
         return _sparse_from_arrays(value)
     if isinstance(value, Bits):
+        import torch
+
         return _owned(value.array).view(_of_torch(value.dtype, torch.dtype))
     return _owned(value) if isinstance(value, np.ndarray) else value
 

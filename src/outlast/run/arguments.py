@@ -166,7 +166,8 @@ def check_parts(parts: Mapping[str, Any]) -> None:
         if not is_part(part):
             hint = nearest(name, _KNOWN) + (
                 " Any other keyword must be an object with state_dict() and load_state_dict(), a random "
-                f"generator, or Keras's metric or layer, to be saved with the rest; this is {part!r}."
+                "generator, an estimator of scikit-learn's, or Keras's metric or layer, to be saved with the "
+                f"rest; this is {part!r}."
             )
             raise UnknownArgument(f"Run has no argument {name!r}.{hint}")
         if keras_parts.is_unbuilt(part):

@@ -34,9 +34,18 @@ def _pieces(thing: Any) -> Iterator[Any]:
             yield from listed(thing, kind)
     elif has(type(thing), "layers"):
         yield from _members(asked(thing, "layers"))
+    elif has(type(thing), "get_params"):  # what an estimator of scikit-learn's was made with
+        yield from _members(_parameters(thing))
     if has(thing, "param_groups"):
         yield from _members(asked(thing, "param_groups"))
     yield from (piece for name in _PARTS_OF_LOADERS if (piece := asked(thing, name)) is not None)
+
+
+def _parameters(estimator: Any) -> dict[str, Any]:
+    try:
+        return dict(estimator.get_params())
+    except Exception:  # of a class of the user's
+        return {}
 
 
 def listed(module: Any, kind: str) -> list[Any]:

@@ -9,7 +9,7 @@ from outlast.callbacks.base import Callback
 from outlast.core.asking import has
 from outlast.core.run_state import Moment
 from outlast.exceptions import CapabilityError, RunChanged
-from outlast.frameworks import keras_parts, modules, nested, optimizers, random_state
+from outlast.frameworks import keras_parts, modules, nested, optimizers, random_state, sklearn_parts
 from outlast.frameworks.base import Snapshot, Training
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.run import settings
@@ -112,7 +112,7 @@ class CallbacksPart(AnyPart):
 class UserParts(AnyPart):
     """Objects of the user's: anything with ``state_dict()`` and ``load_state_dict()``, and generators.
 
-    Keras's metrics and layers, too.
+    Keras's metrics and layers, and scikit-learn's estimators, too.
     """
 
     name, moment = "parts", Moment.OPEN
@@ -182,6 +182,8 @@ def _collected(part: Any, name: str, consumed: Callable[[Any], bool]) -> Any:
 def _state_dicts(part: Any, whose: str) -> dict[str, Any]:
     if keras_parts.is_part(part):  # on PyTorch it is a module, too, whose names count up
         return {"state": keras_parts.state_of(part)}
+    if sklearn_parts.is_part(part):
+        return {"state": sklearn_parts.state_of(part)}
     if not optimizers.is_optimizer(part):
         return {"state": part.state_dict()}
     state = optimizers.state_of(part, whose)
@@ -197,6 +199,8 @@ def _load(part: Any, name: str, stored: Mapping[str, Any]) -> None:
         nested.load_inner(part, saved.get("inner", {}))
     elif keras_parts.is_part(part):
         keras_parts.load(part, saved["state"])
+    elif sklearn_parts.is_part(part):
+        sklearn_parts.load(part, saved["state"])
     else:
         part.load_state_dict(saved["state"])
     if _is_module(part):
@@ -238,7 +242,8 @@ def is_stateful(thing: Any) -> bool:
 
 def is_part(thing: Any) -> bool:
     """Whether it can be saved with a run."""
-    return is_stateful(thing) or random_state.is_generator(thing) or keras_parts.is_part(thing)
+    of_framework = keras_parts.is_part(thing) or sklearn_parts.is_part(thing)
+    return of_framework or is_stateful(thing) or random_state.is_generator(thing)
 
 
 def _is_generator(part: Any) -> bool:

@@ -48,7 +48,8 @@ class Run(Host, Shown):
         folder: where everything is kept; made if it is not there. None writes nothing, for trying out.
         callbacks: outlast's, in any order. Keras's own may be among them, but their state is
             not saved. File names in them are relative to the folder and have defaults.
-        model: PyTorch's module, for a loop of one's own; Keras's fit brings its model itself.
+        model: PyTorch's module or scikit-learn's estimator, for a loop of one's own; Keras's fit brings its
+            model itself.
         optimizer: PyTorch's optimizer; several in a list or a dict by name; ``[]`` if there is none.
         adapter: how the training is stopped and saved, for a framework of your own.
         state: what a JAX loop trains: a pytree with the weights, the optimizer's state, random keys. It is
@@ -77,7 +78,7 @@ class Run(Host, Shown):
         listen: called with every :class:`Decision`, after its effect.
         clock: seconds, from any origin.
         **parts: anything with ``state_dict()`` and ``load_state_dict()``, such as ``scheduler=``, a random
-            generator, or Keras's metric or layer, saved with the rest.
+            generator, an estimator of scikit-learn's, or Keras's metric or layer, saved with the rest.
 
     Raises:
         ArgumentError, UnknownArgument: at once, for an argument that cannot work.
@@ -266,7 +267,9 @@ class Run(Host, Shown):
         return found
 
     def load_best(self) -> Any:
-        """The best model, in the framework's own form: a Keras model, a PyTorch state dict, JAX's pytree.
+        """The best model, in the framework's own form.
+
+        That is a Keras model, a PyTorch state dict, an estimator of scikit-learn's, or JAX's pytree.
 
         Raises:
             UsageError: no best model is saved.

@@ -1,0 +1,422 @@
+"""scikit-learn: an estimator is trained by ``partial_fit`` or with ``warm_start``, in a loop of one's own."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from outlast.core.monitor import Direction
+from outlast.exceptions import ArgumentError, CapabilityError, DamagedFile, MissingExtra, RunChanged
+from outlast.frameworks import archives
+from outlast.frameworks.base import Capability, Control, Snapshot, Training
+from outlast.frameworks.sklearn_fit import InFit
+from outlast.frameworks.sklearn_frozen import (
+    TRUSTED,
+    Frozen,
+    UntrustedTypes,
+    freeze,
+    loaded,
+    thaw,
+    untrusted_in,
+)
+from outlast.frameworks.sklearn_parameters import (
+    OF_SCRIPT,
+    estimators,
+    hidden,
+    is_estimator,
+    plain,
+    put_into,
+    without_callbacks,
+)
+from outlast.frameworks.sklearn_rates import NAMES, rates, why_not
+from outlast.frameworks.sklearn_schema import dumped
+from outlast.storage.disk.files import Content
+
+try:
+    import sklearn.metrics
+except ModuleNotFoundError as error:
+    if error.name != "sklearn":
+        raise
+    raise MissingExtra("scikit-learn", extra="sklearn", purpose="outlast.frameworks.sklearn") from error
+
+SKOPS = ".skops"
+
+
+def callbacks(*items: Any, validation_data: Any = None, scoring: Any = None) -> list[Any]:
+    """What ``set_callbacks`` of a ``LogisticRegression`` takes: an iteration of its ``fit`` is an epoch.
+
+    In a loop of one's own with ``partial_fit`` they are not needed: pass the callbacks to
+    ``outlast.Run(folder, callbacks, model=estimator)``, and go through ``run.epochs(...)``.
+
+    A score has scikit-learn's name with ``val_`` before it, ``val_score`` if no ``scoring`` is given.
+    One that begins with ``neg_`` is a loss, too: ``neg_log_loss`` gives ``val_neg_log_loss``,
+    ``val_log_loss`` and ``val_loss``.
+
+    Args:
+        *items: callbacks of ours, or lists of them.
+        validation_data: ``(x, y)``, held out and scored after each iteration.
+        scoring: the name of a scorer of scikit-learn's, several in a list, functions of ``(estimator, x, y)``
+            by name, or such a function; without it the estimator's own ``score``.
+
+    Raises:
+        ArgumentError: one is no callback, or there is no such scorer.
+        CapabilityError: a ``Run`` is among them: L-BFGS cannot be gone on with. Or scikit-learn is older than
+            1.9, and has no callbacks.
+        MissingExtra: scikit-learn is not installed.
+
+    Example:
+        >>> import outlast
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> x, y = load_iris(return_X_y=True)
+        >>> stopping = outlast.EarlyStopping("val_score", patience=1)
+        >>> given = outlast.frameworks.sklearn.callbacks(stopping, validation_data=(x[::2], y[::2]))
+        >>> int(LogisticRegression().set_callbacks(*given).fit(x, y).n_iter_[0]) < 20
+        True
+
+    Source: ``sklearn.callback.FitCallback``.
+    """
+    return [InFit(items, validation_data, scoring)]
+
+
+# Parameters that count when the first batch is trained, and never again.
+_LAYERS = "hidden_layer_sizes"
+_FIXED = (_LAYERS, "n_clusters", "n_components")
+_FIXED_OF_PERCEPTRONS = (
+    *("beta_1", "beta_2", "epsilon", "learning_rate", "momentum", "nesterovs_momentum", "power_t", "solver"),
+)
+
+
+class _Loaded(NamedTuple):
+    """The parameters as a resume has found them, until training begins.
+
+    Args:
+        texts: of the estimator now.
+        made: that were saved.
+        parameters: that were saved.
+    """
+
+    texts: Mapping[str, str]
+    made: Mapping[str, str]
+    parameters: Any
+
+
+class Learned(NamedTuple):
+    """What an estimator knows at one moment.
+
+    Args:
+        attributes: all but the parameters.
+        parameters: that training has changed.
+    """
+
+    attributes: Frozen
+    parameters: Frozen
+
+
+class EstimatorTraining(Training):
+    """An estimator, and those in its parameters.
+
+    Its state is what training has made, and the parameters that training has changed, such as
+    ``n_estimators`` with ``warm_start``. Other parameters come from the code of each start.
+
+    Args:
+        model: the estimator.
+    """
+
+    framework = "this estimator of scikit-learn's"
+    needs_optimizer = False
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self._made = self._texts()  # the parameters as the script has made them
+        self._made_values = {name: one.value for name, one in plain(model).items()}
+        self._left_with: dict[str, str] | None = None  # as a run has left them, if that is known
+        self._loaded: _Loaded | None = None
+        self._checksum: int | None = None  # of what was learned, when an epoch before has ended
+        self._has_told_idle = False
+
+    @cached_property
+    def _trusted(self) -> frozenset[str]:
+        """Asked for by a run before it trains: a file gets no further types by having been trained."""
+        return TRUSTED | untrusted_in(without_callbacks(self.model))
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
+        """A rate only where it acts."""
+        can: set[Capability] = {"weights", "saving", "state"}
+        return frozenset(can | ({"learning_rate"} if rates(self.model) else set()))
+
+    def require(self, capability: Capability, who: str) -> None:
+        if capability != "learning_rate" or rates(self.model):
+            return super().require(capability, who)
+        found = [why_not(one) for one in estimators(self.model).values()]
+        said = sorted(filter(None, found), key=lambda one: "has no learning rate." in one)
+        raise CapabilityError(
+            f"{who} sets the learning rate, which cannot be done here: {said[0]} It can be set in "
+            "SGDClassifier, SGDRegressor, Perceptron, MLPClassifier and MLPRegressor."
+        )
+
+    def direction(self, metric: str) -> Direction | None:
+        """What scikit-learn calls a score is better where it is higher, ``neg_log_loss`` too."""
+        name = metric.removeprefix("val_")
+        return "max" if name == "score" or name in sklearn.metrics.get_scorer_names() else None
+
+    def learning_rates(self) -> dict[str, float]:
+        return {name: one.read() for name, one in rates(self.model).items()}
+
+    def set_learning_rate(self, name: str, value: float) -> None:
+        found = rates(self.model)[name]
+        if found.read() != value:
+            found.set(value)
+
+    def leave(self, *, known: bool = True) -> None:
+        super().leave(known=known)
+        self._left_with = self._texts() if known else None
+
+    def _texts(self) -> dict[str, str]:
+        """The parameters but for rates, as texts."""
+        return {
+            name: one.text
+            for name, one in plain(self.model).items()
+            if name.rpartition("__")[2] not in NAMES or isinstance(one.value, str)
+        }
+
+    def description(self) -> dict[str, str]:
+        return self._texts()
+
+    def watch(self, *, loaded: bool) -> None:
+        self._loaded = None
+
+    def state(self) -> Any:
+        return {
+            "kinds": self._kinds(),
+            "weights": self._frozen().tree(),
+            **self._parameters(),
+            "rates": self.learning_rates(),
+        }
+
+    def _parameters(self) -> dict[str, Any]:
+        """How the script has made the parameters, and those that are otherwise now."""
+        if (
+            self._loaded is not None and self._loaded.texts == self._texts()
+        ):  # the user's are none of the run's
+            return {"made": self._loaded.made, "parameters": self._loaded.parameters}
+        return {"made": self._made, "parameters": self._changed().tree()}
+
+    def _changed(self) -> Frozen:
+        """The parameters that are not as the script has made them."""
+        now, parameters = self._texts(), plain(self.model)
+        return freeze({name: parameters[name].value for name in now if now[name] != self._made.get(name)})
+
+    def settable(self) -> Any:
+        return {"weights": self._frozen().tree()}
+
+    def _kinds(self) -> dict[str, str]:
+        return {name: type(one).__name__ for name, one in estimators(self.model).items()}
+
+    def _frozen(self) -> Frozen:
+        return freeze(self.model, hidden(self.model), self._trusted)
+
+    def check_state(self, state: Any) -> None:
+        if not {"kinds", "weights", "made", "parameters", "rates"} <= set(state):
+            raise RunChanged("what was trained here was no estimator of scikit-learn's: take another folder.")
+        before, now = state["kinds"], self._kinds()
+        if before != now:
+            told = [
+                ", ".join(f"{name} {kind}".strip() for name, kind in one.items()) for one in (before, now)
+            ]
+            raise RunChanged(f"the model is another one: {told[0]} in the run, {told[1]} in this code")
+        self._refuse_without_effect(state["made"])
+        thaw(state["weights"], self._trusted)
+
+    def _refuse_without_effect(self, made: Mapping[str, str]) -> None:
+        told = [
+            f"{name} changed from {made[name]} to {self._made[name]}"
+            for name, one in plain(self.model).items()
+            if made.get(name) != self._made.get(name) and name in made and name in self._made
+            if one.name in _FIXED or (one.name in _FIXED_OF_PERCEPTRONS and hasattr(one.owner, _LAYERS))
+        ]
+        if told:
+            raise RunChanged(f"{', '.join(told)}, which has no effect on an estimator that was trained")
+
+    def load_state(self, state: Any) -> None:
+        put_into(self.model, thaw(state["weights"], self._trusted), generators=True)
+        theirs = self._set_by_user(state["made"])
+        parameters = plain(self.model)
+        for name, value in thaw(state["parameters"]).items():
+            if name in parameters and name not in theirs:
+                parameters[name].put(value)
+        for name, rate in state["rates"].items():
+            self.set_learning_rate(name, rate)
+        self._loaded = _Loaded(self._texts(), state["made"], state["parameters"])
+
+    def _set_by_user(self, made: Mapping[str, str]) -> set[str]:
+        """The parameters that the script makes otherwise now, or that were set since a run has ended."""
+        found = {name for name, text in self._made.items() if made.get(name) != text}
+        if self._left_with is not None:
+            found |= {name for name, text in self._texts().items() if self._left_with.get(name) != text}
+        return found
+
+    def taken_over(self, parts: Collection[Any]) -> str:
+        """Tells once that an epoch has taught the estimator nothing: another one is trained."""
+        found = self._frozen()
+        before, self._checksum = self._checksum, _checksum(found)
+        others = any(is_estimator(one) for one in parts)
+        if self._has_told_idle or others or before != self._checksum:
+            return ""
+        self._has_told_idle = True
+        return (
+            f"In this epoch the {type(self.model).__name__} that the Run has did not change. If another one "
+            "is trained, such as a copy or a clone, that one is not saved, and a resume is not exact: train "
+            "the object that was passed, Run(..., model=model), or pass the other one as a part, too."
+        )
+
+    def takes_any_shape(self, name: str) -> bool:
+        return True
+
+    def _copied_weights(self) -> Snapshot:
+        return Snapshot(Learned(self._frozen(), self._changed()))
+
+    def restore_weights(self, snapshot: Snapshot) -> None:
+        """Put what was trained back; rates and random generators stay as they are."""
+        now = self.learning_rates()
+        put_into(self.model, thaw(snapshot.weights.attributes.tree(), self._trusted), generators=False)
+        then = {**self._made_values, **thaw(snapshot.weights.parameters.tree())}
+        parameters, texts = plain(self.model), self._texts()
+        for name in (name for name in texts if name in then):
+            parameters[name].put(then[name])
+        for name, rate in now.items():
+            self.set_learning_rate(name, rate)
+
+    def weights_to_arrays(self, snapshot: Snapshot) -> list[tuple[str, Any]]:
+        pairs = zip(Learned._fields, snapshot.weights, strict=True)
+        return [(f"{piece}/{name}", array) for piece, one in pairs for name, array in one.named_arrays()]
+
+    def weights_from_arrays(self, pairs: Sequence[tuple[str, Any]]) -> Snapshot:
+        found: dict[str, list[tuple[str, Any]]] = {piece: [] for piece in Learned._fields}
+        for name, array in pairs:
+            piece, _, rest = name.partition("/")
+            found[piece].append((rest, array))
+        return Snapshot(Learned(**{piece: Frozen.of_arrays(one) for piece, one in found.items()}))
+
+    def suffixes(self, weights_only: bool) -> tuple[str, ...]:
+        return (SKOPS,)
+
+    def check_saving(self, weights_only: bool) -> None:
+        try:
+            loaded(dumped(without_callbacks(self.model)), self._trusted)
+        except DamagedFile as error:
+            raise CapabilityError(
+                f"A file of this {type(self.model).__name__} could not be read again: {error}. A function in "
+                "its parameters must have a name in a module: write def instead of lambda."
+            ) from error
+
+    def saving(self, weights_only: bool) -> EstimatorSave:
+        return EstimatorSave(self.model)
+
+    def load_file(self, path: str) -> Any:
+        return _read(path, self._trusted)
+
+
+@dataclass(frozen=True)
+class EstimatorSave:
+    """Writes an estimator; read it with ``skops.io.load(path, trusted=...)``.
+
+    Args:
+        model: the estimator.
+    """
+
+    model: Any
+
+    def capture(self) -> Callable[[str], object]:
+        """Take the estimator now, write it later."""
+        return Content(dumped(without_callbacks(self.model)))
+
+    def write(self, path: str) -> None:
+        """Write it while training waits."""
+        self.capture()(path)
+
+
+class FitTraining(EstimatorTraining):
+    """A ``fit`` of scikit-learn's own, which is under way.
+
+    Attributes:
+        fitted: a copy of the estimator, as if the fit had ended after the iteration at hand.
+    """
+
+    framework = "scikit-learn's fit"
+    _fitted: Any = None
+
+    @property
+    def model(self) -> Any:
+        return super().model if self._fitted is None else self._fitted
+
+    @property
+    def fitted(self) -> Any:
+        return self._fitted
+
+    @fitted.setter
+    def fitted(self, estimator: Any) -> None:
+        for name in OF_SCRIPT if estimator is not None else ():
+            vars(estimator).pop(name, None)
+        self._fitted = estimator
+
+    def restore_weights(self, snapshot: Snapshot) -> None:
+        """Put back what an iteration has learned; how many there were is counted by scikit-learn."""
+        best = thaw(snapshot.weights.attributes.tree(), self._trusted)
+        for name, value in vars(best).items():
+            if name.endswith("_") and not name.endswith("__"):
+                setattr(super().model, name, value)
+
+
+def training(model: Any, optimizer: Any = None) -> Training:
+    """What is trained.
+
+    Raises:
+        ArgumentError: it is no estimator, or an optimizer was given.
+    """
+    if not is_estimator(model):
+        raise ArgumentError(f"model must be an estimator of scikit-learn's, but is a {type(model).__name__}.")
+    if optimizer:
+        raise ArgumentError("An estimator of scikit-learn's has its optimizer inside: leave out optimizer=.")
+    return (FitTraining if hasattr(model, "_callback_fit_ctx") else EstimatorTraining)(model)
+
+
+def control(model: Any) -> Control:
+    """A loop of the user's own."""
+    return Control(model)
+
+
+def _checksum(frozen: Frozen) -> int:
+    found = zlib.crc32(repr(sorted(frozen.texts.items())).encode())
+    for _, array in sorted(frozen.arrays.items()):
+        found = zlib.crc32(array.tobytes(), found)
+    return found
+
+
+def load(path: str) -> Any:
+    """The estimator of a file that a run saved.
+
+    Raises:
+        CapabilityError: it has types that are not trusted.
+        DamagedFile: it is not what a run saved.
+    """
+    return _read(path, TRUSTED)
+
+
+def _read(path: str, trusted: Collection[str]) -> Any:
+    archives.check(path)
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return loaded(data, trusted)
+    except DamagedFile as error:
+        raise DamagedFile(f"{path} is damaged: {error}", path=path) from error
+    except UntrustedTypes as error:
+        raise CapabilityError(
+            f"{path} holds objects of types that are not trusted: {error}. If you trust them, "
+            "skops.io.load(path, trusted=[...]) loads the file."
+        ) from error

@@ -1,0 +1,34 @@
+"""Estimators of scikit-learn's as parts of a run, such as a scaler beside the model; no ``state_dict()``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from outlast.core.asking import has
+from outlast.frameworks.base import find_training
+
+
+def is_part(thing: Any) -> bool:
+    """Whether it is an estimator that is saved as a model is; those of other packages may be none."""
+    base = sys.modules.get("sklearn.base")
+    if base is None or not isinstance(thing, base.BaseEstimator) or has(thing, "state_dict"):
+        return False
+    return type(find_training(thing)).__module__ == "outlast.frameworks.sklearn"
+
+
+def state_of(part: Any) -> dict[str, Any]:
+    """Its state, as that of a model."""
+    state: dict[str, Any] = find_training(part).state()
+    return state
+
+
+def load(part: Any, state: Mapping[str, Any]) -> None:
+    """Put back what :func:`state_of` gave.
+
+    Raises:
+        RunChanged: it is another estimator.
+    """
+    find_training(part).check_state(state)
+    find_training(part).load_state(state)
