@@ -1,4 +1,4 @@
-"""Loops of one's own, in PyTorch, JAX and scikit-learn, and those of XGBoost and LightGBM, killed for real."""
+"""Loops in PyTorch, JAX and scikit-learn, and those of XGBoost and LightGBM, killed for real."""
 
 from __future__ import annotations
 
