@@ -40,8 +40,11 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 }
 
 # Package of a model's class -> module here with its `training` and `control`. Keras comes first: on its
-# torch backend a Keras model is a torch module too.
-_FRAMEWORKS = {"keras": "keras", "tf_keras": "keras", "torch": "torch", "xgboost": "xgboost"}
+# torch backend a Keras model is a torch module too. So is a LightningModule, too, wherever it is trained.
+_FRAMEWORKS = {
+    **{"keras": "keras", "tf_keras": "keras", "lightning": "lightning", "pytorch_lightning": "lightning"},
+    **{"torch": "torch", "xgboost": "xgboost"},
+}
 
 # Endings of model files -> module here with their `load`.
 _FILES = {
@@ -51,7 +54,7 @@ _FILES = {
 }
 
 # Packages whose versions are noted in a run, if they are imported.
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost")
+PACKAGES = ("keras", "jax", "torch", "lightning", "tensorflow", "xgboost")
 
 
 @dataclass(frozen=True)

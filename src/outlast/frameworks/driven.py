@@ -8,7 +8,7 @@ between two of them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -45,7 +45,7 @@ class Driven:
                 "outlast.Run(folder, [outlast.EarlyStopping(), outlast.CSVLogger()]), and pass that alone."
             )
         self._epochs: int | None = None
-        self._is_under_way = False
+        self._is_under_way = self._marks_batches = False
         self.next_epoch = 0
 
     @property
@@ -135,12 +135,18 @@ class Driven:
                     f"evaluated: pass {argument}."
                 )
 
-    def begin(self, model: Any, epochs: int | None) -> None:
+    @property
+    def run(self) -> Any:
+        """The run that saves the training; None if there is none."""
+        return next((host for host in self._hosts if getattr(host, "folder", None) is not None), None)
+
+    def begin(self, model: Any, epochs: int | None, *, marks_batches: bool = False) -> None:
         """Begin a training, where a run was left if there is one.
 
         Args:
             model: that is trained; afterwards it is as it was saved.
             epochs: in all, those of earlier starts included; None if nobody knows.
+            marks_batches: the loop has batches, and a run fetches them.
 
         Raises:
             UsageError: the training before has not ended, or it is one of many that a search makes.
@@ -155,11 +161,12 @@ class Driven:
             raise UsageError(
                 "A Run is in a second training before the first has ended: give each a Run of its own."
             )
-        first, self._epochs, self._is_under_way = START, epochs, True
+        first, self._epochs, self._is_under_way, self._marks_batches = START, epochs, True, marks_batches
         for host in self._hosts:
             host.set_model(model)
             host.set_params({"epochs": epochs, "steps": None, "verbose": 0})
-            host.on_train_begin()
+            begin = host.begin_marked if self._is_marked(host) else host.on_train_begin
+            begin()
             first = max(first, getattr(host.control, "position", START))
         self.next_epoch = first.next_epoch
 
@@ -171,13 +178,59 @@ class Driven:
     def begin_epoch(self) -> None:
         """The loop begins the next epoch."""
         for host in self._hosts:
-            host.on_epoch_begin(self.next_epoch)
+            begin = host.begin_marked_epoch if self._is_marked(host) else host.on_epoch_begin
+            begin(self.next_epoch)
+
+    def _is_marked(self, host: Any) -> bool:
+        return self._marks_batches and host is self.run
+
+    def begin_batch(self, batch: int) -> None:
+        """The loop begins a batch of the epoch, from 0."""
+        for host in self._hosts:
+            if (hear := host._hook("on_train_batch_begin")) is not None:
+                hear(batch, {})
+
+    def end_batch(self, batch: int, logs: Callable[[], Mapping[str, Any]]) -> None:
+        """The batch has ended; ``logs`` gives what there is of it, and is asked if somebody hears."""
+        hearing = [hear for host in self._hosts if (hear := host._hook("on_train_batch_end")) is not None]
+        found = logs() if hearing else {}
+        for hear in hearing:
+            hear(batch, dict(found))
+
+    def begin_validation(self) -> None:
+        """A validation begins."""
+        for host in self._hosts:
+            host.on_test_begin()
+
+    def end_validation_batch(self) -> None:
+        """A batch of it has ended: a signal may end the training here."""
+        if self.run is not None:
+            self.run.safe_point()
+
+    def end_validation(self) -> None:
+        """It has ended."""
+        for host in self._hosts:
+            host.on_test_end()
 
     def end_epoch(self, logs: Mapping[str, Any]) -> None:
         """The epoch has ended; every callback hears of it, even if one asks for the end."""
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         for host in self._hosts:
+            if self._is_marked(host):
+                host.end_marked_batches()
             host.on_epoch_end(epoch, dict(logs))
+
+    def ends_with_epoch(self) -> None:
+        """The loop ends with the epoch at hand, as it was asked to: that is all there is to train."""
+        self._epochs = self.next_epoch + 1
+        for host in self._hosts:
+            host.set_params({**(host.params or {}), "epochs": self._epochs})
+
+    def leave(self) -> None:
+        """An error has ended the loop."""
+        self._is_under_way = False
+        if self.run is not None:
+            self.run.leave()
 
     def end(self) -> None:
         """The training has ended; by somebody else, if epochs are left and no callback asked for it."""

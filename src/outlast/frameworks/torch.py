@@ -125,7 +125,7 @@ class TorchTraining(Training):
     def sets_rates_anew(self, scheduler: Any) -> bool:
         """Whether a scheduler's next rates are the same when those now are halved: ``StepLR`` multiplies."""
         inner = getattr(scheduler, "_schedulers", None) or [scheduler]  # of SequentialLR and ChainedScheduler
-        return any(hasattr(one, "get_lr") and _ignores_rates(one) for one in inner)
+        return any(hasattr(one, "get_lr") and ignores_rates(one) for one in inner)
 
     def _groups(self) -> dict[str, dict[str, Any]]:
         groups: dict[str, dict[str, Any]] = {}
@@ -419,8 +419,15 @@ class _StateWriter:
                 raise
 
 
-def _ignores_rates(scheduler: Any) -> bool:
-    """Ask a copy of the scheduler for its next rates, with groups in place of the optimizer's."""
+def ignores_rates(scheduler: Any, scaled: Collection[str] = ()) -> bool:
+    """Whether a scheduler's next rates are the same when those in force are halved.
+
+    A copy of the scheduler is asked, with groups in place of the optimizer's.
+
+    Args:
+        scheduler: of PyTorch's.
+        scaled: names of lists of rates in it that are halved, too.
+    """
     probe = copy.copy(scheduler)
     groups = [{k: v for k, v in group.items() if k != "params"} for group in scheduler.optimizer.param_groups]
     probe.optimizer = SimpleNamespace(param_groups=groups, defaults=scheduler.optimizer.defaults)
@@ -430,6 +437,9 @@ def _ignores_rates(scheduler: Any) -> bool:
             rates = [float(rate) for rate in probe.get_lr()]
             for group in groups:
                 group["lr"] = group["lr"] / 2
+            for name in scaled:
+                if rates_there := asked(probe, name):
+                    setattr(probe, name, [one / 2 for one in rates_there])
             return rates == [float(rate) for rate in probe.get_lr()] and any(rates)
     except Exception:  # of a schedule that is over, or of a class of the user's: the first cut will tell
         return False
