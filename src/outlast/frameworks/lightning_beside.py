@@ -1,0 +1,82 @@
+"""What stands beside a module in a ``Trainer``: other callbacks, the data module, the precision's scaler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from outlast.core.asking import asked
+
+_OURS = __name__.partition(".")[0]
+# They act on the weights, and keep what they need where no state_dict has it.
+_NOT_KEPT = ("StochasticWeightAveraging", "BaseFinetuning", "ModelPruning")
+
+
+def others(trainer: Any) -> list[Any]:
+    """The callbacks that are not outlast's."""
+    return [one for one in trainer.callbacks if not type(one).__module__.startswith(f"{_OURS}.")]
+
+
+def lists(trainer: Any) -> list[Any]:
+    """What hears of the training for outlast."""
+    return [one for one in trainer.callbacks if hasattr(one, "outer")]
+
+
+def stateful(trainer: Any) -> dict[str, Any]:
+    """What has a state of its own, by name, as Lightning's own checkpoints have it."""
+    found = {f"callback {one.state_key}": one for one in others(trainer) if _has_own(one, "state_dict")}
+    if trainer.datamodule is not None and _has_own(trainer.datamodule, "state_dict"):
+        found["the data module"] = trainer.datamodule
+    if trainer.precision_plugin.state_dict():
+        found["the precision's scaler"] = trainer.precision_plugin
+    return found
+
+
+def watched(trainer: Any) -> Sequence[Any]:
+    """The callbacks of the user's own whose state nobody saves."""
+    return [one for one in others(trainer) if not _is_theirs(type(one)) and not _has_own(one, "state_dict")]
+
+
+def inexact_beside(trainer: Any) -> list[str]:
+    """What of them a resume cannot make identical, in phrases."""
+    return [*_inexact(trainer)]
+
+
+def _inexact(trainer: Any) -> Iterator[str]:
+    for one in others(trainer):
+        if any(kind.__name__ in _NOT_KEPT for kind in type(one).__mro__):
+            yield f"what {type(one).__name__} has done to the training is not saved: leave it out"
+        elif _has_own(one, "on_save_checkpoint"):
+            yield (
+                f"what {type(one).__name__} puts into Lightning's checkpoints is not saved: give it a "
+                "state_dict() and a load_state_dict()"
+            )
+    if _has_own(trainer.lightning_module, "on_save_checkpoint"):
+        yield (
+            f"what {type(trainer.lightning_module).__name__}.on_save_checkpoint adds is not saved: make it "
+            "a buffer, self.register_buffer(name, torch.tensor(value)), or keep it in a callback with a "
+            "state_dict()"
+        )
+    if trainer.reload_dataloaders_every_n_epochs > 1:
+        yield (
+            "the loaders of an epoch were made in an earlier one, by the epoch of then, and are made in the "
+            "epoch of now after a resume: take reload_dataloaders_every_n_epochs=1, or make them alike"
+        )
+
+
+def _has_own(thing: Any, name: str) -> bool:
+    """Whether a class other than Lightning's most general ones has a method."""
+    owner = next((kind for kind in type(thing).__mro__ if name in vars(kind)), None)
+    return owner is not None and owner.__name__ not in _GENERAL
+
+
+_GENERAL = frozenset(
+    (
+        *("Callback", "CheckpointHooks", "LightningDataModule", "LightningModule"),
+        *("Module", "_DeviceDtypeModuleMixin"),
+    )
+)
+
+
+def _is_theirs(kind: type) -> bool:
+    return str(asked(kind, "__module__", "")).partition(".")[0] in ("lightning", "pytorch_lightning")
