@@ -37,8 +37,8 @@ def callbacks(*items: Any) -> list[Any]:
     """What ``Trainer(callbacks=...)`` takes.
 
     They hear of an epoch when it has ended, behind all other callbacks and the module itself, and see
-    everything that was logged in it, by the names of ``self.log``. ``loss`` is ``train_loss`` where nothing is
-    logged as ``loss``. The sanity check, ``trainer.validate`` and ``trainer.test`` are not heard.
+    everything that was logged in it, by the names of ``self.log``. ``loss`` is ``train_loss`` where nothing
+    is logged as ``loss``. The sanity check, ``trainer.validate`` and ``trainer.test`` are not heard.
 
     In a ``Run`` the same ``trainer.fit`` goes on where a killed one was, with no ``ckpt_path``.
 

@@ -29,6 +29,7 @@ def handed_on(trainer: Any, fetch: Fetch | None) -> None:
     class Combined(combined.CombinedLoader):  # type: ignore[misc, name-defined]
         def __iter__(self) -> Iterator[Any]:
             self._iterator = combined._SUPPORTED_MODES[self._mode]["iterator"](self.flattened, self._limits)
+            assert fetch is not None
             return _batches(self, fetch)
 
         def begin_theirs(self) -> Any:

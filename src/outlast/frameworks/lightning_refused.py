@@ -34,7 +34,8 @@ def _refuse_ranks(trainer: Any, driven: Driven) -> None:
     if who:
         raise CapabilityError(
             f"{who} cannot write from {trainer.world_size} processes yet: train in one, "
-            "Trainer(devices=1, num_nodes=1). EarlyStopping, ReduceLROnPlateau, History and the like act in all."
+            "Trainer(devices=1, num_nodes=1). EarlyStopping, ReduceLROnPlateau, History and the like act in "
+            "all of them."
         )
 
 

@@ -15,6 +15,7 @@ from outlast.frameworks.tensors import stored, to_tensors
 from outlast.frameworks.torch import TorchTraining, ignores_rates
 
 _OURS = "lightning"  # in the state, beside what PyTorch has
+_SCALED = ("base_lrs", "max_lrs")  # what schedulers compute rates from; the latter is CyclicLR's
 
 
 def is_fitted(model: Any) -> bool:
@@ -121,7 +122,7 @@ def _inner(scheduler: Any) -> list[Any]:
 def _scale(scheduler: Any, group: Any, factor: float) -> None:
     """Scale the rates of a group that a scheduler computes the next ones from."""
     for one in _inner(scheduler):
-        for name in ("base_lrs", "max_lrs"):  # the latter of CyclicLR
+        for name in _SCALED:
             rates = asked(one, name)
             for index, known in enumerate(one.optimizer.param_groups):
                 if known is group and rates is not None:
