@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import Any
 
 from outlast.exceptions import MissingExtra
-from outlast.frameworks import lightning_loops as loops
 from outlast.frameworks import torch as torch_loop
-from outlast.frameworks.base import Control, Training
+from outlast.frameworks.base import Control, Training, find_training
 from outlast.frameworks.driven import Driven, MadeAgain
 from outlast.frameworks.lightning_data import handed_on
+from outlast.frameworks.lightning_loops import Place
 from outlast.frameworks.lightning_refused import refuse
 from outlast.frameworks.lightning_training import LightningControl, LightningTraining, is_fitted
 
@@ -121,7 +121,7 @@ class Heard:
     def __init__(self, outer: Outlast, driven: Driven) -> None:
         self.outer, self._driven = outer, driven
         self._is_begun = False
-        self._before: Mapping[str, Any] = {}  # the metrics when the epoch began
+        self._place = Place()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Before data are asked for: a run takes the batches as in a loop of one's own."""
@@ -143,9 +143,11 @@ class Heard:
             )
             return
         total = trainer.fit_loop.max_epochs
+        self._place = find_training(pl_module).place
+        self._place.forget()
         self._driven.begin(pl_module, None if total in (-1, None) else total, marks_batches=True)
         self._is_begun = True
-        loops.begin_next_epoch(trainer)
+        self._place.begin_fit(trainer)
         if self._run(trainer) is None:
             self._driven.next_epoch = trainer.current_epoch
         if self._driven.has_ended:
@@ -154,7 +156,7 @@ class Heard:
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin an epoch."""
         if self._is_begun:
-            self._before = dict(trainer.callback_metrics)
+            self._place.begin_epoch(trainer)
             self._driven.begin_epoch()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -191,16 +193,9 @@ class Heard:
             return
         if _is_at_max_steps(trainer):
             self._driven.ends_with_epoch()
-        self._driven.end_epoch(named(self._logged(trainer)))
+        with self._place.ending(trainer):
+            self._driven.end_epoch(named(self._place.logged(trainer)))
         self._agree(trainer)
-
-    def _logged(self, trainer: Any) -> dict[str, Any]:
-        """What was logged in the epoch: Lightning keeps what was logged in one before, too."""
-        return {
-            name: value
-            for name, value in trainer.callback_metrics.items()
-            if value is not self._before.get(name)
-        }
 
     def _agree(self, trainer: Any) -> None:
         """Have all ranks stop if one wants to."""

@@ -9,7 +9,7 @@ from outlast.core.asking import asked
 from outlast.core.run_state import START, Moment, Position
 from outlast.exceptions import RunChanged
 from outlast.frameworks import lightning_loops as loops
-from outlast.frameworks.base import Control
+from outlast.frameworks.base import Control, find_training
 from outlast.frameworks.lightning_beside import inexact_beside, stateful, watched
 from outlast.frameworks.tensors import stored, to_tensors
 from outlast.frameworks.torch import TorchTraining, ignores_rates
@@ -29,6 +29,9 @@ class LightningTraining(TorchTraining):
 
     Args:
         model: the module.
+
+    Attributes:
+        place: where Lightning's loops are.
     """
 
     framework = "Lightning"
@@ -37,6 +40,7 @@ class LightningTraining(TorchTraining):
     def __init__(self, model: Any) -> None:
         found = model.trainer.optimizers
         super().__init__(model, found[0] if len(found) == 1 else list(found))
+        self.place = loops.Place()
 
     @property
     def _trainer(self) -> Any:
@@ -68,7 +72,7 @@ class LightningTraining(TorchTraining):
 
     def _beside(self) -> dict[str, Any]:
         return {
-            "loops": loops.saved(self._trainer),
+            "loops": self.place.saved(self._trainer),
             "parts": {name: one.state_dict() for name, one in stateful(self._trainer).items()},
         }
 
@@ -94,7 +98,7 @@ class LightningTraining(TorchTraining):
         saved = to_tensors(state[_OURS], kept, live=self._beside() if kept["types"] else None)
         for name, one in stateful(self._trainer).items():
             one.load_state_dict(saved["parts"][name])
-        loops.put_back(self._trainer, saved["loops"])
+        self.place.put_back(self._trainer, saved["loops"])
 
     # What is said of a resume.
 
@@ -141,8 +145,9 @@ class LightningControl(Control):
 
     @property
     def random_moment(self) -> Moment:  # type: ignore[override]
-        """When an epoch begins; before, where the epoch begins with making the loaders again."""
-        return Moment.TRAIN_BEGIN if loops.reloads(self._trainer) else Moment.EPOCH_BEGIN
+        training = find_training(self._loop_model)
+        waits = isinstance(training, LightningTraining) and training.place.random_waits
+        return Moment.EPOCH_BEGIN if waits else Moment.TRAIN_BEGIN
 
     def begin(self) -> None:
         super().begin()
