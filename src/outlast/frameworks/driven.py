@@ -197,10 +197,16 @@ class Driven:
         for hear in hearing:
             hear(batch, dict(found))
 
-    def begin_validation(self) -> None:
-        """A validation begins."""
+    def begin_validation(self, loaders: Collection[Any] = ()) -> None:
+        """A validation begins, which goes through these loaders."""
+        self.meet_validation(loaders)
         for host in self._hosts:
             host.on_test_begin()
+
+    def meet_validation(self, loaders: Collection[Any]) -> None:
+        """Validations will go through these loaders."""
+        if self.run is not None:
+            self.run.begin_fetched_validation(loaders)
 
     def end_validation_batch(self) -> None:
         """A batch of it has ended: a signal may end the training here."""

@@ -17,7 +17,7 @@ from outlast.exceptions import MissingExtra
 from outlast.frameworks import torch as torch_loop
 from outlast.frameworks.base import Control, Training, find_training
 from outlast.frameworks.driven import Driven, MadeAgain
-from outlast.frameworks.lightning_data import handed_on
+from outlast.frameworks.lightning_data import begin_again, handed_on, refuse_inside, validation_loaders
 from outlast.frameworks.lightning_loops import Place
 from outlast.frameworks.lightning_refused import refuse
 from outlast.frameworks.lightning_training import LightningControl, LightningTraining, is_fitted
@@ -127,8 +127,7 @@ class Heard:
         """Before data are asked for: a run takes the batches as in a loop of one's own."""
         self._is_begun = False
         refuse(trainer, self._driven)
-        run = self._run(trainer)
-        handed_on(trainer, None if run is None else run.fetched)
+        handed_on(trainer, self._run(trainer))
 
     def _run(self, trainer: Any) -> Any:
         """The run that saves this training; None if there is none."""
@@ -143,12 +142,18 @@ class Heard:
             )
             return
         total = trainer.fit_loop.max_epochs
-        self._place = find_training(pl_module).place
+        run = self._run(trainer)
+        if run is not None and run.saves_inside:
+            refuse_inside(trainer)
+        training = find_training(pl_module)
+        assert isinstance(training, LightningTraining)
+        self._place = training.place
         self._place.forget()
         self._driven.begin(pl_module, None if total in (-1, None) else total, marks_batches=True)
         self._is_begun = True
         self._place.begin_fit(trainer)
-        if self._run(trainer) is None:
+        self._driven.meet_validation(validation_loaders(trainer))
+        if run is None:
             self._driven.next_epoch = trainer.current_epoch
         if self._driven.has_ended:
             trainer.should_stop = True
@@ -158,6 +163,8 @@ class Heard:
         if self._is_begun:
             self._place.begin_epoch(trainer)
             self._driven.begin_epoch()
+            if self._driven.run is not None:
+                begin_again(trainer)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Begin a batch."""
@@ -175,7 +182,7 @@ class Heard:
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """A validation begins."""
         if self._is_begun and not trainer.sanity_checking:
-            self._driven.begin_validation()
+            self._driven.begin_validation(validation_loaders(trainer))
 
     def on_validation_batch_end(self, trainer: Any, *args: Any, **others: Any) -> None:
         """A batch of it ends: a signal may end the training here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from outlast.core.asking import asked
@@ -10,6 +10,8 @@ from outlast.core.asking import asked
 _OURS = __name__.partition(".")[0]
 # They act on the weights, and keep what they need where no state_dict has it.
 _NOT_KEPT = ("StochasticWeightAveraging", "BaseFinetuning", "ModelPruning")
+# They remember paths and times, which are others in each start.
+_OURS_TOO = {"ModelCheckpoint": "ModelCheckpoint", "Timer": "TimeLimit"}
 
 
 def others(trainer: Any) -> list[Any]:
@@ -24,7 +26,7 @@ def lists(trainer: Any) -> list[Any]:
 
 def stateful(trainer: Any) -> dict[str, Any]:
     """What has a state of its own, by name, as Lightning's own checkpoints have it."""
-    found = {f"callback {one.state_key}": one for one in others(trainer) if _has_own(one, "state_dict")}
+    found = {f"callback {one.state_key}": one for one in others(trainer) if _is_kept(one)}
     if trainer.datamodule is not None and _has_own(trainer.datamodule, "state_dict"):
         found["the data module"] = trainer.datamodule
     if trainer.precision_plugin.state_dict():
@@ -44,8 +46,10 @@ def inexact_beside(trainer: Any) -> list[str]:
 
 def _inexact(trainer: Any) -> Iterator[str]:
     for one in others(trainer):
-        if any(kind.__name__ in _NOT_KEPT for kind in type(one).__mro__):
+        if _known(one, _NOT_KEPT):
             yield f"what {type(one).__name__} has done to the training is not saved: leave it out"
+        elif (kind := _known(one, _OURS_TOO)) and getattr(one, "monitor", kind) is not None:
+            yield f"the state of {kind} is not saved: use outlast.{_OURS_TOO[kind]}"
         elif _has_own(one, "on_save_checkpoint"):
             yield (
                 f"what {type(one).__name__} puts into Lightning's checkpoints is not saved: give it a "
@@ -62,6 +66,15 @@ def _inexact(trainer: Any) -> Iterator[str]:
             "the loaders of an epoch were made in an earlier one, by the epoch of then, and are made in the "
             "epoch of now after a resume: take reload_dataloaders_every_n_epochs=1, or make them alike"
         )
+
+
+def _is_kept(callback: Any) -> bool:
+    return _has_own(callback, "state_dict") and not _known(callback, [*_NOT_KEPT, *_OURS_TOO])
+
+
+def _known(callback: Any, names: Collection[str]) -> str:
+    """Which of these it is, or derives from."""
+    return next((kind.__name__ for kind in type(callback).__mro__ if kind.__name__ in names), "")
 
 
 def _has_own(thing: Any, name: str) -> bool:

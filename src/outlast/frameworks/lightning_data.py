@@ -7,19 +7,19 @@ makes a resume point where Lightning asks for the next batch, when all is done w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-Fetch = Callable[[Iterable[Any]], Iterator[Any]]
+from outlast.exceptions import UsageError
 
 
-def handed_on(trainer: Any, fetch: Fetch | None) -> None:
-    """Have the batches of a fit come through a function.
+def handed_on(trainer: Any, run: Any) -> None:
+    """Have the batches of a fit come through a run.
 
     Args:
         trainer: whose fit begins.
-        fetch: gives the batches of an iterable; None to leave them to Lightning.
+        run: that saves it; None to leave the batches to Lightning.
     """
     loop = trainer.fit_loop
     package = type(loop).__module__.rpartition(".loops.")[0]
@@ -29,8 +29,7 @@ def handed_on(trainer: Any, fetch: Fetch | None) -> None:
     class Combined(combined.CombinedLoader):  # type: ignore[misc, name-defined]
         def __iter__(self) -> Iterator[Any]:
             self._iterator = combined._SUPPORTED_MODES[self._mode]["iterator"](self.flattened, self._limits)
-            assert fetch is not None
-            return _batches(self, fetch)
+            return _batches(self, run)
 
         def begin_theirs(self) -> Any:
             """Begin as Lightning's own loader does."""
@@ -43,17 +42,54 @@ def handed_on(trainer: Any, fetch: Fetch | None) -> None:
                 return Combined(found.iterables, found._mode)
             return Combined(found, "max_size_cycle")
 
-    kind = theirs if fetch is None else Source
+    kind = theirs if run is None else Source
     loop._data_source = kind(loop._data_source.instance, loop._data_source.name)
 
 
-def _batches(combined: Any, fetch: Fetch) -> Iterator[Any]:
-    """The batches, each with its number and that of its loader."""
+def begin_again(trainer: Any) -> None:
+    """An epoch has begun: fetch ahead as Lightning does where nobody knows how many batches there are.
+
+    It does so itself in every epoch but the first, before which it has tried.
+    """
+    fetcher = trainer.fit_loop._data_fetcher
+    if fetcher.length is None and trainer.current_epoch == 0:
+        iter(fetcher)
+
+
+def refuse_inside(trainer: Any) -> None:
+    """Refuse to go on inside an epoch where Lightning or the module fetches ahead of the training.
+
+    Raises:
+        UsageError: one of them does.
+    """
+    fetcher = trainer.fit_loop._data_fetcher
+    reason = ""
+    if fetcher.length is None:
+        reason = "Lightning fetches a batch ahead where a loader has no length"
+    if type(fetcher).__name__ == "_DataLoaderIterDataFetcher":
+        reason = "training_step(self, dataloader_iter) fetches its batches itself"
+    if reason:
+        raise UsageError(
+            f"save_every makes resume points inside an epoch, but {reason}, so that nobody knows which "
+            'batches are trained: leave out save_every, or pass "epoch".'
+        )
+
+
+def validation_loaders(trainer: Any) -> list[Any]:
+    """The loaders of the validation, as far as they are made."""
+    combined = trainer.fit_loop.epoch_loop.val_loop._combined_loader
+    return [] if combined is None else [*combined.flattened]
+
+
+def _batches(combined: Any, run: Any) -> Iterator[Any]:
+    """The batches, each with its number and that of its loader; none before the first epoch has begun."""
+    if not run.may_fetch:
+        return
     if len(combined.flattened) == 1 and combined.iterables is combined.flattened[0]:
-        for index, batch in enumerate(fetch(combined.flattened[0])):
+        for index, batch in enumerate(run.fetched(combined.flattened[0])):
             yield batch, index, 0
         return
-    yield from fetch(SideBySide(combined))
+    yield from run.fetched(SideBySide(combined))
 
 
 class SideBySide:

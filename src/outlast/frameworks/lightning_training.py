@@ -9,6 +9,7 @@ from outlast.core.asking import asked
 from outlast.core.run_state import START, Moment, Position
 from outlast.exceptions import RunChanged
 from outlast.frameworks import lightning_loops as loops
+from outlast.frameworks import modules
 from outlast.frameworks.base import Control, find_training
 from outlast.frameworks.lightning_beside import inexact_beside, stateful, watched
 from outlast.frameworks.tensors import stored, to_tensors
@@ -73,6 +74,7 @@ class LightningTraining(TorchTraining):
     def _beside(self) -> dict[str, Any]:
         return {
             "loops": self.place.saved(self._trainer),
+            "torchmetrics": {name: _of_metric(one) for name, one in modules.metrics(self.model).items()},
             "parts": {name: one.state_dict() for name, one in stateful(self._trainer).items()},
         }
 
@@ -99,6 +101,9 @@ class LightningTraining(TorchTraining):
         for name, one in stateful(self._trainer).items():
             one.load_state_dict(saved["parts"][name])
         self.place.put_back(self._trainer, saved["loops"])
+        for name, one in modules.metrics(self.model).items():
+            for attribute, value in saved["torchmetrics"].get(name, {}).items():
+                setattr(one, attribute, value)
 
     # What is said of a resume.
 
@@ -110,12 +115,20 @@ class LightningTraining(TorchTraining):
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         return [*super().inexact(params), *inexact_beside(self._trainer)]
 
+    def _saves(self, attribute: str) -> bool:
+        return attribute.rpartition(".")[0] in modules.metrics(self.model)
+
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         wrapped = self._trainer.strategy._lightning_optimizers
         return super().unsaved([*parts, *loops.schedulers(self._trainer), *wrapped])
 
     def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
         return super().changed(parts, inside=inside)
+
+
+def _of_metric(metric: Any) -> dict[str, Any]:
+    """What a metric of torchmetrics has summed up so far; it leaves that out of its state dict."""
+    return {**metric.metric_state, "_update_count": metric._update_count, "_computed": None}
 
 
 def _inner(scheduler: Any) -> list[Any]:

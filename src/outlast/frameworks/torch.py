@@ -254,9 +254,14 @@ class TorchTraining(Training):
             if modules.is_module(module):
                 known = self._attributes.setdefault(prefix, Attributes())
                 unsaved = modules.unsaved(module, known.changed(modules.attributes(module)))
+                unsaved = [name for name in unsaved if prefix or not self._saves(name)]
                 names += [f"{prefix}{name}" for name in unsaved]
                 ways |= {modules.way_to_save(module, name) for name in unsaved}
         return told(names, "; ".join(sorted(ways)))
+
+    def _saves(self, attribute: str) -> bool:
+        """Whether an attribute of the model is saved, by its name."""
+        return False
 
     def taken_over(self, parts: Collection[Any]) -> str:
         """Tells once that the optimizers stopped stepping, but the weights go on changing."""

@@ -129,9 +129,18 @@ class OwnLoop(CallbackList):
             self._loop.end_batch()
             self._leave_batch(batch)
 
+    @property
+    def may_fetch(self) -> bool:
+        """Whether an epoch is under way, whose batches can be asked for."""
+        return self._loop.in_epoch
+
     def end_marked_batches(self) -> None:
         """The library asks for no more of them in this epoch."""
         self._loop.end_epoch()
+
+    def begin_fetched_validation(self, loaders: Iterable[Any]) -> None:
+        """The library is about to go through these itself: what they draw from is saved with the rest."""
+        self._loop.meet_validation(loaders)
 
     def safe_point(self) -> None:
         """Let a signal end the training here."""
