@@ -20,6 +20,7 @@ class Place:
     """Where the loops of a fit are.
 
     Attributes:
+        is_ending: an epoch ends, and Lightning has still to log and to reset what was logged in it.
         random_waits: what was saved of the random state goes back when the next epoch begins: not inside an
             epoch, and not where it begins with making the loaders, which may draw.
     """
@@ -32,7 +33,7 @@ class Place:
         self._before: Mapping[str, Any] = {}  # the metrics when the epoch began
         self._random: Any = None  # the random state behind the last epoch, where loaders are made after it
         self._made_in_epoch = False  # the loaders, behind that
-        self._ends = False
+        self.is_ending = False
         self.random_waits = False
 
     def begin_fit(self, trainer: Any) -> None:
@@ -60,11 +61,11 @@ class Place:
     @contextmanager
     def ending(self, trainer: Any) -> Iterator[None]:
         """Inside this an epoch ends."""
-        self._ends = True
+        self.is_ending = True
         try:
             yield
         finally:
-            self._ends = False
+            self.is_ending = False
         self._note_random(trainer)
 
     def _note_random(self, trainer: Any) -> None:
@@ -75,6 +76,13 @@ class Place:
         """What was logged in the epoch: Lightning keeps what was logged in one before, too."""
         metrics = trainer.callback_metrics
         return {name: value for name, value in metrics.items() if value is not self._before.get(name)}
+
+    def resets(self, trainer: Any, metric: Any) -> bool:
+        """Whether Lightning is about to reset a metric of torchmetrics, which was logged in the epoch."""
+        if not is_at_epochs_end(trainer):
+            return False
+        logged = trainer.fit_loop.epoch_loop._results.values()
+        return any(one.value is metric for one in logged if not one.is_tensor)
 
     def saved(self, trainer: Any) -> dict[str, Any]:
         """All of it that a resume needs."""
@@ -106,7 +114,7 @@ class Place:
         self._before = {name: metrics[name] for name in state["before"]}
         self._random, self._made_in_epoch = state["random"], state["random"] is not None
         self.random_waits = is_at_epochs_end(trainer) and not _reloads(trainer)
-        if not self._ends:  # else Lightning has still to log what it has
+        if not self.is_ending:
             _put_results(trainer, state["results"])
         if fit._data_fetcher is not None:
             fit._data_fetcher.fetched = inner.batch_progress.current.ready

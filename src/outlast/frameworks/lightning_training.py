@@ -74,7 +74,11 @@ class LightningTraining(TorchTraining):
     def _beside(self) -> dict[str, Any]:
         return {
             "loops": self.place.saved(self._trainer),
-            "torchmetrics": {name: _of_metric(one) for name, one in modules.metrics(self.model).items()},
+            "torchmetrics": {
+                name: _of_metric(one)
+                for name, one in modules.metrics(self.model).items()
+                if not self.place.resets(self._trainer, one)
+            },
             "parts": {name: one.state_dict() for name, one in stateful(self._trainer).items()},
         }
 
@@ -102,8 +106,11 @@ class LightningTraining(TorchTraining):
             one.load_state_dict(saved["parts"][name])
         self.place.put_back(self._trainer, saved["loops"])
         for name, one in modules.metrics(self.model).items():
-            for attribute, value in saved["torchmetrics"].get(name, {}).items():
-                setattr(one, attribute, value)
+            if name in saved["torchmetrics"]:
+                for attribute, value in saved["torchmetrics"][name].items():
+                    setattr(one, attribute, value)
+            elif not self.place.is_ending:
+                one.reset()
 
     # What is said of a resume.
 
