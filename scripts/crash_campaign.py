@@ -55,6 +55,8 @@ KINDS = {
     "torch-steps": Kind("`run.steps` in PyTorch, `save_every=3`", "torch_steps", "torch"),
     "jax-loop": Kind("a JAX loop, `save_every=3`", "jax_loop", "jax"),
     "jax-nnx": Kind("a JAX loop with Flax's NNX, `save_every=3`", "jax_nnx", "jax"),
+    "lightning": Kind("Lightning's `Trainer`", "lightning_fit", "lightning"),
+    "lightning-inside": Kind("Lightning's `Trainer`, `save_every=2`", "lightning_fit_inside", "lightning"),
     "xgboost": Kind("`xgboost.train` with dart and sampling, `save_every=1`", "xgboost_train", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),
     "keras-torch": Kind("Keras on torch, `outlast.Run`", "keras_fit", "torch"),

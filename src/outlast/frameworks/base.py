@@ -85,6 +85,7 @@ class Training:
     framework = "a loop without a model"
     is_value = False  # what is trained is a value, which the loop sets
     without_rate = "there is no model with an optimizer, and no state, yet"
+    scales_schedules = False  # to set a rate scales what schedulers compute the next ones from
     rates_were_read = False  # by the loop, through its Run or CallbackList
     batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
     was_trained = False  # in this process, by a Run; not so where one only gave back what was saved

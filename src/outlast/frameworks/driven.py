@@ -235,8 +235,9 @@ class Driven:
     def leave(self) -> None:
         """An error has ended the loop."""
         self._is_under_way = False
-        if self.run is not None:
-            self.run.leave()
+        for host in self._hosts:
+            if hasattr(host, "leave"):  # of a run
+                host.leave()
 
     def end(self) -> None:
         """The training has ended; by somebody else, if epochs are left and no callback asked for it."""

@@ -25,7 +25,7 @@ from outlast.frameworks.lightning_training import LightningControl, LightningTra
 try:
     from lightning.pytorch.callbacks import Callback
 except ModuleNotFoundError as error:
-    if error.name != "lightning":
+    if error.name is None or error.name.partition(".")[0] != "lightning":
         raise
     try:
         from pytorch_lightning.callbacks import Callback

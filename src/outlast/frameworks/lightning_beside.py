@@ -39,6 +39,17 @@ def watched(trainer: Any) -> Sequence[Any]:
     return [one for one in others(trainer) if not _is_theirs(type(one)) and not _has_own(one, "state_dict")]
 
 
+def logs_at_epochs_end(trainer: Any) -> bool:
+    """Whether the module or a callback of the user's may log anything when an epoch ends."""
+    users = [one for one in others(trainer) if not _is_theirs(type(one))]
+    return any(_has_own(one, "on_train_epoch_end") for one in (trainer.lightning_module, *users))
+
+
+def requeues(trainer: Any) -> bool:
+    """Whether Lightning would submit its job again when a signal comes."""
+    return bool(asked(trainer._accelerator_connector.cluster_environment, "auto_requeue", False))
+
+
 def inexact_beside(trainer: Any) -> list[str]:
     """What of them a resume cannot make identical, in phrases."""
     return [*_inexact(trainer)]
@@ -85,8 +96,8 @@ def _has_own(thing: Any, name: str) -> bool:
 
 _GENERAL = frozenset(
     (
-        *("Callback", "CheckpointHooks", "LightningDataModule", "LightningModule"),
-        *("Module", "_DeviceDtypeModuleMixin"),
+        *("Callback", "CheckpointHooks", "DataHooks", "LightningDataModule", "LightningModule"),
+        *("ModelHooks", "Module"),
     )
 )
 

@@ -77,6 +77,17 @@ class Place:
         metrics = trainer.callback_metrics
         return {name: value for name, value in metrics.items() if value is not self._before.get(name)}
 
+    def cut_short(self, trainer: Any) -> str:
+        """Says what a resume does not do as a training that had gone on; "" if there is nothing."""
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        if not is_at_epochs_end(trainer) or progress.is_last_batch:
+            return ""
+        epoch = trainer.fit_loop.epoch_progress.current.processed
+        return (
+            f"epoch {epoch} was ended after {progress.current.ready} of its batches, and is not gone on "
+            "with: ask for as many steps from the beginning"
+        )
+
     def resets(self, trainer: Any, metric: Any) -> bool:
         """Whether Lightning is about to reset a metric of torchmetrics, which was logged in the epoch."""
         if not is_at_epochs_end(trainer):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from outlast.exceptions import CapabilityError, UsageError
+from outlast.frameworks import lightning_beside as beside
 from outlast.frameworks import lightning_loops as loops
 from outlast.frameworks.base import find_training
 from outlast.frameworks.driven import Driven
-from outlast.frameworks.lightning_beside import lists
 
 
 def refuse(trainer: Any, driven: Driven) -> None:
@@ -56,20 +56,14 @@ def _refuse_undone_rates(trainer: Any, driven: Driven) -> None:
 
 
 def _refuse_without_data(trainer: Any, driven: Driven) -> None:
-    """Whoever logs by hand at an epoch's end may log what he likes."""
-    logs_by_hand = any(
-        name in vars(kind)
-        for kind in type(trainer.lightning_module).__mro__
-        for name in ("on_train_epoch_end", "training_step_end")
-        if not kind.__module__.startswith(("lightning.", "pytorch_lightning."))
-    )
-    if not trainer.enable_validation and not logs_by_hand:
+    """Who logs in a hook at an epoch's end may log anything."""
+    if not trainer.enable_validation and not beside.logs_at_epochs_end(trainer):
         what = "trainer.fit(model, train_loader, valid_loader), and a validation_step in the module"
         driven.refuse_without_data(["train"], [], what)
 
 
 def _refuse_beside_a_run(trainer: Any, driven: Driven) -> None:
-    if len(lists(trainer)) > 1:
+    if len(beside.lists(trainer)) > 1:
         raise UsageError(
             "A Run and other callbacks of outlast are in the same Trainer in lists of their own, so the Run "
             "would not save them: pass one list, with all callbacks in the Run, "
@@ -84,6 +78,12 @@ def _refuse_beside_a_run(trainer: Any, driven: Driven) -> None:
         raise UsageError(
             f"This Trainer has trained {trainer.current_epoch} epochs already, which the Run has not seen: "
             "make a new Trainer for each training with a Run."
+        )
+    if beside.requeues(trainer):
+        raise UsageError(
+            "Lightning would submit this SLURM job again from a checkpoint of its own, and a Run goes on "
+            "from its folder: pass Trainer(plugins=[SLURMEnvironment(auto_requeue=False)]), and have SLURM "
+            "start the same command again."
         )
     if (trainer.fit_loop.min_epochs or 0) > 1 or trainer.min_steps:
         raise UsageError(

@@ -49,6 +49,10 @@ class LightningTraining(TorchTraining):
 
     # Learning rates.
 
+    @property
+    def scales_schedules(self) -> bool:  # type: ignore[override]
+        return bool(loops.schedulers(self._trainer))
+
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set the rate, and what schedulers compute the next ones from."""
         group, before = self._groups()[name], self.learning_rates()[name]
@@ -120,7 +124,8 @@ class LightningTraining(TorchTraining):
         return {**found, "accumulate_grad_batches": str(steps), "precision": str(self._trainer.precision)}
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
-        return [*super().inexact(params), *inexact_beside(self._trainer)]
+        cut = self.place.cut_short(self._trainer)
+        return [*super().inexact(params), *inexact_beside(self._trainer), *([cut] if cut else [])]
 
     def _saves(self, attribute: str) -> bool:
         return attribute.rpartition(".")[0] in modules.metrics(self.model)
