@@ -36,7 +36,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # scripts and its training without epochs (below), and the reader in docs/format.md
 # (tests/storage/test_format.py).
 RUN_HERE = [
-    *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/xgboost.md")
+    *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/xgboost.md"),
+    "docs/lightning.md",
 ]
 RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1}
 

@@ -14,13 +14,14 @@ from importlib import import_module
 from typing import Any
 
 from outlast.exceptions import MissingExtra
-from outlast.frameworks import torch as torch_loop
-from outlast.frameworks.base import Control, Training, find_training
+from outlast.frameworks.base import find_training
 from outlast.frameworks.driven import Driven, MadeAgain
 from outlast.frameworks.lightning_data import begin_again, handed_on, refuse_inside, validation_loaders
 from outlast.frameworks.lightning_loops import Place
 from outlast.frameworks.lightning_refused import refuse
-from outlast.frameworks.lightning_training import LightningControl, LightningTraining, is_fitted
+from outlast.frameworks.lightning_training import LightningTraining
+from outlast.frameworks.lightning_training import control as control  # asked for by frameworks/base.py
+from outlast.frameworks.lightning_training import training as training
 
 try:
     from lightning.pytorch.callbacks import Callback
@@ -243,15 +244,3 @@ def _of_batch(trainer: Any, outputs: Any) -> dict[str, Any]:
 def _is_at_max_steps(trainer: Any) -> bool:
     steps = trainer.max_steps
     return steps not in (-1, None) and trainer.global_step >= steps
-
-
-def training(model: Any, optimizer: Any = None) -> Training:
-    """What a ``Trainer`` trains; in a loop of one's own a LightningModule is a module as any other."""
-    if optimizer is None and is_fitted(model):
-        return LightningTraining(model)
-    return torch_loop.training(model, optimizer)
-
-
-def control(model: Any) -> Control:
-    """Who runs the loop."""
-    return LightningControl(model) if is_fitted(model) else torch_loop.control(model)

@@ -9,8 +9,8 @@ from outlast.core.asking import asked
 from outlast.core.run_state import START, Moment, Position
 from outlast.exceptions import RunChanged
 from outlast.frameworks import lightning_loops as loops
-from outlast.frameworks import modules
-from outlast.frameworks.base import Control, find_training
+from outlast.frameworks import modules, torch
+from outlast.frameworks.base import Control, Training, find_training
 from outlast.frameworks.lightning_beside import inexact_beside, stateful, watched
 from outlast.frameworks.tensors import stored, to_tensors
 from outlast.frameworks.torch import TorchTraining, ignores_rates
@@ -191,3 +191,15 @@ class LightningControl(Control):
 
     def beside(self) -> Sequence[Any]:
         return watched(self._trainer)
+
+
+def training(model: Any, optimizer: Any = None) -> Training:
+    """What a ``Trainer`` trains; in a loop of one's own a LightningModule is a module as any other."""
+    if optimizer is None and is_fitted(model):
+        return LightningTraining(model)
+    return torch.training(model, optimizer)
+
+
+def control(model: Any) -> Control:
+    """Who runs the loop."""
+    return LightningControl(model) if is_fitted(model) else torch.control(model)
