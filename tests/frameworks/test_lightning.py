@@ -7,6 +7,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -596,10 +597,24 @@ def test_a_signal_ends_a_validation(tmp_path: Path) -> None:
     assert len(run.history.rows) == 1
 
 
+def test_the_same_list_goes_on_with_another_trainer_after_an_error(tmp_path: Path) -> None:
+    given = callbacks(outlast.Run(tmp_path / "run", [leaving := Leaves(15)]))
+    for error in (Left, None):
+        torch.manual_seed(1)
+        made = Module()
+        trainer = lightning.Trainer(**QUIET, max_epochs=4, callbacks=given)
+        with pytest.raises(Left) if error else nullcontext():
+            trainer.fit(made, trained_on(), held_out())
+        leaving._after = None
+    assert weights(made) == weights(fit())
+
+
 def test_steps_are_all_that_there_is_to_train(tmp_path: Path) -> None:
     run = outlast.Run(tmp_path / "run")
     fit(run, max_steps=9, max_epochs=-1)
     assert (run.status, run.stopped, len(run.history.rows)) == ("finished", None, 2)
+    again = fit(outlast.Run(tmp_path / "run"), max_steps=9, max_epochs=-1)
+    assert (again.trainer.global_step, again.trainer.current_epoch) == (9, 2)
 
 
 def test_one_list_is_used_for_two_trainings_and_a_trainer_for_two_fits(tmp_path: Path) -> None:
@@ -631,7 +646,7 @@ def test_checkpoints_of_lightnings_own_are_as_the_user_asked(tmp_path: Path) -> 
 
 
 def test_what_a_run_does_not_keep_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    class Adds(Module):
+    class LightningModule(Module):
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             checkpoint["mine"] = 1
 
@@ -641,7 +656,13 @@ def test_what_a_run_does_not_keep_is_named(tmp_path: Path, capsys: pytest.Captur
         lightning.pytorch.callbacks.StochasticWeightAveraging(0.01, swa_epoch_start=3),
     ]
     run = outlast.Run(tmp_path / "run")
-    fit(run, module=Adds, beside=theirs, enable_checkpointing=True, reload_dataloaders_every_n_epochs=2)
+    fit(
+        run,
+        module=LightningModule,
+        beside=theirs,
+        enable_checkpointing=True,
+        reload_dataloaders_every_n_epochs=2,
+    )
     told = capsys.readouterr().out
     for one in ("ModelCheckpoint", "Timer", "StochasticWeightAveraging", "on_save_checkpoint", "every_n"):
         assert one in told
@@ -710,6 +731,8 @@ def test_a_run_in_several_processes_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_another_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Left):
         fit(outlast.Run(tmp_path / "run", [Leaves(15)]))
+    with pytest.raises(RunChanged, match="schedulers changed from none to StepLR"):
+        fit(outlast.Run(tmp_path / "run"), module=KEPT["StepLR"])
     with pytest.raises(RunChanged, match="batch_size changed from 8 to 4"):
         fit(
             outlast.Run(tmp_path / "run", [Leaves(None)]),
@@ -777,6 +800,14 @@ def test_a_pickle_has_the_callbacks_and_no_run(tmp_path: Path) -> None:
 
 def test_a_fit_needs_no_keywords_to_go_on() -> None:
     assert resume_arguments(outlast.Run(None)) == {}
+
+
+def test_lightning_that_is_too_old_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "outlast.frameworks.lightning")
+    monkeypatch.delattr(outlast.frameworks, "lightning")
+    monkeypatch.setattr(lightning.pytorch, "__version__", "2.5.1.post0")
+    with pytest.raises(MissingExtra, match=r"needs lightning 2\.5\.5 or newer"):
+        outlast.frameworks.lightning.callbacks()
 
 
 def test_lightning_that_is_missing_is_told_with_the_line_that_installs_it(

@@ -33,6 +33,11 @@ except ModuleNotFoundError as error:
     except ModuleNotFoundError:
         raise MissingExtra("lightning", extra="lightning", purpose="outlast.frameworks.lightning") from error
 
+_OLDEST = (2, 5, 5)  # older ones make the iterator of a loader at another moment
+_version = import_module(Callback.__module__.partition(".callbacks")[0]).__version__
+if tuple(int(part) for part in _version.split(".")[:3] if part.isdecimal()) < _OLDEST:
+    raise MissingExtra("lightning 2.5.5 or newer", extra="lightning", purpose="outlast.frameworks.lightning")
+
 
 def callbacks(*items: Any) -> list[Any]:
     """What ``Trainer(callbacks=...)`` takes.
@@ -164,7 +169,7 @@ class Heard:
         if self._is_begun:
             self._place.begin_epoch(trainer)
             self._driven.begin_epoch()
-            if self._driven.run is not None:
+            if self._run(trainer) is not None:
                 begin_again(trainer)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:

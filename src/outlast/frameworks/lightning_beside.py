@@ -50,12 +50,8 @@ def requeues(trainer: Any) -> bool:
     return bool(asked(trainer._accelerator_connector.cluster_environment, "auto_requeue", False))
 
 
-def inexact_beside(trainer: Any) -> list[str]:
+def inexact_beside(trainer: Any) -> Iterator[str]:
     """What of them a resume cannot make identical, in phrases."""
-    return [*_inexact(trainer)]
-
-
-def _inexact(trainer: Any) -> Iterator[str]:
     for one in others(trainer):
         if _known(one, _NOT_KEPT):
             yield f"what {type(one).__name__} has done to the training is not saved: leave it out"
@@ -89,18 +85,17 @@ def _known(callback: Any, names: Collection[str]) -> str:
 
 
 def _has_own(thing: Any, name: str) -> bool:
-    """Whether a class other than Lightning's most general ones has a method."""
+    """Whether a class other than the bases of all callbacks, modules and data modules has a method."""
     owner = next((kind for kind in type(thing).__mro__ if name in vars(kind)), None)
-    return owner is not None and owner.__name__ not in _GENERAL
+    return owner is not None and not (_is_theirs(owner) and owner.__name__ in _BASES)
 
 
-_GENERAL = frozenset(
-    (
-        *("Callback", "CheckpointHooks", "DataHooks", "LightningDataModule", "LightningModule"),
-        *("ModelHooks", "Module"),
-    )
+_BASES = (
+    *("Callback", "CheckpointHooks", "DataHooks", "LightningDataModule", "LightningModule", "ModelHooks"),
+    "Module",  # PyTorch's
 )
 
 
 def _is_theirs(kind: type) -> bool:
-    return str(asked(kind, "__module__", "")).partition(".")[0] in ("lightning", "pytorch_lightning")
+    package = str(asked(kind, "__module__", "")).partition(".")[0]
+    return package in ("lightning", "pytorch_lightning", "torch")

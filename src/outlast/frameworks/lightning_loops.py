@@ -102,6 +102,7 @@ class Place:
         return {
             "progress": {**fit.state_dict(), "state_dict": {}},  # the loaders' are the run's affair
             "loaders": [_number(one) for one in _made(trainer)],
+            "kinds": kinds(trainer),
             "schedulers": [one.state_dict() for one in schedulers(trainer)],
             "metrics": metrics,
             "before": [name for name, value in metrics.items() if value is self._before.get(name)],
@@ -134,6 +135,11 @@ class Place:
 def schedulers(trainer: Any) -> list[Any]:
     """The schedulers that Lightning steps, or that the module steps itself."""
     return [config.scheduler for config in trainer.lr_scheduler_configs]
+
+
+def kinds(trainer: Any) -> list[str]:
+    """The classes of these."""
+    return [type(one).__name__ for one in schedulers(trainer)]
 
 
 def _reloads(trainer: Any) -> bool:

@@ -74,7 +74,8 @@ def _refuse_beside_a_run(trainer: Any, driven: Driven) -> None:
             "A Run goes on where it was left, and ckpt_path= says another place: leave out ckpt_path. To "
             "begin with the weights of a file, load them before: model.load_state_dict(...)."
         )
-    if trainer.current_epoch != driven.next_epoch:
+    has_trained = trainer.current_epoch or trainer.global_step
+    if has_trained and trainer.current_epoch != driven.next_epoch:
         raise UsageError(
             f"This Trainer has trained {trainer.current_epoch} epochs already, which the Run has not seen: "
             "make a new Trainer for each training with a Run."

@@ -21,8 +21,8 @@ _SCALED = ("base_lrs", "max_lrs")  # what schedulers compute rates from; the lat
 
 def is_fitted(model: Any) -> bool:
     """Whether a ``Trainer`` fits the module now."""
-    trainer = asked(model, "_trainer")
-    return trainer is not None and asked(asked(trainer, "state"), "fn") == "fit"
+    state = asked(asked(model, "_trainer"), "state")
+    return asked(state, "fn") == "fit" and asked(state, "status") in ("running", "interrupted")
 
 
 class LightningTraining(TorchTraining):
@@ -63,10 +63,7 @@ class LightningTraining(TorchTraining):
 
     def sets_rates_anew(self, scheduler: Any) -> bool:
         """Whether a scheduler goes back to its own rates although what it computes them from is scaled."""
-        return any(
-            hasattr(one, "get_lr") and ignores_rates(one, ("base_lrs", "max_lrs"))
-            for one in _inner(scheduler)
-        )
+        return any(hasattr(one, "get_lr") and ignores_rates(one, _SCALED) for one in _inner(scheduler))
 
     # State.
 
@@ -92,13 +89,11 @@ class LightningTraining(TorchTraining):
                 "the training in this folder was not made by a Trainer: take another folder, or begin again "
                 "with resume='never'."
             )
-        there, here = state[_OURS]["parts"].keys(), stateful(self._trainer).keys()
+        there, here = state[_OURS]["loops"]["kinds"], loops.kinds(self._trainer)
         if there != here:
-            told = [f"{name} is gone" for name in sorted(there - here)]
-            told += [f"{name} is new" for name in sorted(here - there)]
             raise RunChanged(
-                f"the Trainer has other parts than in the start that was saved: {', '.join(told)}. Give it "
-                "the same, or begin again with resume='never'."
+                f"the schedulers changed from {', '.join(there) or 'none'} to {', '.join(here) or 'none'}: "
+                "configure the same, or begin again with resume='never'."
             )
         super().check_state(state)
 
@@ -107,7 +102,8 @@ class LightningTraining(TorchTraining):
         kept = state[_OURS]["details"]
         saved = to_tensors(state[_OURS], kept, live=self._beside() if kept["types"] else None)
         for name, one in stateful(self._trainer).items():
-            one.load_state_dict(saved["parts"][name])
+            if name in saved["parts"]:
+                one.load_state_dict(saved["parts"][name])
         self.place.put_back(self._trainer, saved["loops"])
         for name, one in modules.metrics(self.model).items():
             if name in saved["torchmetrics"]:
@@ -121,7 +117,12 @@ class LightningTraining(TorchTraining):
     def description(self) -> dict[str, str]:
         found = super().description()
         steps = self._trainer.accumulate_grad_batches
-        return {**found, "accumulate_grad_batches": str(steps), "precision": str(self._trainer.precision)}
+        return {
+            **found,
+            "accumulate_grad_batches": str(steps),
+            "precision": str(self._trainer.precision),
+            "what else has a state": ", ".join(stateful(self._trainer)),
+        }
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         cut = self.place.cut_short(self._trainer)
@@ -133,9 +134,6 @@ class LightningTraining(TorchTraining):
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         wrapped = self._trainer.strategy._lightning_optimizers
         return super().unsaved([*parts, *loops.schedulers(self._trainer), *wrapped])
-
-    def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
-        return super().changed(parts, inside=inside)
 
 
 def _of_metric(metric: Any) -> dict[str, Any]:
