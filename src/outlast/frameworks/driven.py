@@ -190,12 +190,18 @@ class Driven:
             if (hear := host._hook("on_train_batch_begin")) is not None:
                 hear(batch, {})
 
-    def end_batch(self, batch: int, logs: Callable[[], Mapping[str, Any]]) -> None:
-        """The batch has ended; ``logs`` gives what there is of it, and is asked if somebody hears."""
+    def end_batch(self, batch: int, logs: Callable[[], Mapping[str, Any]]) -> bool:
+        """The batch has ended; tells whether anybody heard.
+
+        Args:
+            batch: from 0.
+            logs: gives what there is of the batch.
+        """
         hearing = [hear for host in self._hosts if (hear := host._hook("on_train_batch_end")) is not None]
         found = logs() if hearing else {}
         for hear in hearing:
             hear(batch, dict(found))
+        return bool(hearing)
 
     def begin_validation(self, loaders: Collection[Any] = ()) -> None:
         """A validation begins, which goes through these loaders."""

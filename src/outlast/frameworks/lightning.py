@@ -182,8 +182,8 @@ class Heard:
     ) -> None:
         """End a batch."""
         if self._is_begun:
-            self._driven.end_batch(batch_idx, lambda: _of_batch(trainer, outputs))
-            self._agree(trainer)
+            if self._driven.end_batch(batch_idx, lambda: _of_batch(trainer, outputs)):
+                self._agree(trainer)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """A validation begins."""
