@@ -40,7 +40,7 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 }
 
 # Package of a model's class -> module here with its `training` and `control`. Keras comes first: on its
-# torch backend a Keras model is a torch module too. So is a LightningModule, too, wherever it is trained.
+# torch backend a Keras model is a torch module too. So is every LightningModule.
 _FRAMEWORKS = {
     **{"keras": "keras", "tf_keras": "keras", "lightning": "lightning", "pytorch_lightning": "lightning"},
     **{"torch": "torch", "xgboost": "xgboost"},

@@ -181,9 +181,8 @@ class Heard:
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """End a batch."""
-        if self._is_begun:
-            if self._driven.end_batch(batch_idx, lambda: _of_batch(trainer, outputs)):
-                self._agree(trainer)
+        if self._is_begun and self._driven.end_batch(batch_idx, lambda: _of_batch(trainer, outputs)):
+            self._agree(trainer)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """A validation begins."""
