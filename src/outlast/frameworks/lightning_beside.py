@@ -58,9 +58,10 @@ def inexact_beside(trainer: Any) -> Iterator[str]:
         elif (kind := _known(one, _OURS_TOO)) and getattr(one, "monitor", kind) is not None:
             yield f"the state of {kind} is not saved: use outlast.{_OURS_TOO[kind]}"
         elif _has_own(one, "on_save_checkpoint"):
+            mend = "give it a state_dict() and a load_state_dict()"
             yield (
-                f"what {type(one).__name__} puts into Lightning's checkpoints is not saved: give it a "
-                "state_dict() and a load_state_dict()"
+                f"what {type(one).__name__} puts into Lightning's checkpoints is not saved: "
+                f"{'leave it out' if _is_theirs(type(one)) else mend}"
             )
     if _has_own(trainer.lightning_module, "on_save_checkpoint"):
         yield (
