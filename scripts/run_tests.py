@@ -51,9 +51,10 @@ ON_EACH_BACKEND = (
     "tests/exact/test_keras_exact.py",
 )
 CONFORMANCE = "tests/frameworks/test_conformance.py"
-LIGHTNING = (
-    *("tests/frameworks/test_lightning.py", "tests/crash/test_lightning.py"),
-    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("src/outlast/frameworks/lightning*.py")),
+LIGHTNING = tuple(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("src/outlast/frameworks/lightning*.py", "tests/*/test_lightning*.py")
+    for path in sorted(ROOT.glob(pattern))
 )  # a process of its own: it takes seconds to import
 KERAS_OWN = "tests/parity/test_keras_own_tests.py"  # of decisions, which are the same on each backend
 # So are these; TensorFlow, which traces each model anew, takes longest for them.
@@ -124,7 +125,7 @@ PARTS = [
     ),
     tests("jax", *JAX, *ON_EACH_BACKEND),
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
-    tests("lightning", *LIGHTNING, CONFORMANCE, "-k", "lightning"),
+    tests("lightning", *LIGHTNING, CONFORMANCE, "-k", "lightning", OMP_NUM_THREADS="1"),
     tests("oldest-keras", *WITH_KERAS, *without_lightning(), PYTHONPATH=str(OLDEST_KERAS)),
     tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
     tests("faults", *FAULTS),
