@@ -56,6 +56,8 @@ KINDS = {
     "jax-loop": Kind("a JAX loop, `save_every=3`", "jax_loop", "jax"),
     "jax-nnx": Kind("a JAX loop with Flax's NNX, `save_every=3`", "jax_nnx", "jax"),
     "sklearn": Kind("`partial_fit` of a scikit-learn pipeline, `save_every=3`", "sklearn_loop", "jax"),
+    "lightning": Kind("Lightning's `Trainer`", "lightning_fit", "lightning"),
+    "lightning-inside": Kind("Lightning's `Trainer`, `save_every=2`", "lightning_fit_inside", "lightning"),
     "xgboost": Kind("`xgboost.train` with dart and sampling, `save_every=1`", "xgboost_train", "jax"),
     "lightgbm": Kind("`lightgbm.train` with sampling, `save_every=1`", "lightgbm_train", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),

@@ -50,6 +50,12 @@ ON_EACH_BACKEND = (
     "tests/run/test_keras.py",
     "tests/exact/test_keras_exact.py",
 )
+CONFORMANCE = "tests/frameworks/test_conformance.py"
+LIGHTNING = tuple(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("src/outlast/frameworks/lightning*.py", "tests/*/test_lightning*.py")
+    for path in sorted(ROOT.glob(pattern))
+)  # a process of its own: it takes seconds to import
 KERAS_OWN = "tests/parity/test_keras_own_tests.py"  # of decisions, which are the same on each backend
 # So are these; TensorFlow, which traces each model anew, takes longest for them.
 DECISIONS = tuple(
@@ -98,6 +104,11 @@ def but(*paths: str) -> Iterator[str]:
     return (f"--ignore={path}" for path in paths)
 
 
+def without_lightning() -> Iterator[str]:
+    yield from but(*LIGHTNING)
+    yield f"--deselect={CONFORMANCE}::test_every_training_decides_as_keras[lightning"
+
+
 # What takes longest is spread over several parts, and after the quickest two the longest come first.
 PARTS = [
     Part(
@@ -107,10 +118,15 @@ PARTS = [
     ),
     tests("core", *CORE),
     tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN, *DECISIONS), backend="tensorflow"),
-    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX)),
+    tests(
+        "rest",
+        *("src", "tests", *without_lightning()),
+        *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX),
+    ),
     tests("jax", *JAX, *ON_EACH_BACKEND),
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
-    tests("oldest-keras", *WITH_KERAS, PYTHONPATH=str(OLDEST_KERAS)),
+    tests("lightning", *LIGHTNING, CONFORMANCE, "-k", "lightning", OMP_NUM_THREADS="1"),
+    tests("oldest-keras", *WITH_KERAS, *without_lightning(), PYTHONPATH=str(OLDEST_KERAS)),
     tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
     tests("faults", *FAULTS),
     tests("exact", *FORKS),

@@ -37,8 +37,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # (tests/storage/test_format.py), and docs/other-loops.md (tests/frameworks/test_other_loops.py).
 RUN_HERE = [
     *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/sklearn.md"),
-    "docs/lightgbm.md",
-    "docs/xgboost.md",
+    *("docs/lightgbm.md", "docs/xgboost.md", "docs/lightning.md"),
 ]
 RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1, "docs/other-loops.md": 4}
 

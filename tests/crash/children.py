@@ -23,6 +23,7 @@ _EPOCH_BEGINS = "epoch begins"
 _PRELOADED = {
     "keras": ["keras", "tensorflow"],  # Keras on any backend loads TensorFlow, if it is there
     "torch": ["torch"],
+    "lightning": ["lightning.pytorch"],
     "jax": ["numpy"],  # JAX has threads, which no fork takes along
     "xgboost": ["numpy"],  # so may XGBoost have, and LightGBM
     "lightgbm": ["numpy"],

@@ -431,6 +431,76 @@ def _numbers(model: Any) -> Iterable[Any]:
     yield np.random.get_state()[1]
 
 
+def lightning_fit(folder: str, epoch_begins: EpochBegins, **options: Any) -> Report:
+    """Lightning's ``Trainer``: a scheduler that waits for a metric, batches that are gathered for a step."""
+    import warnings
+
+    import lightning
+    import torch
+
+    warnings.filterwarnings("ignore", module="lightning")
+    torch.manual_seed(SEED)
+    x, y = (torch.from_numpy(array) for array in _data())
+    trained_on, held_out = (
+        torch.utils.data.TensorDataset(x[part], y[part]) for part in (slice(SAMPLES), slice(SAMPLES, None))
+    )
+    loader = torch.utils.data.DataLoader(
+        trained_on, batch_size=BATCH, shuffle=True, generator=torch.Generator().manual_seed(SEED)
+    )
+    hears = outlast.LambdaCallback(on_epoch_begin=lambda *_: epoch_begins())
+    run = outlast.Run(folder, [*_callbacks(), hears], **options)
+    model = _lightning_module()
+    trainer = lightning.Trainer(
+        max_epochs=EPOCHS,
+        accumulate_grad_batches=2,
+        accelerator="cpu",
+        num_sanity_val_steps=1,
+        **dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False),
+        enable_checkpointing=False,
+        callbacks=outlast.frameworks.lightning.callbacks(run),
+    )
+    trainer.fit(model, loader, torch.utils.data.DataLoader(held_out, batch_size=BATCH))
+    scheduled = json.dumps(trainer.lr_scheduler_configs[0].scheduler.state_dict(), default=float)
+    place = json.dumps([trainer.current_epoch, trainer.global_step])
+    return {"scheduler": scheduled, "place": place, **_torch_report(run, model, trainer.optimizers[0])}
+
+
+def lightning_fit_inside(folder: str, epoch_begins: EpochBegins) -> Report:
+    """The same, saved inside its epochs."""
+    return lightning_fit(folder, epoch_begins, save_every=2)
+
+
+def _lightning_module() -> Any:
+    import lightning
+    from torch import nn, optim
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(
+                *(nn.Linear(FEATURES, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Dropout(0.3)),
+                nn.Linear(16, CLASSES),
+            )
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            loss = nn.functional.cross_entropy(self.layers(batch[0]), batch[1])
+            self.log("train_loss", loss, on_step=False, on_epoch=True)
+            return loss
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            self.log("val_loss", nn.functional.cross_entropy(self.layers(batch[0]), batch[1]))
+
+        def configure_optimizers(self) -> Any:
+            optimizer = optim.Adam(self.parameters(), lr=0.02)
+            scheduler = optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.8, patience=0)
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"},
+            }
+
+    return Module()
+
+
 def torch_loop_that_forgets(folder: str, epoch_begins: EpochBegins) -> Report:
     """What a resume without the random generators would come to."""
     random_state.restore = lambda state: None

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -516,6 +517,88 @@ class LightGBMTrain:
         return self._reader.read(lambda path: float(lightgbm.Booster(model_file=path).current_iteration()))
 
 
+class LightningFit:
+    """Lightning's ``Trainer``, around a module that sets its weight and logs the case's values."""
+
+    suffix = ".pt"
+    lacks = "epochs that begin later"
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+
+        self._folder = folder
+        self._reader = Reader(folder)
+        self._module = _lightning_module()
+        self._list: Any = None
+        self._data = torch.utils.data.DataLoader([0.0])
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        import lightning
+        from lightning.fabric.utilities.warnings import PossibleUserWarning
+
+        self._module.begin(case)
+        after = outlast.LambdaCallback(on_epoch_end=lambda epoch, logs: look(epoch))
+        self._list = outlast.CallbackList([callback, after])
+        trainer = lightning.Trainer(
+            max_epochs=len(case.values),
+            accelerator="cpu",
+            **dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False),
+            enable_checkpointing=False,
+            callbacks=outlast.frameworks.lightning.callbacks(self._list),
+        )
+        with _inside(self._folder), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=PossibleUserWarning)  # of workers, of no validation
+            trainer.fit(self._module, self._data)
+
+    @property
+    def adapter(self) -> Trained:
+        trained: Trained = self._list.training
+        return trained
+
+    def weight(self) -> float:
+        return float(self._module.weight.item())
+
+    def rate(self) -> float:
+        return float(self._module.optimizers().param_groups[0]["lr"])
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._module.trainer.should_stop)
+
+    def files(self) -> dict[str, Any]:
+        import torch
+
+        return self._reader.read(lambda path: torch.load(path, weights_only=True)["weight"].item())
+
+
+@cache
+def _lightning_module() -> Any:
+    import lightning
+    import torch
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.automatic_optimization = False
+
+        def begin(self, case: Case) -> None:
+            self.case = case
+            self.weight.data.fill_(0)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=1.0)
+
+        def training_step(self, batch: Any, index: int) -> None:
+            self.weight.data.fill_(self.current_epoch + 1)
+
+        def on_train_epoch_end(self) -> None:
+            logs = self.case.logs(self.current_epoch)
+            self.log_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in logs.items()})
+
+    return Module()
+
+
 class NoFramework:
     """A loop with neither a framework nor files."""
 
@@ -622,6 +705,7 @@ TRAININGS: dict[str, Callable[[Path], Training]] = {
     "sklearn": SklearnLoop,
     "xgboost": XGBoostTrain,
     "lightgbm": LightGBMTrain,
+    "lightning": LightningFit,
     "no framework": NoFramework,
 }
 

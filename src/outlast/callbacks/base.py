@@ -170,7 +170,7 @@ class Callback(Hooks):
     def _set_rate(self, name: str, rate: float, epoch: int, doing: str) -> None:
         """Set a learning rate and say so, with its name where there are several."""
         self.training.set_learning_rate(name, rate)
-        if self._rates_set is not None:
+        if self._rates_set is not None and not self.training.scales_schedules:
             self._rates_set[name] = rate
         which = f"{name} " if len(self.training.learning_rates()) > 1 else ""
         self._say_if_verbose(f"\nEpoch {epoch + 1}: {doing} {which}learning rate to {rate}.")

@@ -40,10 +40,10 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 }
 
 # Package of a model's class -> module here with its `training` and `control`. Keras comes first: on its
-# torch backend a Keras model is a torch module too.
+# torch backend a Keras model is a torch module too. So is every LightningModule.
 _FRAMEWORKS = {
-    **{"keras": "keras", "tf_keras": "keras", "torch": "torch"},
-    **{"xgboost": "xgboost", "lightgbm": "lightgbm"},
+    **{"keras": "keras", "tf_keras": "keras", "lightning": "lightning", "pytorch_lightning": "lightning"},
+    **{"torch": "torch", "xgboost": "xgboost", "lightgbm": "lightgbm"},
     "sklearn": "sklearn",  # last: estimators of other packages are scikit-learn's, too
 }
 
@@ -55,7 +55,7 @@ _FILES = {
 }
 
 # Packages whose versions are noted in a run, if they are imported.
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost", "lightgbm", "sklearn")
+PACKAGES = ("keras", "jax", "torch", "lightning", "tensorflow", "xgboost", "lightgbm", "sklearn")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Training:
     framework = "a loop without a model"
     is_value = False  # what is trained is a value, which the loop sets
     without_rate = "there is no model with an optimizer, and no state, yet"
+    scales_schedules = False  # to set a rate scales what schedulers compute the next ones from
     rates_were_read = False  # by the loop, through its Run or CallbackList
     batches_done: Callable[[], int] | None = None  # of the epoch, as the loop counts them
     was_trained = False  # in this process, by a Run; not so where one only gave back what was saved

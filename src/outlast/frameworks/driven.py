@@ -8,7 +8,7 @@ between two of them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -46,7 +46,7 @@ class Driven:
                 "outlast.Run(folder, [outlast.EarlyStopping(), outlast.CSVLogger()]), and pass that alone."
             )
         self._epochs: int | None = None
-        self._is_under_way = False
+        self._is_under_way = self._marks_batches = False
         self.next_epoch = 0
 
     @property
@@ -136,12 +136,18 @@ class Driven:
                     f"evaluated: pass {argument}."
                 )
 
-    def begin(self, model: Any, epochs: int | None) -> None:
+    @property
+    def run(self) -> Any:
+        """The run that saves the training; None if there is none."""
+        return next((host for host in self._hosts if getattr(host, "folder", None) is not None), None)
+
+    def begin(self, model: Any, epochs: int | None, *, marks_batches: bool = False) -> None:
         """Begin a training, where a run was left if there is one.
 
         Args:
             model: that is trained; afterwards it is as it was saved.
             epochs: in all, those of earlier starts included; None if nobody knows.
+            marks_batches: the loop has batches, and a run fetches them.
 
         Raises:
             UsageError: the training before has not ended, or it is one of many that a search makes.
@@ -156,11 +162,12 @@ class Driven:
             raise UsageError(
                 "A Run is in a second training before the first has ended: give each a Run of its own."
             )
-        first, self._epochs, self._is_under_way = START, epochs, True
+        first, self._epochs, self._is_under_way, self._marks_batches = START, epochs, True, marks_batches
         for host in self._hosts:
             host.set_model(model)
             host.set_params({"epochs": epochs, "steps": None, "verbose": 0})
-            host.on_train_begin()
+            begin = host.begin_marked if self._is_marked(host) else host.on_train_begin
+            begin()
             first = max(first, getattr(host.control, "position", START))
         self.next_epoch = first.next_epoch
 
@@ -172,12 +179,58 @@ class Driven:
     def begin_epoch(self) -> None:
         """The loop begins the next epoch."""
         for host in self._hosts:
-            host.on_epoch_begin(self.next_epoch)
+            begin = host.begin_marked_epoch if self._is_marked(host) else host.on_epoch_begin
+            begin(self.next_epoch)
+
+    def _is_marked(self, host: Any) -> bool:
+        return self._marks_batches and host is self.run
+
+    def begin_batch(self, batch: int) -> None:
+        """The loop begins a batch of the epoch, from 0."""
+        for host in self._hosts:
+            if (hear := host._hook("on_train_batch_begin")) is not None:
+                hear(batch, {})
+
+    def end_batch(self, batch: int, logs: Callable[[], Mapping[str, Any]]) -> bool:
+        """The batch has ended; tells whether anybody heard.
+
+        Args:
+            batch: from 0.
+            logs: gives what there is of the batch.
+        """
+        hearing = [hear for host in self._hosts if (hear := host._hook("on_train_batch_end")) is not None]
+        found = logs() if hearing else {}
+        for hear in hearing:
+            hear(batch, dict(found))
+        return bool(hearing)
+
+    def begin_validation(self, loaders: Collection[Any] = ()) -> None:
+        """A validation begins, which goes through these loaders."""
+        self.meet_validation(loaders)
+        for host in self._hosts:
+            host.on_test_begin()
+
+    def meet_validation(self, loaders: Collection[Any]) -> None:
+        """Validations will go through these loaders."""
+        if self.run is not None:
+            self.run.begin_fetched_validation(loaders)
+
+    def end_validation_batch(self) -> None:
+        """A batch of it has ended: a signal may end the training here."""
+        if self.run is not None:
+            self.run.safe_point()
+
+    def end_validation(self) -> None:
+        """It has ended."""
+        for host in self._hosts:
+            host.on_test_end()
 
     def end_epoch(self, logs: Mapping[str, Any]) -> None:
         """The epoch has ended; every callback hears of it, even if one asks for the end."""
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         for host in self._hosts:
+            if self._is_marked(host):
+                host.end_marked_batches()
             host.on_epoch_end(epoch, dict(logs))
 
     def judge_loss(self, logs: Mapping[str, Any]) -> None:
@@ -190,6 +243,19 @@ class Driven:
         for one in self.callbacks:
             if isinstance(one, TerminateOnNaN) and loss is not None:
                 one.on_batch_end(0, {"loss": loss})
+
+    def ends_with_epoch(self) -> None:
+        """The loop ends with the epoch at hand, as it was asked to: that is all there is to train."""
+        self._epochs = self.next_epoch + 1
+        for host in self._hosts:
+            host.set_params({**(host.params or {}), "epochs": self._epochs})
+
+    def leave(self) -> None:
+        """An error has ended the loop."""
+        self._is_under_way = False
+        for host in self._hosts:
+            if hasattr(host, "leave"):  # of a run
+                host.leave()
 
     def end(self) -> None:
         """The training has ended; by somebody else, if epochs are left and no callback asked for it."""

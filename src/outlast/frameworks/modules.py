@@ -112,6 +112,11 @@ def way_to_save(module: Any, name: str) -> str:
     return "make it a buffer, self.register_buffer(name, torch.tensor(value)), or a part"
 
 
+def metrics(module: Any) -> dict[str, Any]:
+    """The metrics of torchmetrics in a module, by name."""
+    return {name: one for name, one in module.named_modules() if _is_metric(one)}
+
+
 def _is_metric(module: Any) -> bool:
     """Whether it is one of torchmetrics, whose state is in plain attributes until it is made persistent."""
     return has(module, "metric_state") and has(module, "persistent")

@@ -125,7 +125,7 @@ class TorchTraining(Training):
     def sets_rates_anew(self, scheduler: Any) -> bool:
         """Whether a scheduler's next rates are the same when those now are halved: ``StepLR`` multiplies."""
         inner = getattr(scheduler, "_schedulers", None) or [scheduler]  # of SequentialLR and ChainedScheduler
-        return any(hasattr(one, "get_lr") and _ignores_rates(one) for one in inner)
+        return any(hasattr(one, "get_lr") and ignores_rates(one) for one in inner)
 
     def _groups(self) -> dict[str, dict[str, Any]]:
         groups: dict[str, dict[str, Any]] = {}
@@ -254,9 +254,14 @@ class TorchTraining(Training):
             if modules.is_module(module):
                 known = self._attributes.setdefault(prefix, Attributes())
                 unsaved = modules.unsaved(module, known.changed(modules.attributes(module)))
+                unsaved = [name for name in unsaved if prefix or not self._saves(name)]
                 names += [f"{prefix}{name}" for name in unsaved]
                 ways |= {modules.way_to_save(module, name) for name in unsaved}
         return told(names, "; ".join(sorted(ways)))
+
+    def _saves(self, attribute: str) -> bool:
+        """Whether an attribute of the model is saved, by its name."""
+        return False
 
     def taken_over(self, parts: Collection[Any]) -> str:
         """Tells once that the optimizers stopped stepping, but the weights go on changing."""
@@ -419,8 +424,15 @@ class _StateWriter:
                 raise
 
 
-def _ignores_rates(scheduler: Any) -> bool:
-    """Ask a copy of the scheduler for its next rates, with groups in place of the optimizer's."""
+def ignores_rates(scheduler: Any, scaled: Collection[str] = ()) -> bool:
+    """Whether a scheduler's next rates are the same when those in force are halved.
+
+    A copy of the scheduler is asked, with groups in place of the optimizer's.
+
+    Args:
+        scheduler: of PyTorch's.
+        scaled: names of lists of rates in it that are halved, too.
+    """
     probe = copy.copy(scheduler)
     groups = [{k: v for k, v in group.items() if k != "params"} for group in scheduler.optimizer.param_groups]
     probe.optimizer = SimpleNamespace(param_groups=groups, defaults=scheduler.optimizer.defaults)
@@ -430,6 +442,9 @@ def _ignores_rates(scheduler: Any) -> bool:
             rates = [float(rate) for rate in probe.get_lr()]
             for group in groups:
                 group["lr"] = group["lr"] / 2
+            for name in scaled:
+                if rates_there := asked(probe, name):
+                    setattr(probe, name, [one / 2 for one in rates_there])
             return rates == [float(rate) for rate in probe.get_lr()] and any(rates)
     except Exception:  # of a schedule that is over, or of a class of the user's: the first cut will tell
         return False

@@ -409,6 +409,12 @@ class Loop(AnyPart):
         if batch < 0:
             raise _nothing_came("run.validation", loader)
 
+    def meet_validation(self, loaders: Iterable[Any]) -> None:
+        """Another library goes through the loaders of its validation itself."""
+        for loader in loaders:
+            self._of_validations.meet(loader)
+        self._of_validations.leave()
+
     def _end(self, scope: Validation | None) -> None:
         """End a validation, if it is under way; somebody may keep its iterator after a ``break``."""
         if scope is None or scope is not self._validation:

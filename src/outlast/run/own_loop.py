@@ -84,17 +84,11 @@ class OwnLoop(CallbackList):
 
     def _trained(self, begin_code: Callable[[], object] = lambda: None) -> Generator[int, None, None]:
         """The epochs that are left, with all that is to be called around them."""
-        self._marks_batches = True
-        try:
-            self.on_train_begin()
-        finally:
-            self._marks_batches = False
+        self.begin_marked()
         ended = is_left = False
         try:
             for epoch in self._remaining((self.params or {})["epochs"]):
-                self._loop.begin_epoch(epoch)
-                self.on_epoch_begin(epoch)
-                begin_code()
+                self.begin_marked_epoch(epoch, begin_code)
                 self._look_at_script(inside=False)
                 yield epoch
                 self._tell_of_validation()
@@ -111,6 +105,51 @@ class OwnLoop(CallbackList):
             self._loop.leave()
             if not ended:
                 self._close(is_left=is_left)
+
+    # For a loop of another library whose batches come through the run.
+
+    def begin_marked(self) -> None:
+        """Begin a training whose batches are fetched here."""
+        self._marks_batches = True
+        try:
+            self.on_train_begin()
+        finally:
+            self._marks_batches = False
+
+    def begin_marked_epoch(self, epoch: int, begin_code: Callable[[], object] | None = None) -> None:
+        """Begin an epoch of it."""
+        self._loop.begin_epoch(epoch)
+        self.on_epoch_begin(epoch)
+        (begin_code or self._loop.begin_code)()
+
+    def fetched(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """The batches of an epoch of it; a resume point is made where the next is asked for."""
+        for batch, data in self._unless_signalled(self._loop.batches(loader, self._meet, self._come_back)):
+            yield data
+            self._loop.end_batch()
+            self._leave_batch(batch)
+
+    @property
+    def may_fetch(self) -> bool:
+        """Whether an epoch is under way, whose batches can be asked for."""
+        return self._loop.in_epoch
+
+    def end_marked_batches(self) -> None:
+        """The library asks for no more of them in this epoch."""
+        self._loop.end_epoch()
+
+    def begin_fetched_validation(self, loaders: Iterable[Any]) -> None:
+        """The library is about to go through these itself: what they draw from is saved with the rest."""
+        self._loop.meet_validation(loaders)
+
+    def safe_point(self) -> None:
+        """Let a signal end the training here."""
+        self._safe_point()
+
+    def leave(self) -> None:
+        """The library was left by an error: give the folder back."""
+        self._loop.leave()
+        self._close()
 
     @naming_the_nearest("run.steps(loader, 1000, log_every=100)")
     def steps(self, loader: Iterable[Any], n: int, *, log_every: int = 100) -> Iterator[Any]:

@@ -1,0 +1,102 @@
+"""What stands beside a module in a ``Trainer``: other callbacks, the data module, the precision's scaler."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from outlast.core.asking import asked
+
+_OURS = __name__.partition(".")[0]
+# They act on the weights, and keep what they need where no state_dict has it.
+_NOT_KEPT = ("StochasticWeightAveraging", "BaseFinetuning", "ModelPruning")
+# They remember paths and times, which are others in each start.
+_OURS_TOO = {"ModelCheckpoint": "ModelCheckpoint", "Timer": "TimeLimit"}
+
+
+def others(trainer: Any) -> list[Any]:
+    """The callbacks that are not outlast's."""
+    return [one for one in trainer.callbacks if not type(one).__module__.startswith(f"{_OURS}.")]
+
+
+def lists(trainer: Any) -> list[Any]:
+    """What hears of the training for outlast."""
+    return [one for one in trainer.callbacks if hasattr(one, "outer")]
+
+
+def stateful(trainer: Any) -> dict[str, Any]:
+    """What has a state of its own, by name, as Lightning's own checkpoints have it."""
+    found = {f"callback {one.state_key}": one for one in others(trainer) if _is_kept(one)}
+    if trainer.datamodule is not None and _has_own(trainer.datamodule, "state_dict"):
+        found["the data module"] = trainer.datamodule
+    if trainer.precision_plugin.state_dict():
+        found["the precision's scaler"] = trainer.precision_plugin
+    return found
+
+
+def watched(trainer: Any) -> Sequence[Any]:
+    """The callbacks of the user's own whose state nobody saves."""
+    return [one for one in others(trainer) if not _is_theirs(type(one)) and not _has_own(one, "state_dict")]
+
+
+def logs_at_epochs_end(trainer: Any) -> bool:
+    """Whether the module or a callback of the user's may log anything when an epoch ends."""
+    users = [one for one in others(trainer) if not _is_theirs(type(one))]
+    return any(_has_own(one, "on_train_epoch_end") for one in (trainer.lightning_module, *users))
+
+
+def requeues(trainer: Any) -> bool:
+    """Whether Lightning would submit its job again when a signal comes."""
+    return bool(asked(trainer._accelerator_connector.cluster_environment, "auto_requeue", False))
+
+
+def inexact_beside(trainer: Any) -> Iterator[str]:
+    """What of them a resume cannot make identical, in phrases."""
+    for one in others(trainer):
+        if _known(one, _NOT_KEPT):
+            yield f"what {type(one).__name__} has done to the training is not saved: leave it out"
+        elif (kind := _known(one, _OURS_TOO)) and getattr(one, "monitor", kind) is not None:
+            yield f"the state of {kind} is not saved: use outlast.{_OURS_TOO[kind]}"
+        elif _has_own(one, "on_save_checkpoint"):
+            mend = "give it a state_dict() and a load_state_dict()"
+            yield (
+                f"what {type(one).__name__} puts into Lightning's checkpoints is not saved: "
+                f"{'leave it out' if _is_theirs(type(one)) else mend}"
+            )
+    if _has_own(trainer.lightning_module, "on_save_checkpoint"):
+        yield (
+            f"what {type(trainer.lightning_module).__name__}.on_save_checkpoint adds is not saved: make it "
+            "a buffer, self.register_buffer(name, torch.tensor(value)), or keep it in a callback with a "
+            "state_dict()"
+        )
+    if trainer.reload_dataloaders_every_n_epochs > 1:
+        yield (
+            "the loaders of an epoch were made in an earlier one, by the epoch of then, and are made in the "
+            "epoch of now after a resume: take reload_dataloaders_every_n_epochs=1, or make them alike"
+        )
+
+
+def _is_kept(callback: Any) -> bool:
+    return _has_own(callback, "state_dict") and not _known(callback, [*_NOT_KEPT, *_OURS_TOO])
+
+
+def _known(callback: Any, names: Collection[str]) -> str:
+    """Which of these it is, or derives from."""
+    return next((kind.__name__ for kind in type(callback).__mro__ if kind.__name__ in names), "")
+
+
+def _has_own(thing: Any, name: str) -> bool:
+    """Whether a class other than the bases of all callbacks, modules and data modules has a method."""
+    owner = next((kind for kind in type(thing).__mro__ if name in vars(kind)), None)
+    return owner is not None and not (_is_theirs(owner) and owner.__name__ in _BASES)
+
+
+_BASES = (
+    *("Callback", "CheckpointHooks", "DataHooks", "LightningDataModule", "LightningModule", "ModelHooks"),
+    "Module",  # PyTorch's
+)
+
+
+def _is_theirs(kind: type) -> bool:
+    package = str(asked(kind, "__module__", "")).partition(".")[0]
+    return package in ("lightning", "pytorch_lightning", "torch")

@@ -1,0 +1,203 @@
+"""What a ``Trainer`` trains, and who runs its loop: a PyTorch training with Lightning's own state beside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from outlast.core.asking import asked
+from outlast.core.run_state import START, Moment, Position
+from outlast.exceptions import RunChanged
+from outlast.frameworks import lightning_loops as loops
+from outlast.frameworks import modules, torch
+from outlast.frameworks.base import Control, Training, find_training
+from outlast.frameworks.lightning_beside import inexact_beside, stateful, watched
+from outlast.frameworks.tensors import stored, to_tensors
+from outlast.frameworks.torch import TorchTraining, ignores_rates
+
+_OURS = "lightning"  # in the state, beside what PyTorch has
+_SCALED = ("base_lrs", "max_lrs")  # what schedulers compute rates from; the latter is CyclicLR's
+
+
+def is_fitted(model: Any) -> bool:
+    """Whether a ``Trainer`` fits the module now."""
+    state = asked(asked(model, "_trainer"), "state")
+    return asked(state, "fn") == "fit" and asked(state, "status") in ("running", "interrupted")
+
+
+class LightningTraining(TorchTraining):
+    """A LightningModule in ``trainer.fit``, with the optimizers that it has configured.
+
+    Args:
+        model: the module.
+
+    Attributes:
+        place: where Lightning's loops are.
+    """
+
+    framework = "Lightning"
+    needs_optimizer = False
+
+    def __init__(self, model: Any) -> None:
+        found = model.trainer.optimizers
+        super().__init__(model, found[0] if len(found) == 1 else list(found))
+        self.place = loops.Place()
+
+    @property
+    def _trainer(self) -> Any:
+        return self.model.trainer
+
+    # Learning rates.
+
+    @property
+    def scales_schedules(self) -> bool:  # type: ignore[override]
+        return bool(loops.schedulers(self._trainer))
+
+    def set_learning_rate(self, name: str, value: float) -> None:
+        """Set the rate, and what schedulers compute the next ones from."""
+        group, before = self._groups()[name], self.learning_rates()[name]
+        super().set_learning_rate(name, value)
+        for scheduler in loops.schedulers(self._trainer):
+            if before:
+                _scale(scheduler, group, value / before)
+
+    def sets_rates_anew(self, scheduler: Any) -> bool:
+        """Whether a scheduler goes back to its own rates although what it computes them from is scaled."""
+        return any(hasattr(one, "get_lr") and ignores_rates(one, _SCALED) for one in _inner(scheduler))
+
+    # State.
+
+    def state(self) -> Any:
+        found = super().state()
+        arrays, details = stored(self._beside(), f"state/training/{_OURS}")
+        return {**found, _OURS: {**arrays, "details": details}}
+
+    def _beside(self) -> dict[str, Any]:
+        return {
+            "loops": self.place.saved(self._trainer),
+            "torchmetrics": {
+                name: _of_metric(one)
+                for name, one in modules.metrics(self.model).items()
+                if not self.place.resets(self._trainer, one)
+            },
+            "parts": {name: one.state_dict() for name, one in stateful(self._trainer).items()},
+        }
+
+    def check_state(self, state: Any) -> None:
+        if _OURS not in state:
+            raise RunChanged(
+                "the training in this folder was not made by a Trainer: take another folder, or begin again "
+                "with resume='never'."
+            )
+        there, here = state[_OURS]["loops"]["kinds"], loops.kinds(self._trainer)
+        if there != here:
+            raise RunChanged(
+                f"the schedulers changed from {', '.join(there) or 'none'} to {', '.join(here) or 'none'}: "
+                "configure the same, or begin again with resume='never'."
+            )
+        super().check_state(state)
+
+    def load_state(self, state: Any) -> None:
+        super().load_state({name: value for name, value in state.items() if name != _OURS})
+        kept = state[_OURS]["details"]
+        saved = to_tensors(state[_OURS], kept, live=self._beside() if kept["types"] else None)
+        for name, one in stateful(self._trainer).items():
+            if name in saved["parts"]:
+                one.load_state_dict(saved["parts"][name])
+        self.place.put_back(self._trainer, saved["loops"])
+        for name, one in modules.metrics(self.model).items():
+            if name in saved["torchmetrics"]:
+                for attribute, value in saved["torchmetrics"][name].items():
+                    setattr(one, attribute, value)
+            elif not self.place.is_ending:
+                one.reset()
+
+    # What is said of a resume.
+
+    def description(self) -> dict[str, str]:
+        found = super().description()
+        steps = self._trainer.accumulate_grad_batches
+        return {
+            **found,
+            "accumulate_grad_batches": str(steps),
+            "precision": str(self._trainer.precision),
+            "what else has a state": ", ".join(stateful(self._trainer)),
+        }
+
+    def inexact(self, params: Mapping[str, Any]) -> list[str]:
+        cut = self.place.cut_short(self._trainer)
+        return [*super().inexact(params), *inexact_beside(self._trainer), *([cut] if cut else [])]
+
+    def _saves(self, attribute: str) -> bool:
+        return attribute.rpartition(".")[0] in modules.metrics(self.model)
+
+    def unsaved(self, parts: Collection[Any]) -> list[str]:
+        wrapped = self._trainer.strategy._lightning_optimizers
+        return super().unsaved([*parts, *loops.schedulers(self._trainer), *wrapped])
+
+
+def _of_metric(metric: Any) -> dict[str, Any]:
+    """What a metric of torchmetrics has summed up so far; it leaves that out of its state dict."""
+    return {**metric.metric_state, "_update_count": metric._update_count, "_computed": None}
+
+
+def _inner(scheduler: Any) -> list[Any]:
+    """The schedulers in one of several, or itself."""
+    return getattr(scheduler, "_schedulers", None) or [scheduler]
+
+
+def _scale(scheduler: Any, group: Any, factor: float) -> None:
+    """Scale the rates of a group that a scheduler computes the next ones from."""
+    for one in _inner(scheduler):
+        for name in _SCALED:
+            rates = asked(one, name)
+            for index, known in enumerate(one.optimizer.param_groups):
+                if known is group and rates is not None:
+                    rates[index] *= factor
+
+
+class LightningControl(Control):
+    """The loop of a ``Trainer``, which reads ``should_stop`` after each batch and each epoch."""
+
+    dispatchers = ("lightning", "pytorch_lightning")
+    position = START
+
+    @property
+    def _trainer(self) -> Any:
+        return self._loop_model.trainer
+
+    @property
+    def random_moment(self) -> Moment:  # type: ignore[override]
+        training = find_training(self._loop_model)
+        waits = isinstance(training, LightningTraining) and training.place.random_waits
+        return Moment.EPOCH_BEGIN if waits else Moment.TRAIN_BEGIN
+
+    def begin(self) -> None:
+        super().begin()
+        self._trainer.should_stop = False
+
+    def stop(self, reason: str) -> None:
+        super().stop(reason)
+        self._trainer.should_stop = True
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._trainer.should_stop)
+
+    def resume_at(self, position: Position = START) -> None:
+        self.position = position
+
+    def beside(self) -> Sequence[Any]:
+        return watched(self._trainer)
+
+
+def training(model: Any, optimizer: Any = None) -> Training:
+    """What a ``Trainer`` trains; in a loop of one's own a LightningModule is a module as any other."""
+    if optimizer is None and is_fitted(model):
+        return LightningTraining(model)
+    return torch.training(model, optimizer)
+
+
+def control(model: Any) -> Control:
+    """Who runs the loop."""
+    return LightningControl(model) if is_fitted(model) else torch.control(model)

@@ -1,0 +1,20 @@
+"""Lightning's ``Trainer``, killed for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.crash.campaign import Killer
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("training", ["lightning_fit", "lightning_fit_inside"])
+def test_a_fit_that_is_killed_again_and_again_ends_as_one_that_never_was(
+    tmp_path: Path, training: str
+) -> None:
+    killer = Killer(training, str(tmp_path), seed=1)
+    kills = killer.four_kills()
+    campaign = killer.campaign("killed", kills)
+    assert campaign.kills == kills
+    assert campaign.differences == []
