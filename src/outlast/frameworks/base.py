@@ -41,7 +41,10 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 
 # Package of a model's class -> module here with its `training` and `control`. Keras comes first: on its
 # torch backend a Keras model is a torch module too.
-_FRAMEWORKS = {"keras": "keras", "tf_keras": "keras", "torch": "torch", "xgboost": "xgboost"}
+_FRAMEWORKS = {
+    **{"keras": "keras", "tf_keras": "keras", "torch": "torch", "xgboost": "xgboost"},
+    "transformers": "huggingface",  # a Trainer; its models are PyTorch's
+}
 
 # Endings of model files -> module here with their `load`.
 _FILES = {
@@ -51,7 +54,7 @@ _FILES = {
 }
 
 # Packages whose versions are noted in a run, if they are imported.
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost")
+PACKAGES = ("keras", "jax", "torch", "tensorflow", "transformers", "xgboost")
 
 
 @dataclass(frozen=True)

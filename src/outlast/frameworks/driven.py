@@ -135,12 +135,13 @@ class Driven:
                     f"evaluated: pass {argument}."
                 )
 
-    def begin(self, model: Any, epochs: int | None) -> None:
+    def begin(self, model: Any, epochs: int | None, steps: int | None = None) -> None:
         """Begin a training, where a run was left if there is one.
 
         Args:
             model: that is trained; afterwards it is as it was saved.
             epochs: in all, those of earlier starts included; None if nobody knows.
+            steps: of an epoch; None if it is one step, or nobody knows.
 
         Raises:
             UsageError: the training before has not ended, or it is one of many that a search makes.
@@ -158,10 +159,21 @@ class Driven:
         first, self._epochs, self._is_under_way = START, epochs, True
         for host in self._hosts:
             host.set_model(model)
-            host.set_params({"epochs": epochs, "steps": None, "verbose": 0})
+            host.set_params({"epochs": epochs, "steps": steps, "verbose": 0})
             host.on_train_begin()
             first = max(first, getattr(host.control, "position", START))
         self.next_epoch = first.next_epoch
+
+    def set_epochs(self, epochs: int | None) -> None:
+        """It is known now how many epochs there are in all."""
+        self._epochs = epochs
+        for host in self._hosts:
+            host.set_params({**(host.params or {}), "epochs": epochs})
+
+    @property
+    def controls(self) -> list[Any]:
+        """Who runs the loop, as each list sees it."""
+        return [host.control for host in self._hosts]
 
     def tell_directions(self, directions: Mapping[str, Direction | None]) -> None:
         """Tell which way metrics go, where there is no model that knows."""

@@ -1,0 +1,187 @@
+"""What Hugging Face's Trainer trains: PyTorch's module and optimizer, and what Trainer itself goes on with."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from outlast.exceptions import RunChanged
+from outlast.frameworks.base import weakly
+from outlast.frameworks.huggingface_rows import is_measured
+from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
+from outlast.frameworks.torch import TorchTraining
+
+# Of Trainer's state; the rest is what this start asks for.
+_STATE = (
+    *("epoch", "global_step", "log_history", "best_metric", "best_global_step", "best_model_checkpoint"),
+    *("num_input_tokens_seen", "total_flos"),
+)
+# Of Trainer: sums that its logs are made of.
+_SUMS = ("_total_loss_scalar", "_globalstep_last_logged", "_initial_global_step", "current_flos")
+_DESCRIBED = (
+    *("adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "data_seed", "fp16", "gradient_accumulation_steps"),
+    *("label_smoothing_factor", "learning_rate", "lr_scheduler_type", "max_grad_norm", "optim"),
+    *("per_device_train_batch_size", "seed", "train_sampling_strategy", "warmup_steps", "weight_decay"),
+)
+
+
+@dataclass
+class Place:
+    """Where Trainer's loop is.
+
+    Args:
+        epoch: of Trainer's, from 0.
+        batches: of it that were trained.
+        rows: that have ended, or end now.
+        loss: the sum of the losses of the row's steps.
+        steps: of the row.
+        start: the random state that the epoch's batches were begun with; None at its beginning.
+        ahead: that in which the batch was fetched that comes next.
+    """
+
+    epoch: int = 0
+    batches: int = 0
+    rows: int = 0
+    loss: float = 0.0
+    steps: int = 0
+    start: Any = None
+    ahead: Any = None
+
+
+class TrainerTraining(TorchTraining):
+    """The module and the optimizer of a Trainer, with its scheduler, its scaler, its state and its place.
+
+    Args:
+        trainer: whose training has begun.
+
+    Attributes:
+        place: where the loop is.
+        loaded: called when another place was put back.
+    """
+
+    framework = "Trainer"
+
+    def __init__(self, trainer: Any) -> None:
+        super().__init__(trainer.model, _inner(trainer.optimizer))
+        self._trainer = weakly(trainer)
+        self.place = Place()
+        self.loaded: Callable[[], object] = lambda: None
+
+    @property
+    def trainer(self) -> Any:
+        """The Trainer."""
+        return self._trainer()
+
+    def state(self) -> Any:
+        """PyTorch's, and what Trainer goes on with."""
+        objects, details = stored(self._objects(), "state/training/trainer/objects")
+        trainer = self.trainer
+        state = {name: getattr(trainer.state, name) for name in _STATE}
+        history = [_unmeasured(one) for one in state["log_history"]]
+        return {
+            **super().state(),
+            "trainer": {
+                "objects": {**objects, "details": details},
+                "state": {**state, "log_history": history},
+                "sums": {name: getattr(trainer, name) for name in _SUMS},
+                "place": dict(vars(self.place)),
+            },
+        }
+
+    def _objects(self) -> dict[str, Any]:
+        """What has tensors, or a state dict."""
+        trainer = self.trainer
+        scaler = trainer.accelerator.scaler
+        return {
+            "scheduler": trainer.lr_scheduler.state_dict(),
+            "scaler": {} if scaler is None else scaler.state_dict(),
+            "loss": trainer._tr_loss,
+        }
+
+    def check_state(self, state: Any) -> None:
+        if "trainer" not in state:
+            raise RunChanged("what was trained here was no Trainer's: take another folder")
+        super().check_state(state)
+
+    def load_state(self, state: Any) -> None:
+        super().load_state({name: one for name, one in state.items() if name != "trainer"})
+        trainer, saved = self.trainer, state["trainer"]
+        kept = saved["objects"]["details"]
+        live = self._objects() if kept["types"] else None
+        types, objects = types_of(live), to_tensors(saved["objects"], kept, live=live)
+        trainer.lr_scheduler.load_state_dict(objects["scheduler"])
+        if trainer.accelerator.scaler is not None:
+            trainer.accelerator.scaler.load_state_dict(objects["scaler"])
+        trainer._tr_loss.copy_(objects["loss"])
+        for name, value in saved["state"].items():
+            setattr(trainer.state, name, copy.deepcopy(value))
+        for name, value in saved["sums"].items():
+            setattr(trainer, name, value)
+        self.place = Place(**saved["place"])
+        if types:
+            check_types(kept, types, self._objects(), "state/training/trainer/objects")
+        self.loaded()
+
+    def description(self) -> dict[str, str]:
+        args = self.trainer.args
+        return {**super().description(), **{name: str(getattr(args, name, None)) for name in _DESCRIBED}}
+
+    def unsaved(self, parts: Collection[Any]) -> list[str]:
+        return super().unsaved([*parts, self.trainer.optimizer, self.trainer.lr_scheduler])
+
+    # Rates.
+
+    def set_learning_rate(self, name: str, value: float) -> None:
+        """Set the rate in force, and scale the schedule that sets the next ones."""
+        before = self.learning_rates()[name]
+        index = [*self._groups()].index(name)
+        for schedule in schedules(self.trainer.lr_scheduler):
+            rates = getattr(schedule, "base_lrs", None)
+            if rates and before:
+                rates[index] = value if rates[index] == before else rates[index] * (value / before)
+        super().set_learning_rate(name, value)
+
+    @property
+    def keeps_rates(self) -> bool:
+        """Whether the schedule goes on from a rate that somebody has set."""
+        return all(map(_follows, schedules(self.trainer.lr_scheduler)))
+
+
+def schedules(scheduler: Any) -> Sequence[Any]:
+    """The schedules in one."""
+    return getattr(scheduler, "_schedulers", None) or [scheduler]
+
+
+def _follows(schedule: Any) -> bool:
+    """Whether its next rates are lower when those now, and those at its base, are halved."""
+    if not hasattr(schedule, "get_lr"):  # it sets rates by a metric, from those in force
+        return True
+    probe = copy.copy(schedule)
+    groups = [{k: v for k, v in one.items() if k != "params"} for one in schedule.optimizer.param_groups]
+    probe.optimizer = SimpleNamespace(param_groups=groups, defaults=schedule.optimizer.defaults)
+    probe.last_epoch += 1
+    try:
+        with warnings.catch_warnings(action="ignore"):  # it is asked outside of step()
+            rates = [float(rate) for rate in probe.get_lr()]
+            for group in groups:
+                group["lr"] = group["lr"] / 2
+            probe.base_lrs = [rate / 2 for rate in schedule.base_lrs]
+            halved = [float(rate) for rate in probe.get_lr()]
+    except Exception:  # of a class of the user's: the first cut will tell
+        return True
+    return all(after < before for before, after in zip(rates, halved, strict=True) if before)
+
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer in Accelerate's."""
+    while hasattr(optimizer, "accelerator_state") and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
+def _unmeasured(logs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in logs.items() if not is_measured(name)}
