@@ -191,6 +191,21 @@ class Driven:
         for host in self._hosts:
             host.on_epoch_end(epoch, dict(logs))
 
+    @property
+    def hears_batches(self) -> bool:
+        """Whether a callback hears of batches."""
+        return any(hears(host, hook) for host in self._hosts for hook in _OF_BATCHES)
+
+    def begin_batch(self, batch: int) -> None:
+        """The loop begins a batch of the epoch."""
+        for host in self._hosts:
+            host.on_train_batch_begin(batch, {})
+
+    def end_batch(self, batch: int, logs: Mapping[str, Any]) -> None:
+        """A batch has ended."""
+        for host in self._hosts:
+            host.on_train_batch_end(batch, dict(logs))
+
     def end(self) -> None:
         """The training has ended; by somebody else, if epochs are left and no callback asked for it."""
         if not self.has_ended:

@@ -19,15 +19,15 @@ from outlast.frameworks.driven import Driven, MadeAgain
 _PURPOSE = "outlast.frameworks.huggingface"
 try:
     from transformers import Trainer, TrainerCallback
+
+    from outlast.frameworks.huggingface_loop import TrainerControl, TrainerLoop
+    from outlast.frameworks.huggingface_training import TrainerTraining
 except (ModuleNotFoundError, ImportError) as error:
     if isinstance(error, ModuleNotFoundError) and error.name not in ("transformers", "torch"):
         raise
     raise MissingExtra("transformers", extra="huggingface", purpose=_PURPOSE) from error
 if not hasattr(Trainer, "_run_epoch"):
     raise MissingExtra("transformers 5.3 or newer", extra="huggingface", purpose=_PURPOSE)
-
-from outlast.frameworks.huggingface_loop import TrainerControl, TrainerLoop
-from outlast.frameworks.huggingface_training import TrainerTraining
 
 
 def callbacks(*items: Any) -> list[Any]:
@@ -83,7 +83,7 @@ class InTrainer(MadeAgain, TrainerCallback):  # type: ignore[misc]
         """Begin, with what was saved in the model, its optimizer and the loop."""
         if self._loop is not None:  # of a training that an error has ended
             self._loop.leave()
-        self._loop = TrainerLoop(_trainer(), self._driven, self)
+        self._loop = TrainerLoop(_trainer(), self._driven)
         self._loop.begin()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:

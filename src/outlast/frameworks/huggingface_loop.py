@@ -6,16 +6,59 @@ epochs. So for the time of a training three of its methods are wrapped, in the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from outlast.core.run_state import START, Moment, Position
-from outlast.frameworks.base import Control, find_training
+from outlast.core.run_state import START, Position
+from outlast.frameworks import random_state
+from outlast.frameworks.base import Control, Followed, Training, find_training
 from outlast.frameworks.driven import Driven
+from outlast.frameworks.huggingface_order import Order, observed
+from outlast.frameworks.huggingface_refused import beside, refused
 from outlast.frameworks.huggingface_rows import Rows, renamed
 from outlast.frameworks.huggingface_training import Place, TrainerTraining
 
 _WRAPPED = ("_maybe_log_save_evaluate", "_run_epoch", "training_step")
+
+
+class Steps(Followed):
+    """Trainer's steps, as a run follows them to make resume points inside a row.
+
+    Args:
+        hear: called after each step.
+    """
+
+    size, lacking, run_is_last = 1, 0, False
+    drawn_ahead: Collection[str] = ()
+
+    def __init__(self, hear: Callable[[int, int], object]) -> None:
+        self.hear, self.done = hear, 0
+        self.come_back: Callable[[], object] | None = None
+
+    def begin(self) -> None:
+        self.done = 0
+
+    def skip(self, trained: int, come_back: Callable[[], object]) -> None:
+        self.done, self.come_back = trained, come_back
+
+    def mute(self, callbacks: Sequence[Any], until: int) -> None:
+        """Trainer tells nobody of steps that it leaves out."""
+
+    def saved(self) -> dict[str, Any]:
+        return {"done": self.done}
+
+    def put(self, saved: Mapping[str, Any]) -> None:
+        self.done = saved["done"]
+
+    def seeds(self) -> Any:
+        return None
+
+    def put_seeds(self, saved: Any) -> None:
+        """There are none."""
+
+    def close(self) -> None:
+        self.hear = lambda done, size: None
 
 
 class TrainerControl(Control):
@@ -24,12 +67,13 @@ class TrainerControl(Control):
     Attributes:
         position: where a run goes on.
         is_interrupted: a signal wants the training to end.
+        steps: that a run follows; None if it does not.
     """
 
     dispatchers = ("transformers.trainer_callback",)
-    random_moment = Moment.EPOCH_BEGIN
     position = START
     is_interrupted = False
+    steps: Steps | None = None
 
     def begin(self) -> None:
         super().begin()
@@ -41,6 +85,16 @@ class TrainerControl(Control):
     def interrupt_epoch(self) -> None:
         self.is_interrupted = True
 
+    def follow(self, training: Training, run: Any, hear: Callable[[int, int], object]) -> Followed | None:
+        self.steps = Steps(hear)
+        return self.steps
+
+    def beside(self) -> Sequence[Any]:
+        return beside(self._loop_model)
+
+    def refused(self, callback: Any) -> str | None:
+        return refused(callback)
+
 
 class TrainerLoop:
     """One call of ``Trainer.train``.
@@ -48,17 +102,22 @@ class TrainerLoop:
     Args:
         trainer: that trains.
         driven: the callbacks.
-        hook: what Trainer calls.
     """
 
-    def __init__(self, trainer: Any, driven: Driven, hook: Any) -> None:
-        self._trainer, self._driven, self._hook = trainer, driven, hook
+    def __init__(self, trainer: Any, driven: Driven) -> None:
+        self._trainer, self._driven = trainer, driven
         self._rows = _rows(trainer)
         self._is_open = False  # a row
         self._is_behind_pass = False  # the batches of an epoch of Trainer's have ended
+        self._steps_in_pass: int | None = None
         self._metrics: dict[str, Any] = {}
         self._loss: Any = None  # the sum of the row's losses, on its device
+        self._step_loss: Any = None
         self._first = Place()
+        self._random: Any = None  # how a resumed loop goes on
+        self._muted: list[Any] | None = None
+        self._order: Order | None = None
+        self._hears_batches = False
 
     @property
     def _training(self) -> TrainerTraining:
@@ -66,14 +125,34 @@ class TrainerLoop:
         assert isinstance(found, TrainerTraining)
         return found
 
+    @property
+    def _controls(self) -> list[TrainerControl]:
+        return self._driven.controls
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return any(one.is_interrupted for one in self._controls)
+
     def begin(self) -> None:
         """The training begins, where a run was left if there is one."""
         trainer, training = self._trainer, self._training
         training.place, training.loaded = Place(), self._count
-        self._driven.begin(trainer, self._rows.left(trainer.state.global_step), self._rows.size)
-        self._first = Place(**vars(training.place))
         for name in _WRAPPED:
             vars(trainer)[name] = getattr(self, name)
+        try:
+            self._driven.begin(trainer, self._rows.left(trainer.state.global_step), self._rows.size)
+        except BaseException:
+            self.leave()
+            raise
+        self._first = Place(**vars(training.place))
+        handler = trainer.callback_handler
+        if self._driven.is_saved:
+            self._order = observed(handler.train_dataloader)
+        if self._driven.next_epoch or self._first.steps:
+            self._random = random_state.collect()
+        if self._first.epoch or self._driven.has_ended:
+            self._muted, handler.callbacks = handler.callbacks, []  # nobody hears of epochs that are left out
+        self._hears_batches = self._driven.hears_batches
 
     def _count(self) -> None:
         """Tell how many rows there are in all, now that it is known where the loop is."""
@@ -84,6 +163,11 @@ class TrainerLoop:
         """Leave Trainer as it was."""
         for name in _WRAPPED:
             vars(self._trainer).pop(name, None)
+        self._let_hear()
+
+    def _let_hear(self) -> None:
+        if self._muted is not None:
+            self._trainer.callback_handler.callbacks, self._muted = self._muted, None
 
     def end(self) -> None:
         """The training has ended."""
@@ -99,30 +183,63 @@ class TrainerLoop:
         """A step begins."""
         if not self._is_open:
             self._begin_row()
+        if self._random is not None and self._order is None:  # of a stream
+            random_state.restore(self._random)
+        self._random = self._step_loss = None
+        if self._hears_batches:
+            self._driven.begin_batch(self._training.place.steps)
 
     def end_step(self) -> None:
         """A step has ended."""
-        place = self._training.place
+        trainer, place = self._trainer, self._training.place
         place.steps += 1
-        place.batches += self._trainer.current_gradient_accumulation_steps
-        if self._control.is_interrupted:
+        place.batches += trainer.current_gradient_accumulation_steps
+        if self._hears_batches:
+            self._driven.end_batch(place.steps - 1, {"loss": self._step_loss.item()})
+        if self._driven.stopping:
+            trainer.control.should_training_stop = True
+
+    def _follow(self) -> None:
+        """After a step and all that Trainer does behind it: a run may make a resume point."""
+        place = self._training.place
+        if self._is_behind_pass or not self._is_open or self._rows.end_at(self._trainer.state.global_step):
+            return  # the row's end makes one
+        for one in self._controls:
+            if one.steps is not None:
+                self._keep()
+                one.steps.done = place.steps
+                one.steps.hear(place.steps, 1)
+        if self._is_interrupted:
             self._trainer.control.should_training_stop = True
+
+    def _keep(self) -> None:
+        """Have the place be all that a resume needs."""
+        place = self._training.place
+        place.ahead = None if self._order is None or not place.batches else self._order.ahead
+        if self._loss is not None:
+            place.loss = self._loss
 
     def end_pass(self) -> None:
         """The batches of an epoch of Trainer's have ended."""
         self._is_behind_pass = True
-        if self._control.is_interrupted:
+        if self._is_interrupted and not self._rows.end_at(self._trainer.state.global_step):
             control = self._trainer.control
             control.should_log = control.should_evaluate = control.should_save = False
 
-    @property
-    def _control(self) -> Any:
-        return self._driven.controls[0]
-
     def _begin_row(self) -> None:
         self._driven.begin_epoch()
+        for one in self._controls:
+            if one.steps is not None and one.steps.come_back is not None:
+                come_back, one.steps.come_back = one.steps.come_back, None
+                come_back()
         place = self._training.place
-        place.loss, place.steps, self._metrics, self._loss = 0.0, 0, {}, None
+        if self._first.steps:  # a row goes on
+            self._first.steps = 0
+            self._loss = place.loss
+        else:
+            place.loss, place.steps, self._loss = None, 0, None
+        place.rows = self._driven.next_epoch
+        self._metrics = {}
         self._is_open = True
 
     def _is_over(self) -> bool:
@@ -132,28 +249,33 @@ class TrainerLoop:
         stops = self._trainer.control.should_training_stop
         if self._is_behind_pass:
             return self._rows.by_epochs or ends_here or stops
-        return ends_here and not (self._rows.by_epochs or stops or self._is_pass_over)
-
-    @property
-    def _is_pass_over(self) -> bool:
-        return self._training.place.batches == self._steps_in_epoch
+        is_pass_over = self._training.place.batches == self._steps_in_pass
+        return ends_here and not (self._rows.by_epochs or stops or is_pass_over)
 
     def _end_row(self) -> None:
         trainer, place = self._trainer, self._training.place
         step = trainer.state.global_step
-        if self._is_behind_pass:
-            place.epoch, place.batches = place.epoch + 1, 0
-        place.rows = self._driven.next_epoch + 1
-        if step >= self._rows.last:
-            self._driven.set_epochs(place.rows)
-        loss = place.loss + (0.0 if self._loss is None else self._loss.item())
-        logs = {"loss": loss / place.steps, **self._metrics}
+        self._keep()
+        logs = {"loss": self._loss.item() / place.steps, **self._metrics}
         if not self._rows.by_epochs:
             logs["step"] = step
-        self._is_open = False
+        if self._rows.end_at(step) or not self._is_interrupted:
+            self._close(place)
+        if step >= self._rows.last:
+            self._driven.set_epochs(place.rows)
+        self._is_open, self._loss = False, None
         self._driven.end_epoch(logs)
         if self._driven.stopping:
             trainer.control.should_training_stop = True
+
+    def _close(self, place: Place) -> None:
+        """The row is whole: the place is the next one's beginning, and no signal saves it as unfinished."""
+        if self._is_behind_pass:
+            place.begin_pass(place.epoch + 1)
+        place.rows, place.loss, place.steps = self._driven.next_epoch + 1, None, 0
+        for one in self._controls:
+            if one.steps is not None:
+                one.steps.done = 0
 
     # What is wrapped.
 
@@ -164,7 +286,9 @@ class TrainerLoop:
     def training_step(self, *args: Any, **options: Any) -> Any:
         """Sum up the losses."""
         loss = self._original("training_step")(*args, **options)
-        self._loss = loss.detach().float() if self._loss is None else self._loss + loss.detach()
+        found = loss.detach().float()
+        self._loss = found if self._loss is None else self._loss + found
+        self._step_loss = found if self._step_loss is None else self._step_loss + found
         return loss
 
     def _maybe_log_save_evaluate(self, *args: Any, **options: Any) -> None:
@@ -172,26 +296,54 @@ class TrainerLoop:
         self._original("_maybe_log_save_evaluate")(*args, **options)
         if self._is_over():
             self._end_row()
+        else:
+            self._follow()
 
     def _run_epoch(self, **given: Any) -> None:
         """Leave out what was trained before."""
-        trainer, place = self._trainer, self._training.place
+        trainer, epoch = self._trainer, given["epoch"]
         if self._driven.has_ended:
+            self._let_hear()
             trainer.control.should_training_stop = True
             return
-        epoch = given["epoch"]
         if epoch < self._first.epoch:
             return
-        self._steps_in_epoch = given["steps_in_epoch"]
-        self._is_behind_pass = False
-        place.epoch = epoch
+        if self._muted is not None:
+            self._let_hear()
+            trainer.control = trainer.callback_handler.on_epoch_begin(
+                trainer.args, trainer.state, trainer.control
+            )
+        self._steps_in_pass, self._is_behind_pass = given["steps_in_epoch"], False
+        if self._random is not None:
+            random_state.restore(self._random)
         if not self._is_open:
             self._begin_row()
+        self._training.place.epoch = epoch
+        batches = self._training.place.batches
+        if batches:
+            given |= {
+                "resume_from_checkpoint": os.devnull,  # where no random state is found
+                "epochs_trained": epoch,
+                "steps_trained_in_current_epoch": batches,
+            }
+            self._go_on(batches)
+        elif self._driven.is_saved:
+            self._training.place.start = random_state.collect()
         try:
             self._original("_run_epoch")(**given)
         except BaseException:
             self.leave()
             raise
+        if self._is_open:  # a row goes on in the next pass
+            self._training.place.begin_pass(epoch + 1)
+
+    def _go_on(self, batches: int) -> None:
+        """Have the batches behind these be as if the loop had not ended."""
+        place = self._training.place
+        self._random = random_state.collect()
+        if self._order is not None:
+            self._order.go_on(batches, place.ahead, self._random)
+        random_state.restore(place.start)
 
 
 def _rows(trainer: Any) -> Rows:

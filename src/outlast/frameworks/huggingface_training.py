@@ -37,7 +37,7 @@ class Place:
         epoch: of Trainer's, from 0.
         batches: of it that were trained.
         rows: that have ended, or end now.
-        loss: the sum of the losses of the row's steps.
+        loss: the sum of the losses of the row's steps; None if it has none.
         steps: of the row.
         start: the random state that the epoch's batches were begun with; None at its beginning.
         ahead: that in which the batch was fetched that comes next.
@@ -46,10 +46,14 @@ class Place:
     epoch: int = 0
     batches: int = 0
     rows: int = 0
-    loss: float = 0.0
+    loss: Any = None
     steps: int = 0
     start: Any = None
     ahead: Any = None
+
+    def begin_pass(self, epoch: int) -> None:
+        """The next batch is the first of an epoch of Trainer's."""
+        self.epoch, self.batches, self.start, self.ahead = epoch, 0, None, None
 
 
 class TrainerTraining(TorchTraining):
@@ -88,7 +92,7 @@ class TrainerTraining(TorchTraining):
                 "objects": {**objects, "details": details},
                 "state": {**state, "log_history": history},
                 "sums": {name: getattr(trainer, name) for name in _SUMS},
-                "place": dict(vars(self.place)),
+                "place": {**vars(self.place), "loss": None},
             },
         }
 
@@ -100,6 +104,7 @@ class TrainerTraining(TorchTraining):
             "scheduler": trainer.lr_scheduler.state_dict(),
             "scaler": {} if scaler is None else scaler.state_dict(),
             "loss": trainer._tr_loss,
+            "row": self.place.loss,
         }
 
     def check_state(self, state: Any) -> None:
@@ -121,7 +126,7 @@ class TrainerTraining(TorchTraining):
             setattr(trainer.state, name, copy.deepcopy(value))
         for name, value in saved["sums"].items():
             setattr(trainer, name, value)
-        self.place = Place(**saved["place"])
+        self.place = Place(**{**saved["place"], "loss": objects["row"]})
         if types:
             check_types(kept, types, self._objects(), "state/training/trainer/objects")
         self.loaded()

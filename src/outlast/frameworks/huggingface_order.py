@@ -1,0 +1,101 @@
+"""The batches of Hugging Face's Trainer inside an epoch: which comes next, and what it draws from.
+
+Accelerate fetches one batch ahead. What the data draw for it (augmentation) is drawn before the step in front of
+it, and a save after that step holds a random state from behind that. So the state in front of it is kept too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from outlast.core.asking import asked
+from outlast.frameworks import random_state
+from outlast.frameworks.loaders import inexact as inexact_of_loader
+
+_SAMPLERS = ("torch.", "transformers.", "accelerate.")  # draw when they begin, and not between two batches
+
+
+class Order:
+    """Stands for a loader's batch sampler, and knows in which random state each batch is fetched.
+
+    Args:
+        sampler: the loader's.
+
+    Attributes:
+        ahead: the random state in which the last batch was fetched that has been.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+        self._going_on: tuple[int, Any, Any] | None = None
+        self.ahead: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_sampler" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self._sampler, name)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def go_on(self, trained: int, ahead: Any, now: Any) -> None:
+        """Have the next iteration draw as one that has not ended.
+
+        Args:
+            trained: batches, which the loop leaves out.
+            ahead: the random state in which the next one is fetched.
+            now: that in which the others are.
+        """
+        self._going_on = (trained, ahead, now)
+
+    def __iter__(self) -> Iterator[Any]:
+        going_on, self._going_on = self._going_on, None
+        number = 0
+        for indices in self._sampler:
+            self._come(number, going_on)
+            self.ahead = random_state.collect()
+            yield indices
+            number += 1
+        self._come(number, going_on)
+
+    def _come(self, number: int, going_on: tuple[int, Any, Any] | None) -> None:
+        if going_on is not None and 0 <= number - going_on[0] <= 1:
+            random_state.restore(going_on[1 + number - going_on[0]])
+
+
+def observed(loader: Any) -> Order | None:
+    """Have the batches of Accelerate's loader be observed; None if its data come as a stream."""
+    base = asked(loader, "base_dataloader", loader)
+    sampler = asked(base, "batch_sampler")
+    if sampler is None or isinstance(sampler, Order):
+        return sampler
+    vars(base)["batch_sampler"] = order = Order(sampler)  # PyTorch refuses to have it set
+    return order
+
+
+def inexact(loader: Any, *, inside: bool) -> list[str]:
+    """What of a loader a resume cannot make identical.
+
+    Args:
+        loader: Accelerate's.
+        inside: resume points are made inside an epoch, too.
+    """
+    base = asked(loader, "base_dataloader", loader)
+    told = inexact_of_loader(base)
+    if not inside:
+        return told
+    if asked(base, "num_workers", 0):
+        told.append(
+            "gone on with inside an epoch, the workers of the loader draw other random numbers for the data "
+            "(augmentation), if they draw any: pass dataloader_num_workers=0"
+        )
+    sampler = type(asked(base, "sampler"))
+    if asked(base, "batch_sampler") is None:
+        told.append(
+            "the dataset is a stream: what was read of it inside an epoch is read once more to be left out, "
+            "and what it draws for that is drawn anew. One with indices (__getitem__ and __len__) goes on by index"
+        )
+    elif not sampler.__module__.startswith(_SAMPLERS):
+        told.append(f"{sampler.__name__} may draw between two batches: have it draw when it begins")
+    return told
