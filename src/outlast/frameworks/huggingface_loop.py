@@ -46,7 +46,7 @@ class Steps(Followed):
         """Trainer tells nobody of steps that it leaves out."""
 
     def saved(self) -> dict[str, Any]:
-        return {"done": self.done}
+        return {"done": self.done, "metrics": [], "logs": {}}
 
     def put(self, saved: Mapping[str, Any]) -> None:
         self.done = saved["done"]
@@ -110,11 +110,11 @@ class TrainerLoop:
         self._is_open = False  # a row
         self._is_behind_pass = False  # the batches of an epoch of Trainer's have ended
         self._steps_in_pass: int | None = None
-        self._metrics: dict[str, Any] = {}
         self._loss: Any = None  # the sum of the row's losses, on its device
         self._step_loss: Any = None
         self._first = Place()
         self._random: Any = None  # how a resumed loop goes on
+        self._history: list[Any] | None = None  # what a resumed loop has logged
         self._muted: list[Any] | None = None
         self._order: Order | None = None
         self._hears_batches = False
@@ -149,7 +149,7 @@ class TrainerLoop:
         if self._driven.is_saved:
             self._order = observed(handler.train_dataloader)
         if self._driven.next_epoch or self._first.steps:
-            self._random = random_state.collect()
+            self._random, self._history = random_state.collect(), [*trainer.state.log_history]
         if self._first.epoch or self._driven.has_ended:
             self._muted, handler.callbacks = handler.callbacks, []  # nobody hears of epochs that are left out
         self._hears_batches = self._driven.hears_batches
@@ -176,18 +176,24 @@ class TrainerLoop:
 
     def take(self, metrics: Mapping[str, Any]) -> None:
         """An evaluation has ended."""
-        if self._is_open:
-            self._metrics |= renamed(metrics, self._driven.monitored)
+        if self._is_open:  # else it is none of the training's epochs
+            self._training.place.metrics |= renamed(metrics, self._driven.monitored)
 
     def begin_step(self) -> None:
         """A step begins."""
         if not self._is_open:
             self._begin_row()
-        if self._random is not None and self._order is None:  # of a stream
-            random_state.restore(self._random)
+        if self._order is None:  # of a stream
+            self._come_to_now()
         self._random = self._step_loss = None
         if self._hears_batches:
             self._driven.begin_batch(self._training.place.steps)
+
+    def _come_to_now(self) -> None:
+        """Draw on as the loop did that has not ended."""
+        if self._random is not None:
+            random_state.restore(self._random)
+        self._random = None
 
     def end_step(self) -> None:
         """A step has ended."""
@@ -202,11 +208,16 @@ class TrainerLoop:
     def _follow(self) -> None:
         """After a step and all that Trainer does behind it: a run may make a resume point."""
         place = self._training.place
-        if self._is_behind_pass or not self._is_open or self._rows.end_at(self._trainer.state.global_step):
+        if not self._is_open or self._rows.end_at(self._trainer.state.global_step):
             return  # the row's end makes one
+        is_pass_over = place.batches == self._steps_in_pass
+        if is_pass_over != self._is_behind_pass:
+            return  # there is one behind the last step of an epoch of Trainer's, when that has ended
+        if self._is_behind_pass:
+            place.begin_pass(place.epoch + 1)
+        self._keep()
         for one in self._controls:
             if one.steps is not None:
-                self._keep()
                 one.steps.done = place.steps
                 one.steps.hear(place.steps, 1)
         if self._is_interrupted:
@@ -222,6 +233,7 @@ class TrainerLoop:
     def end_pass(self) -> None:
         """The batches of an epoch of Trainer's have ended."""
         self._is_behind_pass = True
+        self._come_to_now()  # if none was left
         if self._is_interrupted and not self._rows.end_at(self._trainer.state.global_step):
             control = self._trainer.control
             control.should_log = control.should_evaluate = control.should_save = False
@@ -237,9 +249,8 @@ class TrainerLoop:
             self._first.steps = 0
             self._loss = place.loss
         else:
-            place.loss, place.steps, self._loss = None, 0, None
+            place.loss, place.steps, place.metrics, self._loss = None, 0, {}, None
         place.rows = self._driven.next_epoch
-        self._metrics = {}
         self._is_open = True
 
     def _is_over(self) -> bool:
@@ -256,7 +267,7 @@ class TrainerLoop:
         trainer, place = self._trainer, self._training.place
         step = trainer.state.global_step
         self._keep()
-        logs = {"loss": self._loss.item() / place.steps, **self._metrics}
+        logs = {"loss": self._loss.item() / place.steps, **place.metrics}
         if not self._rows.by_epochs:
             logs["step"] = step
         if self._rows.end_at(step) or not self._is_interrupted:
@@ -267,12 +278,14 @@ class TrainerLoop:
         self._driven.end_epoch(logs)
         if self._driven.stopping:
             trainer.control.should_training_stop = True
+        elif not (trainer.control.should_training_stop or step >= self._rows.last):
+            self._begin_row()  # with the random state that a resume begins it with
 
     def _close(self, place: Place) -> None:
         """The row is whole: the place is the next one's beginning, and no signal saves it as unfinished."""
         if self._is_behind_pass:
             place.begin_pass(place.epoch + 1)
-        place.rows, place.loss, place.steps = self._driven.next_epoch + 1, None, 0
+        place.rows, place.loss, place.steps, place.metrics = self._driven.next_epoch + 1, None, 0, {}
         for one in self._controls:
             if one.steps is not None:
                 one.steps.done = 0
@@ -314,8 +327,9 @@ class TrainerLoop:
                 trainer.args, trainer.state, trainer.control
             )
         self._steps_in_pass, self._is_behind_pass = given["steps_in_epoch"], False
-        if self._random is not None:
-            random_state.restore(self._random)
+        if self._history is not None:  # without an evaluation before the first step of this start
+            trainer.state.log_history, self._history = self._history, None
+        self._come_to_now()
         if not self._is_open:
             self._begin_row()
         self._training.place.epoch = epoch

@@ -68,10 +68,17 @@ def observed(loader: Any) -> Order | None:
     """Have the batches of Accelerate's loader be observed; None if its data come as a stream."""
     base = asked(loader, "base_dataloader", loader)
     sampler = asked(base, "batch_sampler")
-    if sampler is None or isinstance(sampler, Order):
+    if sampler is None or is_stream(loader):
+        return None
+    if isinstance(sampler, Order):
         return sampler
     vars(base)["batch_sampler"] = order = Order(sampler)  # PyTorch refuses to have it set
     return order
+
+
+def is_stream(loader: Any) -> bool:
+    """Whether its data come without indices."""
+    return bool(asked(asked(loader, "base_dataloader", loader), "_dataset_kind"))
 
 
 def inexact(loader: Any, *, inside: bool) -> list[str]:
@@ -91,7 +98,7 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
             "(augmentation), if they draw any: pass dataloader_num_workers=0"
         )
     sampler = type(asked(base, "sampler"))
-    if asked(base, "batch_sampler") is None:
+    if is_stream(loader):
         told.append(
             "the dataset is a stream: what was read of it inside an epoch is read once more to be left out, "
             "and what it draws for that is drawn anew. One with indices (__getitem__ and __len__) goes on by index"

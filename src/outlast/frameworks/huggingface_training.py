@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +39,7 @@ class Place:
         rows: that have ended, or end now.
         loss: the sum of the losses of the row's steps; None if it has none.
         steps: of the row.
+        metrics: of evaluations in the row.
         start: the random state that the epoch's batches were begun with; None at its beginning.
         ahead: that in which the batch was fetched that comes next.
     """
@@ -48,6 +49,7 @@ class Place:
     rows: int = 0
     loss: Any = None
     steps: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)
     start: Any = None
     ahead: Any = None
 
@@ -140,20 +142,47 @@ class TrainerTraining(TorchTraining):
 
     # Rates.
 
+    def _groups(self) -> dict[str, Any]:
+        """The groups that Trainer makes, with weight decay and without, have one rate, as its logs have."""
+        groups = super()._groups()
+        first = {one.get("initial_lr", one["lr"]) for one in groups.values()}
+        if not self.trainer._created_lr_scheduler or len(first) > 1:
+            return groups
+        return {next(iter(self.optimizers)): next(iter(groups.values()))}
+
+    def _indices(self, name: str) -> Sequence[int]:
+        """Which of the optimizer's groups have the rate of that name."""
+        groups = [*self._groups()]
+        return range(len(self._every_group)) if len(groups) == 1 else [groups.index(name)]
+
+    @property
+    def _every_group(self) -> Sequence[dict[str, Any]]:
+        [optimizer] = self.optimizers.values()
+        groups: Sequence[dict[str, Any]] = optimizer.param_groups
+        return groups
+
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set the rate in force, and scale the schedule that sets the next ones."""
         before = self.learning_rates()[name]
-        index = [*self._groups()].index(name)
-        for schedule in schedules(self.trainer.lr_scheduler):
-            rates = getattr(schedule, "base_lrs", None)
-            if rates and before:
-                rates[index] = value if rates[index] == before else rates[index] * (value / before)
-        super().set_learning_rate(name, value)
+        for index in self._indices(name):
+            for schedule in schedules(self.trainer.lr_scheduler):
+                rates = getattr(schedule, "base_lrs", None)
+                if rates and before:
+                    rates[index] = value if rates[index] == before else rates[index] * (value / before)
+            _set(self._every_group[index], value)
 
     @property
     def keeps_rates(self) -> bool:
         """Whether the schedule goes on from a rate that somebody has set."""
         return all(map(_follows, schedules(self.trainer.lr_scheduler)))
+
+
+def _set(group: dict[str, Any], rate: float) -> None:
+    """Set a rate; one that is held in a tensor stays there."""
+    if hasattr(group["lr"], "fill_"):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def schedules(scheduler: Any) -> Sequence[Any]:
