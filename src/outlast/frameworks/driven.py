@@ -73,6 +73,11 @@ class Driven:
         return any(getattr(host, "folder", None) is not None for host in self._hosts)
 
     @property
+    def saves_inside(self) -> bool:
+        """Whether a run makes resume points inside an epoch."""
+        return any(getattr(host, "saves_inside", False) for host in self._hosts)
+
+    @property
     def stopping(self) -> bool:
         """Whether a callback asked for the end."""
         return any(host.stop_training for host in self._hosts)
@@ -170,6 +175,11 @@ class Driven:
         for host in self._hosts:
             host.set_params({**(host.params or {}), "epochs": epochs})
 
+    def skip(self, epochs: int) -> None:
+        """So many epochs were trained before, and none of them is heard of."""
+        self.next_epoch += epochs
+        self.set_epochs(None if self._epochs is None else self._epochs + epochs)
+
     @property
     def controls(self) -> list[Any]:
         """Who runs the loop, as each list sees it."""
@@ -259,6 +269,23 @@ class Elsewhere(Hooks):
             f"These callbacks came out of a pickle, or into another process, and {self._shown} stayed where "
             "it was made: give the estimator callbacks with a Run of its own. A search over settings takes "
             "callbacks without a Run."
+        )
+
+
+def refuse_two_lists(lists: Sequence[Driven]) -> None:
+    """Refuse a run whose library calls other callbacks of ours beside it.
+
+    Args:
+        lists: all that the library calls in one training.
+
+    Raises:
+        UsageError: there is a run among several.
+    """
+    if len(lists) > 1 and any(one.is_saved for one in lists):
+        raise UsageError(
+            "A Run and other callbacks of outlast are in the same training in lists of their own, so the "
+            "Run would not save them: pass one list, with all callbacks in the Run, "
+            f"callbacks=outlast.frameworks.{lists[0].library}.callbacks(run)."
         )
 
 

@@ -1,9 +1,10 @@
 """Hugging Face's Trainer: callbacks in its loop, and runs that go on exactly.
 
-What was measured, and is built upon (transformers 5.24, accelerate 1.15): ``train`` fixes its first epoch and
-its first step before any callback hears of it. It puts back a random state that is one batch too late inside
-an epoch, since Accelerate fetches one batch ahead, and the mean of the loss begins again. So in a ``Run`` nothing of a
-``checkpoint-N`` is read: the run's own folder is what counts, and Trainer's loop is told where to go on.
+What was measured, and is built upon (transformers 5.3 and 5.24, accelerate 1.15): ``train`` fixes its first
+epoch and its first step before any callback hears of it. Inside an epoch its own resume puts back a random
+state that is one batch too late, since Accelerate fetches one batch ahead, and the mean of the loss begins
+again. A checkpoint of its own may be half written. So a ``Run`` reads none of them: the run's folder is what
+counts, and Trainer's loop is told where to go on.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if not hasattr(Trainer, "_run_epoch"):
 def callbacks(*items: Any) -> list[Any]:
     """What ``transformers.Trainer(callbacks=...)`` takes.
 
-    An epoch of ours is one of Trainer's, or with ``eval_strategy="steps"`` what lies between two evaluations: a
-    ``patience`` counts these then. Metrics have Keras's names: ``eval_loss`` is ``val_loss``, ``eval_accuracy`` is
-    ``val_accuracy``, and ``loss`` is the mean of the losses of all steps.
+    An epoch of ours is one of Trainer's, or with ``eval_strategy="steps"`` what lies between two evaluations:
+    a ``patience`` counts these then. Metrics have Keras's names: ``eval_loss`` is ``val_loss``,
+    ``eval_accuracy`` is ``val_accuracy``, and ``loss`` is the mean of the losses of all steps.
 
     With a ``Run``, start the same script again after a crash: ``trainer.train()`` goes on where it was.
 
@@ -67,7 +68,7 @@ def resume_arguments(run: Any) -> dict[str, Any]:
     return {}
 
 
-class InTrainer(MadeAgain, TrainerCallback):  # type: ignore[misc]
+class InTrainer(MadeAgain, TrainerCallback):
     """What Trainer calls: tells callbacks of its epochs, or of its evaluations.
 
     Args:
@@ -76,14 +77,14 @@ class InTrainer(MadeAgain, TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, driven: Driven) -> None:
         super().__init__()
-        self._driven = driven
+        self.driven = self._driven = driven
         self._loop: TrainerLoop | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Begin, with what was saved in the model, its optimizer and the loop."""
         if self._loop is not None:  # of a training that an error has ended
             self._loop.leave()
-        self._loop = TrainerLoop(_trainer(), self._driven)
+        self._loop = TrainerLoop(_trainer(), self.driven)
         self._loop.begin()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
@@ -122,7 +123,7 @@ def _trainer() -> Any:
             return found
         frame = frame.f_back
     raise UsageError(
-        "These callbacks act in transformers.Trainer alone: pass them to Trainer(callbacks=...)."
+        "These callbacks act in a Trainer alone: pass them to transformers.Trainer(callbacks=...)."
     )
 
 

@@ -15,7 +15,7 @@ from outlast.frameworks import random_state
 from outlast.frameworks.base import Control, Followed, Training, find_training
 from outlast.frameworks.driven import Driven
 from outlast.frameworks.huggingface_order import Order, observed
-from outlast.frameworks.huggingface_refused import beside, refused
+from outlast.frameworks.huggingface_refused import beside, check, refused
 from outlast.frameworks.huggingface_rows import Rows, renamed
 from outlast.frameworks.huggingface_training import Place, TrainerTraining
 
@@ -112,18 +112,24 @@ class TrainerLoop:
         self._steps_in_pass: int | None = None
         self._loss: Any = None  # the sum of the row's losses, on its device
         self._step_loss: Any = None
-        self._first = Place()
+        self._first, self._own_place = Place(), Place()
         self._random: Any = None  # how a resumed loop goes on
         self._history: list[Any] | None = None  # what a resumed loop has logged
         self._muted: list[Any] | None = None
         self._order: Order | None = None
         self._hears_batches = False
+        self._before: dict[str, Callable[..., Any]] = {}  # what was wrapped already
 
     @property
     def _training(self) -> TrainerTraining:
         found = find_training(self._trainer)
         assert isinstance(found, TrainerTraining)
         return found
+
+    @property
+    def _place(self) -> Place:
+        """Where the loop is: a run's is saved; of several lists without one each has its own."""
+        return self._training.place if self._driven.is_saved else self._own_place
 
     @property
     def _controls(self) -> list[TrainerControl]:
@@ -137,14 +143,15 @@ class TrainerLoop:
         """The training begins, where a run was left if there is one."""
         trainer, training = self._trainer, self._training
         training.place, training.loaded = Place(), self._count
-        for name in _WRAPPED:
-            vars(trainer)[name] = getattr(self, name)
-        try:
-            self._driven.begin(trainer, self._rows.left(trainer.state.global_step), self._rows.size)
-        except BaseException:
-            self.leave()
-            raise
-        self._first = Place(**vars(training.place))
+        training.is_saved_inside = not self._rows.by_epochs or self._driven.saves_inside
+        check(trainer, self._driven, keeps_rates=training.keeps_rates)
+        left = self._rows.left(trainer.state.global_step)
+        with training.opened():
+            self._driven.begin(trainer, left, self._rows.size)
+        if not self._driven.is_saved:
+            self._driven.skip(self._rows.done(trainer.state.global_step))
+        self._wrap()
+        self._first = Place(**vars(self._place))
         handler = trainer.callback_handler
         if self._driven.is_saved:
             self._order = observed(handler.train_dataloader)
@@ -157,12 +164,21 @@ class TrainerLoop:
     def _count(self) -> None:
         """Tell how many rows there are in all, now that it is known where the loop is."""
         left = self._rows.left(self._trainer.state.global_step)
-        self._driven.set_epochs(None if left is None else self._training.place.rows + left)
+        self._driven.set_epochs(None if left is None else self._place.rows + left)
+
+    def _wrap(self) -> None:
+        methods = vars(self._trainer)
+        self._before = {
+            name: methods[name] for name in _WRAPPED if name in methods
+        }  # by another list of ours
+        methods |= {name: getattr(self, name) for name in _WRAPPED}
 
     def leave(self) -> None:
         """Leave Trainer as it was."""
+        methods = vars(self._trainer)
         for name in _WRAPPED:
-            vars(self._trainer).pop(name, None)
+            methods.pop(name, None)
+        methods |= self._before
         self._let_hear()
 
     def _let_hear(self) -> None:
@@ -177,7 +193,7 @@ class TrainerLoop:
     def take(self, metrics: Mapping[str, Any]) -> None:
         """An evaluation has ended."""
         if self._is_open:  # else it is none of the training's epochs
-            self._training.place.metrics |= renamed(metrics, self._driven.monitored)
+            self._place.metrics |= renamed(metrics, self._driven.monitored)
 
     def begin_step(self) -> None:
         """A step begins."""
@@ -187,7 +203,7 @@ class TrainerLoop:
             self._come_to_now()
         self._random = self._step_loss = None
         if self._hears_batches:
-            self._driven.begin_batch(self._training.place.steps)
+            self._driven.begin_batch(self._place.steps)
 
     def _come_to_now(self) -> None:
         """Draw on as the loop did that has not ended."""
@@ -197,7 +213,7 @@ class TrainerLoop:
 
     def end_step(self) -> None:
         """A step has ended."""
-        trainer, place = self._trainer, self._training.place
+        trainer, place = self._trainer, self._place
         place.steps += 1
         place.batches += trainer.current_gradient_accumulation_steps
         if self._hears_batches:
@@ -207,7 +223,7 @@ class TrainerLoop:
 
     def _follow(self) -> None:
         """After a step and all that Trainer does behind it: a run may make a resume point."""
-        place = self._training.place
+        place = self._place
         if not self._is_open or self._rows.end_at(self._trainer.state.global_step):
             return  # the row's end makes one
         is_pass_over = place.batches == self._steps_in_pass
@@ -220,12 +236,14 @@ class TrainerLoop:
             if one.steps is not None:
                 one.steps.done = place.steps
                 one.steps.hear(place.steps, 1)
-        if self._is_interrupted:
+        if self._is_interrupted and self._is_behind_pass:
+            self._end_row()
+        elif self._is_interrupted:
             self._trainer.control.should_training_stop = True
 
     def _keep(self) -> None:
         """Have the place be all that a resume needs."""
-        place = self._training.place
+        place = self._place
         place.ahead = None if self._order is None or not place.batches else self._order.ahead
         if self._loss is not None:
             place.loss = self._loss
@@ -234,7 +252,7 @@ class TrainerLoop:
         """The batches of an epoch of Trainer's have ended."""
         self._is_behind_pass = True
         self._come_to_now()  # if none was left
-        if self._is_interrupted and not self._rows.end_at(self._trainer.state.global_step):
+        if self._is_interrupted and self._place.batches != self._steps_in_pass:  # it was cut short
             control = self._trainer.control
             control.should_log = control.should_evaluate = control.should_save = False
 
@@ -244,7 +262,7 @@ class TrainerLoop:
             if one.steps is not None and one.steps.come_back is not None:
                 come_back, one.steps.come_back = one.steps.come_back, None
                 come_back()
-        place = self._training.place
+        place = self._place
         if self._first.steps:  # a row goes on
             self._first.steps = 0
             self._loss = place.loss
@@ -254,17 +272,17 @@ class TrainerLoop:
         self._is_open = True
 
     def _is_over(self) -> bool:
-        if not (self._is_open and self._training.place.steps):
+        if not (self._is_open and self._place.steps):
             return False
         ends_here = self._rows.end_at(self._trainer.state.global_step)
         stops = self._trainer.control.should_training_stop
         if self._is_behind_pass:
             return self._rows.by_epochs or ends_here or stops
-        is_pass_over = self._training.place.batches == self._steps_in_pass
+        is_pass_over = self._place.batches == self._steps_in_pass
         return ends_here and not (self._rows.by_epochs or stops or is_pass_over)
 
     def _end_row(self) -> None:
-        trainer, place = self._trainer, self._training.place
+        trainer, place = self._trainer, self._place
         step = trainer.state.global_step
         self._keep()
         logs = {"loss": self._loss.item() / place.steps, **place.metrics}
@@ -294,7 +312,7 @@ class TrainerLoop:
 
     def _original(self, name: str) -> Callable[..., Any]:
         bound: Callable[..., Any] = getattr(type(self._trainer), name).__get__(self._trainer)
-        return bound
+        return self._before.get(name, bound)
 
     def training_step(self, *args: Any, **options: Any) -> Any:
         """Sum up the losses."""
@@ -332,8 +350,8 @@ class TrainerLoop:
         self._come_to_now()
         if not self._is_open:
             self._begin_row()
-        self._training.place.epoch = epoch
-        batches = self._training.place.batches
+        self._place.epoch = epoch
+        batches = self._place.batches
         if batches:
             given |= {
                 "resume_from_checkpoint": os.devnull,  # where no random state is found
@@ -342,18 +360,18 @@ class TrainerLoop:
             }
             self._go_on(batches)
         elif self._driven.is_saved:
-            self._training.place.start = random_state.collect()
+            self._place.start = random_state.collect()
         try:
             self._original("_run_epoch")(**given)
         except BaseException:
             self.leave()
             raise
         if self._is_open:  # a row goes on in the next pass
-            self._training.place.begin_pass(epoch + 1)
+            self._place.begin_pass(epoch + 1)
 
     def _go_on(self, batches: int) -> None:
         """Have the batches behind these be as if the loop had not ended."""
-        place = self._training.place
+        place = self._place
         self._random = random_state.collect()
         if self._order is not None:
             self._order.go_on(batches, place.ahead, self._random)

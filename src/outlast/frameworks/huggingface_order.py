@@ -1,7 +1,7 @@
 """The batches of Hugging Face's Trainer inside an epoch: which comes next, and what it draws from.
 
-Accelerate fetches one batch ahead. What the data draw for it (augmentation) is drawn before the step in front of
-it, and a save after that step holds a random state from behind that. So the state in front of it is kept too.
+Accelerate fetches one batch ahead. What the data draw for it (augmentation) is drawn before the step in front
+of it, and a save after that step holds a random state from behind that. So the state in front is kept, too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 from outlast.core.asking import asked
 from outlast.frameworks import random_state
-from outlast.frameworks.loaders import inexact as inexact_of_loader
 
 _SAMPLERS = ("torch.", "transformers.", "accelerate.")  # draw when they begin, and not between two batches
 
@@ -61,7 +60,7 @@ class Order:
 
     def _come(self, number: int, going_on: tuple[int, Any, Any] | None) -> None:
         if going_on is not None and 0 <= number - going_on[0] <= 1:
-            random_state.restore(going_on[1 + number - going_on[0]])
+            random_state.restore(going_on[1] if number == going_on[0] else going_on[2])
 
 
 def observed(loader: Any) -> Order | None:
@@ -88,21 +87,28 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
         loader: Accelerate's.
         inside: resume points are made inside an epoch, too.
     """
-    base = asked(loader, "base_dataloader", loader)
-    told = inexact_of_loader(base)
+    base, told = asked(loader, "base_dataloader", loader), []
+    if asked(base, "num_workers", 0) and not asked(base, "in_order", True):
+        told.append("the batches come as the workers get done: leave out dataloader_in_order=False")
+    if asked(base, "persistent_workers", False):
+        told.append(
+            "persistent workers go on with random numbers of their own, and draw others where they begin: "
+            "leave out dataloader_persistent_workers=True"
+        )
     if not inside:
         return told
-    if asked(base, "num_workers", 0):
-        told.append(
-            "gone on with inside an epoch, the workers of the loader draw other random numbers for the data "
-            "(augmentation), if they draw any: pass dataloader_num_workers=0"
-        )
-    sampler = type(asked(base, "sampler"))
     if is_stream(loader):
         told.append(
             "the dataset is a stream: what was read of it inside an epoch is read once more to be left out, "
-            "and what it draws for that is drawn anew. One with indices (__getitem__ and __len__) goes on by index"
+            "they draw any: pass dataloader_num_workers=0, or make resume points at epochs' ends alone"
+            "by index"
         )
-    elif not sampler.__module__.startswith(_SAMPLERS):
+    elif asked(base, "num_workers", 0):
+        told.append(
+            "gone on with inside an epoch, workers draw other random numbers for the data (augmentation), if "
+            "they draw any: pass dataloader_num_workers=0, or make resume points at the ends of epochs alone"
+        )
+    sampler = type(asked(base, "sampler"))
+    if not sampler.__module__.startswith(_SAMPLERS):
         told.append(f"{sampler.__name__} may draw between two batches: have it draw when it begins")
     return told

@@ -1,7 +1,7 @@
-"""The rows of a training with Hugging Face's Trainer: where they end, and what is in them. No package is needed.
+"""The rows of a training with Hugging Face's Trainer: where they end, and what is in them.
 
-A row is an epoch to all callbacks of ours. It is one of Trainer's epochs, or with evaluations after so many steps
-what lies between two of them.
+A row is an epoch to all callbacks of ours. It is one of Trainer's epochs, or with evaluations after so many
+steps what lies between two of them. No package is needed here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def renamed(metrics: Mapping[str, Any], monitored: frozenset[str] = frozenset())
     """The metrics of an evaluation under Keras's names; by Trainer's own, too, where a callback wants them.
 
     Example:
-        >>> renamed({"eval_loss": 0.5, "eval_f1": 0.9, "eval_runtime": 3.0, "epoch": 1.0}, frozenset({"eval_f1"}))
+        >>> found = {"eval_loss": 0.5, "eval_f1": 0.9, "eval_runtime": 3.0, "epoch": 1.0}
+        >>> renamed(found, frozenset({"eval_f1"}))
         {'val_loss': 0.5, 'val_f1': 0.9, 'eval_f1': 0.9}
     """
     found: dict[str, Any] = {}
@@ -63,6 +64,10 @@ class Rows:
         if step >= self.last:
             return 0
         return None if self.size is None else -(-self.last // self.size) - step // self.size
+
+    def done(self, step: int) -> int:
+        """How many rows have ended up to this step."""
+        return 0 if self.size is None else step // self.size
 
     def end_at(self, step: int) -> bool:
         """Whether a row of so many steps ends there."""

@@ -1,16 +1,18 @@
-"""What Hugging Face's Trainer trains: PyTorch's module and optimizer, and what Trainer itself goes on with."""
+"""What Hugging Face's Trainer trains: a module and its optimizer, and what Trainer itself goes on with."""
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from outlast.exceptions import RunChanged
 from outlast.frameworks.base import weakly
+from outlast.frameworks.huggingface_order import inexact
 from outlast.frameworks.huggingface_rows import is_measured
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.frameworks.torch import TorchTraining
@@ -24,7 +26,7 @@ _STATE = (
 _SUMS = ("_total_loss_scalar", "_globalstep_last_logged", "_initial_global_step", "current_flos")
 _DESCRIBED = (
     *("adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "data_seed", "fp16", "gradient_accumulation_steps"),
-    *("label_smoothing_factor", "learning_rate", "lr_scheduler_type", "max_grad_norm", "optim"),
+    *("label_smoothing_factor", "lr_scheduler_type", "max_grad_norm", "optim"),
     *("per_device_train_batch_size", "seed", "train_sampling_strategy", "warmup_steps", "weight_decay"),
 )
 
@@ -67,6 +69,7 @@ class TrainerTraining(TorchTraining):
     Attributes:
         place: where the loop is.
         loaded: called when another place was put back.
+        is_saved_inside: resume points are made inside Trainer's epochs, too.
     """
 
     framework = "Trainer"
@@ -76,6 +79,8 @@ class TrainerTraining(TorchTraining):
         self._trainer = weakly(trainer)
         self.place = Place()
         self.loaded: Callable[[], object] = lambda: None
+        self.is_saved_inside = False
+        self._is_opened = False
 
     @property
     def trainer(self) -> Any:
@@ -137,6 +142,16 @@ class TrainerTraining(TorchTraining):
         args = self.trainer.args
         return {**super().description(), **{name: str(getattr(args, name, None)) for name in _DESCRIBED}}
 
+    def inexact(self, params: Mapping[str, Any]) -> list[str]:
+        loader = self.trainer.callback_handler.train_dataloader
+        told = [*super().inexact(params), *inexact(loader, inside=self.is_saved_inside)]
+        if str(getattr(self.trainer.args.save_strategy, "value", "")) == "best":
+            told.append(
+                "save_strategy='best' writes checkpoints of Trainer's own behind the Run's, and a kill in "
+                "between leaves one out: use outlast.ModelCheckpoint(save_best_only=True)"
+            )
+        return told
+
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         return super().unsaved([*parts, self.trainer.optimizer, self.trainer.lr_scheduler])
 
@@ -161,6 +176,22 @@ class TrainerTraining(TorchTraining):
         groups: Sequence[dict[str, Any]] = optimizer.param_groups
         return groups
 
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Inside this, rates are those that the schedule begins with: what the script asks for."""
+        self._is_opened = True
+        try:
+            yield
+        finally:
+            self._is_opened = False
+
+    def learning_rates(self) -> dict[str, float]:
+        rates = super().learning_rates()
+        base = getattr(schedules(self.trainer.lr_scheduler)[0], "base_lrs", None)
+        if not self._is_opened or base is None:
+            return rates
+        return {name: float(base[self._indices(name)[0]]) for name in rates}
+
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set the rate in force, and scale the schedule that sets the next ones."""
         before = self.learning_rates()[name]
@@ -169,7 +200,8 @@ class TrainerTraining(TorchTraining):
                 rates = getattr(schedule, "base_lrs", None)
                 if rates and before:
                     rates[index] = value if rates[index] == before else rates[index] * (value / before)
-            _set(self._every_group[index], value)
+            group = self._every_group[index]
+            _set(group, float(group["lr"]) * (value / before) if self._is_opened and before else value)
 
     @property
     def keeps_rates(self) -> bool:

@@ -77,6 +77,11 @@ class Hosted(OwnLoop):
         return self._progress.extra
 
     @property
+    def saves_inside(self) -> bool:
+        """Whether resume points are made inside an epoch."""
+        return self._every is not None
+
+    @property
     def is_running(self) -> bool:
         """Whether a training is under way; not so if an error ended Keras's ``fit``, which tells nobody."""
         return self._trains and not self.was_left
