@@ -100,13 +100,12 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
     if is_stream(loader):
         told.append(
             "the dataset is a stream: what was read of it inside an epoch is read once more to be left out, "
-            "they draw any: pass dataloader_num_workers=0, or make resume points at epochs' ends alone"
-            "by index"
+            "which is exact if it draws no random numbers. One with indices goes on by index"
         )
     elif asked(base, "num_workers", 0):
         told.append(
-            "gone on with inside an epoch, workers draw other random numbers for the data (augmentation), if "
-            "they draw any: pass dataloader_num_workers=0, or make resume points at the ends of epochs alone"
+            "gone on with inside an epoch, workers draw other random numbers for the data (augmentation), "
+            "if they draw any: pass dataloader_num_workers=0, or save at the ends of epochs alone"
         )
     sampler = type(asked(base, "sampler"))
     if not sampler.__module__.startswith(_SAMPLERS):
