@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "crashes.md"
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "xgboost-cpu")
+PACKAGES = ("keras", "jax", "torch", "tensorflow", "transformers", "xgboost-cpu")
 BEGIN, END = "<!-- result -->", "<!-- end of result -->"
 
 
@@ -55,6 +55,9 @@ KINDS = {
     "torch-steps": Kind("`run.steps` in PyTorch, `save_every=3`", "torch_steps", "torch"),
     "jax-loop": Kind("a JAX loop, `save_every=3`", "jax_loop", "jax"),
     "jax-nnx": Kind("a JAX loop with Flax's NNX, `save_every=3`", "jax_nnx", "jax"),
+    "huggingface": Kind(
+        "Hugging Face's `Trainer`, evaluated by steps, `save_every=2`", "huggingface_train", "jax"
+    ),
     "xgboost": Kind("`xgboost.train` with dart and sampling, `save_every=1`", "xgboost_train", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),
     "keras-torch": Kind("Keras on torch, `outlast.Run`", "keras_fit", "torch"),

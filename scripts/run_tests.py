@@ -61,6 +61,13 @@ DECISIONS = tuple(
 )
 IN_THE_FAST_LIST = ("tests/parity", "tests/run/test_inside_fit.py", "tests/run/test_keras.py")
 JAX = ("tests/frameworks/test_jax.py", "tests/exact/test_jax_exact.py")
+# A process of their own: transformers takes long to load, and must not be loaded where others fork.
+HUGGING_FACE = (
+    *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("src/outlast/frameworks/huggingface*.py")),
+    "tests/frameworks/test_huggingface.py",
+    "tests/crash/test_huggingface.py",
+)
+ELSEWHERE = (*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *JAX, *HUGGING_FACE)
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
 
@@ -107,10 +114,16 @@ PARTS = [
     ),
     tests("core", *CORE),
     tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN, *DECISIONS), backend="tensorflow"),
-    tests("rest", "src", "tests", *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX)),
+    tests(
+        "rest",
+        "src",
+        "tests",
+        *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX, *HUGGING_FACE),
+    ),
     tests("jax", *JAX, *ON_EACH_BACKEND),
+    tests("huggingface", *HUGGING_FACE),
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
-    tests("oldest-keras", *WITH_KERAS, PYTHONPATH=str(OLDEST_KERAS)),
+    tests("oldest-keras", *WITH_KERAS, *but(*HUGGING_FACE), PYTHONPATH=str(OLDEST_KERAS)),
     tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
     tests("faults", *FAULTS),
     tests("exact", *FORKS),

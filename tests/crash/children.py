@@ -24,6 +24,7 @@ _PRELOADED = {
     "keras": ["keras", "tensorflow"],  # Keras on any backend loads TensorFlow, if it is there
     "torch": ["torch"],
     "jax": ["numpy"],  # JAX has threads, which no fork takes along
+    "huggingface": ["torch", "transformers"],
     "xgboost": ["numpy"],  # so may XGBoost have, and LightGBM
     "lightgbm": ["numpy"],
 }
