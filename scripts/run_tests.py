@@ -114,12 +114,7 @@ PARTS = [
     ),
     tests("core", *CORE),
     tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN, *DECISIONS), backend="tensorflow"),
-    tests(
-        "rest",
-        "src",
-        "tests",
-        *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX, *HUGGING_FACE),
-    ),
+    tests("rest", "src", "tests", *but(*ELSEWHERE, *ON_EACH_BACKEND)),
     tests("jax", *JAX, *ON_EACH_BACKEND),
     tests("huggingface", *HUGGING_FACE),
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),

@@ -34,11 +34,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's three
 # scripts and its training without epochs (below), and the reader in docs/format.md
-# (tests/storage/test_format.py).
+# (tests/storage/test_format.py); tests/frameworks/test_huggingface.py runs the page of that name.
 RUN_HERE = [
     *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/xgboost.md")
 ]
-RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1}
+RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1, "docs/huggingface.md": 1}
 
 Names = dict[str, Any]
 

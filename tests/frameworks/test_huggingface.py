@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,16 @@ class Digits(torch.utils.data.Dataset[Any]):
         if self.noise:
             x += self.noise * torch.randn(64)
         return {"x": x, "labels": int(Y[self.first + index])}
+
+
+class Drawing(Digits):
+    """Digits with a generator of their own."""
+
+    rng: Any
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(first, last)
+        self.rng = np.random.default_rng(0)
 
 
 class Stream(torch.utils.data.IterableDataset[Any]):
@@ -201,8 +212,9 @@ def test_all_hear_the_last_epoch_though_the_first_stops() -> None:
 
 def test_lists_beside_each_other_hear_the_same() -> None:
     histories = [outlast.History(), outlast.History()]
-    train(histories[0], beside=callbacks(histories[1]))
+    made = train(histories[0], beside=callbacks(histories[1]))
     assert histories[0].history == histories[1].history
+    assert not {"training_step", "_run_epoch", "_maybe_log_save_evaluate"} & vars(made).keys()
 
 
 class Following(Trainer):
@@ -708,6 +720,23 @@ def test_other_settings_are_said(capsys: pytest.CaptureFixture[str]) -> None:
         assert change in said
 
 
+def test_what_a_callback_of_trainers_counts_is_said_not_to_be_saved(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Patience(TrainerCallback):
+        waited = 0
+
+        def __init__(self) -> None:
+            self.waited = 0
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+            self.waited += 1
+            control.should_training_stop = self.waited > 7
+
+    train(outlast.Run("run", outlast.History()), beside=[Patience()])
+    assert "the state of Patience (waited) is not saved: derive it from" in capsys.readouterr().out
+
+
 INEXACT: dict[str, tuple[dict[str, Any], str]] = {
     "workers inside": ({**BY_STEPS, "dataloader_num_workers": 1}, "workers draw other random numbers"),
     "lasting workers": (
@@ -715,6 +744,7 @@ INEXACT: dict[str, tuple[dict[str, Any], str]] = {
         "persistent workers go on with random numbers of their own",
     ),
     "a stream": ({**BY_STEPS, "train_dataset": Stream(), "max_steps": 8}, "the dataset is a stream"),
+    "a generator": ({"train_dataset": Drawing(0, SAMPLES)}, "dataset.rng is a random generator"),
     "Trainer's best": (
         {"save_strategy": "best", "metric_for_best_model": "loss"},
         "save_strategy='best' writes checkpoints of Trainer's own behind the Run's",
@@ -786,6 +816,14 @@ def test_callbacks_come_out_of_a_pickle_without_their_run() -> None:
     [other] = pickle.loads(pickle.dumps(callbacks(outlast.Run("run"))))
     with pytest.raises(UsageError, match="came out of a pickle"):
         train(beside=[other])
+
+
+@pytest.mark.filterwarnings("ignore:.*pin_memory:UserWarning")
+def test_the_code_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[2] / "docs" / "huggingface.md"
+    [code] = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    exec(compile(code, "the documentation", "exec"), {})
+    assert "Best(epoch=" in capsys.readouterr().out
 
 
 def test_a_resume_needs_no_more_arguments() -> None:

@@ -68,7 +68,7 @@ def resume_arguments(run: Any) -> dict[str, Any]:
     return {}
 
 
-class InTrainer(MadeAgain, TrainerCallback):
+class InTrainer(MadeAgain, TrainerCallback):  # type: ignore[misc]
     """What Trainer calls: tells callbacks of its epochs, or of its evaluations.
 
     Args:

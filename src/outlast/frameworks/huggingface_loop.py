@@ -119,6 +119,7 @@ class TrainerLoop:
         self._order: Order | None = None
         self._hears_batches = False
         self._before: dict[str, Callable[..., Any]] = {}  # what was wrapped already
+        self._has_left = False
 
     @property
     def _training(self) -> TrainerTraining:
@@ -174,11 +175,14 @@ class TrainerLoop:
         methods |= {name: getattr(self, name) for name in _WRAPPED}
 
     def leave(self) -> None:
-        """Leave Trainer as it was."""
+        """Leave Trainer as it was; another list of ours may have wrapped what was wrapped here, and go on."""
+        self._has_left = True
         methods = vars(self._trainer)
         for name in _WRAPPED:
-            methods.pop(name, None)
-        methods |= self._before
+            found = methods.pop(name, None)
+            while isinstance(loop := getattr(found, "__self__", None), TrainerLoop) and loop._has_left:
+                found = loop._before.get(name)
+            methods |= {} if found is None else {name: found}
         self._let_hear()
 
     def _let_hear(self) -> None:
@@ -317,6 +321,8 @@ class TrainerLoop:
     def training_step(self, *args: Any, **options: Any) -> Any:
         """Sum up the losses."""
         loss = self._original("training_step")(*args, **options)
+        if self._has_left:
+            return loss
         found = loss.detach().float()
         self._loss = found if self._loss is None else self._loss + found
         self._step_loss = found if self._step_loss is None else self._step_loss + found
@@ -325,6 +331,8 @@ class TrainerLoop:
     def _maybe_log_save_evaluate(self, *args: Any, **options: Any) -> None:
         """End the row when Trainer has done all that belongs to it."""
         self._original("_maybe_log_save_evaluate")(*args, **options)
+        if self._has_left:
+            return
         if self._is_over():
             self._end_row()
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 from outlast.core.asking import asked
 from outlast.frameworks import random_state
+from outlast.frameworks.held_generators import held
 
 _SAMPLERS = ("torch.", "transformers.", "accelerate.")  # draw when they begin, and not between two batches
 
@@ -95,6 +96,10 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
             "persistent workers go on with random numbers of their own, and draw others where they begin: "
             "leave out dataloader_persistent_workers=True"
         )
+    told += [
+        f"{place} is a random generator, which is not saved: draw from torch, random or numpy.random instead"
+        for place, _ in held({"dataset": asked(base, "dataset"), "collate_fn": asked(base, "collate_fn")})
+    ]
     if not inside:
         return told
     if is_stream(loader):

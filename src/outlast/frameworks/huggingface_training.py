@@ -83,6 +83,11 @@ class TrainerTraining(TorchTraining):
         self._is_opened = False
 
     @property
+    def model(self) -> Any:
+        """The module."""
+        return None if self.trainer is None else self.trainer.model
+
+    @property
     def trainer(self) -> Any:
         """The Trainer."""
         return self._trainer()
