@@ -22,7 +22,7 @@ _STATE = (
     *("epoch", "global_step", "log_history", "best_metric", "best_global_step", "best_model_checkpoint"),
     *("num_input_tokens_seen", "total_flos"),
 )
-# Of Trainer: sums that its logs are made of.
+# Of Trainer: what its logs are made of. Older versions have no initial step.
 _SUMS = ("_total_loss_scalar", "_globalstep_last_logged", "_initial_global_step", "current_flos")
 _DESCRIBED = (
     *("adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "data_seed", "fp16", "gradient_accumulation_steps"),
@@ -103,7 +103,7 @@ class TrainerTraining(TorchTraining):
             "trainer": {
                 "objects": {**objects, "details": details},
                 "state": {**state, "log_history": history},
-                "sums": {name: getattr(trainer, name) for name in _SUMS},
+                "sums": {name: getattr(trainer, name) for name in _SUMS if hasattr(trainer, name)},
                 "place": {**vars(self.place), "loss": None},
             },
         }
