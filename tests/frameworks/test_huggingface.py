@@ -444,15 +444,30 @@ def test_schedules_of_pytorchs_go_on_from_a_rate_that_was_cut(make: Callable[[An
     assert rates[0][2] < rates[9][2] / 2
 
 
-def test_without_transformers_the_error_names_the_install(monkeypatch: pytest.MonkeyPatch) -> None:
+LACKING: dict[str, tuple[Callable[[pytest.MonkeyPatch], Any], str]] = {
+    "none": (lambda patch: patch.setitem(sys.modules, "transformers", None), "needs transformers, which"),
+    "no accelerate": (
+        lambda patch: patch.setitem(sys.modules, "accelerate", None),
+        "needs accelerate, which",
+    ),
+    "an old one": (lambda patch: patch.delattr(Trainer, "_run_epoch"), r"needs transformers 5\.3 or newer"),
+    "an old accelerate": (
+        lambda patch: patch.setattr("accelerate.__version__", "1.9.0"),
+        r"needs accelerate 1\.10 or newer",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+def test_without_what_it_needs_the_error_names_the_install(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lack, text = LACKING[what]
     monkeypatch.delitem(sys.modules, "outlast.frameworks.huggingface")
     monkeypatch.delattr(outlast.frameworks, "huggingface")
-    monkeypatch.delattr(Trainer, "_run_epoch")
-    with pytest.raises(MissingExtra, match=r"needs transformers 5\.3 or newer"):
+    lack(monkeypatch)
+    with pytest.raises(MissingExtra, match=text + r'.*pip install "outlast\[huggingface\]"'):
         outlast.frameworks.huggingface  # noqa: B018  # to name it imports it
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingExtra, match=r'pip install "outlast\[huggingface\]"'):
-        outlast.frameworks.huggingface  # noqa: B018
 
 
 # In a run.

@@ -18,17 +18,28 @@ from outlast.frameworks.base import Control, Training
 from outlast.frameworks.driven import Driven, MadeAgain
 
 _PURPOSE = "outlast.frameworks.huggingface"
-try:
-    from transformers import Trainer, TrainerCallback
+_OLDEST = (1, 10)  # of Accelerate: before, a loader that begins inside an epoch had the order of the first
 
-    from outlast.frameworks.huggingface_loop import TrainerControl, TrainerLoop
-    from outlast.frameworks.huggingface_training import TrainerTraining
-except (ModuleNotFoundError, ImportError) as error:
-    if isinstance(error, ModuleNotFoundError) and error.name not in ("transformers", "torch"):
+
+def _missing(package: str) -> MissingExtra:
+    return MissingExtra(package, extra="huggingface", purpose=_PURPOSE)
+
+
+try:
+    import accelerate
+    from transformers import Trainer, TrainerCallback
+except ImportError as error:
+    name = (error.name or "").partition(".")[0]
+    if name not in ("accelerate", "torch", "transformers"):
         raise
-    raise MissingExtra("transformers", extra="huggingface", purpose=_PURPOSE) from error
+    raise _missing(name) from error
 if not hasattr(Trainer, "_run_epoch"):
-    raise MissingExtra("transformers 5.3 or newer", extra="huggingface", purpose=_PURPOSE)
+    raise _missing("transformers 5.3 or newer")
+if tuple(map(int, accelerate.__version__.split(".")[:2])) < _OLDEST:
+    raise _missing("accelerate 1.10 or newer")
+
+from outlast.frameworks.huggingface_loop import TrainerControl, TrainerLoop  # noqa: E402  # imports it, too
+from outlast.frameworks.huggingface_training import TrainerTraining  # noqa: E402
 
 
 def callbacks(*items: Any) -> list[Any]:
@@ -45,7 +56,7 @@ def callbacks(*items: Any) -> list[Any]:
 
     Raises:
         ArgumentError: one is no callback.
-        MissingExtra: transformers is not installed, or too old.
+        MissingExtra: transformers or accelerate is not installed, or too old.
 
     Example:
         >>> import outlast
