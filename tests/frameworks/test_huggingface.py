@@ -701,6 +701,26 @@ def test_an_error_leaves_the_folder_and_the_trainer_as_they_were() -> None:
     assert (other.status, len(other.history.rows)) == ("finished", 3)
 
 
+def test_an_error_before_the_first_step_of_a_resume_leaves_nothing_muted() -> None:
+    in_a_run("left", 14)
+
+    class Fails(Trainer):
+        def evaluate(self, *args: Any, **options: Any) -> Any:
+            if self.args.eval_on_start:
+                raise Left
+            return super().evaluate(*args, **options)
+
+    heard = Heard()
+    run = outlast.Run("left", [outlast.ModelCheckpoint(save_best_only=True), outlast.ReduceLROnPlateau()])
+    made = trainer(run, beside=[heard], kind=Fails, eval_on_start=True)
+    for _ in range(2):
+        with pytest.raises(Left):
+            made.train()
+    made.args.eval_on_start = False
+    made.train()
+    assert (heard.epochs, heard.steps) == ([2], 6)
+
+
 def test_one_trainer_trains_again_after_an_error() -> None:
     run = outlast.Run("run", outlast.History())
     made = trainer(run, beside=[Leave(14)])

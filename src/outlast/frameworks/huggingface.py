@@ -38,7 +38,8 @@ if not hasattr(Trainer, "_run_epoch"):
 if tuple(map(int, accelerate.__version__.split(".")[:2])) < _OLDEST:
     raise _missing("accelerate 1.10 or newer")
 
-from outlast.frameworks.huggingface_loop import TrainerControl, TrainerLoop  # noqa: E402  # imports it, too
+from outlast.frameworks.huggingface_control import TrainerControl  # noqa: E402  # they import it, too
+from outlast.frameworks.huggingface_loop import TrainerLoop  # noqa: E402
 from outlast.frameworks.huggingface_training import TrainerTraining  # noqa: E402
 
 

@@ -7,93 +7,19 @@ epochs. So for the time of a training three of its methods are wrapped, in the o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from outlast.core.run_state import START, Position
 from outlast.frameworks import random_state
-from outlast.frameworks.base import Control, Followed, Training, find_training
+from outlast.frameworks.base import find_training
 from outlast.frameworks.driven import Driven
+from outlast.frameworks.huggingface_control import TrainerControl
 from outlast.frameworks.huggingface_order import Order, observed
-from outlast.frameworks.huggingface_refused import beside, check, refused
-from outlast.frameworks.huggingface_rows import Rows, renamed
+from outlast.frameworks.huggingface_refused import check
+from outlast.frameworks.huggingface_rows import Rows, named, renamed
 from outlast.frameworks.huggingface_training import Place, TrainerTraining
 
 _WRAPPED = ("_maybe_log_save_evaluate", "_run_epoch", "training_step")
-
-
-class Steps(Followed):
-    """Trainer's steps, as a run follows them to make resume points inside a row.
-
-    Args:
-        hear: called after each step.
-    """
-
-    size, lacking, run_is_last = 1, 0, False
-    drawn_ahead: Collection[str] = ()
-
-    def __init__(self, hear: Callable[[int, int], object]) -> None:
-        self.hear, self.done = hear, 0
-        self.come_back: Callable[[], object] | None = None
-
-    def begin(self) -> None:
-        self.done = 0
-
-    def skip(self, trained: int, come_back: Callable[[], object]) -> None:
-        self.done, self.come_back = trained, come_back
-
-    def mute(self, callbacks: Sequence[Any], until: int) -> None:
-        """Trainer tells nobody of steps that it leaves out."""
-
-    def saved(self) -> dict[str, Any]:
-        return {"done": self.done, "metrics": [], "logs": {}}
-
-    def put(self, saved: Mapping[str, Any]) -> None:
-        self.done = saved["done"]
-
-    def seeds(self) -> Any:
-        return None
-
-    def put_seeds(self, saved: Any) -> None:
-        """There are none."""
-
-    def close(self) -> None:
-        self.hear = lambda done, size: None
-
-
-class TrainerControl(Control):
-    """Trainer's loop, as callbacks see it.
-
-    Attributes:
-        position: where a run goes on.
-        is_interrupted: a signal wants the training to end.
-        steps: that a run follows; None if it does not.
-    """
-
-    dispatchers = ("transformers.trainer_callback",)
-    position = START
-    is_interrupted = False
-    steps: Steps | None = None
-
-    def begin(self) -> None:
-        super().begin()
-        self.is_interrupted = False
-
-    def resume_at(self, position: Position = START) -> None:
-        self.position = position
-
-    def interrupt_epoch(self) -> None:
-        self.is_interrupted = True
-
-    def follow(self, training: Training, run: Any, hear: Callable[[int, int], object]) -> Followed | None:
-        self.steps = Steps(hear)
-        return self.steps
-
-    def beside(self) -> Sequence[Any]:
-        return beside(self._loop_model)
-
-    def refused(self, callback: Any) -> str | None:
-        return refused(callback)
 
 
 class TrainerLoop:
@@ -115,7 +41,6 @@ class TrainerLoop:
         self._first, self._own_place = Place(), Place()
         self._random: Any = None  # how a resumed loop goes on
         self._history: list[Any] | None = None  # what a resumed loop has logged
-        self._muted: list[Any] | None = None
         self._order: Order | None = None
         self._hears_batches = False
         self._before: dict[str, Callable[..., Any]] = {}  # what was wrapped already
@@ -159,7 +84,7 @@ class TrainerLoop:
         if self._driven.next_epoch or self._first.steps:
             self._random, self._history = random_state.collect(), [*trainer.state.log_history]
         if self._first.epoch or self._driven.has_ended:
-            self._muted, handler.callbacks = handler.callbacks, []  # nobody hears of epochs that are left out
+            vars(handler)["on_epoch_begin"] = lambda args, state, control: control  # it is left out
         self._hears_batches = self._driven.hears_batches
 
     def _count(self) -> None:
@@ -169,9 +94,7 @@ class TrainerLoop:
 
     def _wrap(self) -> None:
         methods = vars(self._trainer)
-        self._before = {
-            name: methods[name] for name in _WRAPPED if name in methods
-        }  # by another list of ours
+        self._before = {name: methods[name] for name in _WRAPPED if name in methods}
         methods |= {name: getattr(self, name) for name in _WRAPPED}
 
     def leave(self) -> None:
@@ -185,9 +108,9 @@ class TrainerLoop:
             methods |= {} if found is None else {name: found}
         self._let_hear()
 
-    def _let_hear(self) -> None:
-        if self._muted is not None:
-            self._trainer.callback_handler.callbacks, self._muted = self._muted, None
+    def _let_hear(self) -> bool:
+        """Have all hear of epochs again; whether they have not."""
+        return vars(self._trainer.callback_handler).pop("on_epoch_begin", None) is not None
 
     def end(self) -> None:
         """The training has ended."""
@@ -347,8 +270,7 @@ class TrainerLoop:
             return
         if epoch < self._first.epoch:
             return
-        if self._muted is not None:
-            self._let_hear()
+        if self._let_hear():
             trainer.control = trainer.callback_handler.on_epoch_begin(
                 trainer.args, trainer.state, trainer.control
             )
@@ -387,8 +309,7 @@ class TrainerLoop:
 
 
 def _rows(trainer: Any) -> Rows:
-    by_epochs = str(getattr(trainer.args.eval_strategy, "value", trainer.args.eval_strategy)) != "steps"
-    if not by_epochs:
+    if named(trainer.args.eval_strategy) == "steps":
         return Rows(trainer.state.max_steps, int(trainer.state.eval_steps), False)
     loader = trainer.callback_handler.train_dataloader
     try:

@@ -10,8 +10,8 @@ from transformers import DefaultFlowCallback, EarlyStoppingCallback, PrinterCall
 from outlast.callbacks.learning_rate_scheduler import LearningRateScheduler
 from outlast.exceptions import CapabilityError, UsageError, warn
 from outlast.frameworks.driven import Driven, refuse_two_lists
+from outlast.frameworks.huggingface_rows import named
 
-_STEPPED_BY_METRIC = ("reduce_lr_on_plateau", "greedy")
 _SHOWING = (DefaultFlowCallback, PrinterCallback, ProgressCallback)
 _REPORTING = ("transformers.integrations", "transformers.utils.notebook")
 _EVALUATE = "TrainingArguments(eval_strategy='epoch') and Trainer(eval_dataset=...)"
@@ -34,7 +34,7 @@ def check(trainer: Any, driven: Driven, *, keeps_rates: bool) -> None:
             "The callbacks act in one process, and this Trainer trains in "
             f"{trainer.args.world_size}: start the script without torchrun or accelerate launch."
         )
-    held_out = [] if _name(trainer.args.eval_strategy) == "no" else ["eval"]
+    held_out = [] if named(trainer.args.eval_strategy) == "no" else ["eval"]
     driven.refuse_without_data(["train"], held_out, _EVALUATE)
     _refuse_two_best(trainer, driven)
     _refuse_rates(trainer, driven, keeps_rates)
@@ -103,7 +103,7 @@ def _refuse_rates(trainer: Any, driven: Driven, keeps_rates: bool) -> None:
             "out one of the two. The schedules of TrainingArguments(lr_scheduler_type=...) go on from a rate "
             "that was set."
         )
-    schedule = _name(trainer.args.lr_scheduler_type)
+    schedule = named(trainer.args.lr_scheduler_type)
     if (
         trainer._created_lr_scheduler
         and schedule != "constant"
@@ -141,7 +141,3 @@ def refused(callback: Any) -> str | None:
 def _lists(trainer: Any) -> list[Driven]:
     found = (getattr(one, "driven", None) for one in trainer.callback_handler.callbacks)
     return [one for one in found if isinstance(one, Driven)]
-
-
-def _name(strategy: Any) -> str:
-    return str(getattr(strategy, "value", strategy))

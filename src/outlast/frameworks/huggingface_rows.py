@@ -16,6 +16,11 @@ _MEASURED = ("_runtime", "_per_second", "_preparation_time", "_compilation_time"
 _OF_TRAINER = ("epoch", "total_flos", "num_input_tokens_seen")
 
 
+def named(choice: Any) -> str:
+    """A choice of Trainer's arguments, such as a strategy, as its users write it."""
+    return str(getattr(choice, "value", choice))
+
+
 def is_measured(name: str) -> bool:
     """Whether a number tells how fast or how large a training is, and nothing of what it learns."""
     return any(one in name for one in _MEASURED) or name.endswith(("_mem_cpu", "_mem_gpu"))

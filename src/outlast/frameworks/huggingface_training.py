@@ -13,7 +13,7 @@ from typing import Any
 from outlast.exceptions import RunChanged
 from outlast.frameworks.base import weakly
 from outlast.frameworks.huggingface_order import inexact
-from outlast.frameworks.huggingface_rows import is_measured
+from outlast.frameworks.huggingface_rows import is_measured, named
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.frameworks.torch import TorchTraining
 
@@ -145,12 +145,12 @@ class TrainerTraining(TorchTraining):
 
     def description(self) -> dict[str, str]:
         args = self.trainer.args
-        return {**super().description(), **{name: str(getattr(args, name, None)) for name in _DESCRIBED}}
+        return {**super().description(), **{name: named(getattr(args, name, None)) for name in _DESCRIBED}}
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         loader = self.trainer.callback_handler.train_dataloader
         told = [*super().inexact(params), *inexact(loader, inside=self.is_saved_inside)]
-        if str(getattr(self.trainer.args.save_strategy, "value", "")) == "best":
+        if named(self.trainer.args.save_strategy) == "best":
             told.append(
                 "save_strategy='best' writes checkpoints of Trainer's own behind the Run's, and a kill in "
                 "between leaves one out: use outlast.ModelCheckpoint(save_best_only=True)"
