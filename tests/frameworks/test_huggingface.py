@@ -175,6 +175,14 @@ def test_a_metric_may_be_watched_by_trainers_own_name() -> None:
     assert stopping.best == max(history.history["val_accuracy"])
 
 
+def test_speed_is_no_metric_and_what_is_named_alike_is() -> None:
+    history = outlast.History()
+    train(history, compute_metrics=lambda _: {"mem_accuracy": 0.5, "runtime_error": 0.25})
+    assert [*history.history] == [
+        *("learning_rate", "loss", "val_loss", "val_mem_accuracy", "val_runtime_error")
+    ]
+
+
 def test_several_sets_of_data_have_their_names() -> None:
     history = outlast.History()
     train(history, eval_dataset={"a": Digits(96, 120), "b": Digits(120, 150)}, compute_metrics=None)
@@ -313,6 +321,13 @@ def with_schedule(make: Callable[[Any], Any], *items: Any) -> Trainer:
     return train(*items, model=model, optimizers=(optimizer, schedule), metric_for_best_model="loss")
 
 
+class Watching(outlast.Callback):
+    """Hears of evaluations."""
+
+    def on_test_end(self, logs: Any = None) -> None:
+        raise AssertionError
+
+
 BEST = {"load_best_model_at_end": True, "save_strategy": "epoch", "metric_for_best_model": "loss"}
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no data": (
@@ -379,6 +394,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: callbacks(outlast.Run("run"), outlast.History()),
         ArgumentError,
         "would not save the callbacks beside it",
+    ),
+    "a hook of evaluations": (
+        lambda: train(Watching()),
+        CapabilityError,
+        "Watching has on_test_end, and Trainer tells no callback when an evaluation begins",
     ),
     "an ending": (
         lambda: train(outlast.ModelCheckpoint("m.ubj")),

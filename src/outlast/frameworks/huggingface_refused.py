@@ -7,11 +7,14 @@ from typing import Any
 
 from transformers import DefaultFlowCallback, EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
+from outlast.callbacks.hooks import HOOKS
 from outlast.callbacks.learning_rate_scheduler import LearningRateScheduler
+from outlast.callbacks.list import hears
 from outlast.exceptions import CapabilityError, UsageError, warn
 from outlast.frameworks.driven import Driven, refuse_two_lists
 from outlast.frameworks.huggingface_rows import named
 
+_OF_EVALUATIONS = tuple(hook for hook in HOOKS if "test" in hook or "predict" in hook)
 _SHOWING = (DefaultFlowCallback, PrinterCallback, ProgressCallback)
 _REPORTING = ("transformers.integrations", "transformers.utils.notebook")
 _EVALUATE = "TrainingArguments(eval_strategy='epoch') and Trainer(eval_dataset=...)"
@@ -36,6 +39,7 @@ def check(trainer: Any, driven: Driven, *, keeps_rates: bool) -> None:
         )
     held_out = [] if named(trainer.args.eval_strategy) == "no" else ["eval"]
     driven.refuse_without_data(["train"], held_out, _EVALUATE)
+    _refuse_hooks_of_evaluations(driven)
     _refuse_two_best(trainer, driven)
     _refuse_rates(trainer, driven, keeps_rates)
     for reason in _against_a_run(trainer) if driven.is_saved else ():
@@ -73,6 +77,16 @@ def _against_a_run(trainer: Any) -> Iterator[str]:
             "ignore_data_skip=True begins with the first batch again after a resume, which would not be "
             "exact: leave it out"
         )
+
+
+def _refuse_hooks_of_evaluations(driven: Driven) -> None:
+    for one in driven.callbacks:
+        if hook := next((hook for hook in _OF_EVALUATIONS if hears(one, hook)), None):
+            raise CapabilityError(
+                f"{type(one).__name__} has {hook}, and Trainer tells no callback when an evaluation begins: "
+                "use on_epoch_end, whose logs have its metrics. In Keras's fit and in loops of your own it is "
+                "called."
+            )
 
 
 def _refuse_two_best(trainer: Any, driven: Driven) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 
 _EVALUATED, _HELD_OUT = "eval_", "val_"
 # Speed, and what no two trainings share.
-_MEASURED = ("_runtime", "_per_second", "_preparation_time", "_compilation_time", "_mem_")
+_MEASURED = (
+    *("_runtime", "_samples_per_second", "_steps_per_second", "_tokens_per_second"),
+    *("_model_preparation_time", "_jit_compilation_time"),
+    *("_mem_cpu", "_mem_gpu", "_alloc_delta", "_peaked_delta"),
+)
 _OF_TRAINER = ("epoch", "total_flos", "num_input_tokens_seen")
 
 
@@ -23,7 +27,7 @@ def named(choice: Any) -> str:
 
 def is_measured(name: str) -> bool:
     """Whether a number tells how fast or how large a training is, and nothing of what it learns."""
-    return any(one in name for one in _MEASURED) or name.endswith(("_mem_cpu", "_mem_gpu"))
+    return name.endswith(_MEASURED)
 
 
 def renamed(metrics: Mapping[str, Any], monitored: frozenset[str] = frozenset()) -> dict[str, Any]:
