@@ -543,6 +543,27 @@ def weights_of(state: Any) -> bytes:
     return b"".join(value.numpy().tobytes() for value in state.values())
 
 
+class OwnLoader(Trainer):
+    """Its loader is PyTorch's, and fetches no batch ahead."""
+
+    generator: Any = None
+
+    def get_train_dataloader(self) -> Any:
+        return torch.utils.data.DataLoader(
+            self.train_dataset,
+            BATCH,
+            shuffle=True,
+            collate_fn=self.data_collator,
+            generator=self.generator,
+        )
+
+
+class OwnOrder(OwnLoader):
+    """The same with a generator for its order."""
+
+    generator = torch.Generator()
+
+
 NOISY = Digits(0, SAMPLES, noise=0.1)
 INSIDE = (9, 5)
 KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
@@ -562,6 +583,7 @@ KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
         {**BY_STEPS, "accelerator_config": {"use_seedable_sampler": False}, "train_dataset": NOISY},
     ),
     "a stream": (INSIDE, {**BY_STEPS, "train_dataset": Stream(), "max_steps": 15}),
+    "a loader of ones own": (INSIDE, {**BY_STEPS, "kind": OwnLoader, "train_dataset": NOISY}),
     "logs between": (INSIDE, {**BY_STEPS, "logging_strategy": "steps", "logging_steps": 3}),
     "a warm-up": (INSIDE, {**BY_STEPS, "lr_scheduler_type": "cosine", "warmup_steps": 5}),
     "Trainer's plateau": (
@@ -800,6 +822,7 @@ INEXACT: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a stream": ({**BY_STEPS, "train_dataset": Stream(), "max_steps": 8}, "the dataset is a stream"),
     "a generator": ({"train_dataset": Drawing(0, SAMPLES)}, "dataset.rng is a random generator"),
+    "an order of its own": ({"kind": OwnOrder}, "generator is a random generator, which is not saved"),
     "Trainer's best": (
         {"save_strategy": "best", "metric_for_best_model": "loss"},
         "save_strategy='best' writes checkpoints of Trainer's own behind the Run's",

@@ -21,14 +21,15 @@ class Order:
 
     Args:
         sampler: the loader's.
+        looks_ahead: the loader fetches a batch before the one in front of it is trained.
 
     Attributes:
         ahead: the random state in which the last batch was fetched that has been.
     """
 
-    def __init__(self, sampler: Any) -> None:
-        self._sampler = sampler
-        self._going_on: tuple[int, Any, Any] | None = None
+    def __init__(self, sampler: Any, *, looks_ahead: bool) -> None:
+        self._sampler, self._looks_ahead = sampler, looks_ahead
+        self._going_on: dict[int, Any] = {}  # random states, by the batch that is fetched in them
         self.ahead: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -47,21 +48,19 @@ class Order:
             ahead: the random state in which the next one is fetched.
             now: that in which the others are.
         """
-        self._going_on = (trained, ahead, now)
+        self._going_on = {trained: ahead, trained + 1: now} if self._looks_ahead else {trained: now}
 
     def __iter__(self) -> Iterator[Any]:
-        going_on, self._going_on = self._going_on, None
+        going_on, self._going_on = self._going_on, {}
         number = 0
         for indices in self._sampler:
-            self._come(number, going_on)
+            if number in going_on:
+                random_state.restore(going_on[number])
             self.ahead = random_state.collect()
             yield indices
             number += 1
-        self._come(number, going_on)
-
-    def _come(self, number: int, going_on: tuple[int, Any, Any] | None) -> None:
-        if going_on is not None and 0 <= number - going_on[0] <= 1:
-            random_state.restore(going_on[1] if number == going_on[0] else going_on[2])
+        if number in going_on:
+            random_state.restore(going_on[number])
 
 
 def observed(loader: Any) -> Order | None:
@@ -72,7 +71,8 @@ def observed(loader: Any) -> Order | None:
         return None
     if isinstance(sampler, Order):
         return sampler
-    vars(base)["batch_sampler"] = order = Order(sampler)  # PyTorch refuses to have it set
+    order = Order(sampler, looks_ahead=base is not loader)  # a loader of the user's own does not
+    vars(base)["batch_sampler"] = order  # PyTorch refuses to have it set
     return order
 
 
@@ -98,7 +98,7 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
         )
     told += [
         f"{place} is a random generator, which is not saved: draw from torch, random or numpy.random instead"
-        for place, _ in held({"dataset": asked(base, "dataset"), "collate_fn": asked(base, "collate_fn")})
+        for place, _ in held(_of_data(base))
     ]
     if not inside:
         return told
@@ -116,3 +116,13 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
     if not sampler.__module__.startswith(_SAMPLERS):
         told.append(f"{sampler.__name__} may draw between two batches: have it draw when it begins")
     return told
+
+
+def _of_data(loader: Any) -> dict[str, Any]:
+    """What the data of a loader may draw from, by name; of Accelerate's sampler the epoch tells all."""
+    found = {name: asked(loader, name) for name in ("dataset", "collate_fn", "generator")}
+    sampler = asked(loader, "sampler")
+    drawn_from = asked(sampler, "generator")
+    if not type(sampler).__module__.startswith("accelerate.") and drawn_from is not found["generator"]:
+        found["sampler.generator"] = drawn_from
+    return found

@@ -84,7 +84,7 @@ def _refuse_hooks_of_evaluations(driven: Driven) -> None:
         if hook := next((hook for hook in _OF_EVALUATIONS if hears(one, hook)), None):
             raise CapabilityError(
                 f"{type(one).__name__} has {hook}, and Trainer tells no callback when an evaluation begins: "
-                "use on_epoch_end, whose logs have its metrics. In Keras's fit and in loops of your own it acts."
+                "use on_epoch_end, whose logs have its metrics. In Keras's fit and in your own loops it acts."
             )
 
 
