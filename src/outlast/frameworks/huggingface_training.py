@@ -125,12 +125,12 @@ class TrainerTraining(TorchTraining):
         super().check_state(state)
 
     def load_state(self, state: Any) -> None:
-        super().load_state({name: one for name, one in state.items() if name != "trainer"})
         trainer, saved = self.trainer, state["trainer"]
         kept = saved["objects"]["details"]
         live = self._objects() if kept["types"] else None
         types, objects = types_of(live), to_tensors(saved["objects"], kept, live=live)
-        trainer.lr_scheduler.load_state_dict(objects["scheduler"])
+        trainer.lr_scheduler.load_state_dict(objects["scheduler"])  # which may set rates
+        super().load_state({name: one for name, one in state.items() if name != "trainer"})
         if trainer.accelerator.scaler is not None:
             trainer.accelerator.scaler.load_state_dict(objects["scaler"])
         trainer._tr_loss.copy_(objects["loss"])
