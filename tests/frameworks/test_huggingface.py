@@ -897,7 +897,7 @@ def test_a_model_of_transformers_is_gone_on_with_too() -> None:
 def test_callbacks_come_out_of_a_pickle_without_their_run() -> None:
     [one] = pickle.loads(pickle.dumps(callbacks(outlast.EarlyStopping(patience=3))))
     assert isinstance(one, InTrainer)
-    assert one.driven.callbacks[0].patience == 3
+    assert one._driven.callbacks[0].patience == 3
     [other] = pickle.loads(pickle.dumps(callbacks(outlast.Run("run"))))
     with pytest.raises(UsageError, match="came out of a pickle"):
         train(beside=[other])

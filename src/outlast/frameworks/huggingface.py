@@ -18,7 +18,7 @@ from outlast.frameworks.base import Control, Training
 from outlast.frameworks.driven import Driven, MadeAgain
 
 _PURPOSE = "outlast.frameworks.huggingface"
-_OLDEST = (1, 10)  # of Accelerate: before, a loader that begins inside an epoch had the order of the first
+_OLDEST = (1, 10)  # of Accelerate; with 1.6 a resume inside an epoch was not exact
 
 
 def _missing(package: str) -> MissingExtra:
@@ -89,14 +89,14 @@ class InTrainer(MadeAgain, TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, driven: Driven) -> None:
         super().__init__()
-        self.driven = self._driven = driven
+        self._driven = driven
         self._loop: TrainerLoop | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Begin, with what was saved in the model, its optimizer and the loop."""
         if self._loop is not None:  # of a training that an error has ended
             self._loop.leave()
-        self._loop = TrainerLoop(_trainer(), self.driven)
+        self._loop = TrainerLoop(_trainer(), self._driven)
         self._loop.begin()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:

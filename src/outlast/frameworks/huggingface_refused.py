@@ -11,7 +11,7 @@ from outlast.callbacks.hooks import HOOKS
 from outlast.callbacks.learning_rate_scheduler import LearningRateScheduler
 from outlast.callbacks.list import hears
 from outlast.exceptions import CapabilityError, UsageError, warn
-from outlast.frameworks.driven import Driven, refuse_two_lists
+from outlast.frameworks.driven import Driven, MadeAgain, refuse_two_lists
 from outlast.frameworks.huggingface_rows import named
 
 _OF_EVALUATIONS = tuple(hook for hook in HOOKS if "test" in hook or "predict" in hook)
@@ -135,7 +135,7 @@ def beside(trainer: Any) -> Sequence[Any]:
         for one in trainer.callback_handler.callbacks
         if type(one) not in _SHOWING
         and not type(one).__module__.startswith(_REPORTING)
-        and not hasattr(one, "driven")
+        and not isinstance(one, MadeAgain)
     ]
 
 
@@ -152,5 +152,4 @@ def refused(callback: Any) -> str | None:
 
 
 def _lists(trainer: Any) -> list[Driven]:
-    found = (getattr(one, "driven", None) for one in trainer.callback_handler.callbacks)
-    return [one for one in found if isinstance(one, Driven)]
+    return [one._driven for one in trainer.callback_handler.callbacks if isinstance(one, MadeAgain)]

@@ -28,7 +28,7 @@ from outlast.exceptions import (
     UsageError,
 )
 from outlast.frameworks.base import Control, Snapshot, Training, find_training
-from outlast.frameworks.driven import Driven, MadeAgain, told_apart
+from outlast.frameworks.driven import Driven, MadeAgain, refuse_two_lists, told_apart
 from outlast.storage.disk.files import Content
 
 try:
@@ -147,7 +147,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if is_cv:
             self._driven.refuse_what_needs_a_model("xgb.cv")
         self._refuse_what_cannot_act()
-        self._refuse_two_hosts()
+        refuse_two_lists([one._driven for one in self._call.beside if isinstance(one, InXGBoost)])
         self._before = 0 if is_cv else model.num_boosted_rounds()
         if not is_cv:
             _trained(model).parameters = self._call.parameters
@@ -160,15 +160,6 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         if self._driven.is_saved and _draws(found := _configuration(model)):
             self._seed = int(found["generic_param"]["seed"])
         return model
-
-    def _refuse_two_hosts(self) -> None:
-        lists = [one._driven for one in self._call.beside if isinstance(one, InXGBoost)]
-        if len(lists) > 1 and any(one.is_saved for one in lists):
-            raise UsageError(
-                "A Run and other callbacks of outlast are in the same training in lists of their own, so the "
-                "Run would not save them: pass one list, with all callbacks in the Run, "
-                "callbacks=outlast.frameworks.xgboost.callbacks(run)."
-            )
 
     def _refuse_what_cannot_act(self) -> None:
         self._driven.refuse_what_needs_batches("XGBoost")
