@@ -116,9 +116,7 @@ PARTS = [
     tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN, *DECISIONS), backend="tensorflow"),
     tests("rest", "src", "tests", *but(*ELSEWHERE, *ON_EACH_BACKEND)),
     tests("jax", *JAX, *ON_EACH_BACKEND),
-    tests(
-        "huggingface", *HUGGING_FACE, OMP_NUM_THREADS="1"
-    ),  # small models: threads would wait for each other
+    tests("huggingface", *HUGGING_FACE, OMP_NUM_THREADS="1"),  # threads would wait for each other
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
     tests("oldest-keras", *WITH_KERAS, *but(*HUGGING_FACE), PYTHONPATH=str(OLDEST_KERAS)),
     tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
