@@ -22,7 +22,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "crashes.md"
-PACKAGES = ("keras", "jax", "torch", "tensorflow", "scikit-learn", "xgboost-cpu", "lightgbm")
+PACKAGES = (
+    *("keras", "jax", "torch", "tensorflow", "lightning", "transformers", "scikit-learn", "xgboost-cpu"),
+    "lightgbm",
+)
 BEGIN, END = "<!-- result -->", "<!-- end of result -->"
 
 
@@ -58,6 +61,9 @@ KINDS = {
     "sklearn": Kind("`partial_fit` of a scikit-learn pipeline, `save_every=3`", "sklearn_loop", "jax"),
     "lightning": Kind("Lightning's `Trainer`", "lightning_fit", "lightning"),
     "lightning-inside": Kind("Lightning's `Trainer`, `save_every=2`", "lightning_fit_inside", "lightning"),
+    "huggingface": Kind(
+        "Hugging Face's `Trainer`, evaluated by steps, `save_every=2`", "huggingface_train", "jax"
+    ),
     "xgboost": Kind("`xgboost.train` with dart and sampling, `save_every=1`", "xgboost_train", "jax"),
     "lightgbm": Kind("`lightgbm.train` with sampling, `save_every=1`", "lightgbm_train", "jax"),
     "keras-jax": Kind("Keras on JAX, `outlast.Run`", "keras_fit", "jax"),

@@ -51,11 +51,15 @@ ON_EACH_BACKEND = (
     "tests/exact/test_keras_exact.py",
 )
 CONFORMANCE = "tests/frameworks/test_conformance.py"
-LIGHTNING = tuple(
-    path.relative_to(ROOT).as_posix()
-    for pattern in ("src/outlast/frameworks/lightning*.py", "tests/*/test_lightning*.py")
-    for path in sorted(ROOT.glob(pattern))
-)  # a process of its own: it takes seconds to import
+# Processes of their own: they take seconds to import, and must not be loaded where others fork.
+ALONE = {
+    name: tuple(
+        path.relative_to(ROOT).as_posix()
+        for pattern in (f"src/outlast/frameworks/{name}*.py", f"tests/*/test_{name}*.py")
+        for path in sorted(ROOT.glob(pattern))
+    )
+    for name in ("lightning", "huggingface")
+}
 KERAS_OWN = "tests/parity/test_keras_own_tests.py"  # of decisions, which are the same on each backend
 # So are these; TensorFlow, which traces each model anew, takes longest for them.
 DECISIONS = tuple(
@@ -67,6 +71,7 @@ DECISIONS = tuple(
 )
 IN_THE_FAST_LIST = ("tests/parity",)  # a run makes any list as quick
 JAX = ("tests/frameworks/test_jax.py", "tests/exact/test_jax_exact.py")
+ELSEWHERE = (*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *JAX)
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|error)")
 
 
@@ -104,9 +109,15 @@ def but(*paths: str) -> Iterator[str]:
     return (f"--ignore={path}" for path in paths)
 
 
-def without_lightning() -> Iterator[str]:
-    yield from but(*LIGHTNING)
-    yield f"--deselect={CONFORMANCE}::test_every_training_decides_as_keras[lightning"
+def alone(name: str) -> Part:
+    # With one thread: several would wait for each other.
+    return tests(name, *ALONE[name], CONFORMANCE, "-k", name, OMP_NUM_THREADS="1")
+
+
+def but_alone() -> Iterator[str]:
+    for name, paths in ALONE.items():
+        yield from but(*paths)
+        yield f"--deselect={CONFORMANCE}::test_every_training_decides_as_keras[{name}"
 
 
 # What takes longest is spread over several parts, and after the quickest two the longest come first.
@@ -118,15 +129,12 @@ PARTS = [
     ),
     tests("core", *CORE),
     tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN, *DECISIONS), backend="tensorflow"),
-    tests(
-        "rest",
-        *("src", "tests", *without_lightning()),
-        *but(*CORE, *STORAGE, *FAULTS, *FORKS, *DEMO, *ON_EACH_BACKEND, *JAX),
-    ),
+    tests("rest", "src", "tests", *but(*ELSEWHERE, *ON_EACH_BACKEND), *but_alone()),
     tests("jax", *JAX, *ON_EACH_BACKEND),
+    alone("huggingface"),
+    alone("lightning"),
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
-    tests("lightning", *LIGHTNING, CONFORMANCE, "-k", "lightning", OMP_NUM_THREADS="1"),
-    tests("oldest-keras", *WITH_KERAS, *without_lightning(), PYTHONPATH=str(OLDEST_KERAS)),
+    tests("oldest-keras", *WITH_KERAS, *but_alone(), PYTHONPATH=str(OLDEST_KERAS)),
     tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
     tests("faults", *FAULTS),
     tests("exact", *FORKS),

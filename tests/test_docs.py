@@ -33,13 +33,16 @@ DIFFERENCES = PAGES["docs/keras-differences.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # Pages whose code is run here, each in one folder from top to bottom. Other tests run the README's three
-# scripts and its training without epochs (below), the reader in docs/format.md
-# (tests/storage/test_format.py), and docs/other-loops.md (tests/frameworks/test_other_loops.py).
+# scripts and its training without epochs (below), and the reader in docs/format.md
+# (tests/storage/test_format.py); those of tests/frameworks run the pages on other loops and Hugging Face.
 RUN_HERE = [
     *("docs/getting-started.md", "docs/run.md", "docs/callbacks.md", "docs/jax.md", "docs/sklearn.md"),
     *("docs/lightgbm.md", "docs/xgboost.md", "docs/lightning.md"),
 ]
-RUN_ELSEWHERE = {"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1, "docs/other-loops.md": 4}
+RUN_ELSEWHERE = {
+    **{"README.md": 4, "docs/format.md": 1, "docs/exact.md": 1, "docs/other-loops.md": 4},
+    "docs/huggingface.md": 1,
+}
 
 Names = dict[str, Any]
 

@@ -15,7 +15,7 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_trains_and_the_next_start_has_its_results_at_once(tmp_path: Path, name: str) -> None:
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     said = [
         subprocess.run(
             [sys.executable, ROOT / "examples" / name],

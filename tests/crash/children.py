@@ -25,6 +25,7 @@ _PRELOADED = {
     "torch": ["torch"],
     "lightning": ["lightning.pytorch"],
     "jax": ["numpy"],  # JAX has threads, which no fork takes along
+    "huggingface": ["torch", "transformers"],
     "xgboost": ["numpy"],  # so may XGBoost have, and LightGBM
     "lightgbm": ["numpy"],
     "sklearn": ["sklearn.neural_network", "skops.io"],

@@ -501,6 +501,71 @@ def _lightning_module() -> Any:
     return Module()
 
 
+def huggingface_train(folder: str, epoch_begins: EpochBegins) -> Report:
+    """Hugging Face's Trainer: evaluations inside epochs, noise in the data, a schedule that is cut."""
+    import torch
+    import transformers
+    from torch import nn
+
+    x, y = _data()
+
+    class Noisy(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return SAMPLES
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            return {"x": torch.tensor(x[index]) + 0.1 * torch.randn(FEATURES), "labels": int(y[index])}
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(
+                nn.Linear(FEATURES, 16),
+                nn.BatchNorm1d(16),
+                nn.ReLU(),
+                nn.Dropout(0.3),
+                nn.Linear(16, CLASSES),
+            )
+
+        def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+            logits = self.layers(x)
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    transformers.logging.set_verbosity_error()
+    torch.manual_seed(SEED)
+    model = Net()
+    run = outlast.Run(
+        folder, [*_callbacks(), outlast.LambdaCallback(lambda *_: epoch_begins())], save_every=2
+    )
+    trainer = transformers.Trainer(
+        model=model,
+        args=transformers.TrainingArguments(
+            output_dir=os.path.join(os.path.dirname(folder), "unused"),
+            num_train_epochs=EPOCHS,
+            per_device_train_batch_size=BATCH,
+            learning_rate=0.02,
+            eval_strategy="steps",
+            eval_steps=4,
+            save_strategy="no",
+            dataloader_pin_memory=False,
+            disable_tqdm=True,
+            report_to=[],
+            use_cpu=True,
+        ),
+        train_dataset=Noisy(),
+        eval_dataset=[{"x": x[index], "labels": int(y[index])} for index in range(SAMPLES, len(x))],
+        callbacks=outlast.frameworks.huggingface.callbacks(run),
+    )
+    trainer.pop_callback(transformers.PrinterCallback)
+    trainer.train()
+    return {
+        "weights": _hash(_leaves(model.state_dict())),
+        "optimizer": _hash(_leaves(trainer.optimizer.state_dict()["state"])),
+        "best model": _hash(_leaves(run.load_best())),
+        **_files_and_decisions(run),
+    }
+
+
 def torch_loop_that_forgets(folder: str, epoch_begins: EpochBegins) -> Report:
     """What a resume without the random generators would come to."""
     random_state.restore = lambda state: None

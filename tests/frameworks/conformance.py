@@ -599,6 +599,81 @@ def _lightning_module() -> Any:
     return Module()
 
 
+class HuggingFaceTrainer:
+    """Hugging Face's Trainer, in whose evaluations the case's values stand."""
+
+    suffix = ".pt"
+    lacks = "a metric that is missing, and epochs that begin later"
+    every = 5  # each case is a Trainer of its own, so one in five is taken
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+
+        self._folder = folder
+        self._reader = Reader(folder)
+        self._model = torch.nn.Linear(1, 1, bias=False)
+        self._list: Any = None
+        self._trainer: Any = None
+
+    def run(self, callback: Any, case: Case, look: Callable[[int], None], start: int = 0) -> None:
+        import torch
+        import transformers
+
+        values, model = iter(range(len(case.values))), self._model
+
+        class Following(transformers.Trainer):
+            def compute_loss(self, model: Any, *args: Any, **options: Any) -> Any:
+                return model.weight.sum() * 0 + 0.5
+
+            def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+                model.weight.data.fill_(self.state.epoch)
+                found = {"eval_loss": case.logs(next(values))[MONITOR]}
+                self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+                return found
+
+        after = outlast.LambdaCallback(on_epoch_end=lambda epoch, logs: look(epoch))
+        self._list = outlast.CallbackList([callback, after])
+        optimizer = torch.optim.SGD(self._model.parameters(), lr=1.0)
+        with _inside(self._folder), tempfile.TemporaryDirectory() as output:
+            self._trainer = Following(
+                model=self._model,
+                args=transformers.TrainingArguments(
+                    output_dir=output,
+                    num_train_epochs=len(case.values),
+                    eval_strategy="epoch",
+                    save_strategy="no",
+                    disable_tqdm=True,
+                    report_to=[],
+                    use_cpu=True,
+                    remove_unused_columns=False,
+                ),
+                train_dataset=[{"x": 0.0}],
+                eval_dataset=[{"x": 0.0}],
+                optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)),
+                callbacks=outlast.frameworks.huggingface.callbacks(self._list),
+            )
+            self._trainer.train()
+
+    @property
+    def adapter(self) -> Trained:
+        return find_training(self._trainer)
+
+    def weight(self) -> float:
+        return float(self._model.weight.item())
+
+    def rate(self) -> float:
+        return float(self._trainer.optimizer.param_groups[0]["lr"])
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._list.stop_training)
+
+    def files(self) -> dict[str, Any]:
+        import torch
+
+        return self._reader.read(lambda path: torch.load(path, weights_only=True)["weight"].item())
+
+
 class NoFramework:
     """A loop with neither a framework nor files."""
 
@@ -706,6 +781,7 @@ TRAININGS: dict[str, Callable[[Path], Training]] = {
     "xgboost": XGBoostTrain,
     "lightgbm": LightGBMTrain,
     "lightning": LightningFit,
+    "huggingface": HuggingFaceTrainer,
     "no framework": NoFramework,
 }
 

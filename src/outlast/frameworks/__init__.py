@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-_NAMED_BY_USERS = ("keras", "lightgbm", "lightning", "sklearn", "xgboost")
+_NAMED_BY_USERS = ("huggingface", "keras", "lightgbm", "lightning", "sklearn", "xgboost")
 
 
 def __getattr__(name: str) -> Any:

@@ -44,6 +44,7 @@ _NEEDS: dict[Capability, tuple[str, str]] = {
 _FRAMEWORKS = {
     **{"keras": "keras", "tf_keras": "keras", "lightning": "lightning", "pytorch_lightning": "lightning"},
     **{"torch": "torch", "xgboost": "xgboost", "lightgbm": "lightgbm"},
+    "transformers": "huggingface",  # a Trainer; its models are PyTorch's
     "sklearn": "sklearn",  # last: estimators of other packages are scikit-learn's, too
 }
 
@@ -55,7 +56,10 @@ _FILES = {
 }
 
 # Packages whose versions are noted in a run, if they are imported.
-PACKAGES = ("keras", "jax", "torch", "lightning", "tensorflow", "xgboost", "lightgbm", "sklearn")
+PACKAGES = (
+    *("keras", "jax", "torch", "lightning", "transformers", "tensorflow", "xgboost", "lightgbm"),
+    "sklearn",
+)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ class Driven:
         return any(getattr(host, "folder", None) is not None for host in self._hosts)
 
     @property
+    def saves_inside(self) -> bool:
+        """Whether a run makes resume points inside an epoch."""
+        return any(getattr(host, "saves_inside", False) for host in self._hosts)
+
+    @property
     def stopping(self) -> bool:
         """Whether a callback asked for the end."""
         return any(host.stop_training for host in self._hosts)
@@ -141,12 +146,15 @@ class Driven:
         """The run that saves the training; None if there is none."""
         return next((host for host in self._hosts if getattr(host, "folder", None) is not None), None)
 
-    def begin(self, model: Any, epochs: int | None, *, marks_batches: bool = False) -> None:
+    def begin(
+        self, model: Any, epochs: int | None, steps: int | None = None, *, marks_batches: bool = False
+    ) -> None:
         """Begin a training, where a run was left if there is one.
 
         Args:
             model: that is trained; afterwards it is as it was saved.
             epochs: in all, those of earlier starts included; None if nobody knows.
+            steps: of an epoch; None if it is one step, or nobody knows.
             marks_batches: the loop has batches, and a run fetches them.
 
         Raises:
@@ -165,11 +173,27 @@ class Driven:
         first, self._epochs, self._is_under_way, self._marks_batches = START, epochs, True, marks_batches
         for host in self._hosts:
             host.set_model(model)
-            host.set_params({"epochs": epochs, "steps": None, "verbose": 0})
+            host.set_params({"epochs": epochs, "steps": steps, "verbose": 0})
             begin = host.begin_marked if self._is_marked(host) else host.on_train_begin
             begin()
             first = max(first, getattr(host.control, "position", START))
         self.next_epoch = first.next_epoch
+
+    def set_epochs(self, epochs: int | None) -> None:
+        """It is known now how many epochs there are in all."""
+        self._epochs = epochs
+        for host in self._hosts:
+            host.set_params({**(host.params or {}), "epochs": epochs})
+
+    def skip(self, epochs: int) -> None:
+        """So many epochs were trained before, and none of them is heard of."""
+        self.next_epoch += epochs
+        self.set_epochs(None if self._epochs is None else self._epochs + epochs)
+
+    @property
+    def controls(self) -> list[Any]:
+        """Who runs the loop, as each list sees it."""
+        return [host.control for host in self._hosts]
 
     def tell_directions(self, directions: Mapping[str, Direction | None]) -> None:
         """Tell which way metrics go, where there is no model that knows."""
@@ -246,9 +270,7 @@ class Driven:
 
     def ends_with_epoch(self) -> None:
         """The loop ends with the epoch at hand, as it was asked to: that is all there is to train."""
-        self._epochs = self.next_epoch + 1
-        for host in self._hosts:
-            host.set_params({**(host.params or {}), "epochs": self._epochs})
+        self.set_epochs(self.next_epoch + 1)
 
     def leave(self) -> None:
         """An error has ended the loop."""

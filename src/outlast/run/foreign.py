@@ -27,6 +27,7 @@ _BASE = "Callback"
 
 # What code sets or calls that sets a rate or changes weights.
 _SET = {"learning_rate", "lr", "trainable"}
+_STOPPING = {*_SET, "stop_training", "should_training_stop", "should_epoch_stop"}
 _CALLED = {"assign", "assign_add", "assign_sub", "set_weights", "set_value", "load_weights"}
 
 _FILLED = {"update", "setdefault"}  # what is called of logs to put a metric into them
@@ -156,7 +157,7 @@ def _acts(cls: type) -> bool:
     """Whether the code of a callback acts on the training, or puts a metric into the logs of a hook."""
     own = [one for one in cls.__mro__ if one is not object and not is_of_framework(one)]
     functions = [function for one in own for function in vars(one).values()]
-    return any(_acts_in(one, {*_SET, "stop_training"}) or _fills_logs(one) for one in functions)
+    return any(_acts_in(one, _STOPPING) or _fills_logs(one) for one in functions)
 
 
 def _acts_in(function: Any, setting: Collection[str] = _SET) -> bool:
