@@ -73,6 +73,14 @@ def run(code: str, names: Names) -> str:
     return printed.getvalue()
 
 
+@pytest.mark.parametrize("changed", blocks("diff"), ids=["xgboost", "lightning", "huggingface"])
+def test_what_the_readme_changes_other_loops_to_is_in_an_example(changed: str) -> None:
+    texts = [path.read_text("utf-8") for path in (ROOT / "examples").glob("*.py")]
+    lines = [line[1:] for line in changed.splitlines() if line[0] != "-"]
+    assert any("callbacks=" in line for line in lines)
+    assert any(all(f"\n{line}\n" in text for line in lines) for text in texts)
+
+
 def keras_names() -> Names:
     """What a reader has who trains with Keras: a compiled model and data."""
     import keras
