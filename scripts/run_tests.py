@@ -51,14 +51,15 @@ ON_EACH_BACKEND = (
     "tests/exact/test_keras_exact.py",
 )
 CONFORMANCE = "tests/frameworks/test_conformance.py"
-# Processes of their own: they take seconds to import, and must not be loaded where others fork.
+# Other people's loops, in processes of their own: some take seconds to import, or must not be loaded where
+# others fork, and none depends on Keras.
 ALONE = {
     name: tuple(
         path.relative_to(ROOT).as_posix()
         for pattern in (f"src/outlast/frameworks/{name}*.py", f"tests/*/test_{name}*.py")
         for path in sorted(ROOT.glob(pattern))
     )
-    for name in ("lightning", "huggingface")
+    for name in ("huggingface", "lightning", "sklearn", "other_loops", "lightgbm", "xgboost")
 }
 KERAS_OWN = "tests/parity/test_keras_own_tests.py"  # of decisions, which are the same on each backend
 # So are these; TensorFlow, which traces each model anew, takes longest for them.
@@ -131,8 +132,7 @@ PARTS = [
     tests("tensorflow", *ON_EACH_BACKEND, *but(KERAS_OWN, *DECISIONS), backend="tensorflow"),
     tests("rest", "src", "tests", *but(*ELSEWHERE, *ON_EACH_BACKEND), *but_alone()),
     tests("jax", *JAX, *ON_EACH_BACKEND),
-    alone("huggingface"),
-    alone("lightning"),
+    *map(alone, ALONE),
     tests("torch", *ON_EACH_BACKEND, *but(KERAS_OWN), backend="torch"),
     tests("oldest-keras", *WITH_KERAS, *but_alone(), PYTHONPATH=str(OLDEST_KERAS)),
     tests("fast-list", *IN_THE_FAST_LIST, *but("tests/parity/test_async.py"), FAST_LIST="1"),
