@@ -101,6 +101,75 @@ def test_without_sampling_a_run_gives_lightgbms_own_model(tmp_path: Path) -> Non
     assert text(train(rate)) == text(train())
 
 
+def once_alone(env: Any) -> None:
+    if env.iteration == 2:
+        env.model.reset_parameter({"num_leaves": 3, "lambda_l2": 0.1 + 0.2, "monotone_constraints": [1] * 6})
+
+
+def rate_of_the_round(env: Any) -> None:
+    env.model.reset_parameter({"eta": 0.3 * 0.9**env.iteration})
+
+
+def columns_from_a_round_on(env: Any) -> None:
+    env.model.reset_parameter({"feature_fraction": 0.5 if 3 < env.iteration < 6 else 1.0})
+
+
+for one in (once_alone, rate_of_the_round, columns_from_a_round_on):
+    one.before_iteration = True  # type: ignore[attr-defined]
+
+
+def own_objective(predicted: Any, given: Any) -> Any:
+    share = 1 / (1 + np.exp(-predicted))
+    return share - given.get_label(), share * (1 - share)
+
+
+SETTING: dict[str, dict[str, Any]] = {
+    "once": {"more": [once_alone], "feature_fraction": 0.5},
+    "the rate in each round": {"more": [rate_of_the_round], "learning_rate": 0.2, "extra_trees": True},
+    "what samples": {"more": [columns_from_a_round_on]},
+    "an objective of one's own": {
+        **{"objective": own_objective, "metric": "binary_error", "feature_fraction": 0.5}
+    },
+}
+
+
+@pytest.mark.parametrize("kind", SETTING)
+def test_what_code_sets_while_it_trains_goes_on_exactly(tmp_path: Path, kind: str) -> None:
+    def once(folder: str, after: int | None = None) -> Any:
+        return train(outlast.Run(tmp_path / folder, leaving(after)), **SETTING[kind])
+
+    whole = once("whole")
+    for after in (4, 7):
+        with pytest.raises(Left):
+            once("left", after)
+    assert text(once("left")) == text(whole)
+    assert text(once("left")) == text(whole)
+
+
+def test_columns_that_a_callback_of_ours_sets_are_drawn_exactly(tmp_path: Path) -> None:
+    class Columns(outlast.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.model.reset_parameter({"feature_fraction": 0.5 if epoch > 2 else 1.0})
+
+    def once(folder: str, after: int | None = None) -> Any:
+        return train(outlast.Run(tmp_path / folder, [Columns(), leaving(after)]))
+
+    whole = once("whole")
+    with pytest.raises(Left):
+        once("left", 5)
+    assert text(once("left")) == text(whole)
+
+
+def test_rounds_after_a_finished_start_draw_as_those_after_the_training(tmp_path: Path) -> None:
+    def once() -> Any:
+        kept = {"keep_training_booster": True}
+        booster = train(outlast.Run(tmp_path / "run"), rounds=4, feature_fraction=0.5, options=kept)
+        booster.update()
+        return booster
+
+    assert trees(once()) == trees(once())
+
+
 def test_a_seed_is_given_in_no_round_that_draws_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,18 +212,31 @@ def test_a_seed_of_the_user_that_is_that_of_a_round_makes_no_difference(tmp_path
     plain = {one: "1" for one in ("bagging_fraction", "pos_bagging_fraction", "neg_bagging_fraction")}
     model = Given()
     seeds = {one: "7" for one in ("bagging_seed", "feature_fraction_seed", "extra_seed")}
-    rounds.Seeds({}, {**plain, **seeds, "bagging_freq": "0"}).give(model, number)
+    drawing = {
+        "bagging_freq": "0",
+        "extra_trees": "1",
+        "feature_fraction": "1",
+        "feature_fraction_bynode": "1",
+    }
+    now = {**plain, **seeds, **drawing}
+    rounds.Seeds(now).give(model, number, now)
     for name in seeds:
         assert model.given[0][name] != model.given[1][name] != 7
 
 
 @pytest.mark.parametrize("name", ["bagging_fraction", "subsample"])
-def test_a_share_keeps_all_its_digits(tmp_path: Path, name: str) -> None:
-    shares: list[float] = []
-    look = outlast.LambdaCallback(lambda *_: shares.append(run.model.params["bagging_fraction"]))
-    run = outlast.Run(tmp_path / "run", look)
-    train(run, rounds=2, bagging_freq=1, **{name: 0.6123456789})
-    assert shares == [0.6123456789] * 2
+def test_a_share_keeps_all_its_digits(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: list[Any] = []
+    reset = lgb.Booster.reset_parameter
+
+    def look(model: Any, values: dict[str, Any]) -> Any:
+        set_to.append(values["bagging_fraction"])
+        return reset(model, values)
+
+    monkeypatch.setattr(lgb.Booster, "reset_parameter", look)
+    others = {"lambda_l2": 0.6123456543}  # the same in six digits
+    train(outlast.Run(tmp_path / "run"), rounds=2, bagging_freq=1, **others, **{name: 0.6123456789})
+    assert set_to[1::2] == [0.6123456789] * 3
 
 
 def test_the_rows_of_a_bag_stay_for_as_many_rounds_as_were_asked_for(tmp_path: Path) -> None:

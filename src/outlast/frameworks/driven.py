@@ -335,6 +335,11 @@ class Elsewhere(Hooks):
         )
 
 
+def round_seed(seed: int, number: int) -> int:
+    """The seed of a round: another one for each number, and for each seed of the user's."""
+    return (seed * 1_000_003 + number + 1) % 2**31
+
+
 def frame_of(module: str, variable: str) -> FrameType | None:
     """The frame of the library's function that trains here, which tells callbacks little of its call.
 

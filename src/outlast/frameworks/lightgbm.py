@@ -81,7 +81,7 @@ def callbacks(*items: Any) -> list[Any]:
     Source: ``lightgbm.callback``.
     """
     core = InLightGBM(Driven("lightgbm", *items))
-    return [core, AfterRound(core)]
+    return [core, BeforeAll(core), AfterRound(core)]
 
 
 def resume_arguments(run: Any, init_model: Any = None) -> dict[str, Any]:
@@ -151,14 +151,14 @@ def _refuse_other_base(before: Mapping[str, Any], base: Any) -> None:
 
 
 class InLightGBM(MadeAgain):
-    """What LightGBM calls before each round; it tells callbacks of rounds.
+    """What LightGBM calls before each round, behind all others; it tells callbacks of rounds.
 
     Args:
         driven: the callbacks.
     """
 
     def __init__(self, driven: Driven) -> None:
-        self.order, self.before_iteration = 5, True
+        self.order, self.before_iteration = 10**6, True
         self._driven = driven
         self._call = call.Call()
         self._is_cv = False
@@ -167,16 +167,19 @@ class InLightGBM(MadeAgain):
         self._results: Results = {}  # of the last and the best rounds
 
     def __call__(self, env: CallbackEnv) -> None:
-        """Begin a round, and before the first one the training."""
-        if env.iteration == env.begin_iteration:
-            self._begin(env)
-        if self._driven.has_ended:  # a finished run; LightGBM trains a round nevertheless
+        """Begin a round; its seeds come last, for LightGBM draws whenever somebody sets a parameter."""
+        if self._driven.has_ended:  # LightGBM trains a round nevertheless
             return
-        if self._seeds is not None:
-            self._seeds.give(env.model, self._before + self._driven.next_epoch)
+        number = self._before + self._driven.next_epoch
         self._driven.begin_epoch()
+        self._seed(env, number)
 
-    def _begin(self, env: CallbackEnv) -> None:
+    def _seed(self, env: CallbackEnv, number: int | None) -> None:
+        if self._seeds is not None:
+            self._seeds.give(env.model, number, _trained(env.model).parameters_now())
+
+    def begin(self, env: CallbackEnv) -> None:
+        """Begin the training."""
         self._call = call.found(Together)
         self._is_cv, self._seeds, self._before, self._results = not _is_booster(env.model), None, 0, {}
         if self._is_cv:
@@ -192,8 +195,10 @@ class InLightGBM(MadeAgain):
         self._refuse_what_the_booster_cannot(trained)
         self._driven.begin(env.model, total)
         self._before = trained.before["rounds"]
-        if (self._driven.is_saved or self._sets_rates) and rounds.draws(trained.parameters):
-            self._seeds = rounds.Seeds(env.model.params, trained.parameters)
+        if self._driven.is_saved or self._sets_rates:
+            self._seeds = rounds.Seeds(trained.parameters)
+        if self._driven.has_ended:  # a finished run: its one round more is nobody's business
+            self._call.before_rounds.clear()
 
     @property
     def _sets_rates(self) -> str:
@@ -208,7 +213,8 @@ class InLightGBM(MadeAgain):
             raise UsageError(
                 "lightgbm.reset_parameter counts rounds from each start, so its schedule would begin again "
                 "after a resume: use outlast.LearningRateScheduler for the rate, and for another parameter "
-                "an outlast.Callback in the Run whose on_epoch_begin calls self.model.reset_parameter(...)."
+                "an outlast.Callback in the Run whose on_epoch_begin calls self.model.reset_parameter(...); "
+                "but leave bagging_fraction as it is, for LightGBM may crash when it changes."
             )
         if schedule is not None and self._sets_rates and not schedule.kwargs.keys().isdisjoint(rounds.RATES):
             raise UsageError(
@@ -288,8 +294,7 @@ class InLightGBM(MadeAgain):
         """
         if by_others and not self._is_cv:
             _trained(env.model).hold()
-        if self._seeds is not None:
-            self._seeds.take_back(env.model)
+        self._seed(env, None)
         self._driven.end()
 
     def _stopping(self) -> list[EarlyStopping]:
@@ -311,6 +316,23 @@ class InLightGBM(MadeAgain):
     def last(self) -> list[tuple[Any, ...]]:
         """The metrics of the last round."""
         return self._results.get(self._driven.next_epoch - 1, (0, []))[1]
+
+
+class BeforeAll:
+    """What LightGBM calls before each round, before all others: it begins the training.
+
+    Args:
+        core: that is begun.
+    """
+
+    def __init__(self, core: InLightGBM) -> None:
+        self.order, self.before_iteration = -(10**6), True
+        self.core = core
+
+    def __call__(self, env: CallbackEnv) -> None:
+        """Begin the training before its first round."""
+        if env.iteration == env.begin_iteration:
+            self.core.begin(env)
 
 
 class AfterRound:
@@ -340,15 +362,16 @@ class Together:
         self.everyone = everyone
 
     def __call__(self, env: CallbackEnv) -> None:
-        """Tell everyone of the round."""
+        """Tell everyone of the round; of one after a finished run nobody but ours."""
+        cores = [one.core for one in self.everyone if isinstance(one, AfterRound)]
+        others = [one for one in self.everyone if not isinstance(one, AfterRound)]
         stop = None
         try:
-            for one in self.everyone:
-                if not isinstance(one, AfterRound):
-                    one(env)
+            for one in [] if any(core.has_ended for core in cores) else others:
+                one(env)
         except EarlyStopException as asked:
             stop = asked
-        _end_rounds([one.core for one in self.everyone if isinstance(one, AfterRound)], env, stop)
+        _end_rounds(cores, env, stop)
 
 
 def _end_rounds(cores: Sequence[InLightGBM], env: CallbackEnv, stop: EarlyStopException | None) -> None:
@@ -358,8 +381,6 @@ def _end_rounds(cores: Sequence[InLightGBM], env: CallbackEnv, stop: EarlyStopEx
         EarlyStopException: the training ends: by it LightGBM learns of the best round. One without leaves
             ``best_iteration`` as it is where nobody stops the training.
     """
-    if any(one.has_ended for one in cores):  # before the round: it is none, whatever others say of it
-        stop = None
     for one in cores:
         one.end_round(env, stop)
     is_last = env.iteration + 1 == env.end_iteration

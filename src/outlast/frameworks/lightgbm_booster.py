@@ -43,7 +43,7 @@ class BoosterTraining(Training):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.parameters: Mapping[str, str] = rounds.parameters_of(model.model_to_string(num_iteration=1))
+        self.parameters: Mapping[str, str] = _parameters(model)
         self.before: dict[str, Any] = {"rounds": 0, "trees": ""}
         self._results: Results = {}
         self._begun = ""  # the trees with which this start began
@@ -51,6 +51,8 @@ class BoosterTraining(Training):
         self._has_positions = False
         self._remembering: list[str] = []  # names of callbacks; they themselves may hold the model
         self._description: dict[str, str] = {}
+        self._given: Mapping[str, Any] = {}  # the parameters when the training began
+        self._known: tuple[Any, Mapping[str, str]] = {}, self.parameters
         self._held: str | None = None
 
     def begin(self, seen: Call, results: Results) -> None:
@@ -61,6 +63,23 @@ class BoosterTraining(Training):
         self.before = {"rounds": self.model.current_iteration(), "trees": rounds.checksum(self._begun)}
         self._has_init_score = seen.has_init_score and not self._begun  # else it is what LightGBM has set
         self._description = rounds.described(self.model.params, self.parameters)
+        self._given = {**self.model.params}
+        if seen.has_own_objective:
+            self._set_objective_to_none()
+
+    def _set_objective_to_none(self) -> None:
+        """As LightGBM does in the first round of each start, which draws once more: now it does it no more."""
+        flag = "_Booster__set_objective_to_none"
+        if getattr(self.model, flag, None) is False:
+            self.model.reset_parameter({"objective": "none"})
+            setattr(self.model, flag, True)
+
+    def parameters_now(self) -> Mapping[str, str]:
+        """As the model's text has them now, but for rates and for seeds of rounds."""
+        set_since = rounds.changed(self._given, self.model.params)
+        if set_since != self._known[0]:
+            self._known = set_since, _parameters(self.model)
+        return self._known[1]
 
     @property
     def is_dart(self) -> bool:
@@ -68,7 +87,7 @@ class BoosterTraining(Training):
         return self.parameters["boosting"] == "dart"
 
     def learning_rates(self) -> dict[str, float]:
-        return {_RATE: rounds.rate_of(self.model.params, self.parameters)}
+        return {_RATE: rounds.rate_of(self.model.params, lambda: _parameters(self.model))}
 
     def set_learning_rate(self, name: str, value: float) -> None:
         if value != self.learning_rates()[_RATE]:  # LightGBM draws anew whenever one is set
@@ -83,6 +102,7 @@ class BoosterTraining(Training):
         return {
             "weights": {"model": _array(text.encode())},
             "rates": self.learning_rates(),
+            "parameters": rounds.changed(self._given, self.model.params),
             "before": self.before,
             "results": results,
             "init_score": self._has_init_score,
@@ -114,6 +134,8 @@ class BoosterTraining(Training):
         self._results.clear()
         for epoch, one in state["results"].items():
             self._results[int(epoch)] = one["rounds"], [tuple(metric) for metric in one["metrics"]]
+        if saved := state.get("parameters"):
+            self.model.reset_parameter(saved)
         for name, rate in state["rates"].items():
             self.set_learning_rate(name, rate)
 
@@ -247,6 +269,10 @@ def whole_text(model: Any) -> str:
 def trees(model: Any) -> str:
     """The trees in a model's text, as they are written after they were read."""
     return rounds.trees_of(_read_again(model, model.model_to_string(num_iteration=-1)))
+
+
+def _parameters(model: Any) -> dict[str, str]:
+    return rounds.parameters_of(model.model_to_string(num_iteration=1))
 
 
 def _read_again(model: Any, text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.frameworks.driven import frame_of
@@ -21,6 +21,8 @@ class Call:
         sets: the names of the sets that are evaluated.
         trained_on: those among them that are the training's own data.
         beside: all callbacks of the call.
+        before_rounds: LightGBM's own list of those that it calls before a round.
+        has_own_objective: the objective is a function.
         keeps_training: it was asked for ``keep_training_booster``.
         has_init_score: the data has scores to begin with.
         has_positions: the data has positions of documents.
@@ -30,6 +32,8 @@ class Call:
     sets: Sequence[str] = ()
     trained_on: frozenset[str] = frozenset()
     beside: Sequence[Any] = ()
+    before_rounds: list[Any] = field(default_factory=list)
+    has_own_objective: bool = False
     keeps_training: bool = False
     has_init_score: bool = False
     has_positions: bool = False
@@ -75,6 +79,8 @@ def found(together: Callable[[list[Any]], Any]) -> Call:
         sets=[*trained_on, *seen["name_valid_sets"]],
         trained_on=frozenset(trained_on),
         beside=beside,
+        before_rounds=seen["callbacks_before_iter"],
+        has_own_objective=seen["fobj"] is not None,
         keeps_training=bool(seen["keep_training_booster"]),
         has_init_score=any(getattr(one, "init_score", None) is not None for one in data),
         has_positions=getattr(seen["train_set"], "position", None) is not None,

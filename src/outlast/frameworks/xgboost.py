@@ -26,7 +26,7 @@ from outlast.exceptions import (
     UsageError,
 )
 from outlast.frameworks.base import Control, Snapshot, Training, find_training
-from outlast.frameworks.driven import Driven, MadeAgain, frame_of, refuse_two_lists, told_apart
+from outlast.frameworks.driven import Driven, MadeAgain, frame_of, refuse_two_lists, round_seed, told_apart
 from outlast.storage.disk.files import Content
 
 try:
@@ -67,7 +67,6 @@ _NOT_DESCRIBED = frozenset(
         *("reg_alpha", "reg_lambda", "updater", "updater_seq"),
     }
 )
-_PRIME = 1_000_003  # so that seeds of neighbouring rounds and of neighbouring seeds differ
 
 
 def callbacks(*items: Any, rounds: int | None = None) -> list[Any]:
@@ -178,7 +177,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
             return True
         self._look_again(model)
         if self._seed is not None:
-            seed = (self._seed * _PRIME + self._driven.next_epoch + 1) % 2**31
+            seed = round_seed(self._seed, self._driven.next_epoch)
             with _trained(model).kept():
                 model.load_config(model.save_config())  # makes the updater anew
                 model.set_param("seed", seed)
