@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -405,6 +406,57 @@ def test_an_error_in_the_middle_and_the_same_call_again_in_one_process(tmp_path:
     left = train(run, **KINDS["all"])
     assert text(left) == text(train(outlast.Run(tmp_path / "whole"), **KINDS["all"]))
     assert len(run.history.rows) == 12
+
+
+def test_an_error_of_another_callback_and_the_same_cell_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run's last save is not on the disk yet, when the second looks."""
+    from outlast.run.folder_store import FolderStore
+
+    commit = FolderStore._carry_out
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.1)
+        return commit(*args)
+
+    monkeypatch.setattr(FolderStore, "_carry_out", slow)
+    lives = [True]
+
+    def fail(env: Any) -> None:
+        if env.iteration == 2 and lives:
+            lives.pop()
+            raise Left
+
+    runs = [outlast.Run(tmp_path / "run", save_every=1) for _ in range(2)]
+    with pytest.raises(Left):
+        train(runs[0], rounds=4, more=[fail])
+    assert text(train(runs[1], rounds=4, more=[fail])) == text(train(rounds=4))
+
+
+# LightGBM writes these parameters, and cannot read them again.
+BY_NAME = {"header": True, "label_column": "name:y", "ignore_column": "name:x1,x2"}
+
+
+@pytest.mark.parametrize("gain", [0, 1e4], ids=["", "trees of one leaf"])
+def test_columns_by_name_can_go_on_and_be_read(tmp_path: Path, gain: float) -> None:
+    path = tmp_path / "data.csv"
+    np.savetxt(path, np.column_stack([Y, X]), delimiter=",", header="y,x0,x1,x2,x3,x4,x5", comments="")
+
+    def once(folder: str, after: int | None = None) -> Any:
+        best = outlast.ModelCheckpoint(monitor="loss", save_best_only=True)
+        run = outlast.Run(tmp_path / folder, [best, leaving(after)])
+        trained_on = lgb.Dataset(path, params=BY_NAME)
+        settings = {**BINARY, **BY_NAME, "min_gain_to_split": gain}
+        given = {"callbacks": callbacks(run), **resume_arguments(run)}
+        return lgb.train(settings, trained_on, 8, valid_sets=[trained_on], **given), run
+
+    whole, run = once("whole")
+    with pytest.raises(Left):
+        once("left", 4)
+    found, other = once("left")
+    assert text(found) == text(whole)
+    assert trees(other.load_best()) == trees(run.load_best()) != ""
 
 
 CELL = """

@@ -68,7 +68,7 @@ class BoosterTraining(Training):
             self._set_objective_to_none()
 
     def _set_objective_to_none(self) -> None:
-        """As LightGBM does in the first round of each start, which draws once more: now it does it no more."""
+        """Do what LightGBM does in the first round of each start, which draws once more there."""
         flag = "_Booster__set_objective_to_none"
         if getattr(self.model, flag, None) is False:
             self.model.reset_parameter({"objective": "none"})
@@ -242,7 +242,11 @@ def load(path: str) -> Any:
     import lightgbm
 
     try:
-        return lightgbm.Booster(model_file=path)
+        try:
+            return lightgbm.Booster(model_file=path)
+        except ValueError:  # of parameters that LightGBM cannot read again, as ignore_column="name:a"
+            with open(path, encoding="utf-8") as file:
+                return lightgbm.Booster(model_str=rounds.without_parameters(file.read()))
     except lightgbm.basic.LightGBMError as error:
         raise DamagedFile(f"{path} is damaged: {str(error).splitlines()[-1]}", path=path) from error
 
@@ -263,7 +267,9 @@ def whole_text(model: Any) -> str:
     Of a tree that has one leaf LightGBM writes the weight only if it has just grown it.
     """
     text = str(model.model_to_string(num_iteration=-1))
-    return _read_again(model, text) if rounds.has_single_leaves(text) else text
+    if not rounds.has_single_leaves(text):
+        return text
+    return rounds.with_parameters(_read_again(model, text), of=text)
 
 
 def trees(model: Any) -> str:
@@ -276,7 +282,7 @@ def _parameters(model: Any) -> dict[str, str]:
 
 
 def _read_again(model: Any, text: str) -> str:
-    return str(type(model)(model_str=text).model_to_string(num_iteration=-1))
+    return str(type(model)(model_str=rounds.without_parameters(text)).model_to_string(num_iteration=-1))
 
 
 def text_of(array: Any) -> str:

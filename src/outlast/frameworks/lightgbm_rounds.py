@@ -27,6 +27,7 @@ RATES = _NAMES[_RATE]
 _SHARES = tuple(name for name in _NAMES if name != _RATE)
 _SEEDS = ("bagging_seed", "feature_fraction_seed", "extra_seed")
 _NEARLY = 0.999999
+_PARAMETERS, _END_OF_PARAMETERS = "\nparameters:", "end of parameters\n"
 _NEARLY_ALL = 1 - 1e-9
 _OTHER_NAMES = {"bagging_fraction_seed": "bagging_seed", "data_seed": "data_random_seed"}
 # Of the parameters in a model's text: what changes no model, or is said otherwise.
@@ -49,12 +50,24 @@ def has_single_leaves(text: str) -> bool:
     return "\nnum_leaves=1\n" in text
 
 
+def without_parameters(text: str) -> str:
+    """A model's text without its parameters: some of them LightGBM writes, and cannot read again."""
+    before, _, after = text.partition(_PARAMETERS)
+    return before + after.partition(_END_OF_PARAMETERS)[2]
+
+
+def with_parameters(text: str, of: str) -> str:
+    """A model's text that has none, with those of another text."""
+    parameters = of.partition(_PARAMETERS)[2].partition(_END_OF_PARAMETERS)[0]
+    before, line, after = text.rpartition("\npandas_categorical:")
+    return f"{before}{_PARAMETERS}{parameters}{_END_OF_PARAMETERS}{line}{after}"
+
+
 def trained_part(text: str) -> str:
     """A model's text without its objective and parameters, which come from the code of each start."""
-    before, _, after = text.partition("\nparameters:")
-    head, separator, trees = before.partition("\ntree_sizes=")
+    head, separator, trees = without_parameters(text).partition("\ntree_sizes=")
     kept = [line for line in head.splitlines() if not line.startswith("objective=")]
-    return "\n".join(kept) + separator + trees + after.partition("end of parameters\n")[2]
+    return "\n".join(kept) + separator + trees
 
 
 def has_more(trees: str, others: str) -> bool:
