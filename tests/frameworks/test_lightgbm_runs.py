@@ -30,6 +30,7 @@ import outlast
 from outlast.exceptions import (
     DamagedFile,
     RunChanged,
+    UsageError,
 )
 from outlast.frameworks.lightgbm import callbacks, resume_arguments
 
@@ -593,6 +594,9 @@ class Own:
     def __call__(self, env: Any) -> None:
         self.count += 1
 
+    def of(self, env: Any) -> None:
+        self(env)
+
 
 INEXACT: dict[str, tuple[dict[str, Any], str]] = {
     "dart": ({"boosting": "dart"}, "boosting='dart' drops no trees"),
@@ -640,9 +644,40 @@ def test_what_is_not_exact_is_said_before_the_first_round_and_is_not(
         assert found != whole
 
 
-def test_a_callback_that_remembers_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    silent = [own, lgb.log_evaluation(0), lgb.record_evaluation({})]
-    train(outlast.Run(tmp_path / "silent"), rounds=2, more=silent)
-    assert "would not be exact" not in capsys.readouterr().out
-    train(outlast.Run(tmp_path / "run"), rounds=2, more=[Own()])
-    assert "would not be exact: what Own remembers is not saved" in capsys.readouterr().out
+def above(limit: Any) -> Any:
+    """A metric that closes over something, and remembers nothing."""
+    return lambda predicted, given: ("above", float(np.mean(predicted > limit)), True)
+
+
+class Objective:
+    """Counts its calls."""
+
+    calls = 0
+
+    def __call__(self, predicted: Any, given: Any) -> Any:
+        self.calls += 1
+        return own_objective(predicted, given)
+
+
+def test_what_remembers_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(name: str, **given: Any) -> str:
+        train(outlast.Run(tmp_path / name), rounds=2, **given)
+        return capsys.readouterr().out
+
+    silent = [own, lgb.log_evaluation(0), lgb.record_evaluation({}), Stops(7)]
+    metrics = {"feval": [above(0.5)]}
+    assert "would not be exact" not in said("silent", more=silent, objective=own_objective, options=metrics)
+    told = "would not be exact: what {} remembers is not saved: "
+    assert told.format("Own") + "use a callback of outlast" in said("callback", more=[Own()])
+    assert told.format("of") in said("method", more=[Own().of])
+    found = said("objective", objective=Objective(), metric="auc")
+    assert told.format("Objective") + "compute from the arguments alone" in found
+    assert told.format("<lambda>") in said("metric", options={"feval": above([0.5])})
+
+
+def test_the_arguments_of_another_run_are_refused(tmp_path: Path) -> None:
+    runs = [outlast.Run(tmp_path / name) for name in "ab"]
+    train(runs[0], rounds=2)
+    given = {"callbacks": callbacks(runs[1]), **resume_arguments(runs[0])}
+    with pytest.raises(UsageError, match="init_model is that of another Run, in .*a: pass the same run"):
+        lgb.train(BINARY, data(TRAINED), 4, **given)

@@ -113,7 +113,9 @@ def resume_arguments(run: Any, init_model: Any = None) -> dict[str, Any]:
         return {"init_model": base}
     check_is_ours(saved)
     _refuse_other_base(saved["before"], base)
-    return {"init_model": lightgbm.Booster(model_str=text_of(saved["weights"]["model"]))}
+    booster = lightgbm.Booster(model_str=text_of(saved["weights"]["model"]))
+    booster.outlast_run = run.folder
+    return {"init_model": booster}
 
 
 def _as_booster(model: Any) -> Any:
@@ -226,6 +228,13 @@ class InLightGBM(MadeAgain):
                 "LightGBM's own early stopping is not saved, so a Run could not go on with it: put "
                 "outlast.EarlyStopping(patience=...) into the Run, and leave out lightgbm.early_stopping and "
                 "early_stopping_round."
+            )
+        given_by = getattr(self._call.begun_with, "outlast_run", None)
+        if self._driven.is_saved and given_by not in (None, self._driven.run.folder):
+            raise UsageError(
+                f"init_model is that of another Run, in {given_by}: pass the same run to callbacks(run) and to "
+                "resume_arguments(run). To go on from what it trained, pass its booster, "
+                "resume_arguments(run, init_model=booster)."
             )
         if self._call.is_known:
             what = "valid_sets=[held_out] (of LGBMClassifier: eval_X=x, eval_y=y, or eval_set=[(x, y)])"

@@ -49,7 +49,7 @@ class BoosterTraining(Training):
         self._begun = ""  # the trees with which this start began
         self._has_init_score = False
         self._has_positions = False
-        self._remembering: list[str] = []  # names of callbacks; they themselves may hold the model
+        self._unsaved_memories: list[str] = []  # in words: they themselves may hold the model
         self._description: dict[str, str] = {}
         self._given: Mapping[str, Any] = {}  # the parameters when the training began
         self._known: tuple[Any, Mapping[str, str]] = {}, self.parameters
@@ -58,13 +58,13 @@ class BoosterTraining(Training):
     def begin(self, seen: Call, results: Results) -> None:
         """A training begins, whose metrics of the best rounds are kept in ``results``."""
         self._results, self._held = results, None
-        self._has_positions, self._remembering = seen.has_positions, seen.remembering()
+        self._has_positions, self._unsaved_memories = seen.has_positions, seen.unsaved_memories()
         self._begun = trees(self.model)
         self.before = {"rounds": self.model.current_iteration(), "trees": rounds.checksum(self._begun)}
         self._has_init_score = seen.has_init_score and not self._begun  # else it is what LightGBM has set
         self._description = rounds.described(self.model.params, self.parameters)
         self._given = {**self.model.params}
-        if seen.has_own_objective:
+        if seen.objective is not None:
             self._set_objective_to_none()
 
     def _set_objective_to_none(self) -> None:
@@ -155,9 +155,7 @@ class BoosterTraining(Training):
                 "a Dataset has an init_score, its own or that of an earlier init_model, which LightGBM "
                 "replaces at a resume: begin with a Dataset without"
             )
-        return found + [
-            f"what {name} remembers is not saved: use a callback of outlast" for name in self._remembering
-        ]
+        return found + self._unsaved_memories
 
     @property
     def is_on_accelerator(self) -> bool:

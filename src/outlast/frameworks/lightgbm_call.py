@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.frameworks.driven import frame_of
-
-_SILENT = ("_LogEvaluationCallback", "_RecordEvaluationCallback")  # LightGBM's, which change no training
-_ATTRIBUTES_OF_HOOKS = ("before_iteration", "order")
+from outlast.frameworks.memories import unsaved_memories
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,9 @@ class Call:
         trained_on: those among them that are the training's own data.
         beside: all callbacks of the call.
         before_rounds: LightGBM's own list of those that it calls before a round.
-        has_own_objective: the objective is a function.
+        objective: a function of the user's.
+        metrics: functions of the user's.
+        begun_with: ``init_model``.
         keeps_training: it was asked for ``keep_training_booster``.
         has_init_score: the data has scores to begin with.
         has_positions: the data has positions of documents.
@@ -33,7 +33,9 @@ class Call:
     trained_on: frozenset[str] = frozenset()
     beside: Sequence[Any] = ()
     before_rounds: list[Any] = field(default_factory=list)
-    has_own_objective: bool = False
+    objective: Any = None
+    metrics: Sequence[Any] = ()
+    begun_with: Any = None
     keeps_training: bool = False
     has_init_score: bool = False
     has_positions: bool = False
@@ -47,9 +49,10 @@ class Call:
         """LightGBM's callback whose class has that name; None if there is none."""
         return next((one for one in self.beside if _is_lightgbms(one) and type(one).__name__ == name), None)
 
-    def remembering(self) -> list[str]:
-        """Names of others' callbacks that may remember something, which is not saved."""
-        return sorted({_name(one) for one in self.beside if _may_remember(one)})
+    def unsaved_memories(self) -> list[str]:
+        """What may remember something that is not saved, in phrases."""
+        beside = unsaved_memories(self.beside, "use a callback of outlast")
+        return [*beside, *unsaved_memories((self.objective, *self.metrics))]
 
 
 def found(together: Callable[[list[Any]], Any]) -> Call:
@@ -80,7 +83,9 @@ def found(together: Callable[[list[Any]], Any]) -> Call:
         trained_on=frozenset(trained_on),
         beside=beside,
         before_rounds=seen["callbacks_before_iter"],
-        has_own_objective=seen["fobj"] is not None,
+        objective=seen["fobj"],
+        metrics=_as_list(seen["feval"]),
+        begun_with=seen["init_model"],
         keeps_training=bool(seen["keep_training_booster"]),
         has_init_score=any(getattr(one, "init_score", None) is not None for one in data),
         has_positions=getattr(seen["train_set"], "position", None) is not None,
@@ -91,13 +96,5 @@ def _is_lightgbms(callback: Any) -> bool:
     return type(callback).__module__.partition(".")[0] == "lightgbm"
 
 
-def _may_remember(callback: Any) -> bool:
-    module = type(callback).__module__.partition(".")[0]
-    if module == "outlast" or (module == "lightgbm" and type(callback).__name__ in _SILENT):
-        return False
-    own = [name for name in getattr(callback, "__dict__", ()) if name not in _ATTRIBUTES_OF_HOOKS]
-    return bool(own or getattr(callback, "__closure__", None) or hasattr(callback, "func"))
-
-
-def _name(callback: Any) -> str:
-    return getattr(callback, "__name__", type(callback).__name__)
+def _as_list(given: Any) -> list[Any]:
+    return [*given] if isinstance(given, (list, tuple)) else [given]

@@ -27,6 +27,7 @@ from outlast.exceptions import (
 )
 from outlast.frameworks.base import Control, Snapshot, Training, find_training
 from outlast.frameworks.driven import Driven, MadeAgain, frame_of, refuse_two_lists, round_seed, told_apart
+from outlast.frameworks.memories import unsaved_memories
 from outlast.storage.disk.files import Content
 
 try:
@@ -249,6 +250,7 @@ class _Call:
         features: of the data.
         parameters: of the call, the single numbers and texts among them.
         maximize: whether a metric of the user's own is better where it is higher.
+        functions: the objective and the metric, if they are the user's own.
     """
 
     is_known: bool = False
@@ -259,6 +261,7 @@ class _Call:
     features: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     maximize: bool | None = None
+    functions: Sequence[Any] = ()
 
     def direction(self, name: str) -> Direction | None:
         """Which way a metric of the logs goes: by XGBoost's own rule, or as the call says."""
@@ -295,6 +298,7 @@ class _Call:
                 if isinstance(plain := _plain(value), (str, int, float))
             },
             maximize=found.get("maximize"),
+            functions=[found.get(name) for name in ("obj", "custom_metric", "feval")],
             features=found["dtrain"].num_col(),
             beside=getattr(found.get("cb_container", found.get("callbacks_container")), "callbacks", ()),
         )
@@ -463,13 +467,14 @@ class BoosterTraining(Training):
         ]
         unbiased = is_ranking and given.get("lambdarank_unbiased") in _TRUE
         positions = ["the positions that lambdarank_unbiased has learned are in no model"] if unbiased else []
-        others = {type(one).__name__ for one in _Call.found().beside if type(one) not in _WITHOUT_MEMORY}
+        call = _Call.found()
+        others = {type(one).__name__ for one in call.beside if type(one) not in _WITHOUT_MEMORY}
         beside = [
             f"{name} is told of rounds from 0 on in each start, and has no evals_log from before: use a "
             "callback of outlast"
             for name in sorted(others)
         ]
-        return [*by_number, *positions, *beside]
+        return [*by_number, *positions, *beside, *unsaved_memories(call.functions)]
 
     @property
     def is_on_accelerator(self) -> bool:
