@@ -34,6 +34,7 @@ from outlast.frameworks.lightgbm_booster import (
     text_of,
     trees,
 )
+from outlast.frameworks.lightgbm_data import refuse_what_cannot_go_on
 
 try:
     import lightgbm
@@ -180,6 +181,11 @@ class InLightGBM(MadeAgain):
         if self._seeds is not None:
             self._seeds.give(env.model, number, _trained(env.model).parameters_now())
 
+    def look_at_data(self) -> None:
+        """Refuse data with which a run could not go on, while they are as the user gave them."""
+        if self._driven.is_saved:
+            refuse_what_cannot_go_on()
+
     def begin(self, env: CallbackEnv) -> None:
         """Begin the training."""
         self._call = call.found(Together)
@@ -232,13 +238,14 @@ class InLightGBM(MadeAgain):
         given_by = getattr(self._call.begun_with, "outlast_run", None)
         if self._driven.is_saved and given_by not in (None, self._driven.run.folder):
             raise UsageError(
-                f"init_model is that of another Run, in {given_by}: pass the same run to callbacks(run) and to "
-                "resume_arguments(run). To go on from what it trained, pass its booster, "
+                f"init_model is that of another Run, in {given_by}: pass the same run to callbacks(run) and "
+                "to resume_arguments(run). To go on from what it trained, pass its booster, "
                 "resume_arguments(run, init_model=booster)."
             )
         if self._call.is_known:
             what = "valid_sets=[held_out] (of LGBMClassifier: eval_X=x, eval_y=y, or eval_set=[(x, y)])"
             self._driven.refuse_without_data(self._call.sets, self._call.held_out, what)
+            self._driven.refuse_same_names(self._call.sets)
 
     def _refuse_what_the_booster_cannot(self, trained: BoosterTraining) -> None:
         if self._driven.is_saved and trained.parameters["boosting"] == "rf":
@@ -273,8 +280,10 @@ class InLightGBM(MadeAgain):
         for data, metric, value, higher, *deviation in found:
             sets.setdefault(data, {})[metric] = (value, *deviation) if deviation else value
             ways.setdefault(data, {})[metric] = "max" if higher else "min"
-        logs = self._told_apart(sets)
-        self._driven.tell_directions(self._told_apart(ways))
+        logs, meant = self._told_apart(sets)
+        if not self._is_cv:
+            _trained(env.model).meanings.meet(meant)
+        self._driven.tell_directions(self._told_apart(ways)[0])
         self._driven.judge_loss(logs)
         self._driven.end_epoch(logs)
 
@@ -285,9 +294,8 @@ class InLightGBM(MadeAgain):
             del self._results[epoch]
         self._results[self._driven.next_epoch] = count, found
 
-    def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Values of metrics under Keras's names."""
-        return told_apart(sets, self._call.trained_on, self._driven.monitored, first=True)[0]
+    def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+        return told_apart(sets, self._call.trained_on, self._driven.monitored, first=True)
 
     @property
     def has_ended(self) -> bool:
@@ -335,8 +343,14 @@ class BeforeAll:
     """
 
     def __init__(self, core: InLightGBM) -> None:
-        self.order, self.before_iteration = -(10**6), True
+        self.order = -(10**6)
         self.core = core
+
+    @property
+    def before_iteration(self) -> bool:
+        """That it is called before a round; LightGBM asks before it makes its data of the user's."""
+        self.core.look_at_data()
+        return True
 
     def __call__(self, env: CallbackEnv) -> None:
         """Begin the training before its first round."""
@@ -371,12 +385,23 @@ class Together:
         self.everyone = everyone
 
     def __call__(self, env: CallbackEnv) -> None:
-        """Tell everyone of the round; of one after a finished run nobody but ours."""
+        """Tell everyone of the round."""
         cores = [one.core for one in self.everyone if isinstance(one, AfterRound)]
         others = [one for one in self.everyone if not isinstance(one, AfterRound)]
         stop = None
+        if finished := next((one for one in cores if one.has_ended), None):  # no round is left
+            others = [one for one in others if call.records(one)]
+            last = EarlyStopException(0, finished.last).best_score  # in the form that LightGBM has
+            env = CallbackEnv(
+                model=env.model,
+                params=env.params,
+                iteration=env.iteration,
+                begin_iteration=env.begin_iteration,
+                end_iteration=env.end_iteration,
+                evaluation_result_list=last,
+            )
         try:
-            for one in [] if any(core.has_ended for core in cores) else others:
+            for one in others:
                 one(env)
         except EarlyStopException as asked:
             stop = asked

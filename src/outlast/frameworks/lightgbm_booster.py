@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.run_state import START, Position
-from outlast.exceptions import DamagedFile, RunChanged
+from outlast.exceptions import DamagedFile, RunChanged, UsageError
 from outlast.frameworks import lightgbm_rounds as rounds
 from outlast.frameworks.base import Control, Snapshot, Training
 from outlast.frameworks.lightgbm_call import Call
+from outlast.frameworks.meanings import Meanings
 from outlast.storage.disk.files import Content
 
 TEXT = ".txt"
@@ -34,6 +35,7 @@ class BoosterTraining(Training):
     Attributes:
         parameters: as the model's text has them when the training begins.
         before: rounds that the model had before the first start, and a checksum of their trees.
+        meanings: what ``loss`` and ``val_`` are, in each start.
     """
 
     framework = "LightGBM"
@@ -45,6 +47,7 @@ class BoosterTraining(Training):
         super().__init__(model)
         self.parameters: Mapping[str, str] = _parameters(model)
         self.before: dict[str, Any] = {"rounds": 0, "trees": ""}
+        self.meanings = Meanings()
         self._results: Results = {}
         self._begun = ""  # the trees with which this start began
         self._has_init_score = False
@@ -58,6 +61,7 @@ class BoosterTraining(Training):
     def begin(self, seen: Call, results: Results) -> None:
         """A training begins, whose metrics of the best rounds are kept in ``results``."""
         self._results, self._held = results, None
+        self.meanings.begin(seen.held_out_data)
         self._has_positions, self._unsaved_memories = seen.has_positions, seen.unsaved_memories()
         self._begun = trees(self.model)
         self.before = {"rounds": self.model.current_iteration(), "trees": rounds.checksum(self._begun)}
@@ -104,6 +108,7 @@ class BoosterTraining(Training):
             "rates": self.learning_rates(),
             "parameters": rounds.changed(self._given, self.model.params),
             "before": self.before,
+            "meanings": self.meanings.state(),
             "results": results,
             "init_score": self._has_init_score,
         }
@@ -113,22 +118,31 @@ class BoosterTraining(Training):
 
     def check_state(self, state: Any) -> None:
         check_is_ours(state)
+        self._check_rounds(state)
+        self.meanings.check(state.get("meanings", {}))
+
+    def _check_rounds(self, state: Any) -> None:
         saved = rounds.trees_of(_read_again(self.model, text_of(state["weights"]["model"])))
         if saved == self._begun:
             return
-        base = ", init_model=..." if state["before"]["rounds"] else ""
+        line = LINE.format(", init_model=..." if state["before"]["rounds"] else "")
         if rounds.checksum(self._begun) == state["before"]["trees"]:
-            told = "LightGBM takes them by an argument alone, which is missing"
-        elif rounds.has_more(self._begun, saved):
-            told = "the run has gone back to the resume point before, and the same call again begins there"
-        else:
-            told = "init_model is another model"
+            raise UsageError(
+                "The rounds that the run has saved are missing in this training: LightGBM takes them by an "
+                f"argument alone. Pass {line}; or begin again with resume='never'."
+            )
+        if rounds.has_more(self._begun, saved):
+            raise UsageError(
+                "This training begins with more rounds than the run has now, for the run has gone back to "
+                f"the resume point before: make the same call again, {line}."
+            )
         raise RunChanged(
-            f"the rounds of the run are not those that this training begins with: {told}. Pass "
-            f"{LINE.format(base)}; or begin again with resume='never'"
+            "the rounds of the run are not those that this training begins with: init_model is another "
+            f"model. Pass {line}; or begin again with resume='never'"
         )
 
     def load_state(self, state: Any) -> None:
+        self.meanings.load(state.get("meanings", {}))
         self.before = {**state["before"]}
         self._has_init_score = state["init_score"]
         self._results.clear()
