@@ -46,7 +46,7 @@ except ModuleNotFoundError as error:
 if tuple(map(int, lightgbm.__version__.split(".")[:2])) < (4, 6):
     raise MissingExtra("lightgbm>=4.6", extra="lightgbm", purpose="outlast.frameworks.lightgbm")
 
-_OTHERS = -1  # the key of the best round that somebody else has named, in place of an epoch
+_OTHERS = "of others"  # the best round that somebody else has named
 
 
 def callbacks(*items: Any) -> list[Any]:
@@ -289,10 +289,10 @@ class InLightGBM(MadeAgain):
 
     def _keep(self, count: int, found: list[tuple[Any, ...]]) -> None:
         """Keep what is known of this round, and of those that are the best so far."""
-        best = {one.best_epoch for one in self._stopping()}
+        best = {str(one.best_epoch) for one in self._stopping()}
         for epoch in self._results.keys() - best:
             del self._results[epoch]
-        self._results[self._driven.next_epoch] = count, found
+        self._results[str(self._driven.next_epoch)] = count, found
 
     def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
         return told_apart(sets, self._call.trained_on, self._driven.monitored, first=True)
@@ -322,7 +322,7 @@ class InLightGBM(MadeAgain):
     def best(self) -> EarlyStopException | None:
         """What names the best round to LightGBM; None if nobody knows one."""
         for one in self._stopping():
-            count, found = self._results.get(one.best_epoch, (0, []))
+            count, found = self._results.get(str(one.best_epoch), (0, []))
             return EarlyStopException(one.best_epoch if self._is_cv else count - 1, found)
         if _OTHERS in self._results:
             count, found = self._results[_OTHERS]
@@ -332,7 +332,7 @@ class InLightGBM(MadeAgain):
     @property
     def last(self) -> list[tuple[Any, ...]]:
         """The metrics of the last round."""
-        return self._results.get(self._driven.next_epoch - 1, (0, []))[1]
+        return self._results.get(str(self._driven.next_epoch - 1), (0, []))[1]
 
 
 class BeforeAll:

@@ -21,9 +21,9 @@ LINE = (
     "**outlast.frameworks.lightgbm.resume_arguments(run{}))"
 )
 
-# By epoch: the rounds that the model had, which are fewer than were trained where one found no split; and for
-# each metric set, name, value, and whether higher is better.
-Results = dict[int, tuple[int, list[tuple[Any, ...]]]]
+# By the number of the epoch, or by who names the best one: the rounds that the model had, which are fewer
+# than were trained where one found no split; and for each metric set, name, value, and whether higher is better.
+Results = dict[str, tuple[int, list[tuple[Any, ...]]]]
 
 
 class BoosterTraining(Training):
@@ -100,7 +100,7 @@ class BoosterTraining(Training):
     def state(self) -> Any:
         text = self._held if self._held is not None else rounds.trained_part(whole_text(self.model))
         results = {
-            str(epoch): {"rounds": count, "metrics": [[*one] for one in found]}
+            epoch: {"rounds": count, "metrics": [[*one] for one in found]}
             for epoch, (count, found) in self._results.items()
         }
         return {
@@ -147,7 +147,7 @@ class BoosterTraining(Training):
         self._has_init_score = state["init_score"]
         self._results.clear()
         for epoch, one in state["results"].items():
-            self._results[int(epoch)] = one["rounds"], [tuple(metric) for metric in one["metrics"]]
+            self._results[epoch] = one["rounds"], [tuple(metric) for metric in one["metrics"]]
         if saved := state.get("parameters"):
             self.model.reset_parameter(saved)
         for name, rate in state["rates"].items():
