@@ -21,8 +21,9 @@ LINE = (
     "**outlast.frameworks.lightgbm.resume_arguments(run{}))"
 )
 
-# By the number of the epoch, or by who names the best one: the rounds that the model had, which are fewer
-# than were trained where one found no split; and for each metric set, name, value, and whether higher is better.
+# By the number of the epoch, or by who names the best one: the rounds that the model had, which are
+# fewer than were trained where one found no split; and for each metric set, name, value, and whether higher
+# is better.
 Results = dict[str, tuple[int, list[tuple[Any, ...]]]]
 
 
