@@ -49,6 +49,30 @@ def counting() -> Callable[[Any], Any]:
     return count
 
 
+def counting_inside() -> Callable[[Any], Any]:
+    calls = 0
+
+    def outer(given: Any) -> Any:
+        def count() -> None:
+            nonlocal calls
+            calls += 1
+
+        count()
+
+    return outer
+
+
+def with_a_function_inside(given: Any) -> Any:
+    total = 0
+
+    def add() -> None:
+        nonlocal total
+        total += given
+
+    add()
+    return total
+
+
 def writing(weights: Any) -> Callable[[Any], Any]:
     def write(given: Any) -> Any:
         weights[0] += 1
@@ -92,7 +116,16 @@ class Holding(Fixed):
 @pytest.mark.parametrize(
     "thing",
     [
-        *(None, plain, with_a_default, print, Fixed(0.5), Fixed(0.5).method, partial(plain, 3)),
+        *(
+            None,
+            plain,
+            with_a_default,
+            with_a_function_inside,
+            print,
+            Fixed(0.5),
+            Fixed(0.5).method,
+            partial(plain, 3),
+        ),
         *(around(0.5), around("text"), around(plain), around(WEIGHTS), around((1, "a")), around(Fixed(0.5))),
     ],
     ids=lambda one: getattr(one, "__name__", type(one).__name__),
@@ -104,7 +137,7 @@ def test_numbers_texts_arrays_and_functions_remember_nothing(thing: Any) -> None
 @pytest.mark.parametrize(
     "thing",
     [
-        *(with_a_list, counting_globally, counting_itself, counting(), writing(WEIGHTS)),
+        *(with_a_list, counting_globally, counting_itself, counting(), counting_inside(), writing(WEIGHTS)),
         *(around([]), around({}), around(([],)), around(counting()), around(Counting()), around(iter([]))),
         *(around(np.random.default_rng(0)), partial(plain, []), partial(counting())),
         *(Counting(), Counting().method, Counting.of_the_class, Derived(), Holding(0.5), Fixed([])),  # type: ignore[arg-type]

@@ -92,7 +92,8 @@ class BoosterTraining(Training):
         return self.parameters["boosting"] == "dart"
 
     def learning_rates(self) -> dict[str, float]:
-        return {_RATE: rounds.rate_of(self.model.params, lambda: _parameters(self.model))}
+        now = rounds.rate_of(self.model.params, self.parameters, lambda: _parameters(self.model))
+        return {_RATE: now}
 
     def set_learning_rate(self, name: str, value: float) -> None:
         if value != self.learning_rates()[_RATE]:  # LightGBM draws anew whenever one is set

@@ -88,15 +88,20 @@ def parameters_of(text: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def rate_of(given: Mapping[str, Any], text: Callable[[], Mapping[str, str]]) -> float:
+def rate_of(
+    given: Mapping[str, Any], begun_with: Mapping[str, str], now: Callable[[], Mapping[str, str]]
+) -> float:
     """The learning rate.
 
     Args:
         given: parameters as the user named them.
-        text: gives those of the model's text, which has only six digits.
+        begun_with: parameters of the model's text, which has only six digits.
+        now: gives those of the text as it is now, which tells which of two names counts.
     """
     found = [given[name] for name in RATES if name in given]
-    return float(found[0]) if len(found) == 1 else exactly(_RATE, given, text())
+    if len(found) > 1:
+        return exactly(_RATE, given, now())
+    return float(found[0] if found else begun_with[_RATE])
 
 
 def exactly(name: str, given: Mapping[str, Any], parameters: Mapping[str, str]) -> float:

@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 from outlast.frameworks.bystanders import is_bystander
+from outlast.frameworks.closures import set_by
 
 _ATOMS = (bool, int, float, complex, str, bytes, range, type(None), type, ModuleType, BuiltinFunctionType)
 _LIBRARIES = ("lightgbm", "pandas", "scipy", "xgboost")  # data and models, and callbacks that change nothing
@@ -90,7 +91,12 @@ def _held(function: FunctionType) -> Iterator[Any]:
 def _sets(code: CodeType, holds_arrays: bool) -> bool:
     """Whether it sets what lives on after the call."""
     names = {"STORE_ATTR", "STORE_GLOBAL", *(["STORE_SUBSCR"] if holds_arrays else [])}
-    return any(
-        one.opname in names or (one.opname == "STORE_DEREF" and one.argval in code.co_freevars)
-        for one in dis.get_instructions(code)
+    return bool(set_by(code)) or _has(code, names)
+
+
+def _has(code: CodeType, names: set[str]) -> bool:
+    """Whether it has such instructions, or a function in it has."""
+    inner = (one for one in code.co_consts if isinstance(one, CodeType))
+    return any(one.opname in names for one in dis.get_instructions(code)) or any(
+        _has(one, names) for one in inner
     )
