@@ -115,7 +115,7 @@ def resume_arguments(run: Any, init_model: Any = None) -> dict[str, Any]:
     check_is_ours(saved)
     _refuse_other_base(saved["before"], base)
     booster = lightgbm.Booster(model_str=text_of(saved["weights"]["model"]))
-    booster.outlast_run = run.folder
+    booster.outlast_run = os.path.realpath(run.folder)
     return {"init_model": booster}
 
 
@@ -236,7 +236,7 @@ class InLightGBM(MadeAgain):
                 "early_stopping_round."
             )
         given_by = getattr(self._call.begun_with, "outlast_run", None)
-        if self._driven.is_saved and given_by not in (None, self._driven.run.folder):
+        if given_by and self._driven.is_saved and given_by != os.path.realpath(self._driven.run.folder):
             raise UsageError(
                 f"init_model is that of another Run, in {given_by}: pass the same run to callbacks(run) and "
                 "to resume_arguments(run). To go on from what it trained, pass its booster, "
