@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import outlast
 from outlast.exceptions import (
     DamagedFile,
     RunChanged,
+    UsageError,
 )
 from outlast.frameworks.lightgbm import callbacks, resume_arguments
 
@@ -101,6 +103,75 @@ def test_without_sampling_a_run_gives_lightgbms_own_model(tmp_path: Path) -> Non
     assert text(train(rate)) == text(train())
 
 
+def once_alone(env: Any) -> None:
+    if env.iteration == 2:
+        env.model.reset_parameter({"num_leaves": 3, "lambda_l2": 0.1 + 0.2, "monotone_constraints": [1] * 6})
+
+
+def rate_of_the_round(env: Any) -> None:
+    env.model.reset_parameter({"eta": 0.3 * 0.9**env.iteration})
+
+
+def columns_from_a_round_on(env: Any) -> None:
+    env.model.reset_parameter({"feature_fraction": 0.5 if 3 < env.iteration < 6 else 1.0})
+
+
+for one in (once_alone, rate_of_the_round, columns_from_a_round_on):
+    one.before_iteration = True  # type: ignore[attr-defined]
+
+
+def own_objective(predicted: Any, given: Any) -> Any:
+    share = 1 / (1 + np.exp(-predicted))
+    return share - given.get_label(), share * (1 - share)
+
+
+SETTING: dict[str, dict[str, Any]] = {
+    "once": {"more": [once_alone], "feature_fraction": 0.5},
+    "the rate in each round": {"more": [rate_of_the_round], "learning_rate": 0.2, "extra_trees": True},
+    "what samples": {"more": [columns_from_a_round_on]},
+    "an objective of one's own": {
+        **{"objective": own_objective, "metric": "binary_error", "feature_fraction": 0.5}
+    },
+}
+
+
+@pytest.mark.parametrize("kind", SETTING)
+def test_what_code_sets_while_it_trains_goes_on_exactly(tmp_path: Path, kind: str) -> None:
+    def once(folder: str, after: int | None = None) -> Any:
+        return train(outlast.Run(tmp_path / folder, leaving(after)), **SETTING[kind])
+
+    whole = once("whole")
+    for after in (4, 7):
+        with pytest.raises(Left):
+            once("left", after)
+    assert text(once("left")) == text(whole)
+    assert text(once("left")) == text(whole)
+
+
+def test_columns_that_a_callback_of_ours_sets_are_drawn_exactly(tmp_path: Path) -> None:
+    class Columns(outlast.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.model.reset_parameter({"feature_fraction": 0.5 if epoch > 2 else 1.0})
+
+    def once(folder: str, after: int | None = None) -> Any:
+        return train(outlast.Run(tmp_path / folder, [Columns(), leaving(after)]))
+
+    whole = once("whole")
+    with pytest.raises(Left):
+        once("left", 5)
+    assert text(once("left")) == text(whole)
+
+
+def test_rounds_after_a_finished_start_draw_as_those_after_the_training(tmp_path: Path) -> None:
+    def once() -> Any:
+        kept = {"keep_training_booster": True}
+        booster = train(outlast.Run(tmp_path / "run"), rounds=4, feature_fraction=0.5, options=kept)
+        booster.update()
+        return booster
+
+    assert trees(once()) == trees(once())
+
+
 def test_a_seed_is_given_in_no_round_that_draws_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,18 +214,31 @@ def test_a_seed_of_the_user_that_is_that_of_a_round_makes_no_difference(tmp_path
     plain = {one: "1" for one in ("bagging_fraction", "pos_bagging_fraction", "neg_bagging_fraction")}
     model = Given()
     seeds = {one: "7" for one in ("bagging_seed", "feature_fraction_seed", "extra_seed")}
-    rounds.Seeds({}, {**plain, **seeds, "bagging_freq": "0"}).give(model, number)
+    drawing = {
+        "bagging_freq": "0",
+        "extra_trees": "1",
+        "feature_fraction": "1",
+        "feature_fraction_bynode": "1",
+    }
+    now = {**plain, **seeds, **drawing}
+    rounds.Seeds(now).give(model, number, now)
     for name in seeds:
         assert model.given[0][name] != model.given[1][name] != 7
 
 
 @pytest.mark.parametrize("name", ["bagging_fraction", "subsample"])
-def test_a_share_keeps_all_its_digits(tmp_path: Path, name: str) -> None:
-    shares: list[float] = []
-    look = outlast.LambdaCallback(lambda *_: shares.append(run.model.params["bagging_fraction"]))
-    run = outlast.Run(tmp_path / "run", look)
-    train(run, rounds=2, bagging_freq=1, **{name: 0.6123456789})
-    assert shares == [0.6123456789] * 2
+def test_a_share_keeps_all_its_digits(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: list[Any] = []
+    reset = lgb.Booster.reset_parameter
+
+    def look(model: Any, values: dict[str, Any]) -> Any:
+        set_to.append(values["bagging_fraction"])
+        return reset(model, values)
+
+    monkeypatch.setattr(lgb.Booster, "reset_parameter", look)
+    others = {"lambda_l2": 0.6123456543}  # the same in six digits
+    train(outlast.Run(tmp_path / "run"), rounds=2, bagging_freq=1, **others, **{name: 0.6123456789})
+    assert set_to[1::2] == [0.6123456789] * 3
 
 
 def test_the_rows_of_a_bag_stay_for_as_many_rounds_as_were_asked_for(tmp_path: Path) -> None:
@@ -274,7 +358,7 @@ def test_an_init_model_of_ones_own_in_place_of_that_of_the_run_is_refused(tmp_pa
 def test_to_forget_the_arguments_of_a_resume_is_an_error_with_the_line_to_write(tmp_path: Path) -> None:
     in_a_run(tmp_path / "run", 4)
     line = r"lgb\.train\(\.\.\., callbacks=.*, \*\*outlast\.frameworks\.lightgbm\.resume_arguments\(run\)\)"
-    with pytest.raises(RunChanged, match=line):
+    with pytest.raises(UsageError, match=f"^The rounds that the run has saved are missing.*Pass {line}"):
         in_a_run(tmp_path / "run", options={"init_model": None})
     found, _ = in_a_run(tmp_path / "run")
     assert text(found) == text(in_a_run(tmp_path / "whole")[0])
@@ -296,7 +380,7 @@ def test_a_run_that_goes_back_before_a_loss_that_was_nan_takes_a_second_call(tmp
 
     assert once(0.1, nan_at=4).num_trees() == 5
     with pytest.raises(
-        RunChanged, match=r"has gone back to the resume point before, and the same call again"
+        UsageError, match=r"has gone back to the resume point before: make the same call again"
     ):
         once(0.05)
     assert once(0.05).num_trees() == 12
@@ -323,6 +407,57 @@ def test_an_error_in_the_middle_and_the_same_call_again_in_one_process(tmp_path:
     left = train(run, **KINDS["all"])
     assert text(left) == text(train(outlast.Run(tmp_path / "whole"), **KINDS["all"]))
     assert len(run.history.rows) == 12
+
+
+def test_an_error_of_another_callback_and_the_same_cell_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run's last save is not on the disk yet, when the second looks."""
+    from outlast.run.folder_store import FolderStore
+
+    commit = FolderStore._carry_out
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.1)
+        return commit(*args)
+
+    monkeypatch.setattr(FolderStore, "_carry_out", slow)
+    lives = [True]
+
+    def fail(env: Any) -> None:
+        if env.iteration == 2 and lives:
+            lives.pop()
+            raise Left
+
+    runs = [outlast.Run(tmp_path / "run", save_every=1) for _ in range(2)]
+    with pytest.raises(Left):
+        train(runs[0], rounds=4, more=[fail])
+    assert text(train(runs[1], rounds=4, more=[fail])) == text(train(rounds=4))
+
+
+# LightGBM writes these parameters, and cannot read them again.
+BY_NAME = {"header": True, "label_column": "name:y", "ignore_column": "name:x1,x2"}
+
+
+@pytest.mark.parametrize("gain", [0, 1e4], ids=["", "trees of one leaf"])
+def test_columns_by_name_can_go_on_and_be_read(tmp_path: Path, gain: float) -> None:
+    path = tmp_path / "data.csv"
+    np.savetxt(path, np.column_stack([Y, X]), delimiter=",", header="y,x0,x1,x2,x3,x4,x5", comments="")
+
+    def once(folder: str, after: int | None = None) -> Any:
+        best = outlast.ModelCheckpoint(monitor="loss", save_best_only=True)
+        run = outlast.Run(tmp_path / folder, [best, leaving(after)])
+        trained_on = lgb.Dataset(path, params=BY_NAME)
+        settings = {**BINARY, **BY_NAME, "min_gain_to_split": gain}
+        given = {"callbacks": callbacks(run), **resume_arguments(run)}
+        return lgb.train(settings, trained_on, 8, valid_sets=[trained_on], **given), run
+
+    whole, run = once("whole")
+    with pytest.raises(Left):
+        once("left", 4)
+    found, other = once("left")
+    assert text(found) == text(whole)
+    assert trees(other.load_best()) == trees(run.load_best()) != ""
 
 
 CELL = """
@@ -459,6 +594,9 @@ class Own:
     def __call__(self, env: Any) -> None:
         self.count += 1
 
+    def of(self, env: Any) -> None:
+        self(env)
+
 
 INEXACT: dict[str, tuple[dict[str, Any], str]] = {
     "dart": ({"boosting": "dart"}, "boosting='dart' drops no trees"),
@@ -506,9 +644,40 @@ def test_what_is_not_exact_is_said_before_the_first_round_and_is_not(
         assert found != whole
 
 
-def test_a_callback_that_remembers_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    silent = [own, lgb.log_evaluation(0), lgb.record_evaluation({})]
-    train(outlast.Run(tmp_path / "silent"), rounds=2, more=silent)
-    assert "would not be exact" not in capsys.readouterr().out
-    train(outlast.Run(tmp_path / "run"), rounds=2, more=[Own()])
-    assert "would not be exact: what Own remembers is not saved" in capsys.readouterr().out
+def above(limit: Any) -> Any:
+    """A metric that closes over something, and remembers nothing."""
+    return lambda predicted, given: ("above", float(np.mean(predicted > limit)), True)
+
+
+class Objective:
+    """Counts its calls."""
+
+    calls = 0
+
+    def __call__(self, predicted: Any, given: Any) -> Any:
+        self.calls += 1
+        return own_objective(predicted, given)
+
+
+def test_what_remembers_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(name: str, **given: Any) -> str:
+        train(outlast.Run(tmp_path / name), rounds=2, **given)
+        return capsys.readouterr().out
+
+    silent = [own, lgb.log_evaluation(0), lgb.record_evaluation({}), Stops(7)]
+    metrics = {"feval": [above(0.5)]}
+    assert "would not be exact" not in said("silent", more=silent, objective=own_objective, options=metrics)
+    told = "would not be exact: what {} remembers is not saved: "
+    assert told.format("Own") + "use a callback of outlast" in said("callback", more=[Own()])
+    assert told.format("of") in said("method", more=[Own().of])
+    found = said("objective", objective=Objective(), metric="auc")
+    assert told.format("Objective") + "compute from the arguments alone" in found
+    assert told.format("<lambda>") in said("metric", options={"feval": above([0.5])})
+
+
+def test_the_arguments_of_another_run_are_refused(tmp_path: Path) -> None:
+    runs = [outlast.Run(tmp_path / name) for name in "ab"]
+    train(runs[0], rounds=2)
+    given = {"callbacks": callbacks(runs[1]), **resume_arguments(runs[0])}
+    with pytest.raises(UsageError, match=r"init_model is that of another Run, in .*a: pass the same run"):
+        lgb.train(BINARY, data(TRAINED), 4, **given)

@@ -543,14 +543,55 @@ def test_a_linear_model_keeps_its_penalties_when_its_rate_is_set() -> None:
     assert halved.get_dump() == theirs.get_dump()
 
 
-def test_trees_are_refreshed_in_a_run(tmp_path: Path) -> None:
+def test_trees_are_refreshed_without_a_run_alone(tmp_path: Path) -> None:
     before = xgboost.train(BINARY, data(TRAINED), 4)
     refresh = {"process_type": "update", "updater": "refresh", "refresh_leaf": True}
     how = {"num_boost_round": 4, "xgb_model": before, "verbose_eval": False}
     theirs = xgboost.train(BINARY | refresh, data(HELD_OUT), **how)
-    run = outlast.Run(tmp_path / "run", outlast.History())
-    ours = xgboost.train(BINARY | refresh, data(HELD_OUT), callbacks=callbacks(run), **how)
+    ours = xgboost.train(BINARY | refresh, data(HELD_OUT), callbacks=callbacks(outlast.History()), **how)
     assert raw(ours) == raw(theirs)
+    given = callbacks(outlast.Run(tmp_path / "run"))
+    with pytest.raises(CapabilityError, match="A Run cannot go on with process_type='update'"):
+        xgboost.train(BINARY | refresh, data(HELD_OUT), callbacks=given, **how)
+
+
+def test_another_order_of_metrics_is_refused(tmp_path: Path) -> None:
+    in_a_run(tmp_path / "run", 4, eval_metric=["auc", "logloss"])
+    with pytest.raises(RunChanged, match="loss changed from logloss to auc"):
+        in_a_run(tmp_path / "run", eval_metric=["logloss", "auc"])
+    found, _ = in_a_run(tmp_path / "run", eval_metric=["auc", "logloss"])
+    assert raw(found) == raw(in_a_run(tmp_path / "whole", eval_metric=["auc", "logloss"])[0])
+
+
+def test_another_set_in_the_place_of_the_one_that_is_watched_is_refused(tmp_path: Path) -> None:
+    in_a_run(tmp_path / "run", 4)
+    with pytest.raises(RunChanged, match="the data of val_ metrics changed from 100 labels with checksum"):
+        in_a_run(tmp_path / "run", sets=lambda _, theirs: [(theirs, "theirs"), (data(slice(100)), "more")])
+    found, _ = in_a_run(tmp_path / "run", sets=lambda mine, theirs: [(mine, "mine"), (theirs, "renamed")])
+    assert found.num_boosted_rounds() == 12
+
+
+def test_two_sets_of_one_name_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="two sets of data are called 'a'"):
+        train(outlast.History(), sets=lambda mine, theirs: [(mine, "a"), (theirs, "a")])
+
+
+class Objective:
+    """Counts its calls."""
+
+    calls = 0
+
+    def __call__(self, predicted: Any, given: Any) -> Any:
+        self.calls += 1
+        return predicted - given.get_label(), np.ones_like(predicted)
+
+
+def test_an_objective_that_remembers_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, objective in (("counting", Objective()), ("plain", lambda *given: Objective()(*given))):
+        given = callbacks(outlast.Run(tmp_path / name))
+        xgboost.train(BINARY, data(TRAINED), 2, obj=objective, callbacks=given)
+        named = "what Objective remembers is not saved: compute from the arguments alone"
+        assert (named in capsys.readouterr().out) == (name == "counting")
 
 
 def test_a_mean_error_in_percent_is_minimized() -> None:

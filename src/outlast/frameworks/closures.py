@@ -66,13 +66,13 @@ def _kept(function: FunctionType) -> Iterator[tuple[str, CellType]]:
         except ValueError:  # it is empty yet
             continue
         is_changed_inside = isinstance(value, (list, dict)) or random_state.is_generator(value)
-        if is_changed_inside or name in _set_by(function.__code__):
+        if is_changed_inside or name in set_by(function.__code__):
             yield name, cell
 
 
 @lru_cache(maxsize=256)
-def _set_by(code: CodeType) -> frozenset[str]:
+def set_by(code: CodeType) -> frozenset[str]:
     """The variables around it that a function sets, or a function in it."""
     stored = {one.argval for one in dis.get_instructions(code) if one.opname == "STORE_DEREF"}
-    inner = (_set_by(one) for one in code.co_consts if isinstance(one, CodeType))
+    inner = (set_by(one) for one in code.co_consts if isinstance(one, CodeType))
     return frozenset(stored.union(*inner)) & frozenset(code.co_freevars)

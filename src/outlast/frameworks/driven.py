@@ -8,7 +8,7 @@ between two of them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -140,6 +140,16 @@ class Driven:
                     f"{type(one).__name__} watches {monitor}, but no {'held-out ' if sets else ''}data is "
                     f"evaluated: pass {argument}."
                 )
+
+    def refuse_same_names(self, sets: Collection[str]) -> None:
+        """Refuse two sets of one name: the library would tell the metrics of one for those of the other.
+
+        Raises:
+            ArgumentError: there are two.
+        """
+        twice = next((name for name in sets if [*sets].count(name) > 1), None)
+        if twice is not None:
+            raise ArgumentError(f"two sets of data are called {twice!r}: give each a name of its own.")
 
     @property
     def run(self) -> Any:
@@ -335,6 +345,11 @@ class Elsewhere(Hooks):
         )
 
 
+def round_seed(seed: int, number: int) -> int:
+    """The seed of a round: another one for each number, and for each seed of the user's."""
+    return (seed * 1_000_003 + number + 1) % 2**31
+
+
 def frame_of(module: str, variable: str) -> FrameType | None:
     """The frame of the library's function that trains here, which tells callbacks little of its call.
 
@@ -365,6 +380,21 @@ def refuse_two_lists(lists: Sequence[Driven]) -> None:
             "Run would not save them: pass one list, with all callbacks in the Run, "
             f"callbacks=outlast.frameworks.{lists[0].library}.callbacks(run)."
         )
+
+
+_TRAINED_ON = ("train", "training", "dtrain")
+
+
+def trained_on(sets: Iterable[tuple[str, Any]], own: Any) -> frozenset[str]:
+    """The names of the sets that are the training's own data; a copy of these is known by its name.
+
+    Args:
+        sets: the name of each, and its data.
+        own: the data that is trained on.
+    """
+    sets = [*sets]
+    named = {name for name, data in sets if data is own}
+    return frozenset(named or {name for name, _ in sets if name in _TRAINED_ON})
 
 
 def told_apart(

@@ -34,6 +34,7 @@ from outlast.frameworks.lightgbm_booster import (
     text_of,
     trees,
 )
+from outlast.frameworks.lightgbm_data import refuse_what_cannot_go_on
 
 try:
     import lightgbm
@@ -45,7 +46,7 @@ except ModuleNotFoundError as error:
 if tuple(map(int, lightgbm.__version__.split(".")[:2])) < (4, 6):
     raise MissingExtra("lightgbm>=4.6", extra="lightgbm", purpose="outlast.frameworks.lightgbm")
 
-_OTHERS = -1  # the key of the best round that somebody else has named, in place of an epoch
+_OTHERS = "of others"  # the best round that somebody else has named
 
 
 def callbacks(*items: Any) -> list[Any]:
@@ -81,7 +82,7 @@ def callbacks(*items: Any) -> list[Any]:
     Source: ``lightgbm.callback``.
     """
     core = InLightGBM(Driven("lightgbm", *items))
-    return [core, AfterRound(core)]
+    return [core, BeforeAll(core), AfterRound(core)]
 
 
 def resume_arguments(run: Any, init_model: Any = None) -> dict[str, Any]:
@@ -113,7 +114,9 @@ def resume_arguments(run: Any, init_model: Any = None) -> dict[str, Any]:
         return {"init_model": base}
     check_is_ours(saved)
     _refuse_other_base(saved["before"], base)
-    return {"init_model": lightgbm.Booster(model_str=text_of(saved["weights"]["model"]))}
+    booster = lightgbm.Booster(model_str=text_of(saved["weights"]["model"]))
+    booster.outlast_run = os.path.realpath(run.folder)
+    return {"init_model": booster}
 
 
 def _as_booster(model: Any) -> Any:
@@ -151,14 +154,14 @@ def _refuse_other_base(before: Mapping[str, Any], base: Any) -> None:
 
 
 class InLightGBM(MadeAgain):
-    """What LightGBM calls before each round; it tells callbacks of rounds.
+    """What LightGBM calls before each round, behind all others; it tells callbacks of rounds.
 
     Args:
         driven: the callbacks.
     """
 
     def __init__(self, driven: Driven) -> None:
-        self.order, self.before_iteration = 5, True
+        self.order, self.before_iteration = 10**6, True
         self._driven = driven
         self._call = call.Call()
         self._is_cv = False
@@ -167,16 +170,24 @@ class InLightGBM(MadeAgain):
         self._results: Results = {}  # of the last and the best rounds
 
     def __call__(self, env: CallbackEnv) -> None:
-        """Begin a round, and before the first one the training."""
-        if env.iteration == env.begin_iteration:
-            self._begin(env)
-        if self._driven.has_ended:  # a finished run; LightGBM trains a round nevertheless
+        """Begin a round; its seeds come last, for LightGBM draws whenever somebody sets a parameter."""
+        if self._driven.has_ended:  # LightGBM trains a round nevertheless
             return
-        if self._seeds is not None:
-            self._seeds.give(env.model, self._before + self._driven.next_epoch)
+        number = self._before + self._driven.next_epoch
         self._driven.begin_epoch()
+        self._seed(env, number)
 
-    def _begin(self, env: CallbackEnv) -> None:
+    def _seed(self, env: CallbackEnv, number: int | None) -> None:
+        if self._seeds is not None:
+            self._seeds.give(env.model, number, _trained(env.model).parameters_now())
+
+    def look_at_data(self) -> None:
+        """Refuse data with which a run could not go on, while they are as the user gave them."""
+        if self._driven.is_saved:
+            refuse_what_cannot_go_on()
+
+    def begin(self, env: CallbackEnv) -> None:
+        """Begin the training."""
         self._call = call.found(Together)
         self._is_cv, self._seeds, self._before, self._results = not _is_booster(env.model), None, 0, {}
         if self._is_cv:
@@ -192,8 +203,10 @@ class InLightGBM(MadeAgain):
         self._refuse_what_the_booster_cannot(trained)
         self._driven.begin(env.model, total)
         self._before = trained.before["rounds"]
-        if (self._driven.is_saved or self._sets_rates) and rounds.draws(trained.parameters):
-            self._seeds = rounds.Seeds(env.model.params, trained.parameters)
+        if self._driven.is_saved or self._sets_rates:
+            self._seeds = rounds.Seeds(trained.parameters)
+        if self._driven.has_ended:  # a finished run: its one round more is nobody's business
+            self._call.before_rounds.clear()
 
     @property
     def _sets_rates(self) -> str:
@@ -208,7 +221,8 @@ class InLightGBM(MadeAgain):
             raise UsageError(
                 "lightgbm.reset_parameter counts rounds from each start, so its schedule would begin again "
                 "after a resume: use outlast.LearningRateScheduler for the rate, and for another parameter "
-                "an outlast.Callback in the Run whose on_epoch_begin calls self.model.reset_parameter(...)."
+                "an outlast.Callback in the Run whose on_epoch_begin calls self.model.reset_parameter(...); "
+                "but leave bagging_fraction as it is, for LightGBM may crash when it changes."
             )
         if schedule is not None and self._sets_rates and not schedule.kwargs.keys().isdisjoint(rounds.RATES):
             raise UsageError(
@@ -221,9 +235,17 @@ class InLightGBM(MadeAgain):
                 "outlast.EarlyStopping(patience=...) into the Run, and leave out lightgbm.early_stopping and "
                 "early_stopping_round."
             )
+        given_by = getattr(self._call.begun_with, "outlast_run", None)
+        if given_by and self._driven.is_saved and given_by != os.path.realpath(self._driven.run.folder):
+            raise UsageError(
+                f"init_model is that of another Run, in {given_by}: pass the same run to callbacks(run) and "
+                "to resume_arguments(run). To go on from what it trained, pass its booster, "
+                "resume_arguments(run, init_model=booster)."
+            )
         if self._call.is_known:
             what = "valid_sets=[held_out] (of LGBMClassifier: eval_X=x, eval_y=y, or eval_set=[(x, y)])"
             self._driven.refuse_without_data(self._call.sets, self._call.held_out, what)
+            self._driven.refuse_same_names(self._call.sets)
 
     def _refuse_what_the_booster_cannot(self, trained: BoosterTraining) -> None:
         if self._driven.is_saved and trained.parameters["boosting"] == "rf":
@@ -258,21 +280,22 @@ class InLightGBM(MadeAgain):
         for data, metric, value, higher, *deviation in found:
             sets.setdefault(data, {})[metric] = (value, *deviation) if deviation else value
             ways.setdefault(data, {})[metric] = "max" if higher else "min"
-        logs = self._told_apart(sets)
-        self._driven.tell_directions(self._told_apart(ways))
+        logs, meant = self._told_apart(sets)
+        if not self._is_cv:
+            _trained(env.model).meanings.meet(meant)
+        self._driven.tell_directions(self._told_apart(ways)[0])
         self._driven.judge_loss(logs)
         self._driven.end_epoch(logs)
 
     def _keep(self, count: int, found: list[tuple[Any, ...]]) -> None:
         """Keep what is known of this round, and of those that are the best so far."""
-        best = {one.best_epoch for one in self._stopping()}
+        best = {str(one.best_epoch) for one in self._stopping()}
         for epoch in self._results.keys() - best:
             del self._results[epoch]
-        self._results[self._driven.next_epoch] = count, found
+        self._results[str(self._driven.next_epoch)] = count, found
 
-    def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Values of metrics under Keras's names."""
-        return told_apart(sets, self._call.trained_on, self._driven.monitored, first=True)[0]
+    def _told_apart(self, sets: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+        return told_apart(sets, self._call.trained_on, self._driven.monitored, first=True)
 
     @property
     def has_ended(self) -> bool:
@@ -288,8 +311,7 @@ class InLightGBM(MadeAgain):
         """
         if by_others and not self._is_cv:
             _trained(env.model).hold()
-        if self._seeds is not None:
-            self._seeds.take_back(env.model)
+        self._seed(env, None)
         self._driven.end()
 
     def _stopping(self) -> list[EarlyStopping]:
@@ -300,7 +322,7 @@ class InLightGBM(MadeAgain):
     def best(self) -> EarlyStopException | None:
         """What names the best round to LightGBM; None if nobody knows one."""
         for one in self._stopping():
-            count, found = self._results.get(one.best_epoch, (0, []))
+            count, found = self._results.get(str(one.best_epoch), (0, []))
             return EarlyStopException(one.best_epoch if self._is_cv else count - 1, found)
         if _OTHERS in self._results:
             count, found = self._results[_OTHERS]
@@ -310,7 +332,30 @@ class InLightGBM(MadeAgain):
     @property
     def last(self) -> list[tuple[Any, ...]]:
         """The metrics of the last round."""
-        return self._results.get(self._driven.next_epoch - 1, (0, []))[1]
+        return self._results.get(str(self._driven.next_epoch - 1), (0, []))[1]
+
+
+class BeforeAll:
+    """What LightGBM calls before each round, before all others: it begins the training.
+
+    Args:
+        core: that is begun.
+    """
+
+    def __init__(self, core: InLightGBM) -> None:
+        self.order = -(10**6)
+        self.core = core
+
+    @property
+    def before_iteration(self) -> bool:
+        """That it is called before a round; LightGBM asks before it makes its data of the user's."""
+        self.core.look_at_data()
+        return True
+
+    def __call__(self, env: CallbackEnv) -> None:
+        """Begin the training before its first round."""
+        if env.iteration == env.begin_iteration:
+            self.core.begin(env)
 
 
 class AfterRound:
@@ -341,14 +386,26 @@ class Together:
 
     def __call__(self, env: CallbackEnv) -> None:
         """Tell everyone of the round."""
+        cores = [one.core for one in self.everyone if isinstance(one, AfterRound)]
+        others = [one for one in self.everyone if not isinstance(one, AfterRound)]
         stop = None
+        if finished := next((one for one in cores if one.has_ended), None):  # no round is left
+            others = [one for one in others if call.records(one)]
+            last = EarlyStopException(0, finished.last).best_score  # in the form that LightGBM has
+            env = CallbackEnv(
+                model=env.model,
+                params=env.params,
+                iteration=env.iteration,
+                begin_iteration=env.begin_iteration,
+                end_iteration=env.end_iteration,
+                evaluation_result_list=last,
+            )
         try:
-            for one in self.everyone:
-                if not isinstance(one, AfterRound):
-                    one(env)
+            for one in others:
+                one(env)
         except EarlyStopException as asked:
             stop = asked
-        _end_rounds([one.core for one in self.everyone if isinstance(one, AfterRound)], env, stop)
+        _end_rounds(cores, env, stop)
 
 
 def _end_rounds(cores: Sequence[InLightGBM], env: CallbackEnv, stop: EarlyStopException | None) -> None:
@@ -358,8 +415,6 @@ def _end_rounds(cores: Sequence[InLightGBM], env: CallbackEnv, stop: EarlyStopEx
         EarlyStopException: the training ends: by it LightGBM learns of the best round. One without leaves
             ``best_iteration`` as it is where nobody stops the training.
     """
-    if any(one.has_ended for one in cores):  # before the round: it is none, whatever others say of it
-        stop = None
     for one in cores:
         one.end_round(env, stop)
     is_last = env.iteration + 1 == env.end_iteration

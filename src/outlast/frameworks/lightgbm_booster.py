@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.run_state import START, Position
-from outlast.exceptions import DamagedFile, RunChanged
+from outlast.exceptions import DamagedFile, RunChanged, UsageError
 from outlast.frameworks import lightgbm_rounds as rounds
 from outlast.frameworks.base import Control, Snapshot, Training
 from outlast.frameworks.lightgbm_call import Call
+from outlast.frameworks.meanings import Meanings
 from outlast.storage.disk.files import Content
 
 TEXT = ".txt"
@@ -20,9 +21,10 @@ LINE = (
     "**outlast.frameworks.lightgbm.resume_arguments(run{}))"
 )
 
-# By epoch: the rounds that the model had, which are fewer than were trained where one found no split; and for
-# each metric set, name, value, and whether higher is better.
-Results = dict[int, tuple[int, list[tuple[Any, ...]]]]
+# By the number of the epoch, or by who names the best one: the rounds that the model had, which are
+# fewer than were trained where one found no split; and for each metric set, name, value, and whether higher
+# is better.
+Results = dict[str, tuple[int, list[tuple[Any, ...]]]]
 
 
 class BoosterTraining(Training):
@@ -34,6 +36,7 @@ class BoosterTraining(Training):
     Attributes:
         parameters: as the model's text has them when the training begins.
         before: rounds that the model had before the first start, and a checksum of their trees.
+        meanings: what ``loss`` and ``val_`` are, in each start.
     """
 
     framework = "LightGBM"
@@ -43,24 +46,45 @@ class BoosterTraining(Training):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.parameters: Mapping[str, str] = rounds.parameters_of(model.model_to_string(num_iteration=1))
+        self.parameters: Mapping[str, str] = _parameters(model)
         self.before: dict[str, Any] = {"rounds": 0, "trees": ""}
+        self.meanings = Meanings()
         self._results: Results = {}
         self._begun = ""  # the trees with which this start began
         self._has_init_score = False
         self._has_positions = False
-        self._remembering: list[str] = []  # names of callbacks; they themselves may hold the model
+        self._unsaved_memories: list[str] = []  # in words: they themselves may hold the model
         self._description: dict[str, str] = {}
+        self._given: Mapping[str, Any] = {}  # the parameters when the training began
+        self._known: tuple[Any, Mapping[str, str]] = {}, self.parameters
         self._held: str | None = None
 
     def begin(self, seen: Call, results: Results) -> None:
         """A training begins, whose metrics of the best rounds are kept in ``results``."""
         self._results, self._held = results, None
-        self._has_positions, self._remembering = seen.has_positions, seen.remembering()
+        self.meanings.begin(seen.held_out_data)
+        self._has_positions, self._unsaved_memories = seen.has_positions, seen.unsaved_memories()
         self._begun = trees(self.model)
         self.before = {"rounds": self.model.current_iteration(), "trees": rounds.checksum(self._begun)}
         self._has_init_score = seen.has_init_score and not self._begun  # else it is what LightGBM has set
         self._description = rounds.described(self.model.params, self.parameters)
+        self._given = {**self.model.params}
+        if seen.objective is not None:
+            self._set_objective_to_none()
+
+    def _set_objective_to_none(self) -> None:
+        """Do what LightGBM does in the first round of each start, which draws once more there."""
+        flag = "_Booster__set_objective_to_none"
+        if getattr(self.model, flag, None) is False:
+            self.model.reset_parameter({"objective": "none"})
+            setattr(self.model, flag, True)
+
+    def parameters_now(self) -> Mapping[str, str]:
+        """As the model's text has them now, but for rates and for seeds of rounds."""
+        set_since = rounds.changed(self._given, self.model.params)
+        if set_since != self._known[0]:
+            self._known = set_since, _parameters(self.model)
+        return self._known[1]
 
     @property
     def is_dart(self) -> bool:
@@ -68,7 +92,8 @@ class BoosterTraining(Training):
         return self.parameters["boosting"] == "dart"
 
     def learning_rates(self) -> dict[str, float]:
-        return {_RATE: rounds.rate_of(self.model.params, self.parameters)}
+        now = rounds.rate_of(self.model.params, self.parameters, lambda: _parameters(self.model))
+        return {_RATE: now}
 
     def set_learning_rate(self, name: str, value: float) -> None:
         if value != self.learning_rates()[_RATE]:  # LightGBM draws anew whenever one is set
@@ -77,13 +102,15 @@ class BoosterTraining(Training):
     def state(self) -> Any:
         text = self._held if self._held is not None else rounds.trained_part(whole_text(self.model))
         results = {
-            str(epoch): {"rounds": count, "metrics": [[*one] for one in found]}
+            epoch: {"rounds": count, "metrics": [[*one] for one in found]}
             for epoch, (count, found) in self._results.items()
         }
         return {
             "weights": {"model": _array(text.encode())},
             "rates": self.learning_rates(),
+            "parameters": rounds.changed(self._given, self.model.params),
             "before": self.before,
+            "meanings": self.meanings.state(),
             "results": results,
             "init_score": self._has_init_score,
         }
@@ -93,27 +120,38 @@ class BoosterTraining(Training):
 
     def check_state(self, state: Any) -> None:
         check_is_ours(state)
+        self._check_rounds(state)
+        self.meanings.check(state.get("meanings", {}))
+
+    def _check_rounds(self, state: Any) -> None:
         saved = rounds.trees_of(_read_again(self.model, text_of(state["weights"]["model"])))
         if saved == self._begun:
             return
-        base = ", init_model=..." if state["before"]["rounds"] else ""
+        line = LINE.format(", init_model=..." if state["before"]["rounds"] else "")
         if rounds.checksum(self._begun) == state["before"]["trees"]:
-            told = "LightGBM takes them by an argument alone, which is missing"
-        elif rounds.has_more(self._begun, saved):
-            told = "the run has gone back to the resume point before, and the same call again begins there"
-        else:
-            told = "init_model is another model"
+            raise UsageError(
+                "The rounds that the run has saved are missing in this training: LightGBM takes them by an "
+                f"argument alone. Pass {line}; or begin again with resume='never'."
+            )
+        if rounds.has_more(self._begun, saved):
+            raise UsageError(
+                "This training begins with more rounds than the run has now, for the run has gone back to "
+                f"the resume point before: make the same call again, {line}."
+            )
         raise RunChanged(
-            f"the rounds of the run are not those that this training begins with: {told}. Pass "
-            f"{LINE.format(base)}; or begin again with resume='never'"
+            "the rounds of the run are not those that this training begins with: init_model is another "
+            f"model. Pass {line}; or begin again with resume='never'"
         )
 
     def load_state(self, state: Any) -> None:
+        self.meanings.load(state.get("meanings", {}))
         self.before = {**state["before"]}
         self._has_init_score = state["init_score"]
         self._results.clear()
         for epoch, one in state["results"].items():
-            self._results[int(epoch)] = one["rounds"], [tuple(metric) for metric in one["metrics"]]
+            self._results[epoch] = one["rounds"], [tuple(metric) for metric in one["metrics"]]
+        if saved := state.get("parameters"):
+            self.model.reset_parameter(saved)
         for name, rate in state["rates"].items():
             self.set_learning_rate(name, rate)
 
@@ -133,9 +171,7 @@ class BoosterTraining(Training):
                 "a Dataset has an init_score, its own or that of an earlier init_model, which LightGBM "
                 "replaces at a resume: begin with a Dataset without"
             )
-        return found + [
-            f"what {name} remembers is not saved: use a callback of outlast" for name in self._remembering
-        ]
+        return found + self._unsaved_memories
 
     @property
     def is_on_accelerator(self) -> bool:
@@ -220,7 +256,11 @@ def load(path: str) -> Any:
     import lightgbm
 
     try:
-        return lightgbm.Booster(model_file=path)
+        try:
+            return lightgbm.Booster(model_file=path)
+        except ValueError:  # of parameters that LightGBM cannot read again, as ignore_column="name:a"
+            with open(path, encoding="utf-8") as file:
+                return lightgbm.Booster(model_str=rounds.without_parameters(file.read()))
     except lightgbm.basic.LightGBMError as error:
         raise DamagedFile(f"{path} is damaged: {str(error).splitlines()[-1]}", path=path) from error
 
@@ -241,7 +281,9 @@ def whole_text(model: Any) -> str:
     Of a tree that has one leaf LightGBM writes the weight only if it has just grown it.
     """
     text = str(model.model_to_string(num_iteration=-1))
-    return _read_again(model, text) if rounds.has_single_leaves(text) else text
+    if not rounds.has_single_leaves(text):
+        return text
+    return rounds.with_parameters(_read_again(model, text), of=text)
 
 
 def trees(model: Any) -> str:
@@ -249,8 +291,12 @@ def trees(model: Any) -> str:
     return rounds.trees_of(_read_again(model, model.model_to_string(num_iteration=-1)))
 
 
+def _parameters(model: Any) -> dict[str, str]:
+    return rounds.parameters_of(model.model_to_string(num_iteration=1))
+
+
 def _read_again(model: Any, text: str) -> str:
-    return str(type(model)(model_str=text).model_to_string(num_iteration=-1))
+    return str(type(model)(model_str=rounds.without_parameters(text)).model_to_string(num_iteration=-1))
 
 
 def text_of(array: Any) -> str:

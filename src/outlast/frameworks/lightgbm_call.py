@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from outlast.frameworks.driven import frame_of
-
-_SILENT = ("_LogEvaluationCallback", "_RecordEvaluationCallback")  # LightGBM's, which change no training
-_ATTRIBUTES_OF_HOOKS = ("before_iteration", "order")
+from outlast.frameworks.driven import frame_of, trained_on
+from outlast.frameworks.memories import unsaved_memories
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,12 @@ class Call:
         is_known: it was found.
         sets: the names of the sets that are evaluated.
         trained_on: those among them that are the training's own data.
+        held_out_data: of which ``val_`` metrics are.
         beside: all callbacks of the call.
+        before_rounds: LightGBM's own list of those that it calls before a round.
+        objective: a function of the user's.
+        metrics: functions of the user's.
+        begun_with: ``init_model``.
         keeps_training: it was asked for ``keep_training_booster``.
         has_init_score: the data has scores to begin with.
         has_positions: the data has positions of documents.
@@ -29,7 +32,12 @@ class Call:
     is_known: bool = False
     sets: Sequence[str] = ()
     trained_on: frozenset[str] = frozenset()
+    held_out_data: Any = None
     beside: Sequence[Any] = ()
+    before_rounds: list[Any] = field(default_factory=list)
+    objective: Any = None
+    metrics: Sequence[Any] = ()
+    begun_with: Any = None
     keeps_training: bool = False
     has_init_score: bool = False
     has_positions: bool = False
@@ -43,9 +51,10 @@ class Call:
         """LightGBM's callback whose class has that name; None if there is none."""
         return next((one for one in self.beside if _is_lightgbms(one) and type(one).__name__ == name), None)
 
-    def remembering(self) -> list[str]:
-        """Names of others' callbacks that may remember something, which is not saved."""
-        return sorted({_name(one) for one in self.beside if _may_remember(one)})
+    def unsaved_memories(self) -> list[str]:
+        """What may remember something that is not saved, in phrases."""
+        beside = unsaved_memories(self.beside, "use a callback of outlast")
+        return [*beside, *unsaved_memories((self.objective, *self.metrics))]
 
 
 def found(together: Callable[[list[Any]], Any]) -> Call:
@@ -66,32 +75,36 @@ def found(together: Callable[[list[Any]], Any]) -> Call:
         after[:] = [together([*after])]
     beside = [*seen["callbacks_before_iter"], *after[0].everyone]
     if "cvbooster" in seen:
-        sets = [*(["train"] if seen["eval_train_metric"] else []), "valid"]
-        return Call(True, sets, frozenset({"train"}), beside)
-    trained_on = [seen["train_data_name"]] if seen["is_valid_contain_train"] else []
-    data = [seen["train_set"], *seen["reduced_valid_sets"]]
+        folds = [*(["train"] if seen["eval_train_metric"] else []), "valid"]
+        return Call(True, folds, frozenset({"train"}), beside=beside)
+    own, others = seen["train_set"], seen["reduced_valid_sets"]
+    sets = [(seen["train_data_name"], own)] if seen["is_valid_contain_train"] else []
+    sets += zip(seen["name_valid_sets"], others, strict=True)
+    named = trained_on(sets, own)
     return Call(
         is_known=True,
-        sets=[*trained_on, *seen["name_valid_sets"]],
-        trained_on=frozenset(trained_on),
+        sets=[name for name, _ in sets],
+        trained_on=named,
+        held_out_data=next((data for name, data in sets if name not in named), None),
         beside=beside,
+        before_rounds=seen["callbacks_before_iter"],
+        objective=seen["fobj"],
+        metrics=_as_list(seen["feval"]),
+        begun_with=seen["init_model"],
         keeps_training=bool(seen["keep_training_booster"]),
-        has_init_score=any(getattr(one, "init_score", None) is not None for one in data),
-        has_positions=getattr(seen["train_set"], "position", None) is not None,
+        has_init_score=any(getattr(one, "init_score", None) is not None for one in (own, *others)),
+        has_positions=getattr(own, "position", None) is not None,
     )
+
+
+def records(callback: Any) -> bool:
+    """Whether it is LightGBM's own that keeps the metrics."""
+    return _is_lightgbms(callback) and type(callback).__name__ == "_RecordEvaluationCallback"
 
 
 def _is_lightgbms(callback: Any) -> bool:
     return type(callback).__module__.partition(".")[0] == "lightgbm"
 
 
-def _may_remember(callback: Any) -> bool:
-    module = type(callback).__module__.partition(".")[0]
-    if module == "outlast" or (module == "lightgbm" and type(callback).__name__ in _SILENT):
-        return False
-    own = [name for name in getattr(callback, "__dict__", ()) if name not in _ATTRIBUTES_OF_HOOKS]
-    return bool(own or getattr(callback, "__closure__", None) or hasattr(callback, "func"))
-
-
-def _name(callback: Any) -> str:
-    return getattr(callback, "__name__", type(callback).__name__)
+def _as_list(given: Any) -> list[Any]:
+    return [*given] if isinstance(given, (list, tuple)) else [given]

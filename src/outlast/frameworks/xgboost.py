@@ -20,13 +20,24 @@ from outlast.core.asking import asked
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Position
 from outlast.exceptions import (
+    CapabilityError,
     DamagedFile,
     MissingExtra,
     RunChanged,
     UsageError,
 )
 from outlast.frameworks.base import Control, Snapshot, Training, find_training
-from outlast.frameworks.driven import Driven, MadeAgain, frame_of, refuse_two_lists, told_apart
+from outlast.frameworks.driven import (
+    Driven,
+    MadeAgain,
+    frame_of,
+    refuse_two_lists,
+    round_seed,
+    told_apart,
+    trained_on,
+)
+from outlast.frameworks.meanings import Meanings
+from outlast.frameworks.memories import unsaved_memories
 from outlast.storage.disk.files import Content
 
 try:
@@ -67,7 +78,6 @@ _NOT_DESCRIBED = frozenset(
         *("reg_alpha", "reg_lambda", "updater", "updater_seq"),
     }
 )
-_PRIME = 1_000_003  # so that seeds of neighbouring rounds and of neighbouring seeds differ
 
 
 def callbacks(*items: Any, rounds: int | None = None) -> list[Any]:
@@ -149,6 +159,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
         self._before = 0 if is_cv else model.num_boosted_rounds()
         if not is_cv:
             _trained(model).parameters = self._call.parameters
+            _trained(model).meanings.begin(self._call.held_out_data)
         total = self._call.rounds if self._rounds is None else self._rounds
         self._driven.begin(None if is_cv else model, total)
         self._others_act = not self._call.is_known or any(
@@ -162,6 +173,11 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
     def _refuse_what_cannot_act(self) -> None:
         self._driven.refuse_what_needs_batches("XGBoost")
         setting = next((one for one in self._driven.callbacks if getattr(one, "sets_rates", False)), None)
+        if self._driven.is_saved and self._call.parameters.get("process_type") == "update":
+            raise CapabilityError(
+                "A Run cannot go on with process_type='update', because XGBoost would begin with the first "
+                "tree of the model again in each start: pass the callbacks without a Run."
+            )
         if setting and any(isinstance(one, LearningRateScheduler) for one in self._call.beside):
             raise UsageError(
                 f"{type(setting).__name__} cannot act here: xgboost.callback.LearningRateScheduler sets the "
@@ -171,6 +187,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
             held_out = [name for name in self._call.sets if name not in self._call.trained_on]
             what = "evals=[(held_out, 'valid')] (of XGBClassifier: eval_set=[(x, y)])"
             self._driven.refuse_without_data(self._call.sets, held_out, what)
+            self._driven.refuse_same_names(self._call.sets)
 
     def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Begin a round, or end the training where nothing is left of it."""
@@ -178,7 +195,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
             return True
         self._look_again(model)
         if self._seed is not None:
-            seed = (self._seed * _PRIME + self._driven.next_epoch + 1) % 2**31
+            seed = round_seed(self._seed, self._driven.next_epoch)
             with _trained(model).kept():
                 model.load_config(model.save_config())  # makes the updater anew
                 model.set_param("seed", seed)
@@ -218,6 +235,7 @@ class InXGBoost(MadeAgain, TrainingCallback):  # type: ignore[misc]
             self._driven.tell_directions({**told, **{name: told.get(one) for name, one in meant.items()}})
         else:
             _trained(model).meant, _trained(model).told = meant, told
+            _trained(model).meanings.meet(meant)
         self._driven.judge_loss(logs)
         self._driven.end_epoch(logs)
 
@@ -246,20 +264,24 @@ class _Call:
         rounds: that are asked for.
         sets: the names of the sets that are evaluated.
         trained_on: those among them that are the training's own data.
+        held_out_data: of which ``val_`` metrics are.
         beside: all callbacks of the call.
         features: of the data.
         parameters: of the call, the single numbers and texts among them.
         maximize: whether a metric of the user's own is better where it is higher.
+        functions: the objective and the metric, if they are the user's own.
     """
 
     is_known: bool = False
     rounds: int | None = None
     sets: Sequence[str] = ()
     trained_on: frozenset[str] = frozenset()
+    held_out_data: Any = None
     beside: Sequence[Any] = ()
     features: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     maximize: bool | None = None
+    functions: Sequence[Any] = ()
 
     def direction(self, name: str) -> Direction | None:
         """Which way a metric of the logs goes: by XGBoost's own rule, or as the call says."""
@@ -279,23 +301,23 @@ class _Call:
 
     @classmethod
     def _of(cls, found: Mapping[str, Any]) -> _Call:
-        evals = found.get("evals") or ()
-        named = {name for data, name in evals if data is found.get("dtrain")}
-        sets = [name for _, name in evals] if "evals" in found else ["train", "test"]
-        if not named:
-            named = {name for name in sets if name in ("train", "training", "dtrain")}
+        evals = [(name, data) for data, name in found.get("evals") or ()]
+        sets = evals if "evals" in found else [("train", None), ("test", None)]
+        named = trained_on(sets, found["dtrain"])
         parameters = dict(found.get("params") or {})
         return cls(
             is_known=True,
             rounds=int(found["num_boost_round"]),
-            sets=sets,
-            trained_on=frozenset(named),
+            sets=[name for name, _ in sets],
+            trained_on=named,
+            held_out_data=next((data for name, data in reversed(sets) if name not in named), None),
             parameters={
                 name: plain
                 for name, value in parameters.items()
                 if isinstance(plain := _plain(value), (str, int, float))
             },
             maximize=found.get("maximize"),
+            functions=[found.get(name) for name in ("obj", "custom_metric", "feval")],
             features=found["dtrain"].num_col(),
             beside=getattr(found.get("cb_container", found.get("callbacks_container")), "callbacks", ()),
         )
@@ -369,6 +391,7 @@ class BoosterTraining(Training):
         meant: for ``loss`` and ``val_loss``, the metric that they are.
         told: which way each metric goes, as far as XGBoost or its call knows.
         parameters: that the call gave.
+        meanings: what ``loss`` and ``val_`` are, in each start.
     """
 
     framework = "XGBoost"
@@ -380,6 +403,7 @@ class BoosterTraining(Training):
         self.meant: Mapping[str, str] = {}
         self.told: Mapping[str, Direction] = {}
         self.parameters: Mapping[str, Any] = {}
+        self.meanings = Meanings()
         self._rate: float | None = None
 
     def learning_rates(self) -> dict[str, float]:
@@ -416,11 +440,12 @@ class BoosterTraining(Training):
     def state(self) -> Any:
         # A model without rounds is not saved: to read it fixes what XGBoost estimates from the data.
         weights = {"model": _array(_raw(self.model) if self.model.num_boosted_rounds() else b"")}
-        return {"weights": weights, "rates": self.learning_rates()}
+        return {"weights": weights, "rates": self.learning_rates(), "meanings": self.meanings.state()}
 
     def check_state(self, state: Any) -> None:
         if not {"weights", "rates"} <= set(state):
             raise RunChanged("what was trained here was no Booster of XGBoost's: take another folder.")
+        self.meanings.check(state.get("meanings", {}))
         saved = state["weights"]["model"]
         if not saved.nbytes:
             return
@@ -442,6 +467,7 @@ class BoosterTraining(Training):
             )
 
     def load_state(self, state: Any) -> None:
+        self.meanings.load(state.get("meanings", {}))
         if (saved := state["weights"]["model"]).nbytes:
             self._put(bytearray(saved))
         for name, rate in state["rates"].items():
@@ -464,13 +490,14 @@ class BoosterTraining(Training):
         ]
         unbiased = is_ranking and given.get("lambdarank_unbiased") in _TRUE
         positions = ["the positions that lambdarank_unbiased has learned are in no model"] if unbiased else []
-        others = {type(one).__name__ for one in _Call.found().beside if type(one) not in _WITHOUT_MEMORY}
+        call = _Call.found()
+        others = {type(one).__name__ for one in call.beside if type(one) not in _WITHOUT_MEMORY}
         beside = [
             f"{name} is told of rounds from 0 on in each start, and has no evals_log from before: use a "
             "callback of outlast"
             for name in sorted(others)
         ]
-        return [*by_number, *positions, *beside]
+        return [*by_number, *positions, *beside, *unsaved_memories(call.functions)]
 
     @property
     def is_on_accelerator(self) -> bool:

@@ -133,11 +133,17 @@ class FolderStore(Store):
 
     def _take_over(self) -> None:
         """Let a store of this process that was left open finish what it was writing."""
-        former = _open.pop(os.path.realpath(self.folder), None)
-        if former is None:
-            return
+        if former := _open.pop(os.path.realpath(self.folder), None):
+            self._saying_why(former._writer.close)
+
+    def wait_for_former(self) -> None:
+        """Wait for what a store of this process that was left open is writing."""
+        if former := _open.get(os.path.realpath(self.folder)):
+            self._saying_why(former._writer.flush)
+
+    def _saying_why(self, end: Callable[[], object]) -> None:
         try:
-            former._writer.close()
+            end()
         except FileError as error:  # nobody will ask the former one any more
             self._say(f"outlast: the last save before this start failed: {error}")
 

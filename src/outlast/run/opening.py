@@ -111,6 +111,7 @@ class Opening:
 
     def glance(self) -> RunState | None:
         """What the next start finds, read without a lock; None if that is nothing."""
+        self._store.wait_for_former()
         self._store.flush()
         return Follower(self._store.folder).open(self._resume) if self._store.folder else None
 

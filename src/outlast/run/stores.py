@@ -116,6 +116,9 @@ class Store:
     def flush(self) -> None:
         """Wait until the last bundle is safe; raise what went wrong."""
 
+    def wait_for_former(self) -> None:
+        """Wait for what a store of this process that was left open is writing to the same folder."""
+
     def settle(self) -> None:
         """Wait until the last bundle is safe; what went wrong is an error or a warning, as the user chose."""
 
