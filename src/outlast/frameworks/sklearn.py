@@ -13,15 +13,7 @@ from outlast.exceptions import ArgumentError, CapabilityError, DamagedFile, Miss
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
 from outlast.frameworks.sklearn_fit import InFit
-from outlast.frameworks.sklearn_frozen import (
-    TRUSTED,
-    Frozen,
-    UntrustedTypes,
-    freeze,
-    loaded,
-    thaw,
-    untrusted_in,
-)
+from outlast.frameworks.sklearn_frozen import Frozen, freeze, loaded, thaw
 from outlast.frameworks.sklearn_parameters import (
     OF_SCRIPT,
     estimators,
@@ -32,7 +24,8 @@ from outlast.frameworks.sklearn_parameters import (
     without_callbacks,
 )
 from outlast.frameworks.sklearn_rates import NAMES, rates, why_not
-from outlast.frameworks.sklearn_schema import dumped
+from outlast.frameworks.sklearn_schema import dumped, written
+from outlast.frameworks.sklearn_trust import COMMON, TREES, UntrustedTypes, functions, trusted_for, ways
 from outlast.storage.disk.files import Content
 
 try:
@@ -141,7 +134,15 @@ class EstimatorTraining(Training):
     @cached_property
     def _trusted(self) -> frozenset[str]:
         """Asked for by a run before it trains: a file gets no further types by having been trained."""
-        return TRUSTED | untrusted_in(without_callbacks(self.model))
+        model = without_callbacks(self.model)
+        made = written(dumped(model), hidden(model), {}).ways
+        return trusted_for(estimators(self.model).values(), made)
+
+    @cached_property
+    def _trusted_in_files(self) -> frozenset[str]:
+        """They have the parameters, too, which may be functions."""
+        made = ways(dumped(without_callbacks(self.model)))
+        return trusted_for(estimators(self.model).values(), made) | functions(made)
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
@@ -218,7 +219,8 @@ class EstimatorTraining(Training):
         return {name: type(one).__name__ for name, one in estimators(self.model).items()}
 
     def _frozen(self) -> Frozen:
-        return freeze(self.model, hidden(self.model), self._trusted)
+        model = without_callbacks(self.model)
+        return freeze(model, hidden(model), self._trusted)
 
     def check_state(self, state: Any) -> None:
         if not {"kinds", "weights", "made", "parameters", "rates"} <= set(state):
@@ -307,7 +309,7 @@ class EstimatorTraining(Training):
 
     def check_saving(self, weights_only: bool) -> None:
         try:
-            loaded(dumped(without_callbacks(self.model)), self._trusted)
+            loaded(dumped(without_callbacks(self.model)), self._trusted_in_files)
         except DamagedFile as error:
             raise CapabilityError(
                 f"A file of this {type(self.model).__name__} could not be read again: {error}. A function in "
@@ -318,7 +320,7 @@ class EstimatorTraining(Training):
         return EstimatorSave(self.model)
 
     def load_file(self, path: str) -> Any:
-        return _read(path, self._trusted)
+        return _read(path, self._trusted_in_files)
 
 
 @dataclass(frozen=True)
@@ -404,7 +406,7 @@ def load(path: str) -> Any:
         CapabilityError: it has types that are not trusted.
         DamagedFile: it is not what a run saved.
     """
-    return _read(path, TRUSTED)
+    return _read(path, COMMON | TREES)
 
 
 def _read(path: str, trusted: Collection[str]) -> Any:

@@ -5,30 +5,17 @@ Only types that skops trusts, of the list below, or of the model that the script
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from outlast.exceptions import CapabilityError, DamagedFile
-from outlast.frameworks.sklearn_schema import Hidden, archive, dumped, skops, written
-
-# What scikit-learn's estimators hold, and skops does not trust by itself: numbers, a dict, and a function
-# that looks at arrays, with its arguments.
-TRUSTED = frozenset(
-    {
-        *("functools.partial", "sklearn.utils.validation.check_array"),
-        *("scipy.sparse._csc.csc_array", "scipy.sparse._csc.csc_matrix"),
-        *("scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix"),
-        "sklearn.compose._column_transformer._RemainderColsList",  # of 1.6
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-        "sklearn.tree._tree.Tree",
-        "sklearn.utils._bunch.Bunch",
-    }
-)
-
+from outlast.frameworks.sklearn_schema import VIEWS, Hidden, archive, culprit, dumped, skops, written
+from outlast.frameworks.sklearn_trust import COMMON, UntrustedTypes, refuse_untrusted
+from outlast.frameworks.sklearn_views import share, views
+from outlast.frameworks.sklearn_walk import Place, difference, is_made_by_attributes, places, shape
 
 @dataclass(frozen=True)
 class Frozen:
@@ -64,24 +51,57 @@ class Frozen:
         return cls(**found)
 
 
-def freeze(thing: Any, hidden: Hidden | None = None, trusted: Collection[str] = TRUSTED) -> Frozen:
+def freeze(thing: Any, hidden: Hidden | None = None, trusted: Collection[str] = COMMON) -> Frozen:
     """An object as it is now.
 
     Args:
         thing: an estimator, or a dict of values.
         hidden: by the ``id`` of an object, names of its attributes that are left out; they are None then.
-        trusted: names of types that are loaded, beside those that skops trusts.
+        trusted: what is loaded, beside what skops trusts.
 
     Raises:
-        CapabilityError: something in it cannot be stored, or would not be loaded again.
+        CapabilityError: something in it cannot be stored, or would not be the same when it is loaded again.
     """
-    texts, arrays, types = written(dumped(thing), hidden or {})
-    found = Frozen(texts, arrays)
-    refuse_untrusted(found, trusted, types)
-    return found
+    data = dumped(thing)
+    found = [*places(thing, hidden or {})]
+    result = written(data, hidden or {}, views(found))
+    frozen = Frozen(result.texts, result.arrays)
+    known = shape(found), frozenset(trusted)
+    if known not in _confirmed:
+        made = [place for place in found if id(place.value) in result.by_attributes]
+        if told := _unfaithful(made) or _lost(thing, frozen, hidden or {}, trusted):
+            raise CapabilityError(f"{told}. {_WAY_OUT}")
+        _confirmed.add(known)
+    return frozen
 
 
-def thaw(frozen: Mapping[str, Any], trusted: Collection[str] = TRUSTED) -> Any:
+def _unfaithful(made: Iterable[Place]) -> str:
+    """Names an object that skops would make anew by attributes, which are not all of it."""
+    for place in made:
+        kind = type(place.value)
+        if not kind.__module__.startswith("sklearn.") and not is_made_by_attributes(place.value):
+            return f"{place.path}, of the type {kind.__name__}, cannot be stored: it is more than its attributes"
+    return ""
+
+
+def _lost(thing: Any, frozen: Frozen, hidden: Hidden, trusted: Collection[str]) -> str:
+    """Names what would not be the same."""
+    try:
+        return difference(thing, thaw(frozen.tree(), trusted), hidden)
+    except DamagedFile as error:
+        found = culprit(thing, lambda value: loaded(dumped(value), trusted))
+        where, told = found or (type(thing).__name__, error)
+        return f"{where} cannot be loaded again: {told}"
+
+
+_confirmed: set[tuple[frozenset[Any], frozenset[str]]] = set()  # the shapes of what was the same again
+_WAY_OUT = (
+    "Keep it in the estimator as a number, text, list, dict or array, and make the rest from that when it is "
+    "needed; or keep it outside of the estimator, and pass it to the Run as a part."
+)
+
+
+def thaw(frozen: Mapping[str, Any], trusted: Collection[str] = COMMON) -> Any:
     """An object from the tree of a :class:`Frozen`; hidden attributes are None.
 
     Raises:
@@ -90,10 +110,13 @@ def thaw(frozen: Mapping[str, Any], trusted: Collection[str] = TRUSTED) -> Any:
     """
     try:
         data = archive(frozen)
+        shared = json.loads(frozen["texts"][""]).get(VIEWS, {})
     except Exception as error:  # of a tree that no Frozen gave
         raise DamagedFile(f"an estimator cannot be read: {type(error).__name__}: {error}") from error
     with _refusal():
-        return loaded(data, trusted)
+        found = loaded(data, trusted)
+    share(found, shared)
+    return found
 
 
 def loaded(data: bytes, trusted: Collection[str]) -> Any:
@@ -104,26 +127,12 @@ def loaded(data: bytes, trusted: Collection[str]) -> Any:
         DamagedFile: it cannot be read.
     """
     try:
-        _refuse(data, trusted)
-        return skops().loads(data, trusted=sorted(trusted))
-    except UntrustedTypes:
+        names = refuse_untrusted(data, trusted)
+        return skops().loads(data, trusted=names)
+    except (UntrustedTypes, DamagedFile):
         raise
     except Exception as error:  # whatever a damaged schema makes skops and scikit-learn say
         raise DamagedFile(f"an estimator cannot be read: {type(error).__name__}: {error}") from error
-
-
-def untrusted_in(thing: Any) -> frozenset[str]:
-    """Names of the types in an object that skops does not trust."""
-    return frozenset(skops().get_untrusted_types(data=dumped(thing)))
-
-
-class UntrustedTypes(Exception):
-    """Names of types that are not trusted."""
-
-
-def _refuse(data: bytes, trusted: Collection[str]) -> None:
-    if types := set(skops().get_untrusted_types(data=data)) - set(trusted):
-        raise UntrustedTypes(", ".join(sorted(types)))
 
 
 @contextmanager
@@ -139,17 +148,3 @@ def _refusal() -> Iterator[None]:
         ) from error
 
 
-_checked: set[tuple[frozenset[str], frozenset[str]]] = set()
-
-
-def refuse_untrusted(frozen: Frozen, trusted: Collection[str], types: Collection[str]) -> None:
-    """Refuse to store what would not be loaded; types that were looked at before are not looked at again.
-
-    Raises:
-        CapabilityError: there is a type that is not trusted.
-    """
-    known = frozenset(types), frozenset(trusted)
-    if known not in _checked:
-        with _refusal():
-            _refuse(archive(frozen.tree()), trusted)
-        _checked.add(known)
