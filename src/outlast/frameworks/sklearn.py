@@ -232,7 +232,15 @@ class EstimatorTraining(Training):
             ]
             raise RunChanged(f"the model is another one: {told[0]} in the run, {told[1]} in this code")
         self._refuse_without_effect(state["made"])
-        thaw(state["weights"], self._trusted)
+        self._thawed(state["weights"])
+
+    def _thawed(self, weights: Any) -> Any:
+        found = thaw(weights, self._trusted)
+        if type(found) is not type(self.model):
+            raise DamagedFile(
+                f"a {type(self.model).__name__} was expected, but a {type(found).__name__} was saved"
+            )
+        return found
 
     def _refuse_without_effect(self, made: Mapping[str, str]) -> None:
         told = [
@@ -245,7 +253,8 @@ class EstimatorTraining(Training):
             raise RunChanged(f"{', '.join(told)}, which has no effect on an estimator that was trained")
 
     def load_state(self, state: Any) -> None:
-        put_into(self.model, thaw(state["weights"], self._trusted), generators=True)
+        if not self._frozen().is_as(state["weights"]):  # or a copy would be trained without need
+            put_into(self.model, self._thawed(state["weights"]), generators=True)
         theirs = self._set_by_user(state["made"])
         parameters = plain(self.model)
         for name, value in thaw(state["parameters"]).items():
@@ -285,7 +294,7 @@ class EstimatorTraining(Training):
     def restore_weights(self, snapshot: Snapshot) -> None:
         """Put what was trained back; rates and random generators stay as they are."""
         now = self.learning_rates()
-        put_into(self.model, thaw(snapshot.weights.attributes.tree(), self._trusted), generators=False)
+        put_into(self.model, self._thawed(snapshot.weights.attributes.tree()), generators=False)
         then = {**self._made_values, **thaw(snapshot.weights.parameters.tree())}
         parameters, texts = plain(self.model), self._texts()
         for name in (name for name in texts if name in then):

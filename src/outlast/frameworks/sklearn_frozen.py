@@ -17,6 +17,7 @@ from outlast.frameworks.sklearn_trust import COMMON, UntrustedTypes, refuse_untr
 from outlast.frameworks.sklearn_views import share, views
 from outlast.frameworks.sklearn_walk import Place, difference, is_made_by_attributes, places, shape
 
+
 @dataclass(frozen=True)
 class Frozen:
     """An object at one moment.
@@ -32,6 +33,19 @@ class Frozen:
     def tree(self) -> dict[str, Any]:
         """The same as a tree to be stored."""
         return {"texts": dict(self.texts), "arrays": dict(self.arrays)}
+
+    def is_as(self, tree: Mapping[str, Any]) -> bool:
+        """Whether a tree says the same."""
+        theirs = tree["arrays"]
+        return (
+            self.texts == tree["texts"]
+            and self.arrays.keys() == theirs.keys()
+            and all(
+                (one.dtype, one.shape, one.tobytes())
+                == (theirs[name].dtype, theirs[name].shape, theirs[name].tobytes())
+                for name, one in self.arrays.items()
+            )
+        )
 
     def named_arrays(self) -> list[tuple[str, Any]]:
         """The same as arrays by name."""
@@ -69,7 +83,9 @@ def freeze(thing: Any, hidden: Hidden | None = None, trusted: Collection[str] = 
     known = shape(found), frozenset(trusted)
     if known not in _confirmed:
         made = [place for place in found if id(place.value) in result.by_attributes]
-        if told := _unfaithful(made) or _lost(thing, frozen, hidden or {}, trusted):
+        with _refusal(found):
+            told = _unfaithful(made) or _lost(thing, frozen, hidden or {}, trusted)
+        if told:
             raise CapabilityError(f"{told}. {_WAY_OUT}")
         _confirmed.add(known)
     return frozen
@@ -80,14 +96,16 @@ def _unfaithful(made: Iterable[Place]) -> str:
     for place in made:
         kind = type(place.value)
         if not kind.__module__.startswith("sklearn.") and not is_made_by_attributes(place.value):
-            return f"{place.path}, of the type {kind.__name__}, cannot be stored: it is more than its attributes"
+            return (
+                f"{place.path}, of the type {kind.__name__}, cannot be stored: it is more than its attributes"
+            )
     return ""
 
 
 def _lost(thing: Any, frozen: Frozen, hidden: Hidden, trusted: Collection[str]) -> str:
     """Names what would not be the same."""
     try:
-        return difference(thing, thaw(frozen.tree(), trusted), hidden)
+        return difference(thing, _thawed(frozen.tree(), trusted), hidden)
     except DamagedFile as error:
         found = culprit(thing, lambda value: loaded(dumped(value), trusted))
         where, told = found or (type(thing).__name__, error)
@@ -108,13 +126,17 @@ def thaw(frozen: Mapping[str, Any], trusted: Collection[str] = COMMON) -> Any:
         CapabilityError: it has types that are not trusted; none of their code is run.
         DamagedFile: it cannot be read.
     """
+    with _refusal():
+        return _thawed(frozen, trusted)
+
+
+def _thawed(frozen: Mapping[str, Any], trusted: Collection[str]) -> Any:
     try:
         data = archive(frozen)
         shared = json.loads(frozen["texts"][""]).get(VIEWS, {})
     except Exception as error:  # of a tree that no Frozen gave
         raise DamagedFile(f"an estimator cannot be read: {type(error).__name__}: {error}") from error
-    with _refusal():
-        found = loaded(data, trusted)
+    found = loaded(data, trusted)
     share(found, shared)
     return found
 
@@ -128,23 +150,46 @@ def loaded(data: bytes, trusted: Collection[str]) -> Any:
     """
     try:
         names = refuse_untrusted(data, trusted)
-        return skops().loads(data, trusted=names)
+        found = skops().loads(data, trusted=names)
+        _refuse_forged(found)
     except (UntrustedTypes, DamagedFile):
         raise
     except Exception as error:  # whatever a damaged schema makes skops and scikit-learn say
         raise DamagedFile(f"an estimator cannot be read: {type(error).__name__}: {error}") from error
+    return found
+
+
+def _refuse_forged(found: Any) -> None:
+    """Refuse what would act otherwise than its class says.
+
+    Raises:
+        DamagedFile: an attribute hides a method.
+        ValueError: a sparse matrix points outside of its numbers.
+    """
+    import scipy.sparse
+
+    for place in places(found, {}):
+        if isinstance(place.key, str) and place.value is not None and not isinstance(place.owner, dict):
+            if callable(getattr(type(place.owner), place.key, None)):
+                raise DamagedFile(f"{place.path} hides a method of {type(place.owner).__name__}")
+        if scipy.sparse.issparse(place.value) and place.value.format in ("csr", "csc"):
+            place.value.check_format(full_check=True)
 
 
 @contextmanager
-def _refusal() -> Iterator[None]:
-    """Say of types that are not trusted what can be done."""
+def _refusal(found: Iterable[Place] = ()) -> Iterator[None]:
+    """Say of types that are not trusted where they are, and what can be done."""
     try:
         yield
     except UntrustedTypes as error:
+        kinds = str(error).split(", ")
+        where = [
+            one.path for one in found if f"{type(one.value).__module__}.{type(one.value).__name__}" in kinds
+        ]
         raise CapabilityError(
-            f"The estimator holds objects of types that are not trusted: {error}. A file could do harm with "
-            "them when it is loaded. Types of your own are trusted if the model that you pass has objects of "
-            "them before it is trained: give them in its parameters, or leave them out."
+            f"The estimator holds objects of types that are not trusted: {error}"
+            f"{f' (in {where[0]})' if where else ''}. A file could do harm with them when it is loaded. Types "
+            "are trusted if the model that you pass has objects of them before the Run begins: give them in "
+            "its parameters, fit that estimator before, or leave them out. Functions are trusted nowhere but "
+            "in parameters."
         ) from error
-
-

@@ -7,10 +7,12 @@ arrays share memory are lost. So what it gives back is compared with what was th
 from __future__ import annotations
 
 import copyreg
+import functools
 import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from outlast.exceptions import CapabilityError
 from outlast.frameworks.sklearn_schema import Hidden, global_generator, is_mark
 
 _VALUES = (type(None), bool, int, float, complex, str, bytes)  # nobody asks which object they are
@@ -86,7 +88,7 @@ def inner(one: Any, path: str = "", hidden: Collection[str] = ()) -> list[Place]
         return [Place(f"{path}[{index}]", one, index, value) for index, value in enumerate(one)]
     if type(one) is dict:
         return [Place(f"{path}[{key!r}]", one, key, value) for key, value in one.items()]
-    if isinstance(one, (np.generic, np.dtype)):
+    if isinstance(one, _numbers()):
         return []
     if isinstance(one, np.ma.MaskedArray):
         names = ("data", "mask", "fill_value", "hardmask")
@@ -105,7 +107,10 @@ def _of_object(one: Any, path: str, hidden: Collection[str]) -> list[Place]:
 
     if getattr(type(one), "__getstate__", None) is BaseEstimator.__getstate__:
         return _attributes(one, vars(one), path, hidden)
-    _, arguments, state, items, pairs = (*one.__reduce_ex__(2), None, None, None)[:5]
+    if isinstance(one, functools.partial):
+        parts = {"func": one.func, "args": one.args, "keywords": one.keywords, **vars(one)}
+        return [Place(f"{path}.{name}", None, None, value) for name, value in parts.items()]
+    _, arguments, state, items, pairs = _reduced(one, path)
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):  # with __slots__
         state = {**(state[0] or {}), **state[1]}
     found = [Place(path, None, None, value) for value in arguments if value is not type(one)]
@@ -115,6 +120,22 @@ def _of_object(one: Any, path: str, hidden: Collection[str]) -> list[Place]:
         found.append(Place(path, None, None, state))
     found += [Place(f"{path}[{index}]", None, None, value) for index, value in enumerate(items or ())]
     return found + [Place(f"{path}[{key!r}]", one, key, value) for key, value in pairs or ()]
+
+
+def _reduced(one: Any, path: str) -> tuple[Any, ...]:
+    """What ``copy`` and ``pickle`` ask an object for.
+
+    Raises:
+        CapabilityError: it does not tell.
+    """
+    try:
+        found = one.__reduce_ex__(2)
+    except Exception as error:  # of an object of somebody else's
+        told = f"{type(error).__name__}: {error}"
+        raise CapabilityError(
+            f"{path}, of the type {type(one).__name__}, cannot be stored: {told}"
+        ) from error
+    return (type(one), (), None, None, None) if isinstance(found, str) else (*found, None, None, None)[:5]
 
 
 def _attributes(one: Any, state: Mapping[str, Any], path: str, hidden: Collection[str]) -> list[Place]:
@@ -128,7 +149,7 @@ def _attributes(one: Any, state: Mapping[str, Any], path: str, hidden: Collectio
 
 def is_made_by_attributes(one: Any) -> bool:
     """Whether a new object with the same attributes is the same: not so for a deque, and for what C made."""
-    made, arguments, _, items, pairs = (*one.__reduce_ex__(2), None, None, None)[:5]
+    made, arguments, _, items, pairs = _reduced(one, "")
     arguments = tuple(value for value in arguments if value is not type(one))
     is_new = made is type(one) or made is copyreg.__newobj__  # type: ignore[attr-defined]
     return is_new and not arguments and items is None and pairs is None
@@ -154,7 +175,7 @@ class _Comparison:
             return "" if repr(one) == repr(other) else f"{where} would come back as {other!r}"
         if isinstance(one, _FUNCTIONS):
             return f"{where} would come back as another function"
-        if not isinstance(one, (tuple, frozenset)):
+        if not isinstance(one, (tuple, frozenset, *_numbers())):
             known, twin = self._pairs.get(id(one)), self._pairs.get(id(other))
             if known is not None and known[1] is other:
                 return ""
@@ -198,6 +219,13 @@ def _told_of_values(one: Any, other: Any, where: str) -> str:
     if one.dtype != object and any(mine.tobytes() != its.tobytes() for mine, its in pairs):
         return f"the numbers of {where} would come back otherwise"
     return ""
+
+
+def _numbers() -> tuple[type, ...]:
+    """Types of NumPy's whose objects do not change."""
+    import numpy as np
+
+    return np.generic, np.dtype, np.ufunc
 
 
 def _named(one: Any) -> str:
