@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from outlast.core.monitor import Direction
 from outlast.exceptions import ArgumentError, CapabilityError, DamagedFile, MissingExtra, RunChanged
 from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
+from outlast.frameworks.description import text
 from outlast.frameworks.sklearn_fit import InFit
 from outlast.frameworks.sklearn_frozen import Frozen, freeze, loaded, thaw
 from outlast.frameworks.sklearn_parameters import (
     OF_SCRIPT,
+    cloned,
     estimators,
     hidden,
     is_estimator,
@@ -23,9 +26,10 @@ from outlast.frameworks.sklearn_parameters import (
     put_into,
     without_callbacks,
 )
-from outlast.frameworks.sklearn_rates import NAMES, rates, why_not
+from outlast.frameworks.sklearn_rates import holders, rates, reasons
 from outlast.frameworks.sklearn_schema import dumped, written
 from outlast.frameworks.sklearn_trust import COMMON, TREES, UntrustedTypes, functions, trusted_for, ways
+from outlast.frameworks.sklearn_walk import is_same_kind
 from outlast.storage.disk.files import Content
 
 try:
@@ -125,7 +129,8 @@ class EstimatorTraining(Training):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._made = self._texts()  # the parameters as the script has made them
-        self._made_values = {name: one.value for name, one in plain(model).items()}
+        self._made_rates = {name: text(rate) for name, rate in self._rate_parameters().items()}
+        self._made_values = copy.deepcopy({name: plain(model)[name].value for name in self._made})
         self._left_with: dict[str, str] | None = None  # as a run has left them, if that is known
         self._loaded: _Loaded | None = None
         self._checksum: int | None = None  # of what was learned, when an epoch before has ended
@@ -153,11 +158,10 @@ class EstimatorTraining(Training):
     def require(self, capability: Capability, who: str) -> None:
         if capability != "learning_rate" or rates(self.model):
             return super().require(capability, who)
-        found = [why_not(one) for one in estimators(self.model).values()]
-        said = sorted(filter(None, found), key=lambda one: "has no learning rate." in one)
         raise CapabilityError(
-            f"{who} sets the learning rate, which cannot be done here: {said[0]} It can be set in "
-            "SGDClassifier, SGDRegressor, Perceptron, MLPClassifier and MLPRegressor."
+            f"{who} sets the learning rate, which cannot be done here: {reasons(self.model)[0]} It can be "
+            "set in SGDClassifier, SGDRegressor, Perceptron, MLPClassifier, MLPRegressor, BernoulliRBM and "
+            " HistGradientBoosting."
         )
 
     def direction(self, metric: str) -> Direction | None:
@@ -179,10 +183,16 @@ class EstimatorTraining(Training):
 
     def _texts(self) -> dict[str, str]:
         """The parameters but for rates, as texts."""
+        held = holders(self.model)
         return {
-            name: one.text
-            for name, one in plain(self.model).items()
-            if name.rpartition("__")[2] not in NAMES or isinstance(one.value, str)
+            name: one.text for name, one in plain(self.model).items() if (id(one.owner), one.name) not in held
+        }
+
+    def _rate_parameters(self) -> dict[str, Any]:
+        """The parameters that are rates; what is in force may be in an optimizer beside them."""
+        held = holders(self.model)
+        return {
+            name: one.value for name, one in plain(self.model).items() if (id(one.owner), one.name) in held
         }
 
     def description(self) -> dict[str, str]:
@@ -196,7 +206,8 @@ class EstimatorTraining(Training):
             "kinds": self._kinds(),
             "weights": self._frozen().tree(),
             **self._parameters(),
-            "rates": self.learning_rates(),
+            "rates": freeze(self._rate_parameters()).tree(),
+            "made_rates": self._made_rates,
         }
 
     def _parameters(self) -> dict[str, Any]:
@@ -216,14 +227,15 @@ class EstimatorTraining(Training):
         return {"weights": self._frozen().tree()}
 
     def _kinds(self) -> dict[str, str]:
-        return {name: type(one).__name__ for name, one in estimators(self.model).items()}
+        found = {name: type(one) for name, one in estimators(self.model).items()}
+        return {name: f"{kind.__module__}.{kind.__qualname__}" for name, kind in found.items()}
 
     def _frozen(self) -> Frozen:
         model = without_callbacks(self.model)
         return freeze(model, hidden(model), self._trusted)
 
     def check_state(self, state: Any) -> None:
-        if not {"kinds", "weights", "made", "parameters", "rates"} <= set(state):
+        if not {"kinds", "weights", "made", "parameters", "rates", "made_rates"} <= set(state):
             raise RunChanged("what was trained here was no estimator of scikit-learn's: take another folder.")
         before, now = state["kinds"], self._kinds()
         if before != now:
@@ -236,18 +248,21 @@ class EstimatorTraining(Training):
 
     def _thawed(self, weights: Any) -> Any:
         found = thaw(weights, self._trusted)
-        if type(found) is not type(self.model):
+        if not is_same_kind(found, self.model):
             raise DamagedFile(
                 f"a {type(self.model).__name__} was expected, but a {type(found).__name__} was saved"
             )
         return found
 
     def _refuse_without_effect(self, made: Mapping[str, str]) -> None:
+        clones = cloned(self.model)
         told = [
             f"{name} changed from {made[name]} to {self._made[name]}"
             for name, one in plain(self.model).items()
             if made.get(name) != self._made.get(name) and name in made and name in self._made
-            if one.name in _FIXED or (one.name in _FIXED_OF_PERCEPTRONS and hasattr(one.owner, _LAYERS))
+            if name.rpartition("__")[0] in clones
+            or one.name in _FIXED
+            or (one.name in _FIXED_OF_PERCEPTRONS and hasattr(one.owner, _LAYERS))
         ]
         if told:
             raise RunChanged(f"{', '.join(told)}, which has no effect on an estimator that was trained")
@@ -260,9 +275,19 @@ class EstimatorTraining(Training):
         for name, value in thaw(state["parameters"]).items():
             if name in parameters and name not in theirs:
                 parameters[name].put(value)
-        for name, rate in state["rates"].items():
-            self.set_learning_rate(name, rate)
+        for name, value in thaw(state["rates"]).items():
+            if name in parameters:
+                parameters[name].put(value)
         self._loaded = _Loaded(self._texts(), state["made"], state["parameters"])
+
+    def changed_since(self, state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Parameters that the script makes otherwise than when the run began, and rates, in sentences."""
+
+        def changes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+            both = [name for name in then if name in now and now[name] != then[name]]
+            return [f"{name} changed from {then[name]} to {now[name]}" for name in both]
+
+        return changes(state["made"], self._made), changes(state["made_rates"], self._made_rates)
 
     def _set_by_user(self, made: Mapping[str, str]) -> set[str]:
         """The parameters that the script makes otherwise now, or that were set since a run has ended."""

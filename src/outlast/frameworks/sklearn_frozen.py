@@ -166,12 +166,12 @@ def _refuse_forged(found: Any) -> None:
         DamagedFile: an attribute hides a method.
         ValueError: a sparse matrix points outside of its numbers.
     """
-    import scipy.sparse
+    import scipy.sparse  # type: ignore[import-untyped,unused-ignore]
 
     for place in places(found, {}):
-        if isinstance(place.key, str) and place.value is not None and not isinstance(place.owner, dict):
-            if callable(getattr(type(place.owner), place.key, None)):
-                raise DamagedFile(f"{place.path} hides a method of {type(place.owner).__name__}")
+        is_attribute = isinstance(place.key, str) and not isinstance(place.owner, dict)
+        if is_attribute and place.value is not None and callable(getattr(type(place.owner), place.key, None)):
+            raise DamagedFile(f"{place.path} hides a method of {type(place.owner).__name__}")
         if scipy.sparse.issparse(place.value) and place.value.format in ("csr", "csc"):
             place.value.check_format(full_check=True)
 
@@ -188,8 +188,8 @@ def _refusal(found: Iterable[Place] = ()) -> Iterator[None]:
         ]
         raise CapabilityError(
             f"The estimator holds objects of types that are not trusted: {error}"
-            f"{f' (in {where[0]})' if where else ''}. A file could do harm with them when it is loaded. Types "
-            "are trusted if the model that you pass has objects of them before the Run begins: give them in "
+            f"{f' (in {where[0]})' if where else ''}. A file could do harm with them when it is loaded. "
+            "Types are trusted if the model that you pass has objects of them before the Run begins: give them in "
             "its parameters, fit that estimator before, or leave them out. Functions are trusted nowhere but "
             "in parameters."
         ) from error

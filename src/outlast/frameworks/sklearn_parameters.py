@@ -41,7 +41,25 @@ class Parameter(NamedTuple):
         return text(value)
 
     def put(self, value: Any) -> None:
-        setattr(self.owner, self.name, value)
+        """Give it another value; a list, dict or array that the script may hold, too, stays that object."""
+        current = self.value
+        if type(current) is type(value) is list:
+            current[:] = value
+        elif type(current) is type(value) and isinstance(value, (dict, set)):
+            current.clear()
+            current.update(value)
+        elif _is_alike(current, value):
+            current[...] = value
+        else:
+            setattr(self.owner, self.name, value)
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Whether both are arrays, of one shape and type, and the first can be written to."""
+    names = ("dtype", "shape", "flags")
+    if type(one) is not type(other) or any(not hasattr(one, name) for name in names) or not one.shape:
+        return False
+    return bool(one.dtype == other.dtype and one.shape == other.shape and one.flags.writeable)
 
 
 def is_estimator(thing: Any) -> bool:
@@ -60,6 +78,29 @@ def estimators(model: Any) -> dict[str, Any]:
     """
     inner = {name: one for name, one in model.get_params(deep=True).items() if is_estimator(one)}
     return {"": model, **inner}
+
+
+def cloned(model: Any) -> dict[str, str]:
+    """Of the estimators those that are trained in clones alone: their names, and the class that clones them.
+
+    So does all of scikit-learn's that has ``partial_fit`` and an estimator in its parameters.
+
+    Example:
+        >>> from sklearn.linear_model import SGDClassifier
+        >>> from sklearn.multiclass import OneVsRestClassifier
+        >>> cloned(OneVsRestClassifier(SGDClassifier()))
+        {'estimator': 'OneVsRestClassifier'}
+    """
+    found: dict[str, str] = {}
+    owners = estimators(model)
+    for place in sorted(owners.keys() - {""}):
+        outer = place.rpartition("__")[0]
+        owner = owners.get(outer)
+        if outer in found:
+            found[place] = found[outer]
+        elif type(owner).__module__.startswith("sklearn.") and hasattr(owner, "partial_fit"):
+            found[place] = type(owner).__name__
+    return found
 
 
 def plain(model: Any) -> dict[str, Parameter]:
@@ -183,7 +224,7 @@ class _Placing:
         own.update(kept | {name: one for name, one in placed.items() if name not in mine})
 
     def _generator(self, target: Any, thing: Any) -> Any:
-        if hasattr(thing, "bit_generator") or not is_mark(thing):
+        if not is_mark(thing):
             if target is not thing and self._generators:
                 random_state.set_generator(target, random_state.of_generator(thing))
             return target

@@ -103,7 +103,7 @@ def written(data: bytes, hidden: Hidden, views: Mapping[str, Any]) -> Written:
 
 
 def way(node: Mapping[str, Any]) -> str:
-    """How the object of a node is made, and its type; of a ``functools.partial`` that of its function, too."""
+    """How the object of a node is made, and its type; of a ``functools.partial`` its function, too."""
     found = f"{node[_LOADER]} {_name(node)}"
     return f"{found} of {_name(node[_CONTENT]['func'])}" if node[_LOADER] == "PartialNode" else found
 
@@ -324,6 +324,10 @@ def global_generator() -> Any:
 
 def is_mark(generator: Any) -> bool:
     """Whether a generator stands for NumPy's global one."""
+    import numpy as np
+
+    if type(generator) is not np.random.RandomState:
+        return False
     return not generator.get_state(legacy=False)["state"]["key"].any()
 
 

@@ -86,8 +86,8 @@ def refuse_untrusted(data: bytes, trusted: Collection[str]) -> list[str]:
     """
     names = skops().get_untrusted_types(data=data)
     found: dict[str, set[str]] = {}
-    for way in ways(data):
-        found.setdefault(way.split(" ")[1], set()).add(way)
+    for one in ways(data):
+        found.setdefault(one.split(" ")[1], set()).add(one)
     if wrong := [name for name in names if not found.get(name) or found[name] - set(trusted)]:
         raise UntrustedTypes(", ".join(sorted(wrong)))
     return sorted(names)

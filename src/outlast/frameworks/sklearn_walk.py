@@ -160,6 +160,13 @@ def difference(one: Any, other: Any, hidden: Hidden) -> str:
     return _Comparison(hidden).told(Place("", None, None, one), Place("", None, None, other))
 
 
+def is_same_kind(one: Any, other: Any) -> bool:
+    """Whether they are of one class, or of two of one name: a notebook may have made it again."""
+    kinds = type(one), type(other)
+    names = [(kind.__module__, kind.__qualname__) for kind in kinds]
+    return kinds[0] is kinds[1] or names[0] == names[1]
+
+
 class _Comparison:
     def __init__(self, hidden: Hidden) -> None:
         self._hidden = hidden
@@ -169,7 +176,7 @@ class _Comparison:
         one, other, where = here.value, there.value, here.path or type(here.value).__name__
         if one is other or (one is global_generator() and type(one) is type(other) and is_mark(other)):
             return ""
-        if type(one) is not type(other):
+        if not is_same_kind(one, other):
             return f"{where}, of the type {type(one).__name__}, would come back as a {type(other).__name__}"
         if isinstance(one, _VALUES):
             return "" if repr(one) == repr(other) else f"{where} would come back as {other!r}"
@@ -214,8 +221,7 @@ def _told_of_values(one: Any, other: Any, where: str) -> str:
         return f"{where}, {told[0]}, would come back as {told[1]}"
     if isinstance(one, np.ndarray) and one.flags.writeable != other.flags.writeable:
         return f"{where} is read-only, and would not be any more"
-    names = one.dtype.names
-    pairs = [(one[name], other[name]) for name in names] if names else [(one, other)]
+    pairs: list[Any] = [(one[name], other[name]) for name in one.dtype.names or ()] or [(one, other)]
     if one.dtype != object and any(mine.tobytes() != its.tobytes() for mine, its in pairs):
         return f"the numbers of {where} would come back otherwise"
     return ""
