@@ -239,9 +239,7 @@ class EstimatorTraining(Training):
             raise RunChanged("what was trained here was no estimator of scikit-learn's: take another folder.")
         before, now = state["kinds"], self._kinds()
         if before != now:
-            told = [
-                ", ".join(f"{name} {kind}".strip() for name, kind in one.items()) for one in (before, now)
-            ]
+            told = [", ".join(_shown(one, before, now)) for one in (before, now)]
             raise RunChanged(f"the model is another one: {told[0]} in the run, {told[1]} in this code")
         self._refuse_without_effect(state["made"])
         self._thawed(state["weights"])
@@ -250,7 +248,7 @@ class EstimatorTraining(Training):
         found = thaw(weights, self._trusted)
         if not is_same_kind(found, self.model):
             raise DamagedFile(
-                f"a {type(self.model).__name__} was expected, but a {type(found).__name__} was saved"
+                f"a {type(self.model).__name__} was expected, but a {type(found).__name__} is there"
             )
         return found
 
@@ -424,6 +422,13 @@ def training(model: Any, optimizer: Any = None) -> Training:
 def control(model: Any) -> Control:
     """A loop of the user's own."""
     return Control(model)
+
+
+def _shown(kinds: Mapping[str, str], *both: Mapping[str, str]) -> list[str]:
+    """Names of classes, with their modules only where they are needed to tell them apart."""
+    shorts = [[name.rpartition(".")[2] for name in one.values()] for one in both]
+    names = kinds.values() if shorts[0] == shorts[1] else [kind.rpartition(".")[2] for kind in kinds.values()]
+    return [f"{place} {kind}".strip() for place, kind in zip(kinds, names, strict=True)]
 
 
 def _checksum(frozen: Frozen) -> int:

@@ -189,7 +189,7 @@ def _refusal(found: Iterable[Place] = ()) -> Iterator[None]:
         raise CapabilityError(
             f"The estimator holds objects of types that are not trusted: {error}"
             f"{f' (in {where[0]})' if where else ''}. A file could do harm with them when it is loaded. "
-            "Types are trusted if the model that you pass has objects of them before the Run begins: give them in "
-            "its parameters, fit that estimator before, or leave them out. Functions are trusted nowhere but "
+            "Types are trusted if the model that you pass has objects of them before the Run begins: give "
+            "them in its parameters, fit that estimator before, or leave them out. Functions are trusted only "
             "in parameters."
         ) from error

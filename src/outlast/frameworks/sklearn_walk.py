@@ -221,7 +221,9 @@ def _told_of_values(one: Any, other: Any, where: str) -> str:
         return f"{where}, {told[0]}, would come back as {told[1]}"
     if isinstance(one, np.ndarray) and one.flags.writeable != other.flags.writeable:
         return f"{where} is read-only, and would not be any more"
-    pairs: list[Any] = [(one[name], other[name]) for name in one.dtype.names or ()] or [(one, other)]
+    pairs: list[Any] = [(one, other)]
+    if one.dtype.names:
+        pairs = [(one[name], other[name]) for name in one.dtype.names]  # type: ignore[index]
     if one.dtype != object and any(mine.tobytes() != its.tobytes() for mine, its in pairs):
         return f"the numbers of {where} would come back otherwise"
     return ""
