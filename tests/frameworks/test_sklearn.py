@@ -42,10 +42,10 @@ from outlast.exceptions import (
     UnknownArgument,
 )
 from outlast.frameworks.base import find_training
-from outlast.frameworks.sklearn_trust import COMMON, TREES
 from outlast.frameworks.sklearn_frozen import freeze, thaw
 from outlast.frameworks.sklearn_parameters import plain, put_into
 from outlast.frameworks.sklearn_rates import rates
+from outlast.frameworks.sklearn_trust import COMMON, TREES
 
 rng = np.random.default_rng(0)
 X = rng.random((240, 6))

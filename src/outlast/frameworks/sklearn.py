@@ -199,7 +199,8 @@ class EstimatorTraining(Training):
         return self._texts()
 
     def watch(self, *, loaded: bool) -> None:
-        self._loaded = None
+        if loaded:
+            self._loaded = None
 
     def state(self) -> Any:
         return {
@@ -305,7 +306,8 @@ class EstimatorTraining(Training):
         return (
             f"In this epoch the {type(self.model).__name__} that the Run has did not change. If another one "
             "is trained, such as a copy or a clone, that one is not saved, and a resume is not exact: train "
-            "the object that was passed, Run(..., model=model), or pass the other one as a part, too."
+            "the object that was passed, Run(..., model=model), or pass the other one as a part, too. If it is "
+            "this one, its fit has begun anew and learned the same: use partial_fit, or warm_start=True."
         )
 
     def takes_any_shape(self, name: str) -> bool:
@@ -342,10 +344,17 @@ class EstimatorTraining(Training):
     def check_saving(self, weights_only: bool) -> None:
         try:
             loaded(dumped(without_callbacks(self.model)), self._trusted_in_files)
-        except DamagedFile as error:
+        except (DamagedFile, UntrustedTypes) as error:
+            has_lambda = any(
+                "<" in getattr(one.value, "__qualname__", "") for one in plain(self.model).values()
+            )
+            way_out = (
+                " A function in its parameters must have a name in a module: write def instead of lambda."
+                if has_lambda
+                else " Leave out ModelCheckpoint: the run's own resume points need no such file."
+            )
             raise CapabilityError(
-                f"A file of this {type(self.model).__name__} could not be read again: {error}. A function in "
-                "its parameters must have a name in a module: write def instead of lambda."
+                f"A file of this {type(self.model).__name__} could not be read again: {error}.{way_out}"
             ) from error
 
     def saving(self, weights_only: bool) -> EstimatorSave:

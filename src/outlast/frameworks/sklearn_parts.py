@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlast.core.asking import has
-from outlast.exceptions import OutlastWarning, RunChanged
+from outlast.exceptions import ArgumentError, OutlastWarning, RunChanged
 from outlast.frameworks.base import find_training
 
 
@@ -17,7 +17,10 @@ def is_part(thing: Any) -> bool:
     base = sys.modules.get("sklearn.base")
     if base is None or not isinstance(thing, base.BaseEstimator) or has(thing, "state_dict"):
         return False
-    return type(find_training(thing)).__module__ == "outlast.frameworks.sklearn"
+    try:
+        return type(find_training(thing)).__module__ == "outlast.frameworks.sklearn"
+    except ArgumentError:  # it trains in a loop of its own
+        return False
 
 
 def state_of(part: Any) -> dict[str, Any]:
