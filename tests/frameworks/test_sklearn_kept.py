@@ -96,7 +96,7 @@ class Level(enum.IntEnum):
     [
         (collections.deque([1], 3), "of the type deque"),
         (collections.defaultdict(int, {1: 2}), "cannot be loaded again"),
-        ({True: 1}, r"odd_\[True\]"),
+        ({True: 1, False: 2}, r"odd_\[False\]"),
         ({1: 1, "1": 2}, r"odd_\['1'\]"),
         ({(1, 2): 3}, "cannot be stored"),
         (Level.LOW, "would come back as a int"),
@@ -109,9 +109,9 @@ class Level(enum.IntEnum):
 )
 def test_what_would_not_be_the_same_is_refused_by_its_name(value: Any, why: str, tmp_path: Path) -> None:
     model = Holding(lambda one: vars(one).update(odd_=value))
-    run = outlast.Run(tmp_path / "run", model=model)
-    with pytest.raises(CapabilityError, match=f"odd_.*{why}|{why}"):
-        next(run.epochs(1))
+    with pytest.raises(CapabilityError, match=why) as caught:
+        next(outlast.Run(tmp_path / "run", model=model).epochs(1))
+    assert "odd_" in str(caught.value)
 
 
 def test_an_array_that_is_read_only_is_refused() -> None:
@@ -125,7 +125,7 @@ def test_an_array_that_is_read_only_is_refused() -> None:
 def test_what_contains_itself_is_refused_by_its_name() -> None:
     model = sgd()
     model.again_ = model
-    with pytest.raises(CapabilityError, match="again_.*contains itself"):
+    with pytest.raises(CapabilityError, match=r"again_.*contains itself"):
         freeze(model)
 
 
@@ -213,26 +213,29 @@ def test_a_function_is_trusted_in_one_object_only() -> None:
 
 
 def test_trees_are_trusted_in_what_has_trees() -> None:
-    model, forest = sgd(), RandomForestClassifier(2).fit(X, Y)
-    state = find_training(model).state()
+    model, other, forest = sgd(), sgd(), RandomForestClassifier(2).fit(X, Y)
+    state = find_training(other).state()
     model.tree_ = forest.estimators_[0].tree_
     forged = {**state, "weights": freeze(model, trusted=COMMON | TREES).tree()}
     with pytest.raises(CapabilityError, match=r"not trusted: sklearn\.tree"):
-        find_training(sgd()).check_state(forged)
+        find_training(other).check_state(forged)
 
 
 @pytest.mark.parametrize("root", [None, [1], {"a": 1}, MultinomialNB()])
 def test_another_object_than_the_model_is_damage(root: Any) -> None:
-    state = find_training(sgd()).state()
+    model = sgd()
+    state = find_training(model).state()
     with pytest.raises(DamagedFile, match="SGDClassifier was expected"):
-        find_training(sgd()).check_state({**state, "weights": freeze(root).tree()})
+        find_training(model).check_state({**state, "weights": freeze(root).tree()})
 
 
 def test_an_attribute_that_hides_a_method_is_damage() -> None:
-    state = find_training(sgd()).state()
-    state["weights"]["texts"]["predict"] = state["weights"]["texts"]["verbose"].replace("null", "1")
+    model = sgd()
+    state = find_training(model).state()
+    texts = state["weights"]["texts"]
+    texts["predict"] = texts.pop("verbose").replace("null", "1")
     with pytest.raises(DamagedFile, match="predict hides a method"):
-        find_training(sgd()).check_state(state)
+        find_training(model).check_state(state)
 
 
 def test_a_sparse_matrix_that_points_outside_is_damage() -> None:
@@ -240,7 +243,7 @@ def test_a_sparse_matrix_that_points_outside_is_damage() -> None:
     step(model, X, Y)
     model.sparsify()
     model.coef_.indices[:] = 10**6
-    with pytest.raises(DamagedFile, match="index"):
+    with pytest.raises(DamagedFile, match="indices"):
         loaded(skops.io.dumps(model), COMMON)
 
 
@@ -267,12 +270,12 @@ def test_what_trains_clones_has_no_rate_and_no_parameters_that_act(meta: Any, tm
     def made(alpha: float = 0.1) -> Any:
         return meta(SGDClassifier(alpha=alpha, learning_rate="constant", eta0=0.1))
 
-    run = outlast.Run(tmp_path / "rates", [outlast.ReduceLROnPlateau("val_score")], model=made())
+    model, other = made(), made(0.5)
     with pytest.raises(CapabilityError, match="trains clones of the SGDClassifier"):
-        next(run.epochs(1))
-    state = find_training(made()).state()
+        next(outlast.Run(tmp_path / "run", [outlast.ReduceLROnPlateau("val_score")], model=model).epochs(1))
+    state = find_training(model).state()
     with pytest.raises(RunChanged, match=r"estimator__alpha changed from 0\.1 to 0\.5"):
-        find_training(made(0.5)).check_state(state)
+        find_training(other).check_state(state)
 
 
 def test_a_rate_that_no_callback_can_set_is_saved_as_a_parameter() -> None:

@@ -306,8 +306,8 @@ class EstimatorTraining(Training):
         return (
             f"In this epoch the {type(self.model).__name__} that the Run has did not change. If another one "
             "is trained, such as a copy or a clone, that one is not saved, and a resume is not exact: train "
-            "the object that was passed, Run(..., model=model), or pass the other one as a part, too. If it is "
-            "this one, its fit has begun anew and learned the same: use partial_fit, or warm_start=True."
+            "the object that was passed, Run(..., model=model), or pass the other one as a part, too. If it "
+            "is this one, its fit has begun anew and learned the same: use partial_fit, or warm_start=True."
         )
 
     def takes_any_shape(self, name: str) -> bool:

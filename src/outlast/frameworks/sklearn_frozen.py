@@ -76,7 +76,7 @@ def freeze(thing: Any, hidden: Hidden | None = None, trusted: Collection[str] = 
     Raises:
         CapabilityError: something in it cannot be stored, or would not be the same when it is loaded again.
     """
-    data = dumped(thing)
+    data = dumped(thing, hidden or {})
     found = [*places(thing, hidden or {})]
     result = written(data, hidden or {}, views(found))
     frozen = Frozen(result.texts, result.arrays)
@@ -107,7 +107,7 @@ def _lost(thing: Any, frozen: Frozen, hidden: Hidden, trusted: Collection[str]) 
     try:
         return difference(thing, _thawed(frozen.tree(), trusted), hidden)
     except DamagedFile as error:
-        found = culprit(thing, lambda value: loaded(dumped(value), trusted))
+        found = culprit(thing, lambda value: loaded(dumped(value), trusted), hidden)
         where, told = found or (type(thing).__name__, error)
         return f"{where} cannot be loaded again: {told}"
 
@@ -190,6 +190,6 @@ def _refusal(found: Iterable[Place] = ()) -> Iterator[None]:
             f"The estimator holds objects of types that are not trusted: {error}"
             f"{f' (in {where[0]})' if where else ''}. A file could do harm with them when it is loaded. "
             "Types are trusted if the model that you pass has objects of them before the Run begins: give "
-            "them in its parameters, fit that estimator before, or leave them out. Functions are trusted only "
-            "in parameters."
+            "them in its parameters, fit that estimator before, or leave them out. Functions are trusted in "
+            "parameters alone."
         ) from error

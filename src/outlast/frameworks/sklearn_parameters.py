@@ -13,7 +13,13 @@ from outlast.frameworks.sklearn_schema import global_generator, is_mark
 
 _CONTAINERS = (list, tuple, set, frozenset)
 # Attributes that are no parameters, and the script's or its call's all the same.
-OF_SCRIPT = ("_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx")
+OF_SCRIPT = (
+    "_skl_callbacks",
+    "_skl_callbacks_to_teardown",
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
+    "_metadata_request",
+)
 _VERSION = "_sklearn_version"  # which scikit-learn adds to what it gives to be stored
 
 

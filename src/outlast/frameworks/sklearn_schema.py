@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from outlast.exceptions import CapabilityError, MissingExtra
@@ -34,7 +35,7 @@ _NONE = {
 Hidden = Mapping[int, Collection[str]]
 
 
-def dumped(thing: Any) -> bytes:
+def dumped(thing: Any, hidden: Hidden = MappingProxyType({})) -> bytes:
     """What ``skops.io.dumps`` writes.
 
     Raises:
@@ -45,7 +46,7 @@ def dumped(thing: Any) -> bytes:
     except MissingExtra:
         raise
     except Exception as error:  # skops, and what an object says to it, raise many kinds
-        where, told = culprit(thing, skops().dumps) or (type(thing).__name__, error)
+        where, told = culprit(thing, skops().dumps, hidden) or (type(thing).__name__, error)
         why = "it contains itself" if isinstance(told, RecursionError) else f"{type(told).__name__}: {told}"
         raise CapabilityError(
             f"{where} cannot be stored: {why}. Keep what is no number, text, array, list, dict or estimator "
@@ -54,16 +55,18 @@ def dumped(thing: Any) -> bytes:
     return data
 
 
-def culprit(thing: Any, attempt: Callable[[Any], object], path: str = "") -> tuple[str, Exception] | None:
+def culprit(
+    thing: Any, attempt: Callable[[Any], object], hidden: Hidden, path: str = ""
+) -> tuple[str, Exception] | None:
     """The attribute that an attempt fails with when it is made with it alone, and what it says then."""
-    if len(path) > 200:
-        return None
     for name, value in getattr(thing, "__dict__", {}).items():
+        if name in hidden.get(id(thing), ()):
+            continue
         where = f"{path}.{name}" if path else name
         try:
             attempt(value)
         except Exception as error:
-            inner = None if isinstance(error, RecursionError) else culprit(value, attempt, where)
+            inner = None if isinstance(error, RecursionError) else culprit(value, attempt, hidden, where)
             return inner or (f"{where}, of the type {type(value).__name__},", error)
     return None
 
