@@ -302,7 +302,22 @@ def test_another_parameter_of_a_part_is_said_and_another_rate_is_refused(tmp_pat
         trained(3, eta0=5.0)
 
 
-def test_a_rate_that_is_gone_can_be_accepted(tmp_path: Path) -> None:
+def test_another_rate_of_a_perceptron_can_be_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(epochs: int, rate: float) -> Any:
+        model = MLPClassifier((4,), learning_rate_init=rate, random_state=0)
+        run = outlast.Run(tmp_path / "run", model=model, accept_changes=["learning_rate"])
+        for _ in run.epochs(epochs):
+            step(model, X, Y)
+        return model
+
+    trained(1, 0.1)
+    assert trained(2, 0.5)._optimizer.learning_rate_init == 0.5
+    assert "not be exact" not in capsys.readouterr().out
+
+
+def test_a_rate_that_is_gone_can_be_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def trained(epochs: int, **settings: Any) -> None:
         model = SGDClassifier(**settings)
         run = outlast.Run(tmp_path / "run", model=model, accept_changes=["learning_rate"])
@@ -311,6 +326,7 @@ def test_a_rate_that_is_gone_can_be_accepted(tmp_path: Path) -> None:
 
     trained(1, learning_rate="constant", eta0=0.1)
     trained(2, learning_rate="optimal")
+    assert "not be exact" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("package", ["xgboost", "lightgbm"])

@@ -590,8 +590,8 @@ def _refuse_estimator(model: Any, module: str) -> None:
     """Refuse an estimator that trains boosters in its own ``fit``: there are callbacks for that."""
     if module in ("xgboost", "lightgbm") and hasattr(model, "get_params"):
         raise ArgumentError(
-            f"A {type(model).__name__} has a training loop of its own, in its fit: leave out model=, and pass "
-            f"callbacks=outlast.frameworks.{module}.callbacks(run)"
+            f"A {type(model).__name__} has a training loop of its own, in its fit: leave out model=, and "
+            f"pass callbacks=outlast.frameworks.{module}.callbacks(run)"
             f"{' to the constructor' if module == 'xgboost' else ' to fit'}. docs/{module}.md has more."
         )
 

@@ -93,12 +93,16 @@ class _Loaded(NamedTuple):
     Args:
         texts: of the estimator now.
         made: that were saved.
+        made_rates: those that are rates.
         parameters: that were saved.
+        rates: that were saved, if the script has others now: it has another kind of them.
     """
 
     texts: Mapping[str, str]
     made: Mapping[str, str]
+    made_rates: Mapping[str, str]
     parameters: Any
+    rates: Any
 
 
 class Learned(NamedTuple):
@@ -135,6 +139,7 @@ class EstimatorTraining(Training):
         self._loaded: _Loaded | None = None
         self._checksum: int | None = None  # of what was learned, when an epoch before has ended
         self._has_told_idle = False
+        self.has_told_changes = False  # as a part
 
     @cached_property
     def _trusted(self) -> frozenset[str]:
@@ -207,8 +212,7 @@ class EstimatorTraining(Training):
             "kinds": self._kinds(),
             "weights": self._frozen().tree(),
             **self._parameters(),
-            "rates": freeze(self._rate_parameters()).tree(),
-            "made_rates": self._made_rates,
+            "rates": (self._loaded and self._loaded.rates) or freeze(self._rate_parameters()).tree(),
         }
 
     def _parameters(self) -> dict[str, Any]:
@@ -216,8 +220,9 @@ class EstimatorTraining(Training):
         if (
             self._loaded is not None and self._loaded.texts == self._texts()
         ):  # the user's are none of the run's
-            return {"made": self._loaded.made, "parameters": self._loaded.parameters}
-        return {"made": self._made, "parameters": self._changed().tree()}
+            return {name: getattr(self._loaded, name) for name in ("made", "made_rates", "parameters")}
+        changed = self._changed().tree()
+        return {"made": self._made, "made_rates": self._made_rates, "parameters": changed}
 
     def _changed(self) -> Frozen:
         """The parameters that are not as the script has made them."""
@@ -277,7 +282,14 @@ class EstimatorTraining(Training):
         for name, value in thaw(state["rates"]).items():
             if name in parameters:
                 parameters[name].put(value)
-        self._loaded = _Loaded(self._texts(), state["made"], state["parameters"])
+        others = state["made_rates"].keys() != self._made_rates.keys()
+        self._loaded = _Loaded(
+            self._texts(),
+            state["made"],
+            state["made_rates"],
+            state["parameters"],
+            state["rates"] if others else None,
+        )
 
     def changed_since(self, state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         """Parameters that the script makes otherwise than when the run began, and rates, in sentences."""

@@ -43,7 +43,8 @@ def load(part: Any, state: Mapping[str, Any]) -> None:
             f"{', '.join(rates)}, and the run goes on with the rate that it had: set it back, and set "
             "another one after run.epochs(...) has begun"
         )
-    if parameters:
+    if parameters and not training.has_told_changes:
+        training.has_told_changes = True
         told = f"Of a part, the {type(part).__name__}, {', '.join(parameters)}: the new value counts."
         warnings.warn(told, OutlastWarning, stacklevel=2)
     training.load_state(state)
