@@ -87,6 +87,18 @@ def test_the_try_at_the_start_leaves_the_objects_of_the_model_alone(tmp_path: Pa
     assert model.flat_ is flat
 
 
+def test_an_attribute_that_is_a_parameter_too_is_refused() -> None:
+    class Aliasing(SGDClassifier):
+        def __init__(self, start: Any = None) -> None:
+            super().__init__()
+            self.start = start
+            self.now_ = start
+
+    model = Aliasing(np.zeros(3))
+    with pytest.raises(CapabilityError, match="now_ is the same object as the parameter start"):
+        find_training(model).state()
+
+
 class Level(enum.IntEnum):
     LOW = 1
 

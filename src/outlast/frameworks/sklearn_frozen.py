@@ -84,7 +84,11 @@ def freeze(thing: Any, hidden: Hidden | None = None, trusted: Collection[str] = 
     if known not in _confirmed:
         made = [place for place in found if id(place.value) in result.by_attributes]
         with _refusal(found):
-            told = _unfaithful(made) or _lost(thing, frozen, hidden or {}, trusted)
+            told = (
+                _unfaithful(made)
+                or _aliased(found, hidden or {})
+                or _lost(thing, frozen, hidden or {}, trusted)
+            )
         if told:
             raise CapabilityError(f"{told}. {_WAY_OUT}")
         _confirmed.add(known)
@@ -99,6 +103,24 @@ def _unfaithful(made: Iterable[Place]) -> str:
             return (
                 f"{place.path}, of the type {kind.__name__}, cannot be stored: it is more than its attributes"
             )
+    return ""
+
+
+def _aliased(found: Iterable[Place], hidden: Hidden) -> str:
+    """Names an attribute that is a parameter, too: parameters come from the script, so there would be two."""
+    import numpy as np
+
+    kinds = (list, dict, set, np.ndarray)
+    owners = [place.value for place in found if id(place.value) in hidden]
+    parameters = {
+        id(vars(owner)[name]): name
+        for owner in owners
+        for name in hidden[id(owner)]
+        if isinstance(vars(owner)[name], kinds)
+    }
+    for place in found:
+        if id(place.value) in parameters and not type(place.owner).__module__.startswith("sklearn."):
+            return f"{place.path} is the same object as the parameter {parameters[id(place.value)]}: copy it"
     return ""
 
 
