@@ -166,6 +166,20 @@ def test_a_list_that_the_script_holds_too_is_filled(tmp_path: Path) -> None:
     assert seen == [2.0, 3.0] and model.power_t is seen
 
 
+def test_a_sparse_matrix_that_knows_that_it_is_sorted_is_the_same() -> None:
+    model = sgd()
+    step(model, X, Y)
+    model.sparsify()
+    assert model.coef_.has_canonical_format  # which it remembers
+    freeze(model)
+
+
+def test_an_attribute_is_called_by_its_name() -> None:
+    model = sgd()
+    assert find_training(model).label("state/training/weights/arrays/coef_") == "the attribute coef_"
+    assert find_training(model).label("state/extra/a") == "state/extra/a"
+
+
 # A forged file.
 
 

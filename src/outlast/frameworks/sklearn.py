@@ -322,6 +322,11 @@ class EstimatorTraining(Training):
             "is this one, its fit has begun anew and learned the same: use partial_fit, or warm_start=True."
         )
 
+    def label(self, place: str) -> str:
+        """An attribute by its name."""
+        _, here, name = place.partition("state/training/weights/")
+        return f"the attribute {name.partition('/')[2]}" if here and name.partition("/")[2] else place
+
     def takes_any_shape(self, name: str) -> bool:
         return True
 

@@ -1,6 +1,6 @@
 """Frozen: an estimator as texts and arrays, which are equal where the estimators are. Nothing is pickled.
 
-Only types that skops trusts, of the list below, or of the model that the script has made are loaded.
+What is loaded again is compared with what was there before a shape of it is saved for the first time.
 """
 
 from __future__ import annotations

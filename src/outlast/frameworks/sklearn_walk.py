@@ -18,6 +18,7 @@ from outlast.frameworks.sklearn_schema import Hidden, global_generator, is_mark
 _VALUES = (type(None), bool, int, float, complex, str, bytes)  # nobody asks which object they are
 _FUNCTIONS = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
 _VERSION = "_sklearn_version"  # which scikit-learn adds to what it gives to be stored
+_FOUND_AGAIN = ("_has_canonical_format", "_has_sorted_indices")  # by sparse matrices, when they are asked
 
 
 class Place(NamedTuple):
@@ -143,7 +144,7 @@ def _attributes(one: Any, state: Mapping[str, Any], path: str, hidden: Collectio
     return [
         Place(f"{at}{name}", one, name, state[name])
         for name in sorted(state)
-        if name not in hidden and name != _VERSION
+        if name not in hidden and name != _VERSION and name not in _FOUND_AGAIN
     ]
 
 
