@@ -80,6 +80,13 @@ def test_arrays_that_share_memory_do_so_after_a_resume() -> None:
     assert other.sum_ == model.sum_ != 0
 
 
+def test_an_array_with_gaps_in_its_memory_has_them_afterwards() -> None:
+    model, other = sgd(), sgd()
+    model.some_ = np.arange(24.0).reshape(4, 6)[::2, ::3]
+    find_training(other).load_state(find_training(model).state())
+    assert other.some_.strides == model.some_.strides and (other.some_ == model.some_).all()
+
+
 def test_the_try_at_the_start_leaves_the_objects_of_the_model_alone(tmp_path: Path) -> None:
     model = Holding(lambda one: vars(one).update(flat_=np.zeros(3)))
     flat = model.flat_

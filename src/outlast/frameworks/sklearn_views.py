@@ -12,7 +12,7 @@ Views = Mapping[str, Any]
 
 
 def views(found: Collection[Place]) -> dict[str, list[Any]]:
-    """For each array that shares memory with another one: which memory, where in it, and its steps.
+    """For each array that shares memory, or has gaps in it: which memory, where in it, and its steps.
 
     Raises:
         CapabilityError: it cannot be had again.
@@ -25,7 +25,8 @@ def views(found: Collection[Place]) -> dict[str, list[Any]]:
             groups[-1][2].append(key)
         else:
             groups.append([begin, end, [key]])
-    shared = [one for one in groups if len(one[2]) > 1]
+    stuck = {id(place.value) for place in found if not place.can_be_put}
+    shared = [one for one in groups if len(one[2]) > 1 or _has_gaps(arrays[one[2][0]], stuck)]
     told = {key: (number, *group[:2]) for number, group in enumerate(shared) for key in group[2]}
     return {
         place.path: _view(place, *told[id(place.value)])
@@ -44,6 +45,14 @@ def _view(place: Place, number: int, begin: int, end: int) -> list[Any]:
             f"{type(array).__name__} of {array.dtype} in a {type(place.owner).__name__}: keep a copy."
         )
     return [number, end - begin, _address(array) - begin, list(array.strides)]
+
+
+def _has_gaps(array: Any, stuck: Collection[int]) -> bool:
+    """Whether it is neither of rows nor of columns that follow each other, and can be had so again."""
+    import numpy as np
+
+    is_plain = type(array) is np.ndarray and not array.dtype.hasobject and id(array) not in stuck
+    return is_plain and not array.flags.c_contiguous and not array.flags.f_contiguous
 
 
 def _address(array: Any) -> int:
