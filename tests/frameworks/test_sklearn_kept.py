@@ -28,7 +28,6 @@ import outlast
 from outlast.exceptions import ArgumentError, CapabilityError, DamagedFile, OutlastWarning, RunChanged
 from outlast.frameworks.base import find_training
 from outlast.frameworks.sklearn_frozen import freeze, loaded
-from outlast.frameworks.sklearn_parameters import plain
 from outlast.frameworks.sklearn_trust import COMMON, TREES, ways
 
 rng = np.random.default_rng(0)
@@ -163,14 +162,26 @@ def test_a_set_of_texts_is_the_same_in_each_process() -> None:
     assert text.index("a") < text.index('\\"b') < text.index('\\"c')
 
 
-def test_a_list_that_the_script_holds_too_is_filled(tmp_path: Path) -> None:
-    model, seen = sgd(), [1.0]
-    other = sgd(class_weight={0: 1.0, 1: 1.0})
-    plain(other)["class_weight"].put({0: 2.0, 1: 1.0})
-    assert other.class_weight == {0: 2.0, 1: 1.0}
-    model.power_t = seen
-    plain(model)["power_t"].put([2.0, 3.0])
-    assert seen == [2.0, 3.0] and model.power_t is seen
+class Noting(SGDClassifier):
+    """Notes what it has seen in a list of the script's."""
+
+    def __init__(self, seen: Any = None) -> None:
+        super().__init__(random_state=0)
+        self.seen = seen
+
+
+@pytest.mark.parametrize("makes_anew", [False, True])
+def test_a_list_of_the_scripts_is_filled_unless_training_made_another_one(makes_anew: bool) -> None:
+    seen: list[list[int]] = [[], []]
+    model, other = (Noting(one) for one in seen)
+    find_training(other)
+    training = find_training(model)
+    if makes_anew:
+        model.seen = []
+    model.seen.append(7)
+    find_training(other).load_state(training.state())
+    assert other.seen == [7]
+    assert (other.seen is seen[1]) is not makes_anew
 
 
 def test_a_sparse_matrix_that_knows_that_it_is_sorted_is_the_same() -> None:

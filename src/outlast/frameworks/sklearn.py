@@ -95,6 +95,7 @@ class _Loaded(NamedTuple):
         made: that were saved.
         made_rates: those that are rates.
         parameters: that were saved.
+        filled: those that were the script's objects still.
         rates: that were saved, if the script has others now: it has another kind of them.
     """
 
@@ -102,6 +103,7 @@ class _Loaded(NamedTuple):
     made: Mapping[str, str]
     made_rates: Mapping[str, str]
     parameters: Any
+    filled: Any
     rates: Any
 
 
@@ -134,7 +136,11 @@ class EstimatorTraining(Training):
         super().__init__(model)
         self._made = self._texts()  # the parameters as the script has made them
         self._made_rates = {name: text(rate) for name, rate in self._rate_parameters().items()}
-        self._made_values = copy.deepcopy({name: plain(model)[name].value for name in self._made})
+        self._made_objects = {name: plain(model)[name].value for name in self._made}
+        self._made_values = {
+            name: copy.copy(one) if isinstance(one, (list, dict, set)) or hasattr(one, "dtype") else one
+            for name, one in self._made_objects.items()
+        }
         self._left_with: dict[str, str] | None = None  # as a run has left them, if that is known
         self._loaded: _Loaded | None = None
         self._checksum: int | None = None  # of what was learned, when an epoch before has ended
@@ -220,9 +226,19 @@ class EstimatorTraining(Training):
         if (
             self._loaded is not None and self._loaded.texts == self._texts()
         ):  # the user's are none of the run's
-            return {name: getattr(self._loaded, name) for name in ("made", "made_rates", "parameters")}
+            return {name: getattr(self._loaded, name) for name in _Loaded._fields[1:5]}
         changed = self._changed().tree()
-        return {"made": self._made, "made_rates": self._made_rates, "parameters": changed}
+        filled = {name: True for name, one in plain(self.model).items() if self._is_scripts(name, one.value)}
+        return {
+            "made": self._made,
+            "made_rates": self._made_rates,
+            "parameters": changed,
+            "filled": {name: True for name in changed["texts"] if name in filled},
+        }
+
+    def _is_scripts(self, name: str, value: Any) -> bool:
+        """Whether the value of a parameter is the object that the script has made it with."""
+        return value is self._made_objects.get(name)
 
     def _changed(self) -> Frozen:
         """The parameters that are not as the script has made them."""
@@ -241,7 +257,7 @@ class EstimatorTraining(Training):
         return freeze(model, hidden(model), self._trusted)
 
     def check_state(self, state: Any) -> None:
-        if not {"kinds", "weights", "made", "parameters", "rates", "made_rates"} <= set(state):
+        if not {"kinds", "weights", "made", "parameters", "rates", "made_rates", "filled"} <= set(state):
             raise RunChanged("what was trained here was no estimator of scikit-learn's: take another folder.")
         before, now = state["kinds"], self._kinds()
         if before != now:
@@ -249,6 +265,8 @@ class EstimatorTraining(Training):
             raise RunChanged(f"the model is another one: {told[0]} in the run, {told[1]} in this code")
         self._refuse_without_effect(state["made"])
         self._thawed(state["weights"])
+        thaw(state["parameters"])
+        thaw(state["rates"])
 
     def _thawed(self, weights: Any) -> Any:
         found = thaw(weights, self._trusted)
@@ -278,7 +296,7 @@ class EstimatorTraining(Training):
         parameters = plain(self.model)
         for name, value in thaw(state["parameters"]).items():
             if name in parameters and name not in theirs:
-                parameters[name].put(value)
+                parameters[name].put(value, fill=name in state["filled"])
         for name, value in thaw(state["rates"]).items():
             if name in parameters:
                 parameters[name].put(value)
@@ -288,6 +306,7 @@ class EstimatorTraining(Training):
             state["made"],
             state["made_rates"],
             state["parameters"],
+            state["filled"],
             state["rates"] if others else None,
         )
 
@@ -340,7 +359,7 @@ class EstimatorTraining(Training):
         then = {**self._made_values, **thaw(snapshot.weights.parameters.tree())}
         parameters, texts = plain(self.model), self._texts()
         for name in (name for name in texts if name in then):
-            parameters[name].put(then[name])
+            parameters[name].put(then[name], fill=self._is_scripts(name, parameters[name].value))
         for name, rate in now.items():
             self.set_learning_rate(name, rate)
 

@@ -46,12 +46,19 @@ class Parameter(NamedTuple):
             return f"{value.dtype}{value.shape} ({zlib.crc32(value.tobytes()):08x})"
         return text(value)
 
-    def put(self, value: Any) -> None:
-        """Give it another value; a list, dict or array that the script may hold, too, stays that object."""
+    def put(self, value: Any, *, fill: bool = False) -> None:
+        """Give it another value.
+
+        Args:
+            value: what it has then.
+            fill: whether a list, dict, set or array stays the object that it is, and is filled.
+        """
         current = self.value
-        if type(current) is type(value) is list:
+        if not fill or current is value or type(current) is not type(value):
+            setattr(self.owner, self.name, value)
+        elif isinstance(value, list):
             current[:] = value
-        elif type(current) is type(value) and isinstance(value, (dict, set)):
+        elif isinstance(value, (dict, set)):
             current.clear()
             current.update(value)
         elif _is_alike(current, value):
