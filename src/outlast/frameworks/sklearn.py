@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from outlast.core.monitor import Direction
 from outlast.exceptions import ArgumentError, CapabilityError, DamagedFile, MissingExtra, RunChanged
-from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
 from outlast.frameworks.description import text
+from outlast.frameworks.sklearn_files import EstimatorSave, read
 from outlast.frameworks.sklearn_fit import InFit
 from outlast.frameworks.sklearn_frozen import Frozen, freeze, loaded, thaw
 from outlast.frameworks.sklearn_parameters import (
@@ -30,7 +29,6 @@ from outlast.frameworks.sklearn_rates import holders, rates, reasons
 from outlast.frameworks.sklearn_schema import dumped, written
 from outlast.frameworks.sklearn_trust import COMMON, TREES, UntrustedTypes, functions, trusted_for, ways
 from outlast.frameworks.sklearn_walk import is_same_kind
-from outlast.storage.disk.files import Content
 
 try:
     import sklearn.metrics
@@ -397,26 +395,7 @@ class EstimatorTraining(Training):
         return EstimatorSave(self.model)
 
     def load_file(self, path: str) -> Any:
-        return _read(path, self._trusted_in_files)
-
-
-@dataclass(frozen=True)
-class EstimatorSave:
-    """Writes an estimator; read it with ``skops.io.load(path, trusted=...)``.
-
-    Args:
-        model: the estimator.
-    """
-
-    model: Any
-
-    def capture(self) -> Callable[[str], object]:
-        """Take the estimator now, write it later."""
-        return Content(dumped(without_callbacks(self.model)))
-
-    def write(self, path: str) -> None:
-        """Write it while training waits."""
-        self.capture()(path)
+        return read(path, self._trusted_in_files)
 
 
 class FitTraining(EstimatorTraining):
@@ -490,19 +469,4 @@ def load(path: str) -> Any:
         CapabilityError: it has types that are not trusted.
         DamagedFile: it is not what a run saved.
     """
-    return _read(path, COMMON | TREES)
-
-
-def _read(path: str, trusted: Collection[str]) -> Any:
-    archives.check(path)
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return loaded(data, trusted)
-    except DamagedFile as error:
-        raise DamagedFile(f"{path} is damaged: {error}", path=path) from error
-    except UntrustedTypes as error:
-        raise CapabilityError(
-            f"{path} holds objects of types that are not trusted: {error}. If you trust them, "
-            "skops.io.load(path, trusted=[...]) loads the file."
-        ) from error
+    return read(path, COMMON | TREES)
