@@ -157,6 +157,8 @@ def test_a_set_of_texts_is_the_same_in_each_process() -> None:
     model = sgd()
     model.seen_ = {"b", "a", "c"}
     assert freeze(model).texts["seen_"] == freeze(copy.deepcopy(model)).texts["seen_"]
+    model.seen_ = {f"w{number}" for number in range(50)}  # and comes back in another order
+    freeze(model)
     model.seen_ = {"c", "a", "b", "d"} - {"d"}
     text = freeze(model).texts["seen_"]
     assert text.index("a") < text.index('\\"b') < text.index('\\"c')

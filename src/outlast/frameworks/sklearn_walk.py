@@ -89,7 +89,7 @@ def inner(one: Any, path: str = "", hidden: Collection[str] = ()) -> list[Place]
         return [Place(f"{path}[{index}]", one, index, value) for index, value in enumerate(one)]
     if type(one) is dict:
         return [Place(f"{path}[{key!r}]", one, key, value) for key, value in one.items()]
-    if isinstance(one, _numbers()):
+    if isinstance(one, (*_numbers(), set, frozenset)):  # a set has no places; its items are compared at once
         return []
     if isinstance(one, np.ma.MaskedArray):
         names = ("data", "mask", "fill_value", "hardmask")
