@@ -42,10 +42,10 @@ from outlast.exceptions import (
     UnknownArgument,
 )
 from outlast.frameworks.base import find_training
-from outlast.frameworks.sklearn import TRUSTED
 from outlast.frameworks.sklearn_frozen import freeze, thaw
 from outlast.frameworks.sklearn_parameters import plain, put_into
 from outlast.frameworks.sklearn_rates import rates
+from outlast.frameworks.sklearn_trust import COMMON, TREES
 
 rng = np.random.default_rng(0)
 X = rng.random((240, 6))
@@ -159,7 +159,7 @@ def score(model: Any) -> float:
 
 def frozen(model: Any) -> Any:
     """All of an estimator, to be compared."""
-    found = freeze(model)
+    found = freeze(model, trusted=COMMON | TREES)
     arrays = {name: (str(one.dtype), one.shape, one.tobytes()) for name, one in found.arrays.items()}
     return dict(found.texts), arrays
 
@@ -636,9 +636,9 @@ def test_a_file_that_could_not_be_read_again_is_refused_before_the_start(tmp_pat
 
 
 def test_the_list_of_trusted_types_is_fixed() -> None:
-    assert {name.rpartition(".")[2] for name in TRUSTED} == {
+    assert {name.rpartition(".")[2] for name in COMMON | TREES} == {
         *("AdamOptimizer", "SGDOptimizer", "Tree", "TreePredictor"),
-        *("Bunch", "_RemainderColsList", "check_array", "partial"),
+        *("Bunch", "_RemainderColsList", "check_array", "dtype"),
         *("csc_array", "csc_matrix", "csr_array", "csr_matrix"),
     }
 
@@ -672,8 +672,8 @@ def test_an_estimator_is_the_same_after_it_was_stored_and_put_into_another(kind:
             step(model, x, Y)
         else:
             grow(model, x, Y)
-    first = freeze(model)
-    put_into(other, thaw(first.tree()), generators=True)
+    first = freeze(model, trusted=COMMON | TREES)
+    put_into(other, thaw(first.tree(), COMMON | TREES), generators=True)
     for name, one in plain(model).items():
         plain(other)[name].put(one.value)
     assert frozen(other) == frozen(model)
@@ -803,7 +803,7 @@ def test_a_missing_package_is_named_with_the_pip_line(monkeypatch: pytest.Monkey
 def test_the_gaps_between_the_fields_of_trees_are_not_stored() -> None:
     """They hold whatever was in memory: two dumps would differ, and tell of it."""
     model = RandomForestClassifier(3, random_state=0).fit(X, Y)
-    raw = freeze(model).arrays["estimators_.0.tree_.nodes"].tobytes()
+    raw = freeze(model, trusted=COMMON | TREES).arrays["estimators_.0.tree_.nodes"].tobytes()
     nodes = np.load(io.BytesIO(raw))
     records = raw[-nodes.nbytes :]
     gaps = np.frombuffer(records, "uint8").reshape(len(nodes), nodes.itemsize)[:, 57:]

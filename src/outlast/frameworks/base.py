@@ -574,6 +574,7 @@ def _module_for(model: Any, optimizer: Any) -> Any:
     packages = {cls.__module__.partition(".")[0] for one in things for cls in type(one).__mro__}
     for package, module in _FRAMEWORKS.items():
         if package in packages:
+            _refuse_estimator(model, module)
             return _module(module)
     if all(hasattr(model, name) for name in ("get_weights", "set_weights", "stop_training")):
         return _module("keras")
@@ -583,6 +584,16 @@ def _module_for(model: Any, optimizer: Any) -> Any:
         "pytree that the loop trains. Pass adapter= to say how it is saved and stopped, or model=None if "
         "the callbacks need only stop."
     )
+
+
+def _refuse_estimator(model: Any, module: str) -> None:
+    """Refuse an estimator that trains boosters in its own ``fit``: there are callbacks for that."""
+    if module in ("xgboost", "lightgbm") and hasattr(model, "get_params"):
+        raise ArgumentError(
+            f"A {type(model).__name__} has a training loop of its own, in its fit: leave out model=, and "
+            f"pass callbacks=outlast.frameworks.{module}.callbacks(run)"
+            f"{' to the constructor' if module == 'xgboost' else ' to fit'}. docs/{module}.md has more."
+        )
 
 
 def refuse_class(name: str, thing: Any) -> None:

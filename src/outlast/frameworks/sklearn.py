@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from outlast.core.monitor import Direction
 from outlast.exceptions import ArgumentError, CapabilityError, DamagedFile, MissingExtra, RunChanged
-from outlast.frameworks import archives
 from outlast.frameworks.base import Capability, Control, Snapshot, Training
+from outlast.frameworks.description import text
+from outlast.frameworks.sklearn_files import EstimatorSave, read
 from outlast.frameworks.sklearn_fit import InFit
-from outlast.frameworks.sklearn_frozen import (
-    TRUSTED,
-    Frozen,
-    UntrustedTypes,
-    freeze,
-    loaded,
-    thaw,
-    untrusted_in,
-)
+from outlast.frameworks.sklearn_frozen import Frozen, freeze, loaded, thaw
 from outlast.frameworks.sklearn_parameters import (
     OF_SCRIPT,
+    cloned,
     estimators,
     hidden,
     is_estimator,
@@ -31,9 +25,10 @@ from outlast.frameworks.sklearn_parameters import (
     put_into,
     without_callbacks,
 )
-from outlast.frameworks.sklearn_rates import NAMES, rates, why_not
-from outlast.frameworks.sklearn_schema import dumped
-from outlast.storage.disk.files import Content
+from outlast.frameworks.sklearn_rates import holders, rates, reasons
+from outlast.frameworks.sklearn_schema import dumped, written
+from outlast.frameworks.sklearn_trust import COMMON, TREES, UntrustedTypes, functions, trusted_for, ways
+from outlast.frameworks.sklearn_walk import is_same_kind
 
 try:
     import sklearn.metrics
@@ -96,12 +91,18 @@ class _Loaded(NamedTuple):
     Args:
         texts: of the estimator now.
         made: that were saved.
+        made_rates: those that are rates.
         parameters: that were saved.
+        filled: those that were the script's objects still.
+        rates: that were saved, if the script has others now: it has another kind of them.
     """
 
     texts: Mapping[str, str]
     made: Mapping[str, str]
+    made_rates: Mapping[str, str]
     parameters: Any
+    filled: Any
+    rates: Any
 
 
 class Learned(NamedTuple):
@@ -132,16 +133,30 @@ class EstimatorTraining(Training):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._made = self._texts()  # the parameters as the script has made them
-        self._made_values = {name: one.value for name, one in plain(model).items()}
+        self._made_rates = {name: text(rate) for name, rate in self._rate_parameters().items()}
+        self._made_objects = {name: plain(model)[name].value for name in self._made}
+        self._made_values = {
+            name: copy.copy(one) if isinstance(one, (list, dict, set)) or hasattr(one, "dtype") else one
+            for name, one in self._made_objects.items()
+        }
         self._left_with: dict[str, str] | None = None  # as a run has left them, if that is known
         self._loaded: _Loaded | None = None
         self._checksum: int | None = None  # of what was learned, when an epoch before has ended
         self._has_told_idle = False
+        self.has_told_changes = False  # as a part
 
     @cached_property
     def _trusted(self) -> frozenset[str]:
         """Asked for by a run before it trains: a file gets no further types by having been trained."""
-        return TRUSTED | untrusted_in(without_callbacks(self.model))
+        model = without_callbacks(self.model)
+        made = written(dumped(model), hidden(model), {}).ways
+        return trusted_for(estimators(self.model).values(), made)
+
+    @cached_property
+    def _trusted_in_files(self) -> frozenset[str]:
+        """They have the parameters, too, which may be functions."""
+        made = ways(dumped(without_callbacks(self.model)))
+        return trusted_for(estimators(self.model).values(), made) | functions(made)
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
@@ -152,11 +167,10 @@ class EstimatorTraining(Training):
     def require(self, capability: Capability, who: str) -> None:
         if capability != "learning_rate" or rates(self.model):
             return super().require(capability, who)
-        found = [why_not(one) for one in estimators(self.model).values()]
-        said = sorted(filter(None, found), key=lambda one: "has no learning rate." in one)
         raise CapabilityError(
-            f"{who} sets the learning rate, which cannot be done here: {said[0]} It can be set in "
-            "SGDClassifier, SGDRegressor, Perceptron, MLPClassifier and MLPRegressor."
+            f"{who} sets the learning rate, which cannot be done here: {reasons(self.model)[0]} It can be "
+            "set in SGDClassifier, SGDRegressor, Perceptron, MLPClassifier, MLPRegressor, BernoulliRBM and "
+            " HistGradientBoosting."
         )
 
     def direction(self, metric: str) -> Direction | None:
@@ -178,24 +192,31 @@ class EstimatorTraining(Training):
 
     def _texts(self) -> dict[str, str]:
         """The parameters but for rates, as texts."""
+        held = holders(self.model)
         return {
-            name: one.text
-            for name, one in plain(self.model).items()
-            if name.rpartition("__")[2] not in NAMES or isinstance(one.value, str)
+            name: one.text for name, one in plain(self.model).items() if (id(one.owner), one.name) not in held
+        }
+
+    def _rate_parameters(self) -> dict[str, Any]:
+        """The parameters that are rates; what is in force may be in an optimizer beside them."""
+        held = holders(self.model)
+        return {
+            name: one.value for name, one in plain(self.model).items() if (id(one.owner), one.name) in held
         }
 
     def description(self) -> dict[str, str]:
         return self._texts()
 
     def watch(self, *, loaded: bool) -> None:
-        self._loaded = None
+        if loaded:
+            self._loaded = None
 
     def state(self) -> Any:
         return {
             "kinds": self._kinds(),
             "weights": self._frozen().tree(),
             **self._parameters(),
-            "rates": self.learning_rates(),
+            "rates": (self._loaded and self._loaded.rates) or freeze(self._rate_parameters()).tree(),
         }
 
     def _parameters(self) -> dict[str, Any]:
@@ -203,8 +224,19 @@ class EstimatorTraining(Training):
         if (
             self._loaded is not None and self._loaded.texts == self._texts()
         ):  # the user's are none of the run's
-            return {"made": self._loaded.made, "parameters": self._loaded.parameters}
-        return {"made": self._made, "parameters": self._changed().tree()}
+            return {name: getattr(self._loaded, name) for name in _Loaded._fields[1:5]}
+        changed = self._changed().tree()
+        filled = {name: True for name, one in plain(self.model).items() if self._is_scripts(name, one.value)}
+        return {
+            "made": self._made,
+            "made_rates": self._made_rates,
+            "parameters": changed,
+            "filled": {name: True for name in changed["texts"] if name in filled},
+        }
+
+    def _is_scripts(self, name: str, value: Any) -> bool:
+        """Whether the value of a parameter is the object that the script has made it with."""
+        return value is self._made_objects.get(name)
 
     def _changed(self) -> Frozen:
         """The parameters that are not as the script has made them."""
@@ -215,43 +247,75 @@ class EstimatorTraining(Training):
         return {"weights": self._frozen().tree()}
 
     def _kinds(self) -> dict[str, str]:
-        return {name: type(one).__name__ for name, one in estimators(self.model).items()}
+        found = {name: type(one) for name, one in estimators(self.model).items()}
+        return {name: f"{kind.__module__}.{kind.__qualname__}" for name, kind in found.items()}
 
     def _frozen(self) -> Frozen:
-        return freeze(self.model, hidden(self.model), self._trusted)
+        model = without_callbacks(self.model)
+        return freeze(model, hidden(model), self._trusted)
 
     def check_state(self, state: Any) -> None:
-        if not {"kinds", "weights", "made", "parameters", "rates"} <= set(state):
+        if not {"kinds", "weights", "made", "parameters", "rates", "made_rates", "filled"} <= set(state):
             raise RunChanged("what was trained here was no estimator of scikit-learn's: take another folder.")
         before, now = state["kinds"], self._kinds()
         if before != now:
-            told = [
-                ", ".join(f"{name} {kind}".strip() for name, kind in one.items()) for one in (before, now)
-            ]
+            told = [", ".join(_shown(one, before, now)) for one in (before, now)]
             raise RunChanged(f"the model is another one: {told[0]} in the run, {told[1]} in this code")
         self._refuse_without_effect(state["made"])
-        thaw(state["weights"], self._trusted)
+        self._thawed(state["weights"])
+        thaw(state["parameters"])
+        thaw(state["rates"])
+
+    def _thawed(self, weights: Any) -> Any:
+        found = thaw(weights, self._trusted)
+        if not is_same_kind(found, self.model):
+            raise DamagedFile(
+                f"a {type(self.model).__name__} was expected, but a {type(found).__name__} is there"
+            )
+        return found
 
     def _refuse_without_effect(self, made: Mapping[str, str]) -> None:
+        clones = cloned(self.model)
         told = [
             f"{name} changed from {made[name]} to {self._made[name]}"
             for name, one in plain(self.model).items()
             if made.get(name) != self._made.get(name) and name in made and name in self._made
-            if one.name in _FIXED or (one.name in _FIXED_OF_PERCEPTRONS and hasattr(one.owner, _LAYERS))
+            if name.rpartition("__")[0] in clones
+            or one.name in _FIXED
+            or (one.name in _FIXED_OF_PERCEPTRONS and hasattr(one.owner, _LAYERS))
         ]
         if told:
             raise RunChanged(f"{', '.join(told)}, which has no effect on an estimator that was trained")
 
     def load_state(self, state: Any) -> None:
-        put_into(self.model, thaw(state["weights"], self._trusted), generators=True)
+        if not self._frozen().is_as(state["weights"]):  # or a copy would be trained without need
+            put_into(self.model, self._thawed(state["weights"]), generators=True)
         theirs = self._set_by_user(state["made"])
         parameters = plain(self.model)
         for name, value in thaw(state["parameters"]).items():
             if name in parameters and name not in theirs:
+                parameters[name].put(value, fill=name in state["filled"])
+        for name, value in thaw(state["rates"]).items():
+            if name in parameters:
                 parameters[name].put(value)
-        for name, rate in state["rates"].items():
-            self.set_learning_rate(name, rate)
-        self._loaded = _Loaded(self._texts(), state["made"], state["parameters"])
+        others = state["made_rates"].keys() != self._made_rates.keys()
+        self._loaded = _Loaded(
+            self._texts(),
+            state["made"],
+            state["made_rates"],
+            state["parameters"],
+            state["filled"],
+            state["rates"] if others else None,
+        )
+
+    def changed_since(self, state: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Parameters that the script makes otherwise than when the run began, and rates, in sentences."""
+
+        def changes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+            both = [name for name in then if name in now and now[name] != then[name]]
+            return [f"{name} changed from {then[name]} to {now[name]}" for name in both]
+
+        return changes(state["made"], self._made), changes(state["made_rates"], self._made_rates)
 
     def _set_by_user(self, made: Mapping[str, str]) -> set[str]:
         """The parameters that the script makes otherwise now, or that were set since a run has ended."""
@@ -271,8 +335,14 @@ class EstimatorTraining(Training):
         return (
             f"In this epoch the {type(self.model).__name__} that the Run has did not change. If another one "
             "is trained, such as a copy or a clone, that one is not saved, and a resume is not exact: train "
-            "the object that was passed, Run(..., model=model), or pass the other one as a part, too."
+            "the object that was passed, Run(..., model=model), or pass the other one as a part, too. If it "
+            "is this one, its fit has begun anew and learned the same: use partial_fit, or warm_start=True."
         )
+
+    def label(self, place: str) -> str:
+        """An attribute by its name."""
+        _, here, name = place.partition("state/training/weights/")
+        return f"the attribute {name.partition('/')[2]}" if here and name.partition("/")[2] else place
 
     def takes_any_shape(self, name: str) -> bool:
         return True
@@ -283,11 +353,11 @@ class EstimatorTraining(Training):
     def restore_weights(self, snapshot: Snapshot) -> None:
         """Put what was trained back; rates and random generators stay as they are."""
         now = self.learning_rates()
-        put_into(self.model, thaw(snapshot.weights.attributes.tree(), self._trusted), generators=False)
+        put_into(self.model, self._thawed(snapshot.weights.attributes.tree()), generators=False)
         then = {**self._made_values, **thaw(snapshot.weights.parameters.tree())}
         parameters, texts = plain(self.model), self._texts()
         for name in (name for name in texts if name in then):
-            parameters[name].put(then[name])
+            parameters[name].put(then[name], fill=self._is_scripts(name, parameters[name].value))
         for name, rate in now.items():
             self.set_learning_rate(name, rate)
 
@@ -307,37 +377,25 @@ class EstimatorTraining(Training):
 
     def check_saving(self, weights_only: bool) -> None:
         try:
-            loaded(dumped(without_callbacks(self.model)), self._trusted)
-        except DamagedFile as error:
+            loaded(dumped(without_callbacks(self.model)), self._trusted_in_files)
+        except (DamagedFile, UntrustedTypes) as error:
+            has_lambda = any(
+                "<" in getattr(one.value, "__qualname__", "") for one in plain(self.model).values()
+            )
+            way_out = (
+                " A function in its parameters must have a name in a module: write def instead of lambda."
+                if has_lambda
+                else " Leave out ModelCheckpoint: the run's own resume points need no such file."
+            )
             raise CapabilityError(
-                f"A file of this {type(self.model).__name__} could not be read again: {error}. A function in "
-                "its parameters must have a name in a module: write def instead of lambda."
+                f"A file of this {type(self.model).__name__} could not be read again: {error}.{way_out}"
             ) from error
 
     def saving(self, weights_only: bool) -> EstimatorSave:
         return EstimatorSave(self.model)
 
     def load_file(self, path: str) -> Any:
-        return _read(path, self._trusted)
-
-
-@dataclass(frozen=True)
-class EstimatorSave:
-    """Writes an estimator; read it with ``skops.io.load(path, trusted=...)``.
-
-    Args:
-        model: the estimator.
-    """
-
-    model: Any
-
-    def capture(self) -> Callable[[str], object]:
-        """Take the estimator now, write it later."""
-        return Content(dumped(without_callbacks(self.model)))
-
-    def write(self, path: str) -> None:
-        """Write it while training waits."""
-        self.capture()(path)
+        return read(path, self._trusted_in_files)
 
 
 class FitTraining(EstimatorTraining):
@@ -390,6 +448,13 @@ def control(model: Any) -> Control:
     return Control(model)
 
 
+def _shown(kinds: Mapping[str, str], *both: Mapping[str, str]) -> list[str]:
+    """Names of classes, with their modules only where they are needed to tell them apart."""
+    shorts = [[name.rpartition(".")[2] for name in one.values()] for one in both]
+    names = kinds.values() if shorts[0] == shorts[1] else [kind.rpartition(".")[2] for kind in kinds.values()]
+    return [f"{place} {kind}".strip() for place, kind in zip(kinds, names, strict=True)]
+
+
 def _checksum(frozen: Frozen) -> int:
     found = zlib.crc32(repr(sorted(frozen.texts.items())).encode())
     for _, array in sorted(frozen.arrays.items()):
@@ -404,19 +469,4 @@ def load(path: str) -> Any:
         CapabilityError: it has types that are not trusted.
         DamagedFile: it is not what a run saved.
     """
-    return _read(path, TRUSTED)
-
-
-def _read(path: str, trusted: Collection[str]) -> Any:
-    archives.check(path)
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return loaded(data, trusted)
-    except DamagedFile as error:
-        raise DamagedFile(f"{path} is damaged: {error}", path=path) from error
-    except UntrustedTypes as error:
-        raise CapabilityError(
-            f"{path} holds objects of types that are not trusted: {error}. If you trust them, "
-            "skops.io.load(path, trusted=[...]) loads the file."
-        ) from error
+    return read(path, COMMON | TREES)

@@ -13,7 +13,13 @@ from outlast.frameworks.sklearn_schema import global_generator, is_mark
 
 _CONTAINERS = (list, tuple, set, frozenset)
 # Attributes that are no parameters, and the script's or its call's all the same.
-OF_SCRIPT = ("_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx")
+OF_SCRIPT = (
+    "_skl_callbacks",
+    "_skl_callbacks_to_teardown",
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
+    "_metadata_request",
+)
 _VERSION = "_sklearn_version"  # which scikit-learn adds to what it gives to be stored
 
 
@@ -40,8 +46,33 @@ class Parameter(NamedTuple):
             return f"{value.dtype}{value.shape} ({zlib.crc32(value.tobytes()):08x})"
         return text(value)
 
-    def put(self, value: Any) -> None:
-        setattr(self.owner, self.name, value)
+    def put(self, value: Any, *, fill: bool = False) -> None:
+        """Give it another value.
+
+        Args:
+            value: what it has then.
+            fill: whether a list, dict, set or array stays the object that it is, and is filled.
+        """
+        current = self.value
+        if not fill or current is value or type(current) is not type(value):
+            setattr(self.owner, self.name, value)
+        elif isinstance(value, list):
+            current[:] = value
+        elif isinstance(value, (dict, set)):
+            current.clear()
+            current.update(value)
+        elif _is_alike(current, value):
+            current[...] = value
+        else:
+            setattr(self.owner, self.name, value)
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Whether both are arrays, of one shape and type, and the first can be written to."""
+    names = ("dtype", "shape", "flags")
+    if type(one) is not type(other) or any(not hasattr(one, name) for name in names) or not one.shape:
+        return False
+    return bool(one.dtype == other.dtype and one.shape == other.shape and one.flags.writeable)
 
 
 def is_estimator(thing: Any) -> bool:
@@ -60,6 +91,29 @@ def estimators(model: Any) -> dict[str, Any]:
     """
     inner = {name: one for name, one in model.get_params(deep=True).items() if is_estimator(one)}
     return {"": model, **inner}
+
+
+def cloned(model: Any) -> dict[str, str]:
+    """Of the estimators those that are trained in clones alone: their names, and the class that clones them.
+
+    So does all of scikit-learn's that has ``partial_fit`` and an estimator in its parameters.
+
+    Example:
+        >>> from sklearn.linear_model import SGDClassifier
+        >>> from sklearn.multiclass import OneVsRestClassifier
+        >>> cloned(OneVsRestClassifier(SGDClassifier()))
+        {'estimator': 'OneVsRestClassifier'}
+    """
+    found: dict[str, str] = {}
+    owners = estimators(model)
+    for place in sorted(owners.keys() - {""}):
+        outer = place.rpartition("__")[0]
+        owner = owners.get(outer)
+        if outer in found:
+            found[place] = found[outer]
+        elif type(owner).__module__.startswith("sklearn.") and hasattr(owner, "partial_fit"):
+            found[place] = type(owner).__name__
+    return found
 
 
 def plain(model: Any) -> dict[str, Parameter]:
@@ -183,7 +237,7 @@ class _Placing:
         own.update(kept | {name: one for name, one in placed.items() if name not in mine})
 
     def _generator(self, target: Any, thing: Any) -> Any:
-        if hasattr(thing, "bit_generator") or not is_mark(thing):
+        if not is_mark(thing):
             if target is not thing and self._generators:
                 random_state.set_generator(target, random_state.of_generator(thing))
             return target

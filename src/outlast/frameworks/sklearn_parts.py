@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from outlast.core.asking import has
+from outlast.exceptions import ArgumentError, OutlastWarning, RunChanged
 from outlast.frameworks.base import find_training
 
 
@@ -15,7 +17,10 @@ def is_part(thing: Any) -> bool:
     base = sys.modules.get("sklearn.base")
     if base is None or not isinstance(thing, base.BaseEstimator) or has(thing, "state_dict"):
         return False
-    return type(find_training(thing)).__module__ == "outlast.frameworks.sklearn"
+    try:
+        return type(find_training(thing)).__module__ == "outlast.frameworks.sklearn"
+    except ArgumentError:  # it trains in a loop of its own
+        return False
 
 
 def state_of(part: Any) -> dict[str, Any]:
@@ -28,7 +33,18 @@ def load(part: Any, state: Mapping[str, Any]) -> None:
     """Put back what :func:`state_of` gave.
 
     Raises:
-        RunChanged: it is another estimator.
+        RunChanged: it is another estimator, or has another rate.
     """
-    find_training(part).check_state(state)
-    find_training(part).load_state(state)
+    training: Any = find_training(part)
+    training.check_state(state)
+    parameters, rates = training.changed_since(state)
+    if rates:
+        raise RunChanged(
+            f"{', '.join(rates)}, and the run goes on with the rate that it had: set it back, and set "
+            "another one after run.epochs(...) has begun"
+        )
+    if parameters and not training.has_told_changes:
+        training.has_told_changes = True
+        told = f"Of a part, the {type(part).__name__}, {', '.join(parameters)}: the new value counts."
+        warnings.warn(told, OutlastWarning, stacklevel=2)
+    training.load_state(state)

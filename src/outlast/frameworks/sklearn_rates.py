@@ -8,10 +8,11 @@ optimizer in the first ``partial_fit``, and in each ``fit``; so it is set in bot
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from outlast.core.asking import asked
-from outlast.frameworks.sklearn_parameters import estimators
+from outlast.frameworks.sklearn_parameters import cloned, estimators
 
 NAMES = ("eta0", "learning_rate_init", "learning_rate")
 _OPTIMIZER = "_optimizer"
@@ -72,18 +73,37 @@ def rates(model: Any) -> dict[str, Rate]:
         >>> rates(SGDClassifier())
         {}
     """
+    clones = cloned(model)
     return {
         place or type(one).__name__.lower(): Rate(one, name)
         for place, one in estimators(model).items()
-        if (name := rate_name(one)) is not None and why_not(one) is None
+        if (name := rate_name(one)) is not None and place not in clones and why_not(one) is None
     }
+
+
+def reasons(model: Any) -> list[str]:
+    """Why there is none, for each of the estimators; those that have one at all come first."""
+    clones = cloned(model)
+    found = [
+        f"{clones[place]} trains clones of the {type(one).__name__} that it was made with, which have rates "
+        "of their own: a rate that is set in that one acts on none of them."
+        if place in clones
+        else why_not(one) or ""
+        for place, one in estimators(model).items()
+    ]
+    return sorted(filter(None, found), key=lambda one: "has no learning rate." in one)
 
 
 def rate_name(estimator: Any) -> str | None:
     """The parameter that is the rate; None if there is none."""
     parameters: Mapping[str, Any] = estimator.get_params(deep=False)
-    found = (name for name in NAMES if isinstance(parameters.get(name), (int, float)))
+    found = (name for name in NAMES if isinstance(parameters.get(name), Real))
     return next(found, None)
+
+
+def holders(model: Any) -> set[tuple[int, str]]:
+    """The parameters that are rates which can be set: the ``id`` of the estimator, and the name there."""
+    return {(id(one.estimator), one.name) for one in rates(model).values()}
 
 
 def why_not(estimator: Any) -> str | None:

@@ -13,11 +13,13 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from outlast.exceptions import CapabilityError, MissingExtra
 
 _ID, _CONTENT, _LOADER, _FILE = "__id__", "content", "__loader__", "file"
+VIEWS = "views"  # of the root: which of its arrays share memory
 _FORM = "form"  # of an array, beside its file: transposed, raw, or the number itself
 _VALUES = ("JsonNode", "TypeNode", "TupleNode", "FunctionNode")  # nobody asks which object they are
 _INSIDE = frozenset({_CONTENT, "__reduce__", "args"})  # of a node, without a name of its own
@@ -33,26 +35,65 @@ _NONE = {
 Hidden = Mapping[int, Collection[str]]
 
 
-def dumped(thing: Any) -> bytes:
+def dumped(thing: Any, hidden: Hidden = MappingProxyType({})) -> bytes:
     """What ``skops.io.dumps`` writes.
 
     Raises:
-        CapabilityError: something in it cannot be stored.
+        CapabilityError: something in it cannot be stored; the text names the attribute.
     """
-    library = skops()
     try:
-        data: bytes = library.dumps(thing)
-    except library.exceptions.UnsupportedTypeException as error:
-        raise CapabilityError(f"{type(thing).__name__} cannot be stored: {error}") from error
+        data: bytes = skops().dumps(thing)
+    except MissingExtra:
+        raise
+    except Exception as error:  # skops, and what an object says to it, raise many kinds
+        where, told = culprit(thing, skops().dumps, hidden) or (type(thing).__name__, error)
+        why = "it contains itself" if isinstance(told, RecursionError) else f"{type(told).__name__}: {told}"
+        raise CapabilityError(
+            f"{where} cannot be stored: {why}. Keep what is no number, text, array, list, dict or estimator "
+            "outside of the estimator, or make it from those when it is needed."
+        ) from error
     return data
 
 
-def written(data: bytes, hidden: Hidden) -> tuple[dict[str, str], dict[str, Any], frozenset[str]]:
-    """The texts of an object's attributes, its arrays, and the kinds of what is in it.
+def culprit(
+    thing: Any, attempt: Callable[[Any], object], hidden: Hidden, path: str = ""
+) -> tuple[str, Exception] | None:
+    """The attribute that an attempt fails with when it is made with it alone, and what it says then."""
+    for name, value in getattr(thing, "__dict__", {}).items():
+        if name in hidden.get(id(thing), ()):
+            continue
+        where = f"{path}.{name}" if path else name
+        try:
+            attempt(value)
+        except Exception as error:
+            inner = None if isinstance(error, RecursionError) else culprit(value, attempt, hidden, where)
+            return inner or (f"{where}, of the type {type(value).__name__},", error)
+    return None
+
+
+class Written(NamedTuple):
+    """What skops has written of an object.
+
+    Args:
+        texts: of its attributes.
+        arrays: in it.
+        by_attributes: the ``id`` of each object in it that is made anew by its attributes.
+        ways: the types in it, and how each is made.
+    """
+
+    texts: dict[str, str]
+    arrays: dict[str, Any]
+    by_attributes: frozenset[int]
+    ways: frozenset[str]
+
+
+def written(data: bytes, hidden: Hidden, views: Mapping[str, Any]) -> Written:
+    """The texts of an object's attributes, its arrays, and which objects are in it.
 
     Args:
         data: a file of skops's.
         hidden: by the ``id`` of an object, names of its attributes that are left out; they are None then.
+        views: of its arrays, which are noted.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         writer = _Writer(file, hidden)
@@ -60,7 +101,18 @@ def written(data: bytes, hidden: Hidden) -> tuple[dict[str, str], dict[str, Any]
     writer.number()
     root.pop("_skops_version", None)
     texts = {name: _text(one) for name, one in _taken_apart(root).items()}
-    return {"": _text(root), **texts}, writer.arrays, frozenset(writer.types)
+    texts = {"": _text({**root, VIEWS: views}), **texts}
+    return Written(texts, writer.arrays, frozenset(writer.by_attributes), frozenset(writer.ways))
+
+
+def way(node: Mapping[str, Any]) -> str:
+    """How the object of a node is made, and its type; of a ``functools.partial`` its function, too."""
+    found = f"{node[_LOADER]} {_name(node)}"
+    return f"{found} of {_name(node[_CONTENT]['func'])}" if node[_LOADER] == "PartialNode" else found
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return f"{node['__module__']}.{node['__class__']}"
 
 
 class _Writer:
@@ -77,7 +129,8 @@ class _Writer:
         self._objects: list[tuple[int, dict[str, Any]]] = []  # what has an address, and that
         self._global = id(global_generator())
         self.arrays: dict[str, Any] = {}
-        self.types: set[str] = set()
+        self.by_attributes: set[int] = set()
+        self.ways: set[str] = set()
 
     def written(self, node: Any, place: str) -> Any:
         """A node of the schema, whose objects still have their addresses."""
@@ -90,16 +143,19 @@ class _Writer:
             node = {**_marker(), _ID: address}
         if not isinstance(node.get(_LOADER), str):  # a dict of nodes
             return {name: self._inner(name, one, place) for name, one in node.items()}
-        self.types.add(f"{node[_LOADER]} {node['__module__']}.{node['__class__']}")
+        self.ways.add(way(node))
         if isinstance(address, int) and (names := self._hidden.get(address)):
             node = _without(node, names)
         if node[_LOADER] == "ObjectNode":
+            self.by_attributes |= {address} if isinstance(address, int) else set()
             node = _in_order(node)
         if node[_LOADER] == "PartialNode":
             node = _without_empty(node)
         found = {name: self._inner(name, one, place) for name, one in node.items()}
         if isinstance(node.get(_FILE), str):
             found |= self._file(node[_FILE], place)
+        if node[_LOADER] == "SetNode":  # in each process in another order
+            found[_CONTENT] = sorted(found[_CONTENT], key=lambda one: _text(_anonymous(one)))
         if node[_LOADER] in _VALUES or found.get(_FILE) == "":
             found.pop(_ID, None)
         elif isinstance(address, int):
@@ -271,6 +327,10 @@ def global_generator() -> Any:
 
 def is_mark(generator: Any) -> bool:
     """Whether a generator stands for NumPy's global one."""
+    import numpy as np
+
+    if type(generator) is not np.random.RandomState:
+        return False
     return not generator.get_state(legacy=False)["state"]["key"].any()
 
 
