@@ -9,6 +9,7 @@ from outlast.core.asking import asked
 from outlast.core.run_state import START, Moment, Position
 from outlast.exceptions import RunChanged
 from outlast.frameworks import lightning_loops as loops
+from outlast.frameworks import lightning_metrics as metrics
 from outlast.frameworks import modules, torch
 from outlast.frameworks.base import Control, Training, find_training
 from outlast.frameworks.lightning_beside import inexact_beside, stateful, watched
@@ -76,12 +77,19 @@ class LightningTraining(TorchTraining):
         return {
             "loops": self.place.saved(self._trainer),
             "torchmetrics": {
-                name: _of_metric(one)
-                for name, one in modules.metrics(self.model).items()
+                name: metrics.state_of(one)
+                for name, one in self._metrics().items()
                 if not self.place.resets(self._trainer, one)
             },
+            "groups": {name: metrics.groups_of(one) for name, one in self._collections().items()},
             "parts": {name: one.state_dict() for name, one in stateful(self._trainer).items()},
         }
+
+    def _metrics(self) -> dict[str, Any]:
+        return modules.metrics(self.model)
+
+    def _collections(self) -> dict[str, Any]:
+        return {name: one for name, one in self.model.named_modules() if metrics.is_collection(one)}
 
     def check_state(self, state: Any) -> None:
         if _OURS not in state:
@@ -105,10 +113,11 @@ class LightningTraining(TorchTraining):
             if name in saved["parts"]:
                 one.load_state_dict(saved["parts"][name])
         self.place.put_back(self._trainer, saved["loops"])
-        for name, one in modules.metrics(self.model).items():
+        for name, one in self._collections().items():
+            metrics.put_groups(one, saved["groups"].get(name))
+        for name, one in self._metrics().items():
             if name in saved["torchmetrics"]:
-                for attribute, value in saved["torchmetrics"][name].items():
-                    setattr(one, attribute, value)
+                metrics.put_back(one, saved["torchmetrics"][name])
             elif not self.place.is_ending:
                 one.reset()
 
@@ -129,16 +138,13 @@ class LightningTraining(TorchTraining):
         return [*super().inexact(params), *inexact_beside(self._trainer), *([cut] if cut else [])]
 
     def _saves(self, attribute: str) -> bool:
-        return attribute.rpartition(".")[0] in modules.metrics(self.model)
+        owner, _, name = attribute.rpartition(".")
+        metric = self._metrics().get(owner)
+        return metric is not None and name in metrics.state_of(metric)
 
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         wrapped = self._trainer.strategy._lightning_optimizers
         return super().unsaved([*parts, *loops.schedulers(self._trainer), *wrapped])
-
-
-def _of_metric(metric: Any) -> dict[str, Any]:
-    """What a metric of torchmetrics has summed up so far; it leaves that out of its state dict."""
-    return {**metric.metric_state, "_update_count": metric._update_count, "_computed": None}
 
 
 def _inner(scheduler: Any) -> list[Any]:
