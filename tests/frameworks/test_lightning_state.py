@@ -14,6 +14,7 @@ from tests.frameworks.lightning_trainings import Leaves, Left, Module, fit, weig
 from torchmetrics.wrappers import MinMaxMetric, Running
 
 import outlast
+from outlast.exceptions import UsageError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
@@ -119,3 +120,62 @@ def goes_on_exactly(folder: Path, **settings: Any) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_lightning_leaves_out_of_weights_goes_on(tmp_path: Path, kind: str, save_every: Any) -> None:
     assert goes_on_exactly(tmp_path, save_every=save_every, **KINDS[kind])
+
+
+def test_what_ends_a_training_beside_the_run_ends_it_for_one_start(tmp_path: Path) -> None:
+    def start(stopper: Any = None, **settings: Any) -> tuple[Any, Any]:
+        run = outlast.Run(tmp_path / "run")
+        return fit(run, beside=[stopper] if stopper else [], **settings), run
+
+    def stopper(patience: int) -> Any:
+        return lightning.pytorch.callbacks.EarlyStopping("val_loss", min_delta=99, patience=patience)
+
+    def epochs(patience: int) -> tuple[int, str]:
+        _, run = start(stopper(patience))
+        return len(run.history.rows), run.status
+
+    assert [epochs(one) for one in (1, 1, 2)] == [(2, "interrupted"), (2, "interrupted"), (3, "interrupted")]
+    made, run = start()
+    assert (len(run.history.rows), run.status, weights(made)) == (4, "finished", weights(fit()))
+    assert len(start(max_epochs=5)[1].history.rows) == 5
+
+
+def test_an_epoch_that_something_has_cut_short_is_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stops(lightning.Callback):
+        def on_train_batch_end(self, trainer: Any, *others: Any) -> None:
+            trainer.should_stop = trainer.global_step == 9
+
+    for save_every in ("epoch", 2):
+        folder = tmp_path / str(save_every)
+        fit(outlast.Run(folder, save_every=save_every), beside=[Stops()])
+        assert "Lightning has ended the training: it ended in" in capsys.readouterr().out
+        made = fit(outlast.Run(folder, save_every=save_every))
+        assert weights(made) == weights(fit())
+
+
+def test_averages_that_nothing_can_save_are_refused(tmp_path: Path) -> None:
+    averaging = lightning.pytorch.callbacks.StochasticWeightAveraging(0.01)
+    with pytest.raises(UsageError, match="leave it out"):
+        fit(outlast.Run(tmp_path / "run"), beside=[averaging])
+
+
+def test_a_setting_of_the_trainer_that_changed_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(outlast.Run(tmp_path / "run"), max_epochs=1)
+    fit(outlast.Run(tmp_path / "run"), max_epochs=2, gradient_clip_val=0.5, limit_train_batches=3)
+    told = capsys.readouterr().out
+    assert "gradient_clip_val changed from None to 0.5" in told
+    assert "limit_train_batches changed from 1.0 to 3" in told
+
+
+def test_a_class_of_the_users_own_is_not_taken_for_lightnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Timer(lightning.Callback):
+        """Has but the name."""
+
+    fit(outlast.Run(tmp_path / "run"), beside=[Timer()], max_epochs=1)
+    assert "Timer" not in capsys.readouterr().out

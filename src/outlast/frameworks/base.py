@@ -408,9 +408,11 @@ class Control:
         random_moment: when saved random state goes back: after the framework's own last draw before the
             first batch.
         trains_by_rounds: an epoch is one step, such as a round of boosting: whole when it ends, and short.
+        stops_from_outside_hold: what else has ended a training ends it for good; else a later start goes on.
         stop_reason: why somebody asked for the end; None if nobody did.
     """
 
+    stops_from_outside_hold = True
     dispatchers: tuple[str, ...] = ()
     trains_by_rounds = False
     random_moment = Moment.TRAIN_BEGIN

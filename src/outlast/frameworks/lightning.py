@@ -16,8 +16,9 @@ from typing import Any
 from outlast.exceptions import MissingExtra
 from outlast.frameworks.base import find_training
 from outlast.frameworks.driven import Driven, MadeAgain
+from outlast.frameworks.lightning_beside import stopped_by
 from outlast.frameworks.lightning_data import begin_again, handed_on, refuse_inside, validation_loaders
-from outlast.frameworks.lightning_loops import Place
+from outlast.frameworks.lightning_loops import Place, is_cut_short
 from outlast.frameworks.lightning_refused import refuse
 from outlast.frameworks.lightning_training import LightningTraining
 from outlast.frameworks.lightning_training import control as control  # asked for by frameworks/base.py
@@ -161,6 +162,9 @@ class Heard:
         self._driven.meet_validation(validation_loaders(trainer))
         if run is None:
             self._driven.next_epoch = trainer.current_epoch
+        if run is not None and (who := stopped_by(trainer)):
+            print(f"outlast: {who} of Lightning's has ended this training: with more patience it goes on")
+            trainer.should_stop = True
         if self._driven.has_ended:
             trainer.should_stop = True
 
@@ -205,9 +209,16 @@ class Heard:
             return
         if _is_at_max_steps(trainer):
             self._driven.ends_with_epoch()
+        elif (run := self._run(trainer)) is not None and self._is_ended_inside(trainer, run):
+            run.leave_epoch("Lightning has ended the training")
+            return
         with self._place.ending(trainer):
             self._driven.end_epoch(named(self._place.logged(trainer)))
         self._agree(trainer)
+
+    def _is_ended_inside(self, trainer: Any, run: Any) -> bool:
+        """Whether something else than a callback of ours has ended the training inside the epoch."""
+        return trainer.should_stop and run.control.stop_reason is None and is_cut_short(trainer)
 
     def _agree(self, trainer: Any) -> None:
         """Have all ranks stop if one wants to."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from outlast.core.asking import asked
 
 _OURS = __name__.partition(".")[0]
 # They act on the weights, and keep what they need where no state_dict has it.
-_NOT_KEPT = ("StochasticWeightAveraging", "BaseFinetuning", "ModelPruning")
+_NOT_KEPT = ("BaseFinetuning", "ModelPruning")
 # They remember paths and times, which are others in each start.
 _OURS_TOO = {"ModelCheckpoint": "ModelCheckpoint", "Timer": "TimeLimit"}
 
@@ -26,7 +26,7 @@ def lists(trainer: Any) -> list[Any]:
 
 def stateful(trainer: Any) -> dict[str, Any]:
     """What has a state of its own, by name, as Lightning's own checkpoints have it."""
-    found = {f"callback {one.state_key}": one for one in others(trainer) if _is_kept(one)}
+    found = {f"callback {one.state_key}": _savable(one) for one in others(trainer) if _is_kept(one)}
     if trainer.datamodule is not None and _has_own(trainer.datamodule, "state_dict"):
         found["the data module"] = trainer.datamodule
     if trainer.precision_plugin.state_dict():
@@ -34,15 +34,50 @@ def stateful(trainer: Any) -> dict[str, Any]:
     return found
 
 
+class _Patient:
+    """The state of a stopper of Lightning's, but for its patience, which is the script's affair."""
+
+    def __init__(self, stopper: Any) -> None:
+        self._stopper = stopper
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in self._stopper.state_dict().items() if name != "patience"}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._stopper.load_state_dict({**state, "patience": self._stopper.patience})
+
+
 def watched(trainer: Any) -> Sequence[Any]:
     """The callbacks of the user's own whose state nobody saves."""
     return [one for one in others(trainer) if not _is_theirs(type(one)) and not _has_own(one, "state_dict")]
+
+
+def _stoppers(trainer: Any) -> list[Any]:
+    return [one for one in others(trainer) if _known(one, ["EarlyStopping"])]
+
+
+def patience(trainer: Any) -> dict[str, str]:
+    """That of Lightning's stoppers."""
+    return {f"{type(one).__name__}({one.monitor!r}).patience": str(one.patience) for one in _stoppers(trainer)}
+
+
+def stopped_by(trainer: Any) -> str:
+    """Which of Lightning's stoppers has ended the training before, and would again; "" if none."""
+    for one in _stoppers(trainer):
+        if one.stopped_epoch and one.wait_count >= one.patience:
+            return f"{type(one).__name__}(patience={one.patience})"
+    return ""
 
 
 def logs_at_epochs_end(trainer: Any) -> bool:
     """Whether the module or a callback of the user's may log anything when an epoch ends."""
     users = [one for one in others(trainer) if not _is_theirs(type(one))]
     return any(_has_own(one, "on_train_epoch_end") for one in (trainer.lightning_module, *users))
+
+
+def averages(trainer: Any) -> bool:
+    """Whether a callback swaps the scheduler for one of its own in the middle of a training."""
+    return any(_known(one, ["StochasticWeightAveraging"]) for one in others(trainer))
 
 
 def requeues(trainer: Any) -> bool:
@@ -76,13 +111,25 @@ def inexact_beside(trainer: Any) -> Iterator[str]:
         )
 
 
+def _savable(callback: Any) -> Any:
+    is_stopper = _known(callback, ["EarlyStopping"]) and not _is_users(callback, "state_dict")
+    return _Patient(callback) if is_stopper else callback
+
+
+def _is_users(thing: Any, method: str) -> bool:
+    """Whether a method is of a class of the user's own."""
+    owner = next((kind for kind in type(thing).__mro__ if method in vars(kind)), None)
+    return owner is not None and not _is_theirs(owner)
+
+
 def _is_kept(callback: Any) -> bool:
     return _has_own(callback, "state_dict") and not _known(callback, [*_NOT_KEPT, *_OURS_TOO])
 
 
 def _known(callback: Any, names: Collection[str]) -> str:
-    """Which of these it is, or derives from."""
-    return next((kind.__name__ for kind in type(callback).__mro__ if kind.__name__ in names), "")
+    """Which of these of Lightning's it is, or derives from."""
+    kinds = [kind for kind in type(callback).__mro__ if _is_theirs(kind)]
+    return next((kind.__name__ for kind in kinds if kind.__name__ in names), "")
 
 
 def _has_own(thing: Any, name: str) -> bool:

@@ -80,9 +80,9 @@ class Place:
 
     def cut_short(self, trainer: Any) -> str:
         """Says what a resume does not do as a training that had gone on; "" if there is nothing."""
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        if not is_at_epochs_end(trainer) or progress.is_last_batch:
+        if not is_cut_short(trainer):
             return ""
+        progress = trainer.fit_loop.epoch_loop.batch_progress
         epoch = trainer.fit_loop.epoch_progress.current.processed
         return (
             f"epoch {epoch} was ended after {progress.current.ready} of its batches, and is not gone on "
@@ -163,6 +163,11 @@ def is_at_epochs_end(trainer: Any) -> bool:
     """Whether the epoch is over, and not counted yet."""
     progress = trainer.fit_loop.epoch_progress.current
     return bool(progress.processed > progress.completed)
+
+
+def is_cut_short(trainer: Any) -> bool:
+    """Whether the epoch is over before its last batch."""
+    return is_at_epochs_end(trainer) and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
 def _made(trainer: Any) -> list[float]:

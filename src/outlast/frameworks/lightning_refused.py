@@ -80,6 +80,12 @@ def _refuse_beside_a_run(trainer: Any, driven: Driven) -> None:
             f"This Trainer has trained {trainer.current_epoch} epochs already, which the Run has not seen: "
             "make a new Trainer for each training with a Run."
         )
+    if beside.averages(trainer):
+        raise UsageError(
+            "StochasticWeightAveraging takes the place of the optimizer's scheduler once it has begun, and "
+            "keeps its averages where nothing can be saved, so that no later start could go on: leave it out, "
+            "or train without a Run. EMAWeightAveraging and WeightAveraging of Lightning's are saved."
+        )
     if beside.requeues(trainer):
         raise UsageError(
             "Lightning would submit this SLURM job again from a checkpoint of its own, and a Run goes on "

@@ -12,11 +12,16 @@ from outlast.frameworks import lightning_loops as loops
 from outlast.frameworks import lightning_metrics as metrics
 from outlast.frameworks import modules, torch
 from outlast.frameworks.base import Control, Training, find_training
-from outlast.frameworks.lightning_beside import inexact_beside, stateful, watched
+from outlast.frameworks.lightning_beside import inexact_beside, patience, stateful, watched
 from outlast.frameworks.tensors import stored, to_tensors
 from outlast.frameworks.torch import TorchTraining, ignores_rates
 
 _OURS = "lightning"  # in the state, beside what PyTorch has
+_SETTINGS = (  # of a Trainer, on which each step depends
+    *("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm"),
+    *("limit_train_batches", "limit_val_batches", "overfit_batches", "val_check_interval"),
+    *("check_val_every_n_epoch", "reload_dataloaders_every_n_epochs"),
+)
 _SCALED = ("base_lrs", "max_lrs")  # what schedulers compute rates from; the latter is CyclicLR's
 
 
@@ -125,11 +130,11 @@ class LightningTraining(TorchTraining):
 
     def description(self) -> dict[str, str]:
         found = super().description()
-        steps = self._trainer.accumulate_grad_batches
+        settings = {name: str(asked(self._trainer, name)) for name in _SETTINGS}
         return {
             **found,
-            "accumulate_grad_batches": str(steps),
-            "precision": str(self._trainer.precision),
+            **settings,
+            **patience(self._trainer),
             "what else has a state": ", ".join(stateful(self._trainer)),
         }
 
@@ -166,6 +171,7 @@ class LightningControl(Control):
     """The loop of a ``Trainer``, which reads ``should_stop`` after each batch and each epoch."""
 
     dispatchers = ("lightning", "pytorch_lightning")
+    stops_from_outside_hold = False
     position = START
 
     @property
