@@ -25,7 +25,8 @@ _USUAL = frozenset(  # of every metric: how it goes about its work
 
 def state_of(metric: Any) -> dict[str, Any]:
     """What a metric has summed up so far."""
-    settings = _arguments(type(metric)) | _USUAL
+    kind: Any = type(metric)
+    settings = _arguments(kind) | _USUAL
     beside = {
         name: value for name, value in vars(metric).items() if name not in settings and _is_number(value)
     }
@@ -57,7 +58,7 @@ def put_groups(collection: Any, groups: list[list[str]] | None) -> None:
 
 
 @cache
-def _arguments(kind: type) -> frozenset[str]:
+def _arguments(kind: Any) -> frozenset[str]:
     """The names of what a class and its bases are made with."""
     inits = [vars(one)["__init__"] for one in kind.__mro__ if "__init__" in vars(one) and one is not object]
     return frozenset(name for init in inits for name in inspect.signature(init).parameters)
