@@ -49,6 +49,9 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     """Do nothing."""
 
 
+_OF_LIGHTNING = ("setup", "state_key", "on_exception")
+
+
 class Hooks:
     """Keras's hooks, and the context in which they act.
 
@@ -62,6 +65,16 @@ class Hooks:
     keeps_history: bool = False  # so that it hears an epoch's end after those that may add a metric
     _context: Context | None = None
     _host: weakref.ref[Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What only a Trainer of Lightning's asks for: say how it is given our callbacks."""
+        if name in _OF_LIGHTNING:
+            raise AttributeError(
+                f"a Trainer of Lightning's calls other hooks than {type(self).__name__} has: pass "
+                "Trainer(callbacks=outlast.frameworks.lightning.callbacks(...)), with the Run or the "
+                "callbacks in place of the dots"
+            )
+        return object.__getattribute__(self, name)  # which says that it is not there
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:
         """Take the loop's parameters."""

@@ -286,7 +286,7 @@ def named(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _let_begin(module: Any, training: LightningTraining) -> None:
-    """Put back what ``on_train_start`` of the module will change: a training that goes on has it not again."""
+    """Have what ``on_train_start`` of the module changes put back: a training that goes on is past it."""
     if not beside.is_users(module, "on_train_start"):
         return
     begin, state = module.on_train_start, copy.deepcopy(training.state())

@@ -144,8 +144,8 @@ def _inexact_loaders(trainer: Any) -> Iterator[str]:
     for one in (*([] if trained is None else trained.flattened), *validated):
         if callable(asked(one, "state_dict")):
             yield (
-                f"what {type(one).__name__}.state_dict() gives is not saved: keep it in the data module or in "
-                "a callback, with a state_dict() and a load_state_dict()"
+                f"what {type(one).__name__}.state_dict() gives is not saved: keep it in the data module or "
+                "in a callback, with a state_dict() and a load_state_dict()"
             )
     if any(asked(one, "persistent_workers", False) for one in validated):
         yield (

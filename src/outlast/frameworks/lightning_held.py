@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 from types import FunctionType
 from typing import Any
@@ -47,10 +47,12 @@ def saved(trainer: Any) -> dict[str, Any]:
     return found
 
 
-def watched(trainer: Any) -> Iterator[Attribute]:
-    """What is looked at: tensors as they are, all else by a checksum."""
+def watched(trainer: Any, parts: Collection[int]) -> Iterator[Attribute]:
+    """What is looked at: tensors as they are, all else by a checksum; but no parts of the Run."""
     of_module = {place for place, _, _ in _of_modules(trainer.lightning_module)}
     for place, kind, value in _attributes(trainer):
+        if id(value) in parts:
+            continue
         if is_tensor(value):
             yield place, kind, value
         elif (found := _Look(generators=place not in of_module).seen(value, _DEPTH)) is not None:

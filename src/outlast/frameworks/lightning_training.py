@@ -50,6 +50,7 @@ class LightningTraining(TorchTraining):
         found = model.trainer.optimizers
         super().__init__(model, found[0] if len(found) == 1 else list(found))
         self.place = loops.Place()
+        self._parts: set[int] = set()  # of the Run: who they are
         self._at_begin: set[str] | None = None  # the places of what the objects of the training held
 
     @property
@@ -166,7 +167,8 @@ class LightningTraining(TorchTraining):
         return [*super().inexact(params), *inexact_beside(self._trainer), *([cut] if cut else [])]
 
     def _changed_of_model(self, known: Attributes) -> dict[str, str]:
-        changed = modules.unsaved(self.model, known.changed(held.watched(self._trainer)))
+        attributes = held.watched(self._trainer, self._parts)
+        changed = modules.unsaved(self.model, known.changed(attributes))
         found = {
             name: held.way_to_save(self._trainer, name) for name in changed if not self._is_of_metric(name)
         }
@@ -183,7 +185,11 @@ class LightningTraining(TorchTraining):
 
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         wrapped = self._trainer.strategy._lightning_optimizers
-        return super().unsaved([*parts, *loops.schedulers(self._trainer), *wrapped])
+        self._parts = {id(one) for one in parts}
+        saved = [*parts, *held.saved(self._trainer).values()]
+        found = super().unsaved([*saved, *loops.schedulers(self._trainer), *wrapped])
+        again = tuple(f"{type(one).__name__} trains " for one in wrapped)  # the same, by another name
+        return [text for text in found if not text.startswith(again)]
 
 
 def _inner(scheduler: Any) -> list[Any]:
