@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from outlast.callbacks.context import Context
 from outlast.core.logs import Logs
 from outlast.exceptions import UsageError
-from outlast.frameworks.base import Control, Training, find_control, find_training
+from outlast.frameworks.base import Control, Training, asked_for, find_control, find_training
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -49,9 +49,6 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     """Do nothing."""
 
 
-_OF_LIGHTNING = ("setup", "state_key", "on_exception")
-
-
 class Hooks:
     """Keras's hooks, and the context in which they act.
 
@@ -67,13 +64,9 @@ class Hooks:
     _host: weakref.ref[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """What only a Trainer of Lightning's asks for: say how it is given our callbacks."""
-        if name in _OF_LIGHTNING:
-            raise AttributeError(
-                f"a Trainer of Lightning's calls other hooks than {type(self).__name__} has: pass "
-                "Trainer(callbacks=outlast.frameworks.lightning.callbacks(...)), with the Run or the "
-                "callbacks in place of the dots"
-            )
+        """Not there: a library may ask for a hook of its own, and is given our callbacks in another way."""
+        if problem := asked_for(name, self):
+            raise AttributeError(problem)
         return object.__getattribute__(self, name)  # which says that it is not there
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:

@@ -12,13 +12,20 @@ from outlast.callbacks.context import Context
 from outlast.callbacks.history import History
 from outlast.callbacks.hooks import HOOKS, HookFromTable, Hooks, is_unused
 from outlast.callbacks.progress_line import ProgressLine
-from outlast.core.asking import asked, has
+from outlast.core.asking import asked
 from outlast.core.decision import Decision
 from outlast.core.logs import Logs, completed
 from outlast.core.numbers import real
 from outlast.core.saving import Template
 from outlast.exceptions import ArgumentError, UsageError, nearest
-from outlast.frameworks.base import Adapter, find_control, find_training, refuse_class, training_of_state
+from outlast.frameworks.base import (
+    Adapter,
+    belongs,
+    find_control,
+    find_training,
+    refuse_class,
+    training_of_state,
+)
 from outlast.storage.output import LooseOutput, Output
 
 # Here any other name is a parameter for callbacks, as in Keras.
@@ -306,12 +313,6 @@ class CallbackList(Hooks):
         self._call("on_predict_end", logs or {})
 
 
-_OF_LIGHTNING = (
-    " A callback of Lightning's belongs beside the Run: Trainer(callbacks=[theirs, "
-    "*outlast.frameworks.lightning.callbacks(run)])."
-)
-
-
 def flat(callbacks: Any) -> list[Any]:
     """Callbacks that may be in lists, one after the other.
 
@@ -326,7 +327,7 @@ def flat(callbacks: Any) -> list[Any]:
         raise ArgumentError(
             f"callbacks must be callbacks, such as outlast.EarlyStopping(), but one is {callbacks!r}"
             + (": call the class." if isinstance(callbacks, type) else ".")
-            + (_OF_LIGHTNING if has(callbacks, "on_train_epoch_end") else "")
+            + belongs(callbacks)
         )
     if isinstance(callbacks, type):
         raise ArgumentError(f"{callbacks.__name__} is a class: write {callbacks.__name__}(...).")
