@@ -380,7 +380,7 @@ def test_what_a_run_does_not_keep_is_named(tmp_path: Path, capsys: pytest.Captur
     theirs = [
         lightning.pytorch.callbacks.ModelCheckpoint(dirpath=tmp_path, monitor="val_loss"),
         lightning.pytorch.callbacks.Timer(),
-        lightning.pytorch.callbacks.StochasticWeightAveraging(0.01, swa_epoch_start=3),
+        lightning.pytorch.callbacks.ModelPruning("l1_unstructured", amount=0.1),
     ]
     run = outlast.Run(tmp_path / "run")
     fit(
@@ -391,7 +391,7 @@ def test_what_a_run_does_not_keep_is_named(tmp_path: Path, capsys: pytest.Captur
         reload_dataloaders_every_n_epochs=2,
     )
     told = capsys.readouterr().out
-    for one in ("ModelCheckpoint", "Timer", "StochasticWeightAveraging", "on_save_checkpoint", "every_n"):
+    for one in ("ModelCheckpoint", "Timer", "ModelPruning", "on_save_checkpoint", "every_n"):
         assert one in told
 
 

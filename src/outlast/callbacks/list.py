@@ -18,7 +18,14 @@ from outlast.core.logs import Logs, completed
 from outlast.core.numbers import real
 from outlast.core.saving import Template
 from outlast.exceptions import ArgumentError, UsageError, nearest
-from outlast.frameworks.base import Adapter, find_control, find_training, refuse_class, training_of_state
+from outlast.frameworks.base import (
+    Adapter,
+    belongs,
+    find_control,
+    find_training,
+    refuse_class,
+    training_of_state,
+)
 from outlast.storage.output import LooseOutput, Output
 
 # Here any other name is a parameter for callbacks, as in Keras.
@@ -320,6 +327,7 @@ def flat(callbacks: Any) -> list[Any]:
         raise ArgumentError(
             f"callbacks must be callbacks, such as outlast.EarlyStopping(), but one is {callbacks!r}"
             + (": call the class." if isinstance(callbacks, type) else ".")
+            + belongs(callbacks)
         )
     if isinstance(callbacks, type):
         raise ArgumentError(f"{callbacks.__name__} is a class: write {callbacks.__name__}(...).")

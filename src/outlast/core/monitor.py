@@ -192,7 +192,7 @@ def with_hint(warning: str, monitor: str, available: Iterable[str]) -> str:
         "`val_acc` is not available. Did you mean 'val_accuracy'?"
     """
     validation = monitor.startswith("val_")
-    possible = [name for name in available if name.startswith("val_") or not validation]
+    possible = [name for name in available if name.startswith(("val_", "val/")) or not validation]
     if validation and not possible:
         hint = f" Nothing was validated: pass validation_data to fit, or call run.log({monitor}=...)."
     else:

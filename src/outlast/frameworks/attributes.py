@@ -85,7 +85,7 @@ def _looked(kind: type, value: Any, before: _Seen | None) -> _Seen | None:
         return _Seen(kind, None, None, repr(value))
     if isinstance(value, np.ndarray):
         return None if value.dtype.hasobject else _of_array(kind, value, before)
-    if _is_tensor(value):
+    if is_tensor(value):
         return _of_array(kind, value, before) if asked(value, "grad_fn") is None else None
     if isinstance(value, (list, tuple, deque, dict)):
         return _of_container(kind, value)
@@ -99,13 +99,13 @@ def _of_container(kind: type, value: Any) -> _Seen | None:
     members = [*(value.values() if isinstance(value, dict) else value)]
     if len(members) > 2 * _ENDS:
         members = members[:_ENDS] + members[-_ENDS:]
-    if members and not any(_is_tensor(one) or isinstance(one, np.ndarray) for one in members):
+    if members and not any(is_tensor(one) or isinstance(one, np.ndarray) for one in members):
         return None
     looked = [_looked(kind, one, None) for one in members]
     return _Seen(kind, None, None, (len(value), [one and one.value for one in looked]))
 
 
-def _is_tensor(value: Any) -> bool:
+def is_tensor(value: Any) -> bool:
     """Whether it is an array that knows its device, of any framework; a variable is saved, and is none."""
     cls = type(value)
     return hasattr(cls, "__array__") and hasattr(cls, "device") and not hasattr(cls, "assign")
@@ -116,15 +116,15 @@ def _of_array(kind: type, array: Any, before: _Seen | None) -> _Seen:
     version = asked(array, "_version")
     touched = None if version is None else (id(array), version)
     try:
-        few = tuple(array.shape), _checksum(array, _FEW)
+        few = tuple(array.shape), checksum(array, _FEW)
         if touched and before and (before.kind, before.touched, before.few) == (kind, touched, few):
             return before
-        return _Seen(kind, touched, few, (few, _checksum(array, _MANY)))
+        return _Seen(kind, touched, few, (few, checksum(array, _MANY)))
     except Exception:  # no numbers at hand: a sparse, quantised or nested one, on "meta", one of a trace
         return _Seen(kind, touched, None, version)
 
 
-def _checksum(array: Any, at_most: int) -> int:
+def checksum(array: Any, at_most: int = _MANY) -> int:
     """Of about so many of its numbers, evenly spread; of all if it has no more."""
     import numpy as np
 

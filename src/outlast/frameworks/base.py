@@ -16,6 +16,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from outlast.core.asking import has
 from outlast.core.monitor import Direction
 from outlast.core.run_state import START, Moment, Position
 from outlast.exceptions import ArgumentError, CapabilityError, MissingExtra
@@ -408,9 +409,11 @@ class Control:
         random_moment: when saved random state goes back: after the framework's own last draw before the
             first batch.
         trains_by_rounds: an epoch is one step, such as a round of boosting: whole when it ends, and short.
+        stops_from_outside_hold: what else has ended a training ends it for good; else a later start goes on.
         stop_reason: why somebody asked for the end; None if nobody did.
     """
 
+    stops_from_outside_hold = True
     dispatchers: tuple[str, ...] = ()
     trains_by_rounds = False
     random_moment = Moment.TRAIN_BEGIN
@@ -660,3 +663,27 @@ def weakly(thing: Any) -> Callable[[], Any]:
         return weakref.ref(thing)
     except TypeError:
         return lambda: thing
+
+
+_HOOKS_OF_LIGHTNING = ("setup", "state_key", "on_exception")  # which it asks for first
+
+
+def asked_for(name: str, thing: Any) -> str:
+    """What is wrong if a library asks a callback of ours for a hook; "" if that is none of a library's."""
+    if name not in _HOOKS_OF_LIGHTNING:
+        return ""
+    return (
+        f"a Trainer of Lightning's calls other hooks than {type(thing).__name__} has: pass "
+        "Trainer(callbacks=outlast.frameworks.lightning.callbacks(...)), with the Run or the callbacks in "
+        "place of the dots"
+    )
+
+
+def belongs(callback: Any) -> str:
+    """Where a callback that is none of ours belongs, as a sentence; "" if nobody knows."""
+    if not has(callback, "on_train_epoch_end"):
+        return ""
+    return (
+        " A callback of Lightning's belongs beside the Run: Trainer(callbacks=[theirs, "
+        "*outlast.frameworks.lightning.callbacks(run)])."
+    )

@@ -1,23 +1,27 @@
 """Lightning: its ``Trainer`` runs the loop, and a LightningModule is trained.
 
-What was measured, and is built upon (Lightning 2.5.5 and 2.6): a callback that is no ``Checkpoint`` hears of
-an epoch's end before the module itself, and misses what that logs. So one that is a ``Checkpoint`` is put
+What was measured, and is built upon (Lightning 2.5.5 and 2.6): a callback that is no
+``Checkpoint`` or ``EarlyStopping`` hears of
+an epoch's end before the module itself, and misses what that logs. So one that is an ``EarlyStopping`` is put
 behind all others when a fit begins. Lightning's own handlers for signals are in place only at
 ``on_train_start``: a training begins for us there.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from outlast.exceptions import MissingExtra
+from outlast.callbacks.terminate_on_nan import TerminateOnNaN
+from outlast.exceptions import MissingExtra, warn
+from outlast.frameworks import lightning_beside as beside
 from outlast.frameworks.base import find_training
 from outlast.frameworks.driven import Driven, MadeAgain
 from outlast.frameworks.lightning_data import begin_again, handed_on, refuse_inside, validation_loaders
-from outlast.frameworks.lightning_loops import Place
+from outlast.frameworks.lightning_loops import Place, is_cut_short
 from outlast.frameworks.lightning_refused import refuse
 from outlast.frameworks.lightning_training import LightningTraining
 from outlast.frameworks.lightning_training import control as control  # asked for by frameworks/base.py
@@ -108,10 +112,13 @@ def _package(trainer: Any) -> str:
 @cache
 def _in_lightning(package: str) -> type[Any]:
     """The class of what hears of a training, for a ``Trainer`` of that package."""
-    base = import_module(f"{package}.callbacks").Checkpoint
+    base = import_module(f"{package}.callbacks").EarlyStopping
 
     class InLightning(Heard, base):  # type: ignore[misc, valid-type]
-        """The same as a ``Checkpoint``, so that it is called last."""
+        """The same as an ``EarlyStopping``, so that it is called last; as a ``Checkpoint`` is, too.
+
+        But ``trainer.checkpoint_callback`` is to be Lightning's own.
+        """
 
     return InLightning
 
@@ -126,8 +133,24 @@ class Heard:
 
     def __init__(self, outer: Outlast, driven: Driven) -> None:
         self.outer, self._driven = outer, driven
-        self._is_begun = False
+        self.stopped_epoch = self.wait_count = 0  # as Lightning's own class has them
+        self._is_begun = self._has_told = False
         self._place = Place()
+
+    def setup(self, *given: Any, **named: Any) -> None:
+        """Nothing of what Lightning's own class does."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing, in Lightning's own checkpoints."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing is there."""
+
+    @property
+    def state_key(self) -> str:
+        """Who it is in them."""
+        return "outlast"
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Before data are asked for: a run takes the batches as in a loop of one's own."""
@@ -158,9 +181,14 @@ class Heard:
         self._driven.begin(pl_module, None if total in (-1, None) else total, marks_batches=True)
         self._is_begun = True
         self._place.begin_fit(trainer)
+        if run is not None and self._driven.next_epoch:
+            _let_begin(pl_module, training)
         self._driven.meet_validation(validation_loaders(trainer))
         if run is None:
             self._driven.next_epoch = trainer.current_epoch
+        if run is not None and (who := beside.stopped_by(trainer)):
+            print(f"outlast: {who} of Lightning's has ended this training: with more patience it goes on")
+            trainer.should_stop = True
         if self._driven.has_ended:
             trainer.should_stop = True
 
@@ -181,8 +209,20 @@ class Heard:
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """End a batch."""
-        if self._is_begun and self._driven.end_batch(batch_idx, lambda: _of_batch(trainer, outputs)):
+        if self._is_begun and self._driven.end_batch(batch_idx, lambda: self._of_batch(trainer, outputs)):
             self._agree(trainer)
+
+    def _of_batch(self, trainer: Any, outputs: Any) -> dict[str, Any]:
+        """What there is of a batch; a loss is looked for by one callback in each."""
+        found = _of_batch(trainer, outputs)
+        looking = any(isinstance(one, TerminateOnNaN) for one in self._driven.callbacks)
+        if looking and "loss" not in found and not self._has_told:
+            self._has_told = True
+            warn(
+                "TerminateOnNaN looks at the loss of each batch, and has found none: return the loss in "
+                "training_step, or log it there, self.log('train_loss', loss, on_step=True)."
+            )
+        return found
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """A validation begins."""
@@ -205,9 +245,16 @@ class Heard:
             return
         if _is_at_max_steps(trainer):
             self._driven.ends_with_epoch()
+        elif (run := self._run(trainer)) is not None and self._is_ended_inside(trainer, run):
+            run.leave_epoch("Lightning has ended the training")
+            return
         with self._place.ending(trainer):
             self._driven.end_epoch(named(self._place.logged(trainer)))
         self._agree(trainer)
+
+    def _is_ended_inside(self, trainer: Any, run: Any) -> bool:
+        """Whether something else than a callback of ours has ended the training inside the epoch."""
+        return trainer.should_stop and run.control.stop_reason is None and is_cut_short(trainer)
 
     def _agree(self, trainer: Any) -> None:
         """Have all ranks stop if one wants to."""
@@ -238,10 +285,24 @@ def named(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {**metrics, **loss}
 
 
+def _let_begin(module: Any, training: LightningTraining) -> None:
+    """Have what ``on_train_start`` of the module changes put back: a training that goes on is past it."""
+    if not beside.is_users(module, "on_train_start"):
+        return
+    begin, state = module.on_train_start, copy.deepcopy(training.state())
+
+    def begin_and_put_back() -> None:
+        del module.on_train_start
+        begin()
+        training.load_again(state)
+
+    module.on_train_start = begin_and_put_back
+
+
 def _of_batch(trainer: Any, outputs: Any) -> dict[str, Any]:
     """What there is of a batch: what was logged in it, and its loss."""
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-    found = dict(trainer._logger_connector.metrics["callback"])
+    found = named(trainer._logger_connector.metrics["callback"])
     return found if loss is None else {**found, "loss": loss}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from outlast.frameworks import random_state
 
 _NEVER = float("-inf")
+_SHOWN = {"_logged_metrics": "log", "_progress_bar_metrics": "pbar"}  # beside what callbacks read
 
 
 class Place:
@@ -79,9 +80,9 @@ class Place:
 
     def cut_short(self, trainer: Any) -> str:
         """Says what a resume does not do as a training that had gone on; "" if there is nothing."""
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        if not is_at_epochs_end(trainer) or progress.is_last_batch:
+        if not is_cut_short(trainer):
             return ""
+        progress = trainer.fit_loop.epoch_loop.batch_progress
         epoch = trainer.fit_loop.epoch_progress.current.processed
         return (
             f"epoch {epoch} was ended after {progress.current.ready} of its batches, and is not gone on "
@@ -99,12 +100,14 @@ class Place:
         """All of it that a resume needs."""
         fit, is_inside = trainer.fit_loop, not is_at_epochs_end(trainer)
         metrics = dict(trainer._logger_connector._callback_metrics)
+        shown = _shown(trainer._logger_connector)
         return {
             "progress": {**fit.state_dict(), "state_dict": {}},  # the loaders' are the run's affair
             "loaders": [_number(one) for one in _made(trainer)],
             "kinds": kinds(trainer),
             "schedulers": [one.state_dict() for one in schedulers(trainer)],
             "metrics": metrics,
+            "shown": shown,
             "before": [name for name, value in metrics.items() if value is self._before.get(name)],
             "results": _results(fit.epoch_loop._results) if is_inside else {},
             "random": self._random if is_inside and self._made_in_epoch else None,
@@ -123,6 +126,8 @@ class Place:
             one.load_state_dict(saved)
         metrics = dict(state["metrics"])
         trainer._logger_connector._callback_metrics = metrics
+        for name, values in state["shown"].items():
+            setattr(trainer._logger_connector, name, dict(values))
         self._before = {name: metrics[name] for name in state["before"]}
         self._random, self._made_in_epoch = state["random"], state["random"] is not None
         self.random_waits = is_at_epochs_end(trainer) and not _reloads(trainer)
@@ -130,6 +135,12 @@ class Place:
             _put_results(trainer, state["results"])
         if fit._data_fetcher is not None:
             fit._data_fetcher.fetched = inner.batch_progress.current.ready
+
+
+def _shown(connector: Any) -> dict[str, Any]:
+    """What ``trainer.logged_metrics`` and the like are, and will be when the epoch has ended."""
+    now = connector.metrics if connector.trainer._results is not None else {}
+    return {name: {**getattr(connector, name), **now.get(kind, {})} for name, kind in _SHOWN.items()}
 
 
 def schedulers(trainer: Any) -> list[Any]:
@@ -154,6 +165,11 @@ def is_at_epochs_end(trainer: Any) -> bool:
     return bool(progress.processed > progress.completed)
 
 
+def is_cut_short(trainer: Any) -> bool:
+    """Whether the epoch is over before its last batch."""
+    return is_at_epochs_end(trainer) and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+
+
 def _made(trainer: Any) -> list[float]:
     """The epochs in which the loaders were made, of the training and of the validation."""
     fit = trainer.fit_loop
@@ -171,6 +187,8 @@ _FLAGS = (
     *("dataloader_idx", "metric_attribute"),
 )
 
+_PYTHONS = {"max": max, "min": min, "sum": sum}  # which Lightning tells from those of torch
+
 
 def _results(results: Any) -> dict[str, Any]:
     """Means and sums of what the module has logged, but not those of a torchmetrics object."""
@@ -182,6 +200,7 @@ def _of(one: Any) -> dict[str, Any]:
     return {
         "meta": {name: getattr(meta, name) for name in _FLAGS},
         "reduced": meta.reduce_fx.__name__,
+        "is_pythons": meta.reduce_fx in _PYTHONS.values(),
         "sync": {"_should": meta.sync.should, "rank_zero_only": meta.sync.rank_zero_only},
         "value": one.value,
         "size": getattr(one, "cumulated_batch_size", None),
@@ -193,7 +212,9 @@ def _put_results(trainer: Any, state: Mapping[str, Any]) -> None:
     kinds = import_module(type(results).__module__)
     results.reset()
     for key, saved in state.items():
-        meta = kinds._Metadata(**saved["meta"], reduce_fx=saved["reduced"])
+        name = saved["reduced"]
+        reduced = _PYTHONS[name] if saved["is_pythons"] else name
+        meta = kinds._Metadata(**saved["meta"], reduce_fx=reduced)
         meta.sync = kinds._Sync(fn=trainer.strategy.reduce, **saved["sync"])
         one = results[key] = kinds._ResultMetric(meta, True).to(saved["value"].device)
         one.value, one._update_count = saved["value"], 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from outlast.exceptions import CapabilityError, UsageError
+from outlast.exceptions import CapabilityError, UsageError, warn
 from outlast.frameworks import lightning_beside as beside
 from outlast.frameworks import lightning_loops as loops
 from outlast.frameworks.base import find_training
@@ -47,6 +47,12 @@ def _refuse_undone_rates(trainer: Any, driven: Driven) -> None:
         return
     training = find_training(trainer.lightning_module)
     for scheduler in loops.schedulers(trainer):
+        if not hasattr(scheduler, "get_lr") and not hasattr(scheduler, "_schedulers"):
+            warn(
+                f"{setting} sets the learning rate, and {type(scheduler).__name__} has no get_lr(), so that "
+                "nobody can tell whether it sets the rate again in each of its steps: if it does, leave out "
+                "one of the two."
+            )
         if training.sets_rates_anew(scheduler):
             raise UsageError(
                 f"{setting} sets the learning rate, but the scheduler {type(scheduler).__name__} of "
@@ -79,6 +85,12 @@ def _refuse_beside_a_run(trainer: Any, driven: Driven) -> None:
         raise UsageError(
             f"This Trainer has trained {trainer.current_epoch} epochs already, which the Run has not seen: "
             "make a new Trainer for each training with a Run."
+        )
+    if beside.averages(trainer):
+        raise UsageError(
+            "StochasticWeightAveraging takes the place of the optimizer's scheduler once it has begun, and "
+            "keeps its averages where nothing can be saved, so that no later start could go on: leave it "
+            "out, or train without a Run."
         )
     if beside.requeues(trainer):
         raise UsageError(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from outlast.core.asking import asked
 from outlast.core.run_state import START, Moment, Position
 from outlast.exceptions import RunChanged
+from outlast.frameworks import lightning_held as held
 from outlast.frameworks import lightning_loops as loops
+from outlast.frameworks import lightning_metrics as metrics
 from outlast.frameworks import modules, torch
+from outlast.frameworks.attributes import Attributes
 from outlast.frameworks.base import Control, Training, find_training
-from outlast.frameworks.lightning_beside import inexact_beside, stateful, watched
+from outlast.frameworks.lightning_beside import inexact_beside, patience, stateful
 from outlast.frameworks.tensors import stored, to_tensors
 from outlast.frameworks.torch import TorchTraining, ignores_rates
 
 _OURS = "lightning"  # in the state, beside what PyTorch has
+_SETTINGS = (  # of a Trainer, on which each step depends
+    *("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm"),
+    *("limit_train_batches", "limit_val_batches", "overfit_batches", "val_check_interval"),
+    *("check_val_every_n_epoch", "reload_dataloaders_every_n_epochs"),
+)
 _SCALED = ("base_lrs", "max_lrs")  # what schedulers compute rates from; the latter is CyclicLR's
 
 
@@ -42,6 +50,8 @@ class LightningTraining(TorchTraining):
         found = model.trainer.optimizers
         super().__init__(model, found[0] if len(found) == 1 else list(found))
         self.place = loops.Place()
+        self._parts: set[int] = set()  # of the Run: who they are
+        self._at_begin: set[str] | None = None  # the places of what the objects of the training held
 
     @property
     def _trainer(self) -> Any:
@@ -76,12 +86,28 @@ class LightningTraining(TorchTraining):
         return {
             "loops": self.place.saved(self._trainer),
             "torchmetrics": {
-                name: _of_metric(one)
-                for name, one in modules.metrics(self.model).items()
+                name: metrics.state_of(one)
+                for name, one in self._metrics().items()
                 if not self.place.resets(self._trainer, one)
             },
-            "parts": {name: one.state_dict() for name, one in stateful(self._trainer).items()},
+            "groups": {name: metrics.groups_of(one) for name, one in self._collections().items()},
+            "parts": {name: one.state_dict() for name, one in self._stateful().items()},
         }
+
+    def _stateful(self) -> dict[str, Any]:
+        return {**stateful(self._trainer), **held.saved(self._trainer)}
+
+    def _metrics(self) -> dict[str, Any]:
+        """By name, those of the module and of what is held beside it."""
+        others = {name: one for name, one in held.saved(self._trainer).items() if modules.is_module(one)}
+        return modules.metrics(self.model) | {
+            f"{place}.{name}".rstrip("."): metric
+            for place, one in others.items()
+            for name, metric in modules.metrics(one).items()
+        }
+
+    def _collections(self) -> dict[str, Any]:
+        return {name: one for name, one in self.model.named_modules() if metrics.is_collection(one)}
 
     def check_state(self, state: Any) -> None:
         if _OURS not in state:
@@ -98,17 +124,29 @@ class LightningTraining(TorchTraining):
         super().check_state(state)
 
     def load_state(self, state: Any) -> None:
+        saved = self._load(state)
+        self.place.put_back(self._trainer, saved["loops"])
+        self._put_metrics(saved)
+
+    def load_again(self, state: Any) -> None:
+        """Load a state whose place the loops have left by nothing but the beginning of a fit."""
+        self._put_metrics(self._load(state))
+
+    def _load(self, state: Any) -> Any:
         super().load_state({name: value for name, value in state.items() if name != _OURS})
         kept = state[_OURS]["details"]
         saved = to_tensors(state[_OURS], kept, live=self._beside() if kept["types"] else None)
-        for name, one in stateful(self._trainer).items():
+        for name, one in self._stateful().items():
             if name in saved["parts"]:
                 one.load_state_dict(saved["parts"][name])
-        self.place.put_back(self._trainer, saved["loops"])
-        for name, one in modules.metrics(self.model).items():
+        return saved
+
+    def _put_metrics(self, saved: Any) -> None:
+        for name, one in self._collections().items():
+            metrics.put_groups(one, saved["groups"].get(name))
+        for name, one in self._metrics().items():
             if name in saved["torchmetrics"]:
-                for attribute, value in saved["torchmetrics"][name].items():
-                    setattr(one, attribute, value)
+                metrics.put_back(one, saved["torchmetrics"][name])
             elif not self.place.is_ending:
                 one.reset()
 
@@ -116,29 +154,42 @@ class LightningTraining(TorchTraining):
 
     def description(self) -> dict[str, str]:
         found = super().description()
-        steps = self._trainer.accumulate_grad_batches
+        settings = {name: str(asked(self._trainer, name)) for name in _SETTINGS}
         return {
             **found,
-            "accumulate_grad_batches": str(steps),
-            "precision": str(self._trainer.precision),
-            "what else has a state": ", ".join(stateful(self._trainer)),
+            **settings,
+            **patience(self._trainer),
+            "what else has a state": ", ".join(self._stateful()),
         }
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         cut = self.place.cut_short(self._trainer)
         return [*super().inexact(params), *inexact_beside(self._trainer), *([cut] if cut else [])]
 
-    def _saves(self, attribute: str) -> bool:
-        return attribute.rpartition(".")[0] in modules.metrics(self.model)
+    def _changed_of_model(self, known: Attributes) -> dict[str, str]:
+        attributes = held.watched(self._trainer, self._parts)
+        changed = modules.unsaved(self.model, known.changed(attributes))
+        found = {
+            name: held.way_to_save(self._trainer, name) for name in changed if not self._is_of_metric(name)
+        }
+        now = held.saved(self._trainer).keys()
+        if self._at_begin is None:
+            self._at_begin = {*now}
+        late, self._at_begin = now - self._at_begin, self._at_begin | now
+        return found | dict.fromkeys(late, "make it before the training, as in setup() or on_fit_start()")
+
+    def _is_of_metric(self, attribute: str) -> bool:
+        owner, _, name = attribute.rpartition(".")
+        metric = self._metrics().get(owner)
+        return metric is not None and name in metrics.state_of(metric)
 
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         wrapped = self._trainer.strategy._lightning_optimizers
-        return super().unsaved([*parts, *loops.schedulers(self._trainer), *wrapped])
-
-
-def _of_metric(metric: Any) -> dict[str, Any]:
-    """What a metric of torchmetrics has summed up so far; it leaves that out of its state dict."""
-    return {**metric.metric_state, "_update_count": metric._update_count, "_computed": None}
+        self._parts = {id(one) for one in parts}
+        saved = [*parts, *held.saved(self._trainer).values()]
+        found = super().unsaved([*saved, *loops.schedulers(self._trainer), *wrapped])
+        again = tuple(f"{type(one).__name__} trains " for one in wrapped)  # the same, by another name
+        return [text for text in found if not text.startswith(again)]
 
 
 def _inner(scheduler: Any) -> list[Any]:
@@ -160,6 +211,7 @@ class LightningControl(Control):
     """The loop of a ``Trainer``, which reads ``should_stop`` after each batch and each epoch."""
 
     dispatchers = ("lightning", "pytorch_lightning")
+    stops_from_outside_hold = False
     position = START
 
     @property
@@ -186,9 +238,6 @@ class LightningControl(Control):
 
     def resume_at(self, position: Position = START) -> None:
         self.position = position
-
-    def beside(self) -> Sequence[Any]:
-        return watched(self._trainer)
 
 
 def training(model: Any, optimizer: Any = None) -> Training:

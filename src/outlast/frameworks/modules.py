@@ -93,7 +93,7 @@ def attributes(module: Any) -> Iterator[Attribute]:
         kind = type(inner)
         if kind.__module__.startswith("torch.nn.parallel."):  # how it goes about its work
             continue
-        is_theirs = kind.__module__.startswith("torch.") or _is_metric(inner)
+        is_theirs = kind.__module__.startswith(("torch.", "torchmetrics.")) or _is_metric(inner)
         for name, value in vars(inner).items():
             if name not in usual and not (name.startswith("_") and is_theirs):
                 yield f"{path}.{name}" if path else name, kind, value
@@ -118,8 +118,11 @@ def metrics(module: Any) -> dict[str, Any]:
 
 
 def _is_metric(module: Any) -> bool:
-    """Whether it is one of torchmetrics, whose state is in plain attributes until it is made persistent."""
-    return has(module, "metric_state") and has(module, "persistent")
+    """Whether it is one of torchmetrics, whose state is in plain attributes until it is made persistent.
+
+    A collection of metrics has no state of its own.
+    """
+    return all(has(module, name) for name in ("metric_state", "persistent", "_update_count"))
 
 
 def loads_itself(module: Any, name: str) -> bool:

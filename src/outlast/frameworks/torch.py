@@ -253,15 +253,18 @@ class TorchTraining(Training):
         for prefix, module in watched.items():
             if modules.is_module(module):
                 known = self._attributes.setdefault(prefix, Attributes())
-                unsaved = modules.unsaved(module, known.changed(modules.attributes(module)))
-                unsaved = [name for name in unsaved if prefix or not self._saves(name)]
-                names += [f"{prefix}{name}" for name in unsaved]
-                ways |= {modules.way_to_save(module, name) for name in unsaved}
+                found = self._changed_of(module, known) if prefix else self._changed_of_model(known)
+                names += [f"{prefix}{name}" for name in found]
+                ways |= {*found.values()}
         return told(names, "; ".join(sorted(ways)))
 
-    def _saves(self, attribute: str) -> bool:
-        """Whether an attribute of the model is saved, by its name."""
-        return False
+    def _changed_of(self, module: Any, known: Attributes) -> dict[str, str]:
+        """The attributes that changed and are not saved, each with what to do."""
+        names = modules.unsaved(module, known.changed(modules.attributes(module)))
+        return {name: modules.way_to_save(module, name) for name in names}
+
+    def _changed_of_model(self, known: Attributes) -> dict[str, str]:
+        return self._changed_of(self.model, known)
 
     def taken_over(self, parts: Collection[Any]) -> str:
         """Tells once that the optimizers stopped stepping, but the weights go on changing."""

@@ -108,6 +108,18 @@ KINDS = (
         "sums in another order each time",
     ),
     Kind(
+        "a metric that Lightning keeps",
+        ("state/training/lightning/loops", "state/training/lightning/torchmetrics"),
+        "it is computed from something that is not saved, such as data that validation draws in persistent "
+        "workers, or a count in a plain attribute",
+    ),
+    Kind(
+        "what stands beside the module",
+        ("state/training/lightning",),
+        "a callback, the data module or a module that one of them holds depends on something that is not in "
+        "its state_dict(), such as a count in a plain attribute. Put it there",
+    ),
+    Kind(
         "a part",
         ("state/parts",),
         "something that the part depends on is not in its state_dict(), and not saved elsewhere, such as a "

@@ -82,6 +82,16 @@ class Ending(Saving):
         told = f"{self._signals.called}: the script's own handler has stopped the training: it"
         self._say(f"outlast: {told} {self._told_of_end()}")
 
+    def leave_epoch(self, why: str) -> None:
+        """Something beside the run has cut the epoch short: it is gone on with later.
+
+        Args:
+            why: as a sentence.
+        """
+        self._end_batches()
+        self._store.settle()
+        self._say(f"outlast: {why}: it {self._told_of_end()}")
+
     def _tell_of_signals_too_late(self) -> None:
         """The loop was left in the very batch in which a signal came."""
         for shown in self._signals.all_shown:

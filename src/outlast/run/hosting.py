@@ -313,7 +313,7 @@ class Host(Ending):
         """Whether something that is none of the run's callbacks has ended the training, and no signal."""
         if self._signals.pending is not None or self._handler_stops:
             return False
-        return self.control.stopping and not self._progress.stops
+        return self.control.stops_from_outside_hold and self.control.stopping and not self._progress.stops
 
     def _keep_late_stop(self) -> None:
         """A callback that Keras calls after the run stopped the training: keep that, too."""
