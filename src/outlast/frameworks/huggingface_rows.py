@@ -49,6 +49,15 @@ def renamed(metrics: Mapping[str, Any], monitored: frozenset[str] = frozenset())
     return found
 
 
+def steps_of_epoch(trainer: Any) -> int | None:
+    """How many steps of the optimizer an epoch of Trainer's has; None if nobody knows."""
+    try:
+        batches = len(trainer.callback_handler.train_dataloader)
+    except TypeError:  # a stream
+        return None
+    return max(-(-batches // trainer.args.gradient_accumulation_steps), 1)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Where rows end, in steps of the optimizer.
@@ -63,8 +72,12 @@ class Rows:
     size: int | None
     by_epochs: bool
 
-    def left(self, step: int) -> int | None:
+    def left(self, step: int, passes: int | None = None) -> int | None:
         """How many rows end after this step; None if nobody knows.
+
+        Args:
+            step: of the optimizer.
+            passes: epochs of Trainer's that have ended; None if each had all its steps.
 
         Example:
             >>> [Rows(10, 4, True).left(step) for step in (0, 3, 4, 9, 10)]
@@ -72,7 +85,10 @@ class Rows:
         """
         if step >= self.last:
             return 0
-        return None if self.size is None else -(-self.last // self.size) - step // self.size
+        if self.size is None:
+            return None
+        ended = passes if self.by_epochs and passes is not None else step // self.size
+        return -(-self.last // self.size) - ended
 
     def done(self, step: int) -> int:
         """How many rows have ended up to this step."""

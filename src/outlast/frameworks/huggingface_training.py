@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from outlast.exceptions import RunChanged
 from outlast.frameworks.base import weakly
 from outlast.frameworks.huggingface_order import inexact
-from outlast.frameworks.huggingface_rows import is_measured, named
+from outlast.frameworks.huggingface_rows import is_measured, named, steps_of_epoch
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.frameworks.torch import TorchTraining
 
@@ -42,7 +42,9 @@ class Place:
         loss: the sum of the losses of the row's steps; None if it has none.
         steps: of the row.
         metrics: of evaluations in the row.
-        start: the random state that the epoch's batches were begun with; None at its beginning.
+        last_step: what Trainer logs of the last step: the norm of its gradients, and its rate.
+        begun: the random state in which the epoch began, before others heard of it.
+        start: that in which its batches were begun; None at its beginning.
         ahead: that in which the batch was fetched that comes next.
     """
 
@@ -52,12 +54,15 @@ class Place:
     loss: Any = None
     steps: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
+    last_step: list[Any] = field(default_factory=list)
+    begun: Any = None
     start: Any = None
     ahead: Any = None
 
     def begin_pass(self, epoch: int) -> None:
         """The next batch is the first of an epoch of Trainer's."""
-        self.epoch, self.batches, self.start, self.ahead = epoch, 0, None, None
+        self.epoch, self.batches = epoch, 0
+        self.begun = self.start = self.ahead = None
 
 
 class TrainerTraining(TorchTraining):
@@ -104,6 +109,7 @@ class TrainerTraining(TorchTraining):
                 "objects": {**objects, "details": details},
                 "state": {**state, "log_history": history},
                 "sums": {name: getattr(trainer, name) for name in _SUMS if hasattr(trainer, name)},
+                "steps_of_epoch": steps_of_epoch(trainer),
                 "place": {**vars(self.place), "loss": None},
             },
         }
@@ -123,6 +129,13 @@ class TrainerTraining(TorchTraining):
         if "trainer" not in state:
             raise RunChanged("what was trained here was no Trainer's: take another folder")
         super().check_state(state)
+        before, now = state["trainer"]["steps_of_epoch"], steps_of_epoch(self.trainer)
+        if before != now:
+            raise RunChanged(
+                f"an epoch of Trainer's had {before} steps, and has {now}: Trainer counts epochs, and its "
+                "schedule and max_steps count steps, so it would train too much or too little. Keep the "
+                "batch size, gradient_accumulation_steps and the number of samples"
+            )
 
     def load_state(self, state: Any) -> None:
         trainer, saved = self.trainer, state["trainer"]
@@ -144,8 +157,12 @@ class TrainerTraining(TorchTraining):
         self.loaded()
 
     def description(self) -> dict[str, str]:
-        args = self.trainer.args
-        return {**super().description(), **{name: named(getattr(args, name, None)) for name in _DESCRIBED}}
+        trainer = self.trainer
+        found = {name: named(getattr(trainer.args, name, None)) for name in _DESCRIBED}
+        found["max_steps"] = str(trainer.state.max_steps)  # which the schedule goes by
+        with suppress(TypeError):  # of a stream
+            found["train_dataset"] = f"{len(trainer.train_dataset)} samples"
+        return {**super().description(), **found}
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         loader = self.trainer.callback_handler.train_dataloader
