@@ -36,8 +36,8 @@ class Held:
         self._training.restore_weights(self._snapshot)
         names = ", ".join(sorted({type(one).__name__ for one in self._others}))
         warn(
-            f"{names} set weights in on_train_begin ({', '.join(changed[:3])}) after the Run had put back what "
-            "it saved. The Run's are taken. Put the Run behind: "
+            f"{names} set weights in on_train_begin ({', '.join(changed[:3])}) after the Run had put back "
+            "what it saved. The Run's are taken. Put the Run behind: "
             f"callbacks=[{names}(...), *outlast.frameworks.huggingface.callbacks(run)]."
         )
 

@@ -46,7 +46,8 @@ class TrainerLoop:
         self._is_muted = False  # nobody hears of epochs that are left out
         self._order: Order | None = None
         self._before: dict[str, Callable[..., Any]] = {}  # what was wrapped already
-        self._has_left = False
+        self._has_left = self._has_stepped = False
+        self._named: list[str] = []  # generators that are not saved
 
     @property
     def _training(self) -> TrainerTraining:
@@ -76,6 +77,8 @@ class TrainerLoop:
         left = self._rows.left(trainer.state.global_step)
         with training.opened():
             self._driven.begin(trainer, left, self._rows.size)
+        self._named = training.generators() if self._driven.is_saved else []
+        self._driven.say_inexact(training.perhaps_inexact(), perhaps=True)
         if not self._driven.is_saved:
             self._driven.skip(self._rows.done(trainer.state.global_step))
         self._wrap()
@@ -163,6 +166,10 @@ class TrainerLoop:
         self._driven.end_batch(place.steps - 1, lambda: {"loss": self._step_loss.item()})
         if self._driven.stopping:
             trainer.control.should_training_stop = True
+        if self._driven.is_saved and not self._has_stepped:  # some make their generator at the first batch
+            self._has_stepped = True
+            found = self._training.generators()
+            self._driven.say_inexact([one for one in found if one not in self._named])
 
     @property
     def _is_pass_over(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from outlast.core.asking import asked
 from outlast.frameworks import random_state
-from outlast.frameworks.held_generators import held
+from outlast.frameworks.drawn_from import drawn_from
 
 _SAMPLERS = ("torch.", "transformers.", "accelerate.")  # draw when they begin, and not between two batches
 
@@ -81,13 +81,8 @@ def is_stream(loader: Any) -> bool:
     return bool(asked(asked(loader, "base_dataloader", loader), "_dataset_kind"))
 
 
-def inexact(loader: Any, *, inside: bool) -> list[str]:
-    """What of a loader a resume cannot make identical.
-
-    Args:
-        loader: Accelerate's.
-        inside: resume points are made inside an epoch, too.
-    """
+def inexact(loader: Any) -> list[str]:
+    """What of Accelerate's loader a resume cannot make identical."""
     base, told = asked(loader, "base_dataloader", loader), []
     if asked(base, "num_workers", 0) and not asked(base, "in_order", True):
         told.append("the batches come as the workers get done: leave out dataloader_in_order=False")
@@ -96,12 +91,21 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
             "persistent workers go on with random numbers of their own, and draw others where they begin: "
             "leave out dataloader_persistent_workers=True"
         )
-    told += [
+    return told + generators(loader)
+
+
+def generators(loader: Any) -> list[str]:
+    """Those that the data of a loader draw from, as far as they are made."""
+    base = asked(loader, "base_dataloader", loader)
+    return [
         f"{place} is a random generator, which is not saved: draw from torch, random or numpy.random instead"
-        for place, _ in held(_of_data(base))
+        for place, _ in drawn_from(_of_data(base))
     ]
-    if not inside:
-        return told
+
+
+def perhaps_inexact(loader: Any) -> list[str]:
+    """What may not be identical when a resume goes on inside an epoch; the data alone know."""
+    base, told = asked(loader, "base_dataloader", loader), []
     if is_stream(loader):
         told.append(
             "the dataset is a stream: what was read of it inside an epoch is read once more to be left out, "
@@ -112,10 +116,26 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
             "gone on with inside an epoch, workers draw other random numbers for the data (augmentation), "
             "if they draw any: pass dataloader_num_workers=0, or save at the ends of epochs alone"
         )
-    sampler = type(asked(base, "sampler"))
-    if not sampler.__module__.startswith(_SAMPLERS):
-        told.append(f"{sampler.__name__} may draw between two batches: have it draw when it begins")
-    return told
+    kinds = {type(one) for one in _samplers(base)}
+    return told + [
+        f"{kind.__name__} may draw between two batches: have it draw when it begins"
+        for kind in kinds
+        if not kind.__module__.startswith(_SAMPLERS)
+    ]
+
+
+def _samplers(loader: Any) -> list[Any]:
+    """What gives its indices, by the batch or each, and what those are made of."""
+    found: list[Any] = []
+    left = [asked(loader, "batch_sampler"), asked(loader, "sampler")]
+    while left:
+        one = left.pop()
+        if isinstance(one, Order):
+            left.append(one._sampler)
+        elif one is not None and all(one is not other for other in found):
+            found.append(one)
+            left += [asked(one, "batch_sampler"), asked(one, "sampler")]
+    return found
 
 
 def _of_data(loader: Any) -> dict[str, Any]:

@@ -52,10 +52,11 @@ def renamed(metrics: Mapping[str, Any], monitored: frozenset[str] = frozenset())
 def steps_of_epoch(trainer: Any) -> int | None:
     """How many steps of the optimizer an epoch of Trainer's has; None if nobody knows."""
     try:
-        batches = len(trainer.callback_handler.train_dataloader)
+        batches: int = len(trainer.callback_handler.train_dataloader)
     except TypeError:  # a stream
         return None
-    return max(-(-batches // trainer.args.gradient_accumulation_steps), 1)
+    accumulated: int = trainer.args.gradient_accumulation_steps
+    return max(-(-batches // accumulated), 1)
 
 
 @dataclass(frozen=True)

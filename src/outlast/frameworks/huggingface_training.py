@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from outlast.exceptions import RunChanged
+from outlast.frameworks import huggingface_own as own
+from outlast.frameworks.attributes import Attributes, told
 from outlast.frameworks.base import weakly
-from outlast.frameworks.huggingface_order import inexact
+from outlast.frameworks.huggingface_order import generators, inexact, perhaps_inexact
 from outlast.frameworks.huggingface_rows import is_measured, named, steps_of_epoch
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.frameworks.torch import TorchTraining
@@ -86,6 +88,7 @@ class TrainerTraining(TorchTraining):
         self.loaded: Callable[[], object] = lambda: None
         self.is_saved_inside = False
         self._is_opened = False
+        self._own_attributes = Attributes()
 
     @property
     def model(self) -> Any:
@@ -166,16 +169,37 @@ class TrainerTraining(TorchTraining):
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         loader = self.trainer.callback_handler.train_dataloader
-        told = [*super().inexact(params), *inexact(loader, inside=self.is_saved_inside)]
+        found = [*super().inexact(params), *inexact(loader)]
         if named(self.trainer.args.save_strategy) == "best":
-            told.append(
+            found.append(
                 "save_strategy='best' writes checkpoints of Trainer's own behind the Run's, and a kill in "
                 "between leaves one out: use outlast.ModelCheckpoint(save_best_only=True)"
             )
-        return told
+        return found
 
     def unsaved(self, parts: Collection[Any]) -> list[str]:
-        return super().unsaved([*parts, self.trainer.optimizer, self.trainer.lr_scheduler])
+        beside = [_inner(self.trainer.optimizer), self.trainer.optimizer, self.trainer.lr_scheduler]
+        found = super().unsaved([*parts, *beside[1:]])
+        return [*dict.fromkeys(found), *own.unsaved(self.trainer, [*parts, *beside])]
+
+    def generators(self) -> list[str]:
+        """Those that are not saved, as far as they are made."""
+        return generators(self.trainer.callback_handler.train_dataloader)
+
+    def perhaps_inexact(self) -> list[str]:
+        """What may not be identical, as the data alone know."""
+        loader = self.trainer.callback_handler.train_dataloader
+        return perhaps_inexact(loader) if self.is_saved_inside else []
+
+    def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
+        """Of the model's attributes, and of those of a subclass of Trainer."""
+        found = self._own_attributes.changed(own.attributes(self.trainer, [*parts.values()]))
+        names = [*dict.fromkeys(name.partition(".")[0] for name in found)]
+        way = (
+            "keep it in the model, as a module or a buffer, or pass a module to the Run, Run(..., head=head)"
+        )
+        ours = told([f"{type(self.trainer).__name__}.{name}" for name in names], way)
+        return " ".join(filter(None, (super().changed(parts, inside=inside), ours)))
 
     # Rates.
 
