@@ -17,7 +17,7 @@ from outlast.frameworks.huggingface_control import TrainerControl
 from outlast.frameworks.huggingface_held import Held, held_weights
 from outlast.frameworks.huggingface_order import Order, observed
 from outlast.frameworks.huggingface_refused import check
-from outlast.frameworks.huggingface_rows import Rows, named, renamed, steps_of_epoch
+from outlast.frameworks.huggingface_rows import Rows, directions, named, renamed, steps_of_epoch
 from outlast.frameworks.huggingface_training import Place, TrainerTraining
 
 _WRAPPED = ("_maybe_log_save_evaluate", "_run_epoch", "training_step")
@@ -77,6 +77,8 @@ class TrainerLoop:
         left = self._rows.left(trainer.state.global_step)
         with training.opened():
             self._driven.begin(trainer, left, self._rows.size)
+        if isinstance(trainer.eval_dataset, dict):
+            self._driven.tell_directions(directions(self._driven.monitored, [*trainer.eval_dataset]))
         self._named = training.generators() if self._driven.is_saved else []
         self._driven.say_inexact(training.perhaps_inexact(), perhaps=True)
         if not self._driven.is_saved:
@@ -113,6 +115,8 @@ class TrainerLoop:
                 found = loop._before.get(name)
             methods |= {} if found is None else {name: found}
         vars(self._trainer.callback_handler).pop("on_epoch_begin", None)
+        if self._order is not None:
+            self._order.leave()
 
     def _on_epoch_begin(self, args: Any, state: Any, control: Any) -> Any:
         """Have all hear of an epoch of Trainer's, unless it is left out; what they draw there is known."""

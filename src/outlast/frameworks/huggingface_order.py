@@ -6,7 +6,7 @@ of it, and a save after that step holds a random state from behind that. So the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from outlast.core.asking import asked
@@ -25,12 +25,14 @@ class Order:
 
     Attributes:
         ahead: the random state in which the last batch was fetched that has been.
+        leave: have the loader be as it was.
     """
 
     def __init__(self, sampler: Any, *, looks_ahead: bool) -> None:
         self._sampler, self._looks_ahead = sampler, looks_ahead
         self._going_on: dict[int, Any] = {}  # random states, by the batch that is fetched in them
         self.ahead: Any = None
+        self.leave: Callable[[], object] = lambda: None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_sampler" not in vars(self):
@@ -73,6 +75,7 @@ def observed(loader: Any) -> Order | None:
         return sampler
     order = Order(sampler, looks_ahead=base is not loader)  # a loader of the user's own does not
     vars(base)["batch_sampler"] = order  # PyTorch refuses to have it set
+    order.leave = lambda: vars(base).update(batch_sampler=sampler)
     return order
 
 

@@ -54,7 +54,8 @@ def own(trainer: Any) -> Mapping[str, Any]:
     """The attributes that Trainer itself does not have, those of its user's class included."""
     users = [one for one in reversed(type(trainer).__mro__) if not _is_theirs(one)]
     of_class = {name: value for one in users for name, value in vars(one).items() if _is_number(value)}
-    usual = _usual(type(trainer))
+    kind: Any = type(trainer)
+    usual = _usual(kind)
     found = {**of_class, **vars(trainer)}
     return {name: value for name, value in found.items() if name not in usual and not name.startswith("__")}
 

@@ -6,9 +6,11 @@ steps what lies between two of them. No package is needed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from outlast.core.monitor import Direction, direction_of
 
 _EVALUATED, _HELD_OUT = "eval_", "val_"
 # Speed, and what no two trainings share.
@@ -57,6 +59,22 @@ def steps_of_epoch(trainer: Any) -> int | None:
         return None
     accumulated: int = trainer.args.gradient_accumulation_steps
     return max(-(-batches // accumulated), 1)
+
+
+def directions(monitored: Collection[str], sets: Collection[str]) -> dict[str, Direction | None]:
+    """Which way metrics go that have the name of a set of data in theirs.
+
+    Example:
+        >>> directions(["val_hard_loss", "eval_hard_f1"], ["hard"])
+        {'val_hard_loss': 'min', 'eval_hard_f1': 'max'}
+    """
+    prefixes = [f"{prefix}{one}_" for one in sets for prefix in (_HELD_OUT, _EVALUATED)]
+    return {
+        metric: direction_of(metric.removeprefix(prefix))
+        for metric in monitored
+        for prefix in prefixes
+        if metric.startswith(prefix)
+    }
 
 
 @dataclass(frozen=True)
