@@ -73,10 +73,16 @@ class EndsEpochs(TrainerCallback):
 
 
 @pytest.mark.parametrize("save_every", ["epoch", 4])
-def test_an_epoch_that_a_callback_has_ended_is_over(save_every: Any) -> None:
+def test_an_epoch_that_a_callback_has_ended_is_over(
+    save_every: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     by_steps = {**BY_STEPS, "eval_steps": 7} if save_every == 4 else {}
-    whole, left = ends(5, make=lambda: [EndsEpochs()], save_every=save_every, **by_steps)
+    after = 14 if save_every == "epoch" else 5
+    whole, left = ends(
+        after, make=lambda: [EndsEpochs()], save_every=save_every, num_train_epochs=4, **by_steps
+    )
     assert left == whole
+    assert "epochs changed" not in capsys.readouterr().out
 
 
 class Sets(TrainerCallback):
@@ -92,9 +98,10 @@ def test_weights_that_a_callback_sets_behind_the_run_do_not_count() -> None:
     assert left == whole
 
 
-def test_a_stream_that_ends_with_a_row_logs_the_same() -> None:
+def test_a_stream_that_ends_with_a_row_logs_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     whole, left = ends(14, train_dataset=Stream(), max_steps=24, eval_strategy="steps", eval_steps=6)
     assert left == whole
+    assert "again as a check: identical" in capsys.readouterr().out
 
 
 class Ema(TrainerCallback):
