@@ -395,6 +395,21 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ArgumentError,
         "must end in `.pt` or `.pth`",
     ),
+    "a callback of ours as it is": (
+        lambda: trainer(beside=[outlast.EarlyStopping()]),
+        AttributeError,
+        "Hugging Face's Trainer calls other hooks than EarlyStopping has: pass Trainer",
+    ),
+    "a run as it is": (
+        lambda: trainer(beside=[outlast.Run("run")]),
+        AttributeError,
+        "other hooks than Run has",
+    ),
+    "a list in a list": (
+        lambda: trainer(beside=[callbacks(outlast.History())]),
+        UsageError,
+        "gives a list already",
+    ),
     "another loop": (
         lambda: callbacks(outlast.History())[0].on_train_begin(None, None, None),
         UsageError,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from outlast.callbacks.context import Context
+from outlast.callbacks.near_misses import near_miss
 from outlast.core.logs import Logs
 from outlast.exceptions import UsageError
 from outlast.frameworks.base import Control, Training, find_control, find_training
@@ -62,6 +63,12 @@ class Hooks:
     keeps_history: bool = False  # so that it hears an epoch's end after those that may add a metric
     _context: Context | None = None
     _host: weakref.ref[Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what to do to a library that asks for its own hooks."""
+        if hint := near_miss(type(self).__name__, name):
+            raise AttributeError(hint)
+        return object.__getattribute__(self, name)  # which says that it is not there
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:
         """Take the loop's parameters."""
