@@ -132,6 +132,21 @@ def test_averages_in_a_callback_are_named(kind: str, capsys: pytest.CaptureFixtu
     assert "the state of Ema (shadow) is not saved" in capsys.readouterr().out
 
 
+class Masks(TrainerCallback):
+    """Draws from a generator of its own."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.RandomState(0)
+
+    def on_step_begin(self, *args: Any, **options: Any) -> None:
+        self.rng.random()
+
+
+def test_a_generator_in_a_callback_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    train(outlast.Run("run", outlast.History()), beside=[Masks()], num_train_epochs=2)
+    assert "the state of Masks (rng) is not saved" in capsys.readouterr().out
+
+
 class Keeps(Trainer):
     """Keeps things in attributes."""
 
@@ -160,7 +175,7 @@ def test_what_a_subclass_keeps_is_named(capsys: pytest.CaptureFixture[str]) -> N
         train(outlast.Run("first"), kind=Keeps, beside=[First()])
     said = capsys.readouterr().out
     assert "head_optimizer is an optimizer of the Trainer's own" in said
-    assert "rng is a random generator of the Trainer's own" in said
+    assert "Keeps.rng is a random generator, which is not saved" in said
     with pytest.warns(outlast.exceptions.OutlastWarning) as warned:
         train(outlast.Run("run"), kind=Keeps, num_train_epochs=1)
     [text] = [str(one.message) for one in warned if "Training changes" in str(one.message)]
@@ -192,6 +207,23 @@ def with_a_closure() -> Any:
         return torch.utils.data.default_collate(rows)
 
     return collate
+
+
+class LateAndGlobal(Trainer):
+    """Makes a generator in the first step, and draws from a global one."""
+
+    def training_step(self, *args: Any, **options: Any) -> Any:
+        self.late = np.random.default_rng(0)
+        GLOBAL.random()
+        return super().training_step(*args, **options)
+
+
+def test_generators_of_a_subclass_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    train(outlast.Run("run"), kind=LateAndGlobal, num_train_epochs=1)
+    said = capsys.readouterr().out.splitlines()
+    assert "GLOBAL of LateAndGlobal.training_step is a random generator" in said[0]
+    assert "LateAndGlobal.late is a random generator" in said[1]
+    assert len(said) == 2
 
 
 GENERATORS: dict[str, tuple[dict[str, Any], str]] = {

@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from outlast.callbacks.context import Context
-from outlast.callbacks.near_misses import near_miss
 from outlast.core.logs import Logs
 from outlast.exceptions import UsageError
-from outlast.frameworks.base import Control, Training, find_control, find_training
+from outlast.frameworks.base import Control, Training, find_control, find_training, near_miss
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 

@@ -79,7 +79,7 @@ class TrainerLoop:
             self._driven.begin(trainer, left, self._rows.size)
         if isinstance(trainer.eval_dataset, dict):
             self._driven.tell_directions(directions(self._driven.monitored, [*trainer.eval_dataset]))
-        self._named = training.generators() if self._driven.is_saved else []
+        self._named = self._generators() if self._driven.is_saved else []
         self._driven.say_inexact(training.perhaps_inexact(), perhaps=True)
         if not self._driven.is_saved:
             self._driven.skip(self._rows.done(trainer.state.global_step))
@@ -172,8 +172,10 @@ class TrainerLoop:
             trainer.control.should_training_stop = True
         if self._driven.is_saved and not self._has_stepped:  # some make their generator at the first batch
             self._has_stepped = True
-            found = self._training.generators()
-            self._driven.say_inexact([one for one in found if one not in self._named])
+            self._driven.say_inexact([one for one in self._generators() if one not in self._named])
+
+    def _generators(self) -> list[str]:
+        return self._training.generators([*self._driven.run._parts.values()])
 
     @property
     def _is_pass_over(self) -> bool:

@@ -6,7 +6,7 @@ of it, and a save after that step holds a random state from behind that. So the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from outlast.core.asking import asked
@@ -94,15 +94,22 @@ def inexact(loader: Any) -> list[str]:
             "persistent workers go on with random numbers of their own, and draw others where they begin: "
             "leave out dataloader_persistent_workers=True"
         )
-    return told + generators(loader)
+    return told
 
 
-def generators(loader: Any) -> list[str]:
-    """Those that the data of a loader draw from, as far as they are made."""
+def generators(loader: Any, others: Mapping[str, Any], parts: Collection[Any]) -> list[str]:
+    """Those that data draw from and that are not saved, as far as they are made, as phrases.
+
+    Args:
+        loader: Accelerate's.
+        others: what else may draw, by name.
+        parts: what is saved.
+    """
     base = asked(loader, "base_dataloader", loader)
     return [
         f"{place} is a random generator, which is not saved: draw from torch, random or numpy.random instead"
-        for place, _ in drawn_from(_of_data(base))
+        for place, found in drawn_from({**_of_data(base), **others})
+        if all(found is not one for one in parts)
     ]
 
 

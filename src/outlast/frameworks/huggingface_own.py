@@ -5,33 +5,38 @@ from __future__ import annotations
 import dis
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from outlast.frameworks.attributes import Attribute
-from outlast.frameworks.drawn_from import drawn_from
 from outlast.frameworks.modules import is_module
 from outlast.frameworks.optimizers import is_optimizer
 
 _THEIRS = ("transformers.", "builtins.", "typing.", "abc.")
 
 
-def unsaved(trainer: Any, parts: Collection[Any]) -> list[str]:
-    """The optimizers and generators in attributes of a Trainer, but for its own and those among the parts."""
-    known = {id(one) for one in (trainer.optimizer, trainer.model, *parts)}
-    mine = {name: one for name, one in own(trainer).items() if id(one) not in known}
-    told = [
+def optimizers(trainer: Any, parts: Collection[Any]) -> list[str]:
+    """Those in attributes of a Trainer, but for its own and those among the parts, as phrases."""
+    known = {id(one) for one in (*_within(trainer.optimizer), *parts)}
+    return [
         f"{name} is an optimizer of the Trainer's own, and its state is not saved: pass it to the Run, "
         f"Run(..., {name}={name}), with what it trains"
-        for name, one in mine.items()
-        if is_optimizer(one) and all(one is not inner for inner in _within(trainer.optimizer))
+        for name, one in own(trainer).items()
+        if is_optimizer(one) and id(one) not in known
     ]
-    return told + [
-        f"{place} is a random generator of the Trainer's own, which is not saved: draw from torch, random or "
-        "numpy.random instead"
-        for place, one in drawn_from(mine)
-        if id(one) not in known
-    ]
+
+
+def drawing(trainer: Any, parts: Collection[Any]) -> dict[str, Any]:
+    """What a Trainer of a user's class may draw from: its attributes, but for the parts, and its methods."""
+    name, known = type(trainer).__name__, {id(one) for one in (trainer.model, *parts)}
+    found = {f"{name}.{key}": one for key, one in own(trainer).items() if id(one) not in known}
+    return found | {
+        f"{kind.__name__}.{key}": one
+        for kind in type(trainer).__mro__
+        if not _is_theirs(kind)
+        for key, one in vars(kind).items()
+        if isinstance(one, FunctionType) and key != "__init__"
+    }
 
 
 def attributes(trainer: Any, parts: Collection[Any]) -> Iterator[Attribute]:
@@ -57,7 +62,11 @@ def own(trainer: Any) -> Mapping[str, Any]:
     kind: Any = type(trainer)
     usual = _usual(kind)
     found = {**of_class, **vars(trainer)}
-    return {name: value for name, value in found.items() if name not in usual and not name.startswith("__")}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in usual and not name.startswith("__") and not isinstance(value, MethodType)
+    }
 
 
 @cache

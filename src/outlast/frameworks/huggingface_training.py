@@ -180,11 +180,13 @@ class TrainerTraining(TorchTraining):
     def unsaved(self, parts: Collection[Any]) -> list[str]:
         beside = [_inner(self.trainer.optimizer), self.trainer.optimizer, self.trainer.lr_scheduler]
         found = super().unsaved([*parts, *beside[1:]])
-        return [*dict.fromkeys(found), *own.unsaved(self.trainer, [*parts, *beside])]
+        optimizers = own.optimizers(self.trainer, [*parts, *beside])
+        return [*found, *optimizers, *self.generators(parts)]
 
-    def generators(self) -> list[str]:
+    def generators(self, parts: Collection[Any]) -> list[str]:
         """Those that are not saved, as far as they are made."""
-        return generators(self.trainer.callback_handler.train_dataloader)
+        loader = self.trainer.callback_handler.train_dataloader
+        return generators(loader, own.drawing(self.trainer, parts), parts)
 
     def perhaps_inexact(self) -> list[str]:
         """What may not be identical, as the data alone know."""

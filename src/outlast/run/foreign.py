@@ -11,9 +11,11 @@ from __future__ import annotations
 import dis
 import zlib
 from collections.abc import Collection, Iterable, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from outlast.core.asking import has
+from outlast.frameworks import random_state
 from outlast.frameworks.base import is_of_framework
 from outlast.run.held import is_held, listed
 from outlast.run.plain import may_change, stored
@@ -207,11 +209,13 @@ def _fills_logs(function: Any) -> bool:
 
 
 def _has_weights(value: Any) -> bool:
-    """Whether it is an array, a model, or a container of them; the last one tells."""
+    """Whether it is an array, a model, a random generator, or a container of them; the last one tells."""
     if isinstance(value, dict):
         value = [*value.values()]
     if isinstance(value, (list, tuple)):
         return bool(value) and _has_weights(value[-1])
+    if random_state.is_generator(value) and not isinstance(value, ModuleType):
+        return True
     return any(hasattr(type(value), name) for name in ("__array__", "get_weights", "named_parameters"))
 
 
@@ -225,7 +229,7 @@ def _glance(value: Any) -> Any:
         return len(value)
     if has(type(value), "named_parameters"):
         return id(value), [_written(one) for kind in ("parameters", "buffers") for one in listed(value, kind)]
-    if has(type(value), "_version"):
+    if has(type(value), "_version") or random_state.is_generator(value):
         return _written(value)
     if hasattr(type(value), "assign") and hasattr(type(value), "__array__"):  # a Variable
         return id(value), zlib.crc32(str(value).encode())
@@ -234,12 +238,23 @@ def _glance(value: Any) -> Any:
 
 def _written(value: Any) -> Any:
     """Which object it is; of a tensor of PyTorch's also how often it was written to, and some numbers."""
+    if random_state.is_generator(value) and not isinstance(value, ModuleType):
+        return id(value), zlib.crc32(repr(_states(random_state.of_generator(value))).encode())
     if not has(type(value), "_version"):
         return id(value)
     try:
         return id(value), value._version, value.detach().reshape(-1)[:_LOOKED_AT].tolist()
     except Exception:  # no numbers at hand
         return id(value)
+
+
+def _states(state: Any) -> Any:
+    """A state of a generator with all numbers of its arrays."""
+    if isinstance(state, dict):
+        return {name: _states(one) for name, one in state.items()}
+    if isinstance(state, tuple):
+        return [*map(_states, state)]
+    return state.tobytes() if has(state, "tobytes") else state
 
 
 def _attributes(callback: Any, theirs: type | None) -> list[str]:
