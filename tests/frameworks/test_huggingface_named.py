@@ -17,6 +17,7 @@ from tests.frameworks.test_huggingface import (
     Digits,
     Leave,
     Left,
+    Net,
     Stream,
     in_a_run,
     train,
@@ -323,3 +324,10 @@ def test_nothing_of_a_run_stays_in_a_loader_of_ones_own() -> None:
     before = loader.batch_sampler
     train(outlast.Run("run"), kind=Kept, num_train_epochs=1)
     assert loader.batch_sampler is before
+
+
+def test_parameters_that_nothing_saves_are_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    model, beside = Net(), torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD([*model.parameters(), *beside.parameters()], lr=0.1)
+    train(outlast.Run("run"), model=model, optimizers=(optimizer, None), num_train_epochs=1)
+    assert capsys.readouterr().out.count("trains parameters that neither the model nor a part has") == 1
