@@ -283,3 +283,9 @@ def test_a_validation_metric_is_never_mistaken_for_one_of_training(
 def test_where_no_metric_is_similar_there_is_no_hint(monitor: str, available: list[str]) -> None:
     for warning in ("It is missing.", "It is missing"):
         assert with_hint(warning, monitor, available) == warning
+
+
+def test_a_name_that_is_there_is_no_hint_for_itself() -> None:
+    with pytest.raises(UnknownDirection) as caught:
+        Monitor("val_a_loss").direction(available=["val_a_loss", "val_b_loss"])
+    assert "Did you mean" not in str(caught.value)

@@ -395,6 +395,21 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ArgumentError,
         "must end in `.pt` or `.pth`",
     ),
+    "a callback of ours as it is": (
+        lambda: trainer(beside=[outlast.EarlyStopping()]),
+        AttributeError,
+        "Hugging Face's Trainer calls other hooks than EarlyStopping has: pass Trainer",
+    ),
+    "a run as it is": (
+        lambda: trainer(beside=[outlast.Run("run")]),
+        AttributeError,
+        "other hooks than Run has",
+    ),
+    "a list in a list": (
+        lambda: trainer(beside=[callbacks(outlast.History())]),
+        UsageError,
+        "gives a list already",
+    ),
     "another loop": (
         lambda: callbacks(outlast.History())[0].on_train_begin(None, None, None),
         UsageError,
@@ -840,7 +855,7 @@ def test_what_is_not_exact_is_said_before_the_first_step(
 
     with pytest.raises(Left):
         train(outlast.Run("run", outlast.History()), beside=[First()], **settings)
-    [line] = [line for line in capsys.readouterr().out.splitlines() if "would not be exact" in line]
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "not be exact" in line]
     assert text in line
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from outlast.callbacks.context import Context
 from outlast.core.logs import Logs
 from outlast.exceptions import UsageError
-from outlast.frameworks.base import Control, Training, asked_for, find_control, find_training
+from outlast.frameworks.base import Control, Training, find_control, find_training, near_miss
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -64,9 +64,9 @@ class Hooks:
     _host: weakref.ref[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Not there: a library may ask for a hook of its own, and is given our callbacks in another way."""
-        if problem := asked_for(name, self):
-            raise AttributeError(problem)
+        """Say what to do to a library that asks for its own hooks."""
+        if hint := near_miss(type(self).__name__, name):
+            raise AttributeError(hint)
         return object.__getattribute__(self, name)  # which says that it is not there
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:

@@ -173,7 +173,8 @@ class Monitor:
         if found:
             return found
         names = list(available)
-        among = f" Available metrics: {few(map(escaped, names))}.{nearest(self.name, names)}"
+        hint = "" if self.name in names else nearest(self.name, names)
+        among = f" Available metrics: {few(map(escaped, names))}.{hint}"
         raise UnknownDirection(
             f"{who or 'A callback'} monitors {self.name!r}, but neither the model nor the name tells whether "
             f"higher is better. Pass mode='max' if higher is better, or mode='min' if lower is."

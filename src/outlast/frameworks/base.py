@@ -665,17 +665,32 @@ def weakly(thing: Any) -> Callable[[], Any]:
         return lambda: thing
 
 
-_HOOKS_OF_LIGHTNING = ("setup", "state_key", "on_exception")  # which it asks for first
+_ASKED = {  # the first hook that each asks for
+    "on_init_end": ("Hugging Face's Trainer", "huggingface"),
+    "setup": ("Lightning's Trainer", "lightning"),
+    "state_key": ("Lightning's Trainer", "lightning"),
+    "on_exception": ("Lightning's Trainer", "lightning"),
+}
 
 
-def asked_for(name: str, thing: Any) -> str:
-    """What is wrong if a library asks a callback of ours for a hook; "" if that is none of a library's."""
-    if name not in _HOOKS_OF_LIGHTNING:
+def near_miss(kind: str, hook: str) -> str:
+    """How a library is given our callbacks, if the hook is one that it asks for; "" if it is none.
+
+    Args:
+        kind: the class of the callback.
+        hook: that it has not.
+
+    Example:
+        >>> near_miss("EarlyStopping", "on_init_end")[:58]
+        "Hugging Face's Trainer calls other hooks than EarlyStoppin"
+    """
+    if hook not in _ASKED:
         return ""
+    library, module = _ASKED[hook]
     return (
-        f"a Trainer of Lightning's calls other hooks than {type(thing).__name__} has: pass "
-        "Trainer(callbacks=outlast.frameworks.lightning.callbacks(...)), with the Run or the callbacks in "
-        "place of the dots"
+        f"{library} calls other hooks than {kind} has: pass "
+        f"Trainer(callbacks=outlast.frameworks.{module}.callbacks(...)), with the Run or the callbacks in "
+        "place of the dots."
     )
 
 

@@ -200,6 +200,12 @@ class Driven:
         self.next_epoch += epochs
         self.set_epochs(None if self._epochs is None else self._epochs + epochs)
 
+    def say_inexact(self, problems: Collection[str], *, perhaps: bool = False) -> None:
+        """Have the run say what a resume would not bring back, or may not; each once."""
+        if self.run is not None:
+            for problem in problems:
+                (self.run._tell_of_loader if perhaps else self.run._tell_once)(problem)
+
     @property
     def controls(self) -> list[Any]:
         """Who runs the loop, as each list sees it."""

@@ -67,7 +67,7 @@ def callbacks(*items: Any) -> list[Any]:
 
     Source: ``transformers.TrainerCallback``.
     """
-    return [InTrainer(Driven("huggingface", *items))]
+    return _Callbacks([InTrainer(Driven("huggingface", *items))])
 
 
 def resume_arguments(run: Any) -> dict[str, Any]:
@@ -78,6 +78,21 @@ def resume_arguments(run: Any) -> dict[str, Any]:
         {}
     """
     return {}
+
+
+class _Callbacks(list[Any]):
+    """The list that a Trainer takes as it is."""
+
+    def on_init_end(self, *args: Any, **options: Any) -> None:
+        """Refuse to be one callback among others.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "callbacks(...) gives a list already: pass Trainer(callbacks=callbacks(...)), or beside others "
+            "Trainer(callbacks=[theirs, *callbacks(...)])."
+        )
 
 
 class InTrainer(MadeAgain, TrainerCallback):  # type: ignore[misc]

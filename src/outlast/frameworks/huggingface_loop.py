@@ -14,9 +14,10 @@ from outlast.frameworks import random_state
 from outlast.frameworks.base import find_training
 from outlast.frameworks.driven import Driven
 from outlast.frameworks.huggingface_control import TrainerControl
+from outlast.frameworks.huggingface_held import Held, held_weights
 from outlast.frameworks.huggingface_order import Order, observed
 from outlast.frameworks.huggingface_refused import check
-from outlast.frameworks.huggingface_rows import Rows, named, renamed
+from outlast.frameworks.huggingface_rows import Rows, directions, named, renamed, steps_of_epoch
 from outlast.frameworks.huggingface_training import Place, TrainerTraining
 
 _WRAPPED = ("_maybe_log_save_evaluate", "_run_epoch", "training_step")
@@ -41,9 +42,12 @@ class TrainerLoop:
         self._first, self._own_place = Place(), Place()
         self._random: Any = None  # how a resumed loop goes on
         self._history: list[Any] | None = None  # what a resumed loop has logged
+        self._held: Held | None = None  # its weights, while others may change them
+        self._is_muted = False  # nobody hears of epochs that are left out
         self._order: Order | None = None
         self._before: dict[str, Callable[..., Any]] = {}  # what was wrapped already
-        self._has_left = False
+        self._has_left = self._has_stepped = False
+        self._named: list[str] = []  # generators that are not saved
 
     @property
     def _training(self) -> TrainerTraining:
@@ -73,6 +77,10 @@ class TrainerLoop:
         left = self._rows.left(trainer.state.global_step)
         with training.opened():
             self._driven.begin(trainer, left, self._rows.size)
+        if isinstance(trainer.eval_dataset, dict):
+            self._driven.tell_directions(directions(self._driven.monitored, [*trainer.eval_dataset]))
+        self._named = self._generators() if self._driven.is_saved else []
+        self._driven.say_inexact(training.perhaps_inexact(), perhaps=True)
         if not self._driven.is_saved:
             self._driven.skip(self._rows.done(trainer.state.global_step))
         self._wrap()
@@ -82,12 +90,14 @@ class TrainerLoop:
             self._order = observed(handler.train_dataloader)
         if self._driven.next_epoch or self._first.steps:
             self._random, self._history = random_state.collect(), [*trainer.state.log_history]
-        if self._first.epoch or self._driven.has_ended:
-            vars(handler)["on_epoch_begin"] = lambda args, state, control: control  # it is left out
+            self._held = held_weights(trainer, training)
+        self._is_muted = bool(self._first.epoch or self._first.batches or self._driven.has_ended)
+        if self._driven.is_saved or self._is_muted:
+            vars(handler)["on_epoch_begin"] = self._on_epoch_begin
 
     def _count(self) -> None:
         """Tell how many rows there are in all, now that it is known where the loop is."""
-        left = self._rows.left(self._trainer.state.global_step)
+        left = self._rows.left(self._trainer.state.global_step, self._place.epoch)
         self._driven.set_epochs(None if left is None else self._place.rows + left)
 
     def _wrap(self) -> None:
@@ -104,11 +114,29 @@ class TrainerLoop:
             while isinstance(loop := getattr(found, "__self__", None), TrainerLoop) and loop._has_left:
                 found = loop._before.get(name)
             methods |= {} if found is None else {name: found}
-        self._let_hear()
+        vars(self._trainer.callback_handler).pop("on_epoch_begin", None)
+        if self._order is not None:
+            self._order.leave()
 
-    def _let_hear(self) -> bool:
-        """Have all hear of epochs again; whether they have not."""
-        return vars(self._trainer.callback_handler).pop("on_epoch_begin", None) is not None
+    def _on_epoch_begin(self, args: Any, state: Any, control: Any) -> Any:
+        """Have all hear of an epoch of Trainer's, unless it is left out; what they draw there is known."""
+        if self._is_muted:
+            return control
+        handler = self._trainer.callback_handler
+        if self._driven.is_saved:
+            self._place.begun = random_state.collect()
+        return type(handler).on_epoch_begin(handler, args, state, control)
+
+    def _let_hear(self) -> None:
+        """Have all hear of the first epoch that is trained, and draw in it as they did."""
+        trainer, place = self._trainer, self._place
+        self._is_muted = False
+        if place.batches:
+            random_state.restore(place.begun)
+        else:
+            self._come_to_now()
+            self._begin_if_closed()
+        trainer.control = self._on_epoch_begin(trainer.args, trainer.state, trainer.control)
 
     def end(self) -> None:
         """The training has ended."""
@@ -122,8 +150,7 @@ class TrainerLoop:
 
     def begin_step(self) -> None:
         """A step begins."""
-        if not self._is_open:
-            self._begin_row()
+        self._begin_if_closed()
         if self._order is None:  # of a stream
             self._come_to_now()
         self._random = self._step_loss = None
@@ -143,14 +170,24 @@ class TrainerLoop:
         self._driven.end_batch(place.steps - 1, lambda: {"loss": self._step_loss.item()})
         if self._driven.stopping:
             trainer.control.should_training_stop = True
+        if self._driven.is_saved and not self._has_stepped:  # some make their generator at the first batch
+            self._has_stepped = True
+            self._driven.say_inexact([one for one in self._generators() if one not in self._named])
+
+    def _generators(self) -> list[str]:
+        return self._training.generators([*self._driven.run._parts.values()])
+
+    @property
+    def _is_pass_over(self) -> bool:
+        """Whether the next batch is the first of an epoch of Trainer's."""
+        return self._place.batches == self._steps_in_pass or self._trainer.control.should_epoch_stop
 
     def _follow(self) -> None:
         """After a step and all that Trainer does behind it: a run may make a resume point."""
         place = self._place
         if not self._is_open or self._rows.end_at(self._trainer.state.global_step):
             return  # the row's end makes one
-        is_pass_over = place.batches == self._steps_in_pass
-        if is_pass_over != self._is_behind_pass:
+        if self._is_pass_over != self._is_behind_pass:
             return  # there is one behind the last step of an epoch of Trainer's, when that has ended
         if self._is_behind_pass:
             place.begin_pass(place.epoch + 1)
@@ -167,6 +204,8 @@ class TrainerLoop:
     def _keep(self) -> None:
         """Have the place be all that a resume needs."""
         place = self._place
+        if place.last_step:
+            place.last_step[0] = float(place.last_step[0])
         place.ahead = None if self._order is None or not place.batches else self._order.ahead
         if self._loss is not None:
             place.loss = self._loss
@@ -175,9 +214,13 @@ class TrainerLoop:
         """The batches of an epoch of Trainer's have ended."""
         self._is_behind_pass = True
         self._come_to_now()  # if none was left
-        if self._is_interrupted and self._place.batches != self._steps_in_pass:  # it was cut short
+        if self._is_interrupted and not self._is_pass_over:  # it was cut short
             control = self._trainer.control
             control.should_log = control.should_evaluate = control.should_save = False
+
+    def _begin_if_closed(self) -> None:
+        if not self._is_open:
+            self._begin_row()
 
     def _begin_row(self) -> None:
         self._driven.begin_epoch()
@@ -201,8 +244,7 @@ class TrainerLoop:
         stops = self._trainer.control.should_training_stop
         if self._is_behind_pass:
             return self._rows.by_epochs or ends_here or stops
-        is_pass_over = self._place.batches == self._steps_in_pass
-        return ends_here and not (self._rows.by_epochs or stops or is_pass_over)
+        return ends_here and not (self._rows.by_epochs or stops or self._is_pass_over)
 
     def _end_row(self) -> None:
         trainer, place = self._trainer, self._place
@@ -224,7 +266,8 @@ class TrainerLoop:
 
     def _close(self, place: Place) -> None:
         """The row is whole: the place is the next one's beginning, and no signal saves it as unfinished."""
-        if self._is_behind_pass:
+        is_cut_short = self._trainer.control.should_training_stop and not self._is_pass_over
+        if self._is_behind_pass and not is_cut_short:
             place.begin_pass(place.epoch + 1)
         place.rows, place.loss, place.steps, place.metrics = self._driven.next_epoch + 1, None, 0, {}
         for one in self._controls:
@@ -247,9 +290,14 @@ class TrainerLoop:
         self._step_loss = found if self._step_loss is None else self._step_loss + found
         return loss
 
-    def _maybe_log_save_evaluate(self, *args: Any, **options: Any) -> None:
+    def _maybe_log_save_evaluate(self, loss: Any, norm: Any, *args: Any, **options: Any) -> None:
         """End the row when Trainer has done all that belongs to it."""
-        self._original("_maybe_log_save_evaluate")(*args, **options)
+        place = self._place
+        if norm is not None:
+            place.last_step = [norm, options.get("learning_rate")]
+        elif self._is_behind_pass and place.last_step:  # it was in an earlier start
+            norm, options["learning_rate"] = place.last_step
+        self._original("_maybe_log_save_evaluate")(loss, norm, *args, **options)
         if self._has_left:
             return
         if self._is_over():
@@ -260,22 +308,21 @@ class TrainerLoop:
     def _run_epoch(self, **given: Any) -> None:
         """Leave out what was trained before."""
         trainer, epoch = self._trainer, given["epoch"]
+        if self._history is not None:  # without an evaluation before the first step of this start
+            trainer.state.log_history, self._history = self._history, None
+        held, self._held = self._held, None
+        if held is not None:
+            held.put_back()
         if self._driven.has_ended:
-            self._let_hear()
             trainer.control.should_training_stop = True
             return
         if epoch < self._first.epoch:
             return
-        if self._let_hear():
-            trainer.control = trainer.callback_handler.on_epoch_begin(
-                trainer.args, trainer.state, trainer.control
-            )
+        if self._is_muted:
+            self._let_hear()
         self._steps_in_pass, self._is_behind_pass = given["steps_in_epoch"], False
-        if self._history is not None:  # without an evaluation before the first step of this start
-            trainer.state.log_history, self._history = self._history, None
         self._come_to_now()
-        if not self._is_open:
-            self._begin_row()
+        self._begin_if_closed()
         self._place.epoch = epoch
         batches = self._place.batches
         if batches:
@@ -307,10 +354,4 @@ class TrainerLoop:
 def _rows(trainer: Any) -> Rows:
     if named(trainer.args.eval_strategy) == "steps":
         return Rows(trainer.state.max_steps, int(trainer.state.eval_steps), False)
-    loader = trainer.callback_handler.train_dataloader
-    try:
-        batches = len(loader)
-    except TypeError:
-        return Rows(trainer.state.max_steps, None, True)
-    accumulated = trainer.args.gradient_accumulation_steps
-    return Rows(trainer.state.max_steps, max(-(-batches // accumulated), 1), True)
+    return Rows(trainer.state.max_steps, steps_of_epoch(trainer), True)

@@ -6,12 +6,12 @@ of it, and a save after that step holds a random state from behind that. So the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from outlast.core.asking import asked
 from outlast.frameworks import random_state
-from outlast.frameworks.held_generators import held
+from outlast.frameworks.drawn_from import drawn_from
 
 _SAMPLERS = ("torch.", "transformers.", "accelerate.")  # draw when they begin, and not between two batches
 
@@ -25,12 +25,14 @@ class Order:
 
     Attributes:
         ahead: the random state in which the last batch was fetched that has been.
+        leave: have the loader be as it was.
     """
 
     def __init__(self, sampler: Any, *, looks_ahead: bool) -> None:
         self._sampler, self._looks_ahead = sampler, looks_ahead
         self._going_on: dict[int, Any] = {}  # random states, by the batch that is fetched in them
         self.ahead: Any = None
+        self.leave: Callable[[], object] = lambda: None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_sampler" not in vars(self):
@@ -73,6 +75,7 @@ def observed(loader: Any) -> Order | None:
         return sampler
     order = Order(sampler, looks_ahead=base is not loader)  # a loader of the user's own does not
     vars(base)["batch_sampler"] = order  # PyTorch refuses to have it set
+    order.leave = lambda: vars(base).update(batch_sampler=sampler)
     return order
 
 
@@ -81,13 +84,8 @@ def is_stream(loader: Any) -> bool:
     return bool(asked(asked(loader, "base_dataloader", loader), "_dataset_kind"))
 
 
-def inexact(loader: Any, *, inside: bool) -> list[str]:
-    """What of a loader a resume cannot make identical.
-
-    Args:
-        loader: Accelerate's.
-        inside: resume points are made inside an epoch, too.
-    """
+def inexact(loader: Any) -> list[str]:
+    """What of Accelerate's loader a resume cannot make identical."""
     base, told = asked(loader, "base_dataloader", loader), []
     if asked(base, "num_workers", 0) and not asked(base, "in_order", True):
         told.append("the batches come as the workers get done: leave out dataloader_in_order=False")
@@ -96,12 +94,28 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
             "persistent workers go on with random numbers of their own, and draw others where they begin: "
             "leave out dataloader_persistent_workers=True"
         )
-    told += [
+    return told
+
+
+def generators(loader: Any, others: Mapping[str, Any], parts: Collection[Any]) -> list[str]:
+    """Those that data draw from and that are not saved, as far as they are made, as phrases.
+
+    Args:
+        loader: Accelerate's.
+        others: what else may draw, by name.
+        parts: what is saved.
+    """
+    base = asked(loader, "base_dataloader", loader)
+    return [
         f"{place} is a random generator, which is not saved: draw from torch, random or numpy.random instead"
-        for place, _ in held(_of_data(base))
+        for place, found in drawn_from({**_of_data(base), **others})
+        if all(found is not one for one in parts)
     ]
-    if not inside:
-        return told
+
+
+def perhaps_inexact(loader: Any) -> list[str]:
+    """What may not be identical when a resume goes on inside an epoch; the data alone know."""
+    base, told = asked(loader, "base_dataloader", loader), []
     if is_stream(loader):
         told.append(
             "the dataset is a stream: what was read of it inside an epoch is read once more to be left out, "
@@ -112,10 +126,26 @@ def inexact(loader: Any, *, inside: bool) -> list[str]:
             "gone on with inside an epoch, workers draw other random numbers for the data (augmentation), "
             "if they draw any: pass dataloader_num_workers=0, or save at the ends of epochs alone"
         )
-    sampler = type(asked(base, "sampler"))
-    if not sampler.__module__.startswith(_SAMPLERS):
-        told.append(f"{sampler.__name__} may draw between two batches: have it draw when it begins")
-    return told
+    kinds = {type(one) for one in _samplers(base)}
+    return told + [
+        f"{kind.__name__} may draw between two batches: have it draw when it begins"
+        for kind in kinds
+        if not kind.__module__.startswith(_SAMPLERS)
+    ]
+
+
+def _samplers(loader: Any) -> list[Any]:
+    """What gives its indices, by the batch or each, and what those are made of."""
+    found: list[Any] = []
+    left = [asked(loader, "batch_sampler"), asked(loader, "sampler")]
+    while left:
+        one = left.pop()
+        if isinstance(one, Order):
+            left.append(one._sampler)
+        elif one is not None and all(one is not other for other in found):
+            found.append(one)
+            left += [asked(one, "batch_sampler"), asked(one, "sampler")]
+    return found
 
 
 def _of_data(loader: Any) -> dict[str, Any]:

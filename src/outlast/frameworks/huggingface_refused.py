@@ -42,8 +42,9 @@ def check(trainer: Any, driven: Driven, *, keeps_rates: bool) -> None:
     _refuse_hooks_of_evaluations(driven)
     _refuse_two_best(trainer, driven)
     _refuse_rates(trainer, driven, keeps_rates)
-    for reason in _against_a_run(trainer) if driven.is_saved else ():
-        raise UsageError(f"{reason}.")
+    reasons = [*_against_a_run(trainer)] if driven.is_saved else []
+    if reasons:
+        raise UsageError(". ".join(reasons) + ".")
     if trainer.state.global_step and not driven.is_saved:
         warn(
             f"Trainer goes on from a checkpoint, at step {trainer.state.global_step}, and the callbacks "

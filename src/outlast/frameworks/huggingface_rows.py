@@ -6,9 +6,11 @@ steps what lies between two of them. No package is needed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from outlast.core.monitor import Direction, direction_of
 
 _EVALUATED, _HELD_OUT = "eval_", "val_"
 # Speed, and what no two trainings share.
@@ -49,6 +51,32 @@ def renamed(metrics: Mapping[str, Any], monitored: frozenset[str] = frozenset())
     return found
 
 
+def steps_of_epoch(trainer: Any) -> int | None:
+    """How many steps of the optimizer an epoch of Trainer's has; None if nobody knows."""
+    try:
+        batches: int = len(trainer.callback_handler.train_dataloader)
+    except TypeError:  # a stream
+        return None
+    accumulated: int = trainer.args.gradient_accumulation_steps
+    return max(-(-batches // accumulated), 1)
+
+
+def directions(monitored: Collection[str], sets: Collection[str]) -> dict[str, Direction | None]:
+    """Which way metrics go that have the name of a set of data in theirs.
+
+    Example:
+        >>> directions(["val_hard_loss", "eval_hard_f1"], ["hard"])
+        {'val_hard_loss': 'min', 'eval_hard_f1': 'max'}
+    """
+    prefixes = [f"{prefix}{one}_" for one in sets for prefix in (_HELD_OUT, _EVALUATED)]
+    return {
+        metric: direction_of(metric.removeprefix(prefix))
+        for metric in monitored
+        for prefix in prefixes
+        if metric.startswith(prefix)
+    }
+
+
 @dataclass(frozen=True)
 class Rows:
     """Where rows end, in steps of the optimizer.
@@ -63,8 +91,12 @@ class Rows:
     size: int | None
     by_epochs: bool
 
-    def left(self, step: int) -> int | None:
+    def left(self, step: int, passes: int | None = None) -> int | None:
         """How many rows end after this step; None if nobody knows.
+
+        Args:
+            step: of the optimizer.
+            passes: epochs of Trainer's that have ended; None if each had all its steps.
 
         Example:
             >>> [Rows(10, 4, True).left(step) for step in (0, 3, 4, 9, 10)]
@@ -72,7 +104,10 @@ class Rows:
         """
         if step >= self.last:
             return 0
-        return None if self.size is None else -(-self.last // self.size) - step // self.size
+        if self.size is None:
+            return None
+        ended = passes if self.by_epochs and passes is not None else step // self.size
+        return -(-self.last // self.size) - ended
 
     def done(self, step: int) -> int:
         """How many rows have ended up to this step."""

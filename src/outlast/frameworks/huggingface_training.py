@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from outlast.exceptions import RunChanged
+from outlast.frameworks import huggingface_own as own
+from outlast.frameworks.attributes import Attributes, told
 from outlast.frameworks.base import weakly
-from outlast.frameworks.huggingface_order import inexact
-from outlast.frameworks.huggingface_rows import is_measured, named
+from outlast.frameworks.huggingface_order import generators, inexact, perhaps_inexact
+from outlast.frameworks.huggingface_rows import is_measured, named, steps_of_epoch
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
 from outlast.frameworks.torch import TorchTraining
 
@@ -42,7 +44,9 @@ class Place:
         loss: the sum of the losses of the row's steps; None if it has none.
         steps: of the row.
         metrics: of evaluations in the row.
-        start: the random state that the epoch's batches were begun with; None at its beginning.
+        last_step: what Trainer logs of the last step: the norm of its gradients, and its rate.
+        begun: the random state in which the epoch began, before others heard of it.
+        start: that in which its batches were begun; None at its beginning.
         ahead: that in which the batch was fetched that comes next.
     """
 
@@ -52,12 +56,15 @@ class Place:
     loss: Any = None
     steps: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
+    last_step: list[Any] = field(default_factory=list)
+    begun: Any = None
     start: Any = None
     ahead: Any = None
 
     def begin_pass(self, epoch: int) -> None:
         """The next batch is the first of an epoch of Trainer's."""
-        self.epoch, self.batches, self.start, self.ahead = epoch, 0, None, None
+        self.epoch, self.batches = epoch, 0
+        self.begun = self.start = self.ahead = None
 
 
 class TrainerTraining(TorchTraining):
@@ -81,6 +88,7 @@ class TrainerTraining(TorchTraining):
         self.loaded: Callable[[], object] = lambda: None
         self.is_saved_inside = False
         self._is_opened = False
+        self._own_attributes = Attributes()
 
     @property
     def model(self) -> Any:
@@ -104,6 +112,7 @@ class TrainerTraining(TorchTraining):
                 "objects": {**objects, "details": details},
                 "state": {**state, "log_history": history},
                 "sums": {name: getattr(trainer, name) for name in _SUMS if hasattr(trainer, name)},
+                "steps_of_epoch": steps_of_epoch(trainer),
                 "place": {**vars(self.place), "loss": None},
             },
         }
@@ -123,6 +132,13 @@ class TrainerTraining(TorchTraining):
         if "trainer" not in state:
             raise RunChanged("what was trained here was no Trainer's: take another folder")
         super().check_state(state)
+        before, now = state["trainer"]["steps_of_epoch"], steps_of_epoch(self.trainer)
+        if before != now:
+            raise RunChanged(
+                f"an epoch of Trainer's had {before} steps, and has {now}: Trainer counts epochs, and its "
+                "schedule and max_steps count steps, so it would train too much or too little. Keep the "
+                "batch size, gradient_accumulation_steps and the number of samples"
+            )
 
     def load_state(self, state: Any) -> None:
         trainer, saved = self.trainer, state["trainer"]
@@ -144,21 +160,48 @@ class TrainerTraining(TorchTraining):
         self.loaded()
 
     def description(self) -> dict[str, str]:
-        args = self.trainer.args
-        return {**super().description(), **{name: named(getattr(args, name, None)) for name in _DESCRIBED}}
+        trainer = self.trainer
+        found = {name: named(getattr(trainer.args, name, None)) for name in _DESCRIBED}
+        found["max_steps"] = str(trainer.state.max_steps)  # which the schedule goes by
+        with suppress(TypeError):  # of a stream
+            found["train_dataset"] = f"{len(trainer.train_dataset)} samples"
+        return {**super().description(), **found}
 
     def inexact(self, params: Mapping[str, Any]) -> list[str]:
         loader = self.trainer.callback_handler.train_dataloader
-        told = [*super().inexact(params), *inexact(loader, inside=self.is_saved_inside)]
+        found = [*super().inexact(params), *inexact(loader)]
         if named(self.trainer.args.save_strategy) == "best":
-            told.append(
+            found.append(
                 "save_strategy='best' writes checkpoints of Trainer's own behind the Run's, and a kill in "
                 "between leaves one out: use outlast.ModelCheckpoint(save_best_only=True)"
             )
-        return told
+        return found
 
     def unsaved(self, parts: Collection[Any]) -> list[str]:
-        return super().unsaved([*parts, self.trainer.optimizer, self.trainer.lr_scheduler])
+        beside = [_inner(self.trainer.optimizer), self.trainer.optimizer, self.trainer.lr_scheduler]
+        found = super().unsaved([*parts, *beside[1:]])
+        optimizers = own.optimizers(self.trainer, [*parts, *beside])
+        return [*found, *optimizers, *self.generators(parts)]
+
+    def generators(self, parts: Collection[Any]) -> list[str]:
+        """Those that are not saved, as far as they are made."""
+        loader = self.trainer.callback_handler.train_dataloader
+        return generators(loader, own.drawing(self.trainer, parts), parts)
+
+    def perhaps_inexact(self) -> list[str]:
+        """What may not be identical, as the data alone know."""
+        loader = self.trainer.callback_handler.train_dataloader
+        return perhaps_inexact(loader) if self.is_saved_inside else []
+
+    def changed(self, parts: Mapping[str, Any], *, inside: bool = False) -> str:
+        """Of the model's attributes, and of those of a subclass of Trainer."""
+        found = self._own_attributes.changed(own.attributes(self.trainer, [*parts.values()]))
+        names = [*dict.fromkeys(name.partition(".")[0] for name in found)]
+        way = (
+            "keep it in the model, as a module or a buffer, or pass a module to the Run, Run(..., head=head)"
+        )
+        ours = told([f"{type(self.trainer).__name__}.{name}" for name in names], way)
+        return " ".join(filter(None, (super().changed(parts, inside=inside), ours)))
 
     # Rates.
 

@@ -226,7 +226,12 @@ class TorchTraining(Training):
             for name, optimizer in self._optimizers.items()
             for one in attached.holders(optimizer, [*parts, *self._optimizers.values()])
         ]
-        given = [(type(one).__name__, one) for one in parts if optimizers.is_optimizer(one)]
+        own = [*self._optimizers.values()]
+        given = [
+            (type(one).__name__, one)
+            for one in parts
+            if optimizers.is_optimizer(one) and all(asked(one, "optimizer") is not mine for mine in own)
+        ]
         saved = [self.model, *parts]
         trained = {name: strays(one, saved) for name, one in (*self.optimizers.items(), *given)}
         return schedulers + [

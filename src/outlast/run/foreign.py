@@ -11,9 +11,13 @@ from __future__ import annotations
 import dis
 import zlib
 from collections.abc import Collection, Iterable, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
+from outlast.core.asking import has
+from outlast.frameworks import random_state
 from outlast.frameworks.base import is_of_framework
+from outlast.run.held import is_held, listed
 from outlast.run.plain import may_change, stored
 
 # Keras's callbacks of which no later epoch depends on what they remember; their base has nothing.
@@ -115,9 +119,11 @@ class Beside:
         self._watched: list[_Watched] = []
         self._at_begin: list[dict[str, Any]] = []  # how they were when the epoch had begun
         self._told: set[str] = set()
+        self._saved: Sequence[Any] = ()  # what the run saves
 
-    def begin(self, callbacks: Iterable[Any]) -> None:
-        """A training begins, with these callbacks beside the run."""
+    def begin(self, callbacks: Iterable[Any], saved: Sequence[Any] = ()) -> None:
+        """A training begins, with these callbacks beside the run, which saves the model and other things."""
+        self._saved = saved
         theirs = [(one, next(filter(is_of_framework, type(one).__mro__), None)) for one in callbacks]
         self._watched = [
             _Watched(one, base, _acts(type(one)), _set_anew(getattr(type(one), "on_epoch_begin", None)))
@@ -144,6 +150,7 @@ class Beside:
             names = [name for name in names if inside or name not in one.begun]
             if not one.acts:
                 names = [name for name in names if _has_weights(getattr(one.callback, name))]
+            names = [name for name in names if not is_held(getattr(one.callback, name), self._saved)]
             if names and kind not in self._told:
                 self._told.add(kind)
                 found.append(
@@ -202,23 +209,52 @@ def _fills_logs(function: Any) -> bool:
 
 
 def _has_weights(value: Any) -> bool:
-    """Whether it is an array, a model, or a container of them; the last one tells."""
+    """Whether it is an array, a model, a random generator, or a container of them; the last one tells."""
     if isinstance(value, dict):
         value = [*value.values()]
     if isinstance(value, (list, tuple)):
         return bool(value) and _has_weights(value[-1])
-    return any(hasattr(type(value), name) for name in ("__array__", "get_weights"))
+    if random_state.is_generator(value) and not isinstance(value, ModuleType):
+        return True
+    return any(hasattr(type(value), name) for name in ("__array__", "get_weights", "named_parameters"))
 
 
 def _glance(value: Any) -> Any:
-    """Tells most changes of a value, at no cost; of a list its length and its end."""
+    """Tells most changes of a value, at little cost; of a list or a dict its length and its end."""
+    if isinstance(value, dict):
+        value = [*value.values()]
     if isinstance(value, (list, tuple)):
-        return len(value), [*map(id, value[-_LOOKED_AT:])]
-    if isinstance(value, (dict, set)):
+        return len(value), [*map(_written, value[-_LOOKED_AT:])]
+    if isinstance(value, set):
         return len(value)
+    if has(type(value), "named_parameters"):
+        return id(value), [_written(one) for kind in ("parameters", "buffers") for one in listed(value, kind)]
+    if has(type(value), "_version") or random_state.is_generator(value):
+        return _written(value)
     if hasattr(type(value), "assign") and hasattr(type(value), "__array__"):  # a Variable
         return id(value), zlib.crc32(str(value).encode())
     return value if isinstance(value, (bool, int, float, complex, str, bytes)) else id(value)
+
+
+def _written(value: Any) -> Any:
+    """Which object it is; of a tensor of PyTorch's also how often it was written to, and some numbers."""
+    if random_state.is_generator(value) and not isinstance(value, ModuleType):
+        return id(value), zlib.crc32(repr(_states(random_state.of_generator(value))).encode())
+    if not has(type(value), "_version"):
+        return id(value)
+    try:
+        return id(value), value._version, value.detach().reshape(-1)[:_LOOKED_AT].tolist()
+    except Exception:  # no numbers at hand
+        return id(value)
+
+
+def _states(state: Any) -> Any:
+    """A state of a generator with all numbers of its arrays."""
+    if isinstance(state, dict):
+        return {name: _states(one) for name, one in state.items()}
+    if isinstance(state, tuple):
+        return [*map(_states, state)]
+    return state.tobytes() if has(state, "tobytes") else state
 
 
 def _attributes(callback: Any, theirs: type | None) -> list[str]:

@@ -124,8 +124,8 @@ class Opening:
         self._check_accepted(training, before, self.settings)
         changed = [*settings.changes(before, self.settings), *self._set_since(training, saved)]
         accepted = self._accepted | self._set_through_run
-        settings.check(self._shown, changed, accepted)
         others = self._other_training(saved, training)
+        settings.check(self._shown, changed, accepted, others)
         if diverged.may_go_on(saved, changed):
             saved = self._before_divergence(saved)
         self._put_back(saved, training, changed)

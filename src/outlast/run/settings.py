@@ -129,8 +129,16 @@ def refusal(folder: str, differences: Collection[str], accept: Collection[str] =
     )
 
 
-def check(folder: str, changed: Collection[Change], accepted: Collection[str]) -> None:
+def check(
+    folder: str, changed: Collection[Change], accepted: Collection[str], others: Collection[Change] = ()
+) -> None:
     """Refuse changes that make another training of it, unless they are accepted.
+
+    Args:
+        folder: as the user wrote it.
+        changed: all of them.
+        accepted: names of those that are.
+        others: what the training is made of otherwise, which may be why.
 
     Raises:
         RunChanged: there are some.
@@ -138,7 +146,8 @@ def check(folder: str, changed: Collection[Change], accepted: Collection[str]) -
     names = {change.name: {change.name, change.name.rpartition(".")[2]} for change in changed}
     refused = [c for c in changed if c.fixed and names[c.name].isdisjoint(accepted)]
     if refused:
-        raise refusal(folder, [str(c) for c in refused], [c.name for c in refused])
+        told = [str(c) for c in (*refused, *others)]
+        raise refusal(folder, told, [c.name for c in refused])
 
 
 def check_names(accepted: Collection[str], known: Iterable[str]) -> None:
