@@ -122,7 +122,8 @@ def _is_metric(module: Any) -> bool:
 
     A collection of metrics has no state of its own.
     """
-    return all(has(module, name) for name in ("metric_state", "persistent", "_update_count"))
+    is_collection = has(module, "compute_groups")
+    return has(module, "metric_state") and has(module, "persistent") and not is_collection
 
 
 def loads_itself(module: Any, name: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dis
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -119,10 +119,15 @@ class Beside:
         self._watched: list[_Watched] = []
         self._at_begin: list[dict[str, Any]] = []  # how they were when the epoch had begun
         self._told: set[str] = set()
-        self._saved: Sequence[Any] = ()  # what the run saves
+        self._saved: Callable[[], Sequence[Any]] = tuple  # gives what the run saves
 
-    def begin(self, callbacks: Iterable[Any], saved: Sequence[Any] = ()) -> None:
-        """A training begins, with these callbacks beside the run, which saves the model and other things."""
+    def begin(self, callbacks: Iterable[Any], saved: Callable[[], Sequence[Any]] = tuple) -> None:
+        """A training begins.
+
+        Args:
+            callbacks: those beside the run.
+            saved: gives what the run saves, the model and other things, as they are then.
+        """
         self._saved = saved
         theirs = [(one, next(filter(is_of_framework, type(one).__mro__), None)) for one in callbacks]
         self._watched = [
@@ -150,7 +155,7 @@ class Beside:
             names = [name for name in names if inside or name not in one.begun]
             if not one.acts:
                 names = [name for name in names if _has_weights(getattr(one.callback, name))]
-            names = [name for name in names if not is_held(getattr(one.callback, name), self._saved)]
+            names = [name for name in names if not is_held(getattr(one.callback, name), self._saved())]
             if names and kind not in self._told:
                 self._told.add(kind)
                 found.append(

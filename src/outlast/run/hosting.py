@@ -119,7 +119,7 @@ class Host(Ending):
             self._follow()
             self._keep_within()
         self._trains = True
-        self._beside.begin(self._others(), [self.training.model, *self._parts.values()])
+        self._beside.begin(self._others(), lambda: [self.training.model, *self._parts.values()])
         for structure in (self._structure, self._structure_of_parts):
             structure.begin()
         if self.folder is not None:

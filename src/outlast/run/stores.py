@@ -1,4 +1,4 @@
-"""Where a run is kept: in a folder (``folder_store.py``), nowhere, or in a folder that somebody else writes."""
+"""Where a run is kept: in a folder (``folder_store.py``), nowhere, or in one that somebody else writes."""
 
 from __future__ import annotations
 
