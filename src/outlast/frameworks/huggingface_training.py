@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 from outlast.exceptions import RunChanged
@@ -17,7 +15,7 @@ from outlast.frameworks.base import weakly
 from outlast.frameworks.huggingface_order import generators, inexact, perhaps_inexact
 from outlast.frameworks.huggingface_rows import is_measured, named, steps_of_epoch
 from outlast.frameworks.tensors import check_types, stored, to_tensors, types_of
-from outlast.frameworks.torch import TorchTraining
+from outlast.frameworks.torch import TorchTraining, next_rates
 
 # Of Trainer's state; the rest is what this start asks for.
 _STATE = (
@@ -274,20 +272,8 @@ def _follows(schedule: Any) -> bool:
     """Whether its next rates are lower when those now, and those at its base, are halved."""
     if not hasattr(schedule, "get_lr"):  # it sets rates by a metric, from those in force
         return True
-    probe = copy.copy(schedule)
-    groups = [{k: v for k, v in one.items() if k != "params"} for one in schedule.optimizer.param_groups]
-    probe.optimizer = SimpleNamespace(param_groups=groups, defaults=schedule.optimizer.defaults)
-    probe.last_epoch += 1
-    try:
-        with warnings.catch_warnings(action="ignore"):  # it is asked outside of step()
-            rates = [float(rate) for rate in probe.get_lr()]
-            for group in groups:
-                group["lr"] = group["lr"] / 2
-            probe.base_lrs = [rate / 2 for rate in schedule.base_lrs]
-            halved = [float(rate) for rate in probe.get_lr()]
-    except Exception:  # of a class of the user's: the first cut will tell
-        return True
-    return all(after < before for before, after in zip(rates, halved, strict=True) if before)
+    found = next_rates(schedule, ["base_lrs"])
+    return found is None or all(after < before for before, after in zip(*found, strict=True) if before)
 
 
 def _inner(optimizer: Any) -> Any:

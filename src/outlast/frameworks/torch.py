@@ -435,6 +435,17 @@ class _StateWriter:
 def ignores_rates(scheduler: Any, scaled: Collection[str] = ()) -> bool:
     """Whether a scheduler's next rates are the same when those in force are halved.
 
+    Args:
+        scheduler: of PyTorch's.
+        scaled: names of lists of rates in it that are halved, too.
+    """
+    found = next_rates(scheduler, scaled)
+    return found is not None and found[0] == found[1] and any(found[0])
+
+
+def next_rates(scheduler: Any, scaled: Collection[str]) -> tuple[list[float], list[float]] | None:
+    """A scheduler's next rates, and those if what is in force were halved; None if nobody can tell.
+
     A copy of the scheduler is asked, with groups in place of the optimizer's.
 
     Args:
@@ -453,9 +464,9 @@ def ignores_rates(scheduler: Any, scaled: Collection[str] = ()) -> bool:
             for name in scaled:
                 if rates_there := asked(probe, name):
                     setattr(probe, name, [one / 2 for one in rates_there])
-            return rates == [float(rate) for rate in probe.get_lr()] and any(rates)
+            return rates, [float(rate) for rate in probe.get_lr()]
     except Exception:  # of a schedule that is over, or of a class of the user's: the first cut will tell
-        return False
+        return None
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
